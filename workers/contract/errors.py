@@ -1,0 +1,77 @@
+"""The errors that gateway and workers agree on.
+
+    ContractError                  a stable code, a sentence for people
+    |-- StoreUnavailable           Redis does not answer or does not confirm a write
+    |-- QueueFull                  too many jobs queued, or Redis is near its memory limit
+    |-- IdempotencyConflict        the key was used with another body
+    |-- LeaseLost                  this worker no longer owns the job
+    |-- Misconfigured              a setting, or Redis itself, is not as we need it
+    `-- BlobError
+        |-- BlobMissing            nothing is stored under that name
+        |-- BlobExists             put-if-absent found something else there
+        `-- BlobStoreUnavailable   the disk or S3 does not answer, is full or read-only
+"""
+
+
+class ContractError(Exception):
+    """Root of the tree; `code` is stable and may be shown to callers."""
+
+    code = "internal"
+
+
+class StoreUnavailable(ContractError):
+    """Redis does not answer or did not confirm a write; the caller may try again."""
+
+    code = "store-unavailable"
+
+
+class QueueFull(ContractError):
+    """The queue takes no more jobs now; try again after `retry_after` seconds."""
+
+    code = "queue-full"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class IdempotencyConflict(ContractError):
+    """The Idempotency-Key was used before with another request."""
+
+    code = "idempotency-conflict"
+
+
+class LeaseLost(ContractError):
+    """The job's lease ended or its token moved on: whatever this worker made is void."""
+
+    code = "lease-lost"
+
+
+class Misconfigured(ContractError):
+    """A setting or a server is not as we need it; the text names which and what to do."""
+
+    code = "misconfigured"
+
+
+class BlobError(ContractError):
+    """Root of the blob store's errors."""
+
+    code = "blob"
+
+
+class BlobMissing(BlobError):
+    """Nothing is stored under that name."""
+
+    code = "blob-missing"
+
+
+class BlobExists(BlobError):
+    """Put-if-absent found other bytes under that name."""
+
+    code = "blob-exists"
+
+
+class BlobStoreUnavailable(BlobError):
+    """The disk or the S3 server does not answer, is full or is read-only."""
+
+    code = "blob-store-unavailable"

@@ -1,0 +1,60 @@
+"""Settings, read once per process from the environment; nothing else reads the environment.
+
+Variables are STYLIZE_*. Those of one process carry its name (STYLIZE_GATEWAY_*, STYLIZE_WORKER_*, STYLIZE_SWEEPER_*),
+so that one environment file serves all of them.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from workers.contract.errors import Misconfigured
+
+PREFIX = "STYLIZE_"
+PROCESSES = ("GATEWAY", "WORKER", "SWEEPER")
+
+
+class Settings(BaseSettings):
+    """What every process needs to know: where Redis and the blobs are, and the rules of the job protocol."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    process: ClassVar[str] = ""
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis for jobs; noeviction and AOF are verified")
+    redis_allow_volatile: bool = Field(False, description="accept a Redis without AOF or noeviction: jobs may be lost")
+    blob_url: str = Field("file:./data/blobs", description="file:PATH or s3://BUCKET[/PREFIX]")
+    s3_endpoint_url: str | None = Field(None, description="endpoint of an S3 server other than AWS")
+    s3_region: str = Field("us-east-1", description="region of the S3 bucket")
+    model_dir: Path | None = Field(None, description="folder of the model store")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="base models this host serves, separated by commas; the first is the default"
+    )
+    lease_seconds: float = Field(30.0, gt=0.2, le=3600, description="a silent worker loses its job after this long")
+    max_attempts: int = Field(3, ge=1, le=100, description="a job that ends its worker this often fails as poison")
+    max_queued: int = Field(1000, ge=1, description="jobs waiting before new ones are refused with 429")
+    retention_hours: float = Field(24.0, gt=0, description="finished jobs and their pictures are kept this long")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @classmethod
+    def read(cls) -> Self:
+        """Return the settings of this process.
+
+        Raises Misconfigured naming each unknown or malformed variable.
+        """
+        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields}
+        others = tuple(f"{PREFIX}{process}_" for process in PROCESSES if process != cls.process)
+        ours = [name for name in os.environ if name.upper().startswith(PREFIX) and not name.upper().startswith(others)]
+        if unknown := sorted(name for name in ours if name.upper() not in known):
+            raise Misconfigured(f"unknown setting {', '.join(unknown)}")
+        try:
+            return cls()
+        except ValidationError as invalid:
+            faults = (f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in invalid.errors())
+            raise Misconfigured("; ".join(faults)) from invalid

@@ -1,0 +1,90 @@
+"""What a technique declares about itself. Pydantic only: the gateway reads it without torch.
+
+From a spec derive the OpenAPI schema, `GET /methods`, the price of a request, the weight list and the README row.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Base = Literal["sd15", "sdxl"]
+Family = Literal["encoder", "shared-attention", "injection", "prior-noise"]
+
+
+class Params(BaseModel):
+    """Root of every technique's own knobs: immutable, unknown keys, NaN and infinity refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Declared(BaseModel):
+    """Immutable data of a spec."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Paper(Declared):
+    """The publication a technique follows."""
+
+    title: str
+    authors: str
+    venue: str
+    url: str
+
+
+class Inputs(Declared):
+    """Which inputs a technique takes. `references` is the allowed number of style images (least, most)."""
+
+    driven_by: Literal["text", "image"] = "text"
+    references: tuple[int, int] = (1, 4)
+    content_image: Literal["required", "optional", "none"] = "none"
+    controls: tuple[str, ...] = ()
+
+
+class Defaults(Declared):
+    """What a request gets when it does not say, on one base model. Sizes in pixels."""
+
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    strength: float = Field(1.0, ge=0.0, le=1.0)
+
+
+class Cost(Declared):
+    """UNet sample-evaluations of a request: fixed per style and content, and per step and picture.
+
+    `style_passes` and `content_passes` count evaluations per step to prepare each reference (0 when nothing is
+    inverted); `row_passes` counts evaluations per step and picture with guidance (2 = a conditional and an
+    unconditional row).
+    """
+
+    row_passes: float = 2.0
+    style_passes: float = 0.0
+    content_passes: float = 0.0
+
+
+class Spec(Declared):
+    """Everything the gateway, the documentation and the worker need to know about a technique."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    family: Family
+    version: int
+    title: str
+    summary: str
+    paper: Paper
+    inputs: Inputs
+    params: type[Params]
+    bases: dict[Base, Defaults]
+    cost: Cost = Cost()
+    strength: str
+    """How `strength` 0..1 maps to the technique's own knobs, for people."""
+    rights: str
+    """Notes on licence and patents, for people."""
+    weights: tuple[str, ...] = ()
+    """Catalogue ids of what must be installed beside the base model."""
+    experimental: bool = False
+
+    def params_schema(self) -> dict[str, JsonValue]:
+        """Return the JSON Schema of `params`."""
+        return self.params.model_json_schema()
