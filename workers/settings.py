@@ -1,0 +1,29 @@
+"""The GPU worker's settings."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from workers.contract.settings import Settings
+
+
+class WorkerSettings(Settings):
+    """Settings of one worker process: one device, one resident base model."""
+
+    process: ClassVar[str] = "WORKER"
+
+    worker_id: str | None = Field(None, description="name of this worker; default: host and process id")
+    worker_device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    worker_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on CUDA, float32 on the CPU"
+    )
+    worker_threads: int | None = Field(None, ge=1, description="CPU threads of torch; default: torch's own choice")
+    worker_step_timeout_seconds: float = Field(
+        120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
+    )
+    worker_stall_seconds: float = Field(
+        60.0, gt=0, description="an idle worker that claims nothing while jobs wait this long is replaced"
+    )
+    worker_grace_seconds: float = Field(
+        20.0, ge=0, description="after SIGTERM a job may finish within this time, then it is given back"
+    )

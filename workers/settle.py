@@ -1,0 +1,45 @@
+"""How a job that cannot go on is settled in the record, and how long we insist when Redis does not answer."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from workers.beat import Canceled, DeadlinePassed, GivenBack, Holding, Interrupted, Lost
+from workers.contract.errors import StoreUnavailable
+from workers.contract.job import Failure
+from workers.contract.store import JobStore
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds a verdict is repeated while Redis is away; after that the lease decides."""
+
+
+def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
+    """Return the store's answer, asking again while Redis is away. The token makes repeating harmless.
+
+    Returns False when the job turned out to be lost or Redis stayed away.
+    """
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return verdict()
+        except StoreUnavailable as fault:
+            if holding.reason is Lost or time.monotonic() > ends:
+                log.error("job %s is left to its lease: %s", holding.claim.job.id, fault)
+                return False
+            time.sleep(0.2)
+
+
+def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:
+    """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
+    claim = holding.claim
+    log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__)
+    match interrupted:
+        case Canceled():
+            insist(lambda: store.canceled(claim), holding)
+        case DeadlinePassed():
+            passed = Failure(code="deadline", detail="the deadline passed while the job was running")
+            insist(lambda: store.fail(claim, passed, retry=False), holding)
+        case GivenBack():
+            insist(lambda: store.release(claim), holding)

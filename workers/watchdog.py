@@ -1,0 +1,74 @@
+"""The watchdog: ends this process when it makes no progress, so that its supervisor starts a fresh one.
+
+Liveness is progress, not a process id: a hung step keeps its beat thread alive, and a consumer that lost its broker
+connection can idle for ever beside a full queue (RELIABILITY.md E14).
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from workers.beat import Beat
+from workers.contract.errors import StoreUnavailable
+from workers.contract.store import JobStore
+
+log = logging.getLogger(__name__)
+
+EXIT_HUNG = 70
+EXIT_STALLED = 71
+
+
+class Watchdog(threading.Thread):
+    """Checks twice a second; `exit_process` is os._exit, because a hung thread cannot be unwound."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        beat: Beat,
+        queues: tuple[str, ...],
+        *,
+        step_timeout: float,
+        stall_timeout: float,
+        exit_process: Callable[[int], object] = os._exit,
+    ) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._store = store
+        self._beat = beat
+        self._queues = queues
+        self._step_timeout = step_timeout
+        self._stall_timeout = stall_timeout
+        self._exit = exit_process
+        self._ended = threading.Event()
+        self._served_at = time.monotonic()
+
+    def served(self) -> None:
+        """Note that the worker has just looked for work."""
+        self._served_at = time.monotonic()
+
+    def run(self) -> None:
+        """Watch until `end`."""
+        while not self._ended.wait(0.5):
+            now = time.monotonic()
+            if any(now - holding.moved_at > self._step_timeout for holding in self._beat.held):
+                log.critical("a job made no step for %.0f s: replacing this process", self._step_timeout)
+                self._exit(EXIT_HUNG)
+            elif self._beat.held:
+                self.served()
+            elif now - self._served_at > self._stall_timeout and self._work_waits():
+                log.critical("jobs wait and nothing was claimed for %.0f s: replacing this process", self._stall_timeout)
+                self._exit(EXIT_STALLED)
+
+    def end(self) -> None:
+        """Stop watching."""
+        self._ended.set()
+
+    def _work_waits(self) -> bool:
+        try:
+            census = self._store.census()
+        except StoreUnavailable as fault:
+            log.warning("cannot read the queue: %s", fault)
+            self.served()
+            return False
+        return any(queued.queue in self._queues and queued.count for queued in census.queued)
