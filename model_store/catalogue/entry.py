@@ -1,0 +1,115 @@
+"""What the catalogue says about one model. Pydantic only: the gateway reads it without torch."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Base = Literal["sd15", "sdxl"]
+Kind = Literal[
+    "base", "vae", "image-encoder", "text-encoder", "ip-adapter", "controlnet", "lora", "technique", "auxiliary"
+]
+Origin = Literal["hub", "shipped", "built", "added"]
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+def safe_path(path: str) -> str:
+    """Return `path` unchanged if it stays inside the folder it is joined to. Raises ValueError otherwise."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or path.endswith("/") or "\\" in path or "\0" in path:
+        raise ValueError(f"{path!r} is no relative file path")
+    if any(part.startswith(".") for part in parts) or "//" in path:
+        raise ValueError(f"{path!r} leaves its folder or names a hidden file")
+    return path
+
+
+SafePath = Annotated[str, AfterValidator(safe_path), Field(max_length=300)]
+ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=64)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Declared(BaseModel):
+    """Immutable data; unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Licence(Declared):
+    """On which terms a model may be used."""
+
+    name: str
+    url: str | None = None
+    gated: bool = False
+    """The terms must be accepted on the hub, and a token given, before it can be fetched."""
+    non_commercial: bool = False
+    notice: str = ""
+
+
+class WantedFile(Declared):
+    """One file of a model, or a pattern of files, as the source names it."""
+
+    path: SafePath
+    """Path in the repository; `*` matches inside one folder. Patterns are resolved and pinned at the first pull."""
+    save_as: SafePath | None = None
+    """Path in the store when it is not the same."""
+    sha256: Sha256 | None = None
+    """Digest when it is known beforehand; otherwise the first pull pins it."""
+    about_mb: float = Field(0.0, ge=0.0)
+    """Rough size in MB (10^6 bytes) for people; the exact size is asked from the source and pinned."""
+    convert: str | None = None
+    """Key map by which this pickled file becomes the safetensors file `save_as`."""
+
+    @property
+    def is_pattern(self) -> bool:
+        """Return whether `path` stands for several files."""
+        return bool(_GLOB.search(self.path))
+
+    @property
+    def target(self) -> str:
+        """Return the path in the store, below the model's folder."""
+        return self.save_as or self.path
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WantedFile":
+        if self.convert is not None and not (self.save_as or "").endswith(".safetensors"):
+            raise ValueError(f"{self.path}: a converted file is saved as .safetensors")
+        if self.is_pattern and self.save_as is not None and self.convert is None:
+            raise ValueError(f"{self.path}: a pattern keeps its names")
+        return self
+
+
+class Entry(Declared):
+    """One model of the catalogue."""
+
+    id: ModelId
+    kind: Kind
+    title: str
+    base: Base | None = None
+    """The architecture it is or fits; none when it fits several, or none of ours."""
+    origin: Origin = "hub"
+    """Where its files come from: the hub or a mirror, this package, a builder of ours, the operator's own files."""
+    repository: str | None = None
+    revision: str = "main"
+    """A commit, or a branch that the first pull resolves to a commit and pins."""
+    files: tuple[WantedFile, ...] = ()
+    licence: Licence = Licence(name="unknown")
+    techniques: tuple[str, ...] = ()
+    """Methods that need it beside a base model."""
+    requires: tuple[ModelId, ...] = ()
+    """Entries that must be installed with it."""
+    notes: str = ""
+
+    @property
+    def about_mb(self) -> float:
+        """Return the rough size of its files in MB (10^6 bytes)."""
+        return sum(file.about_mb for file in self.files)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Entry":
+        if self.kind == "base" and self.base is None and self.origin != "hub":
+            raise ValueError(f"{self.id}: a base model names its architecture")
+        if self.origin == "hub" and (self.repository is None or not self.files):
+            raise ValueError(f"{self.id}: repository and files are needed")
+        return self
