@@ -1,15 +1,15 @@
 """The errors that gateway and workers agree on.
 
-    ContractError                  a stable code, a sentence for people
-    |-- StoreUnavailable           Redis does not answer or does not confirm a write
-    |-- QueueFull                  too many jobs queued, or Redis is near its memory limit
-    |-- IdempotencyConflict        the key was used with another body
-    |-- LeaseLost                  this worker no longer owns the job
-    |-- Misconfigured              a setting, or Redis itself, is not as we need it
-    `-- BlobError
-        |-- BlobMissing            nothing is stored under that name
-        |-- BlobExists             put-if-absent found something else there
-        `-- BlobStoreUnavailable   the disk or S3 does not answer, is full or read-only
+ContractError                  a stable code, a sentence for people
+|-- StoreUnavailable           Redis does not answer or does not confirm a write
+|-- QueueFull                  too many jobs queued, or Redis is near its memory limit
+|-- IdempotencyConflict        the key was used with another body
+|-- LeaseLost                  this worker no longer owns the job
+|-- Misconfigured              a setting, or Redis itself, is not as we need it
+`-- BlobError
+    |-- BlobMissing            nothing is stored under that name
+    |-- BlobExists             put-if-absent found something else there
+    `-- BlobStoreUnavailable   the disk or S3 does not answer, is full or read-only
 """
 
 

@@ -1,0 +1,90 @@
+"""What the verbs of the job store answer. Plain data."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from workers.contract.job import Frozen, Job, Priority
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The accepted job; `created` is False when an earlier submission with the same idempotency key made it."""
+
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run a job: whoever holds the highest token of a running job may commit it."""
+
+    job: Job
+    token: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a beat brings back. Once `held` is False the job is another's, or over: drop it."""
+
+    held: bool
+    cancel: bool
+    expired: bool
+
+
+class Wake(NamedTuple):
+    """A job for which a bell should be rung."""
+
+    queue: str
+    job_id: str
+    priority: Priority
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep did: jobs to wake, jobs failed (poison or deadline), leases that ended, ids of deleted records."""
+
+    wake: tuple[Wake, ...]
+    failed: int
+    expired: int
+    collected: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, newest first, and the cursor of the next page; None when there is none."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One line of one queue: how many jobs wait, and since how many seconds the oldest."""
+
+    queue: str
+    priority: Priority
+    count: int
+    oldest_age_seconds: float
+
+
+@dataclass(frozen=True)
+class Census:
+    """How many jobs wait, per queue and priority (every queue ever used), and run, per method."""
+
+    queued: tuple[Queued, ...]
+    running: dict[str, int]
+
+
+class WorkerStatus(Frozen):
+    """What a worker says about itself: the queues it serves, the models it has warm, the job in hand.
+
+    `seen` is set by the store: when the worker last spoke, by the Redis clock.
+    """
+
+    id: str
+    queues: tuple[str, ...]
+    models: tuple[str, ...] = ()
+    state: Literal["starting", "idle", "busy", "stopping"] = "starting"
+    job_id: str | None = None
+    seen: datetime | None = None

@@ -1,0 +1,56 @@
+"""A job's record as Redis keeps it: a flat hash of strings, written by the scripts, read here."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from workers.contract.job import Failure, Job, NewJob, Progress, Request, Result, State, from_millis, to_millis
+
+
+def submission_fields(new: NewJob) -> tuple[str, ...]:
+    """Return the arguments of `submit.lua` that describe the job, in its order."""
+    return (
+        new.id,
+        new.owner,
+        new.queue,
+        new.priority,
+        new.request.method,
+        new.request.model_dump_json(),
+        new.digest,
+        new.idempotency_key or "",
+        str(to_millis(new.deadline)) if new.deadline else "",
+        " ".join(sorted(inputs(new.request))),
+    )
+
+
+def inputs(request: Request) -> set[str]:
+    """Return the sha256 of every picture that the request uses."""
+    single = (request.content_image, request.control_image)
+    return {*request.style_images, *(sha256 for sha256 in single if sha256)}
+
+
+def job_of(flat: Sequence[str]) -> Job:
+    """Return the job of a record given as field, value, field, value."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def moment(name: str) -> datetime | None:
+        return from_millis(int(fields[name])) if name in fields else None
+
+    return Job(
+        id=fields["id"],
+        owner=fields["owner"],
+        queue=fields["queue"],
+        priority="batch" if fields["priority"] == "batch" else "interactive",
+        state=State(fields["state"]),
+        request=Request.model_validate_json(fields["request"]),
+        token=int(fields["token"]),
+        attempts=int(fields["attempts"]),
+        worker=fields.get("worker"),
+        created_at=from_millis(int(fields["created"])),
+        started_at=moment("started"),
+        finished_at=moment("finished"),
+        lease_until=moment("lease"),
+        deadline=moment("deadline"),
+        progress=Progress.model_validate_json(fields["progress"]) if "progress" in fields else None,
+        result=Result.model_validate_json(fields["result"]) if "result" in fields else None,
+        failure=Failure.model_validate_json(fields["failure"]) if "failure" in fields else None,
+    )

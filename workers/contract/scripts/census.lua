@@ -1,0 +1,11 @@
+-- Counts for metrics. Returns {{queue, priority, queued, age of the oldest in milliseconds, ...}, {method, running, ...}}.
+local lines = {}
+for _, queue in ipairs(redis.call('SMEMBERS', name('queues'))) do
+  for _, priority in ipairs({'interactive', 'batch'}) do
+    local line = name('line', priority, queue)
+    local oldest = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')[2]
+    local age = oldest and math.max(0, NOW - tonumber(oldest)) or 0
+    for _, value in ipairs({queue, priority, redis.call('ZCARD', line), age}) do table.insert(lines, value) end
+  end
+end
+return {lines, redis.call('HGETALL', name('running'))}

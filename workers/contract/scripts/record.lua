@@ -1,0 +1,131 @@
+-- The shared part of every script: names of keys, the clock, and the moves of a job between its states.
+--
+-- KEYS[1] is the prefix of all keys, ARGV[1] the time in milliseconds ('' = the clock of Redis). Keys:
+--   job:<id>                        hash    the record
+--   all, list:<owner>               zset    id -> number of arrival, for paging
+--   idem:<owner>                    hash    idempotency key -> id
+--   ready:<priority>:<queue>:<owner> zset   id -> number of arrival: queued jobs of one owner
+--   turns:<priority>:<queue>        zset    owner -> turn: who is served next
+--   line:<priority>:<queue>         zset    id -> time of arrival: all queued jobs of one line
+--   waiting                         zset    id -> time of the next wake-up: all queued jobs
+--   leases                          zset    id -> end of the lease: running and canceling jobs
+--   deadlines                       zset    id -> deadline: queued and running jobs
+--   finished                        zset    id -> time of finishing
+--   running, inputs                 hash    method -> jobs running; sha256 -> jobs that use that input
+--   queues                          set     every queue seen
+--   arrivals, turn                  numbers
+--
+-- Under a full Redis (noeviction) a script is refused at its first write that needs memory. Every move but submit
+-- therefore starts with a removal, which is always let through: a full Redis takes no new jobs but finishes those it has.
+
+local function name(...) return KEYS[1] .. table.concat({...}, ':') end
+local function whole(number) return string.format('%.0f', number) end
+
+local LEASES, WAITING, DEADLINES, FINISHED = name('leases'), name('waiting'), name('deadlines'), name('finished')
+local POISON = '{"code":"poison","detail":"the job ended its worker at every attempt"}'
+local LATE = '{"code":"deadline","detail":"the deadline passed before the job was done"}'
+
+local function clock()
+  if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local NOW = clock()
+
+local FIELDS = {'owner', 'queue', 'priority', 'method', 'state', 'token', 'attempts', 'arrival', 'created', 'deadline'}
+
+-- The fields that decide, as a table; nil when there is no such job.
+local function read(id)
+  local values = redis.call('HMGET', name('job', id), unpack(FIELDS))
+  if not values[5] then return nil end
+  local job = {id = id}
+  for index, field in ipairs(FIELDS) do job[field] = values[index] or nil end
+  job.token, job.attempts = tonumber(job.token), tonumber(job.attempts)
+  job.late = job.deadline ~= nil and tonumber(job.deadline) <= NOW
+  return job
+end
+
+local function record(id) return redis.call('HGETALL', name('job', id)) end
+
+-- The job, if it is still held under this token; else nil.
+local function held(id, token)
+  local job = read(id)
+  if job and job.token == tonumber(token) and (job.state == 'running' or job.state == 'canceling') then return job end
+  return nil
+end
+
+local function leave_line(job)
+  local ready, turns = name('ready', job.priority, job.queue, job.owner), name('turns', job.priority, job.queue)
+  redis.call('ZREM', ready, job.id)
+  redis.call('ZREM', name('line', job.priority, job.queue), job.id)
+  redis.call('ZREM', WAITING, job.id)
+  if redis.call('EXISTS', ready) == 0 then redis.call('ZREM', turns, job.owner) end
+end
+
+local function leave_worker(job)
+  redis.call('ZREM', LEASES, job.id)
+  if redis.call('HINCRBY', name('running'), job.method, -1) <= 0 then
+    redis.call('HDEL', name('running'), job.method)
+  end
+end
+
+local function leave(job)
+  if job.state == 'queued' then leave_line(job) else leave_worker(job) end
+end
+
+-- Into the line of its owner, at the place of its arrival; an owner without queued jobs takes the last turn.
+local function join_line(job, wake_at)
+  local turns = name('turns', job.priority, job.queue)
+  redis.call('ZADD', name('ready', job.priority, job.queue, job.owner), job.arrival, job.id)
+  redis.call('ZADD', name('line', job.priority, job.queue), job.created, job.id)
+  redis.call('ZADD', WAITING, whole(wake_at), job.id)
+  if not redis.call('ZSCORE', turns, job.owner) then
+    redis.call('ZADD', turns, redis.call('INCR', name('turn')), job.owner)
+  end
+end
+
+-- Back from a worker into the line, to be woken by the next sweep.
+local function requeue(job, attempts)
+  leave(job)
+  redis.call('HDEL', name('job', job.id), 'worker', 'lease', 'started', 'progress')
+  redis.call('HSET', name('job', job.id), 'state', 'queued', 'attempts', attempts)
+  join_line(job, NOW)
+end
+
+-- Into a final state; `field` (result or failure) and its value are optional.
+local function finish(job, state, field, value)
+  leave(job)
+  redis.call('ZREM', DEADLINES, job.id)
+  redis.call('HDEL', name('job', job.id), 'lease')
+  redis.call('HSET', name('job', job.id), 'state', state, 'finished', whole(NOW))
+  if field then redis.call('HSET', name('job', job.id), field, value) end
+  redis.call('ZADD', FINISHED, whole(NOW), job.id)
+end
+
+local function due(index, limit)
+  return redis.call('ZRANGEBYSCORE', index, '-inf', whole(NOW), 'LIMIT', 0, limit)
+end
+
+-- Fail up to `limit` jobs whose deadline passed; returns how many.
+local function apply_deadlines(limit)
+  local late = due(DEADLINES, limit)
+  for _, id in ipairs(late) do finish(read(id), 'failed', 'failure', LATE) end
+  return #late
+end
+
+-- Take up to `limit` jobs whose lease ended from their workers; returns how many ended and how many were poison.
+local function apply_leases(limit, max_attempts)
+  local ended, poison = due(LEASES, limit), 0
+  for _, id in ipairs(ended) do
+    local job = read(id)
+    if job.state == 'canceling' then
+      finish(job, 'canceled')
+    elseif job.attempts >= max_attempts then
+      finish(job, 'failed', 'failure', POISON)
+      poison = poison + 1
+    else
+      requeue(job, job.attempts)
+    end
+  end
+  return #ended, poison
+end

@@ -1,0 +1,32 @@
+-- Accept a job, or find the one that was accepted for the same idempotency key.
+-- Returns {'created' | 'known', record}, {'conflict'} or {'full', jobs finished in the last minute}.
+local id, owner, queue, priority, method, request, digest, key, deadline, inputs = unpack(ARGV, 2, 11)
+local max_queued, wake_after = tonumber(ARGV[12]), tonumber(ARGV[13])
+
+local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
+local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
+if earlier[1] then
+  if earlier[1] ~= digest or earlier[2] ~= owner then return {'conflict'} end
+  -- The same id again is this very submission, sent twice because its first answer was lost.
+  return {known == id and 'created' or 'known', record(known)}
+end
+if redis.call('ZCARD', WAITING) >= max_queued then
+  return {'full', redis.call('ZCOUNT', FINISHED, whole(NOW - 60000), '+inf')}
+end
+
+local arrival = redis.call('INCR', name('arrivals'))
+redis.call('HSET', name('job', id),
+  'id', id, 'owner', owner, 'queue', queue, 'priority', priority, 'method', method, 'request', request,
+  'digest', digest, 'key', key, 'inputs', inputs, 'arrival', arrival, 'created', whole(NOW),
+  'state', 'queued', 'token', 0, 'attempts', 0)
+if deadline ~= '' then
+  redis.call('HSET', name('job', id), 'deadline', deadline)
+  redis.call('ZADD', DEADLINES, deadline, id)
+end
+if key ~= '' then redis.call('HSET', name('idem', owner), key, id) end
+for sha in string.gmatch(inputs, '%S+') do redis.call('HINCRBY', name('inputs'), sha, 1) end
+redis.call('ZADD', name('all'), arrival, id)
+redis.call('ZADD', name('list', owner), arrival, id)
+redis.call('SADD', name('queues'), queue)
+join_line(read(id), NOW + wake_after)
+return {'created', record(id)}

@@ -1,0 +1,33 @@
+-- Put right what workers and messages left behind, at most `limit` jobs of each kind.
+-- Returns {leases ended, jobs failed, {queue, id, priority of each job to wake}, {ids of the records deleted}}.
+local limit, max_attempts, wake_after, keep = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local function forget(id)
+  local values = redis.call('HMGET', name('job', id), 'owner', 'key', 'inputs')
+  local owner, key, inputs = unpack(values)
+  redis.call('ZREM', FINISHED, id)
+  redis.call('ZREM', name('all'), id)
+  redis.call('ZREM', name('list', owner), id)
+  if key ~= '' and redis.call('HGET', name('idem', owner), key) == id then
+    redis.call('HDEL', name('idem', owner), key)
+  end
+  for sha in string.gmatch(inputs, '%S+') do
+    if redis.call('HINCRBY', name('inputs'), sha, -1) <= 0 then redis.call('HDEL', name('inputs'), sha) end
+  end
+  redis.call('DEL', name('job', id))
+end
+
+local late = apply_deadlines(limit)
+local ended, poison = apply_leases(limit, max_attempts)
+
+local wake = {}
+for _, id in ipairs(due(WAITING, limit)) do
+  local job = read(id)
+  redis.call('ZREM', WAITING, id)
+  redis.call('ZADD', WAITING, whole(NOW + wake_after), id)
+  for _, value in ipairs({job.queue, id, job.priority}) do table.insert(wake, value) end
+end
+
+local old = redis.call('ZRANGEBYSCORE', FINISHED, '-inf', whole(NOW - keep), 'LIMIT', 0, limit)
+for _, id in ipairs(old) do forget(id) end
+return {ended, late + poison, wake, old}

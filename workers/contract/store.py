@@ -1,0 +1,231 @@
+"""The job store: the record in Redis is the truth, and every verb is one atomic Lua script.
+
+A job is executed at least once and published at most once: each claim carries a higher token, and only the holder of
+the current token of a running job can commit. Leases run by the clock of Redis; a worker that falls silent loses its
+job to the next one. All verbs raise StoreUnavailable when Redis does not answer or refuses to write.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from redis import Redis
+
+from workers.contract import scripts
+from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable
+from workers.contract.job import Failure, Job, NewJob, Priority, Progress, Result, State, from_millis
+from workers.contract.protocol import (
+    Beat,
+    Census,
+    Claim,
+    Page,
+    Queued,
+    Submission,
+    Sweep,
+    Wake,
+    WorkerStatus,
+)
+from workers.contract.record import job_of, submission_fields
+from workers.contract.redis_server import answering, connect, full, verify_server
+from workers.contract.settings import Settings
+
+__all__ = ["Beat", "Census", "Claim", "JobStore", "Page", "Queued", "Submission", "Sweep", "Wake", "WorkerStatus"]
+
+SWEEP_LIMIT = 200
+"""Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
+PAGE_REACH = 1000
+"""Records that one page looks at for a state; see `JobStore.page`."""
+
+
+class JobStore:
+    """The verbs of the job protocol. Synchronous and thread-safe; `redis` must decode its answers to text."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        lease_seconds: float = 30.0,
+        max_attempts: int = 3,
+        max_queued: int = 1000,
+        retention_seconds: float = 86400.0,
+        prefix: str = "stylize:",
+        clock: Callable[[], int] | None = None,
+        allow_volatile: bool = False,
+    ) -> None:
+        """Connect the verbs to `redis`. `clock` (milliseconds) replaces the clock of Redis in the model test only."""
+        self._redis = redis
+        self._lease = round(lease_seconds * 1000)
+        self._max_attempts = max_attempts
+        self._max_queued = max_queued
+        self._keep = round(retention_seconds * 1000)
+        self._prefix = prefix
+        self._clock = clock
+        self._allow_volatile = allow_volatile
+        self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return a store on the Redis of the settings, not yet connected. Raises Misconfigured for a bad URL."""
+        return cls(
+            connect(settings.redis_url),
+            lease_seconds=settings.lease_seconds,
+            max_attempts=settings.max_attempts,
+            max_queued=settings.max_queued,
+            retention_seconds=settings.retention_hours * 3600,
+            allow_volatile=settings.redis_allow_volatile,
+        )
+
+    def verify(self) -> None:
+        """Check that Redis answers and keeps what it is told. Raises Misconfigured, StoreUnavailable."""
+        if self._allow_volatile:
+            self.ping()
+        else:
+            verify_server(self._redis)
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless Redis answers."""
+        with answering():
+            self._redis.ping()
+
+    def submit(self, new: NewJob) -> Submission:
+        """Accept a job; when this returns it is on disk. The same idempotency key and digest return the first job.
+
+        Raises IdempotencyConflict (same key, other digest), QueueFull, StoreUnavailable.
+        """
+        try:
+            verdict, *rest = self._run("submit", *submission_fields(new), self._max_queued, self._lease)
+        except StoreUnavailable as fault:
+            if full(fault.__cause__):
+                raise QueueFull("the job database is full", retry_after=60) from fault
+            raise
+        if verdict == "conflict":
+            raise IdempotencyConflict("the Idempotency-Key was used before with another request")
+        if verdict == "full":
+            per_minute = max(1, int(rest[0]))
+            raise QueueFull(f"{self._max_queued} jobs are waiting", retry_after=math.ceil(60 / per_minute))
+        return Submission(job_of(rest[0]), created=verdict == "created")
+
+    def claim(self, queue: str, worker: str) -> Claim | None:
+        """Return the next job of the queue for this worker, or None when none waits.
+
+        Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
+        are in the line again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.
+        """
+        flat = self._run("claim", queue, worker, self._lease, self._max_attempts)
+        if flat is None:
+            return None
+        job = job_of(flat)
+        return Claim(job, job.token)
+
+    def beat(self, claim: Claim, progress: Progress | None = None) -> Beat:
+        """Renew the lease and note the progress; return whether the job is still held, canceled, past its deadline."""
+        written = progress.model_dump_json() if progress else ""
+        held, cancel, expired = self._run("beat", claim.job.id, claim.token, self._lease, written)
+        return Beat(held=bool(held), cancel=bool(cancel), expired=bool(expired))
+
+    def commit(self, claim: Claim, result: Result) -> bool:
+        """Publish a result. False when the job is held no more, or was being canceled and is canceled now.
+
+        A commit repeated with the same claim is True again and changes nothing.
+        """
+        return self._settle("commit", claim, result.model_dump_json())
+
+    def fail(self, claim: Claim, failure: Failure, *, retry: bool) -> bool:
+        """Fail the job, or with `retry` put it back while it has attempts left. False as for `commit`."""
+        return self._settle("retry" if retry else "fail", claim, failure.model_dump_json())
+
+    def release(self, claim: Claim) -> bool:
+        """Give the job back at once; the attempt is not counted. False as for `commit`."""
+        return self._settle("release", claim)
+
+    def canceled(self, claim: Claim) -> bool:
+        """Confirm that a job being canceled has stopped. False when it is held no more, or nobody canceled it."""
+        return self._settle("canceled", claim)
+
+    def cancel(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Cancel a job: at once if queued, at its worker's next beat if running; nothing happens to a finished one.
+
+        Returns the job, or None when there is no such job or it is not `owner`'s (None: anyone's).
+        """
+        flat = self._run("cancel", job_id, owner or "")
+        return job_of(flat) if flat else None
+
+    def sweep(self) -> Sweep:
+        """Put right what dead workers and lost wake-ups left behind, at most SWEEP_LIMIT jobs of each kind.
+
+        A job is woken again when its lease ended and each time it has waited a lease's time. Records of jobs finished
+        longer ago than the retention are deleted; their blobs are the caller's to delete.
+        """
+        ended, failed, wake, collected = self._run("sweep", SWEEP_LIMIT, self._max_attempts, self._lease, self._keep)
+        wakes = tuple(Wake(*wake[at : at + 3]) for at in range(0, len(wake), 3))
+        return Sweep(wakes, failed=int(failed), expired=int(ended), collected=tuple(collected))
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, or None when there is none."""
+        return next(iter(self._jobs([job_id])), None)
+
+    def page(
+        self, *, owner: str | None = None, state: State | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        """Return up to `limit` jobs of an owner (None: all) in a state (None: any), newest first.
+
+        One call looks at PAGE_REACH records; a page may therefore hold few jobs, or none, and still have a next one.
+        """
+        index = "all" if owner is None else f"list:{owner}"
+        before = cursor if cursor and cursor.isdecimal() else ""
+        ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
+        return Page(tuple(self._jobs(ids)), following or None)
+
+    def position(self, job: Job) -> int | None:
+        """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""
+        before = self._run("position", job.id)
+        return None if before is None else int(before)
+
+    def census(self) -> Census:
+        """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
+        lines, running = self._run("census")
+        queued = tuple(_queued(*lines[at : at + 4]) for at in range(0, len(lines), 4))
+        return Census(queued, dict(zip(running[::2], map(int, running[1::2]), strict=True)))
+
+    def announce(self, status: WorkerStatus, ttl: float) -> None:
+        """Make a worker known for `ttl` seconds."""
+        text = status.model_copy(update={"seen": None}).model_dump_json()
+        self._run("workers", status.id, text, round(ttl * 1000))
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return the workers known now, by id."""
+        found = (entry.split(" ", 1) for entry in self._run("workers", "", "", 0))
+        known = (
+            WorkerStatus.model_validate_json(text).model_copy(update={"seen": from_millis(int(seen))})
+            for seen, text in found
+        )
+        return tuple(sorted(known, key=lambda status: status.id))
+
+    def unused(self, inputs: Iterable[str]) -> set[str]:
+        """Return those of the given input pictures (sha256) that no job's record names."""
+        asked = list(inputs)
+        if not asked:
+            return set()
+        with answering():
+            counts = self._redis.hmget(f"{self._prefix}inputs", asked)
+        return {sha256 for sha256, count in zip(asked, counts, strict=True) if count is None}
+
+    def _settle(self, verb: str, claim: Claim, value: str = "") -> bool:
+        return bool(self._run("settle", verb, claim.job.id, claim.token, value, self._max_attempts))
+
+    def _jobs(self, ids: Iterable[str]) -> Iterable[Job]:
+        with answering():
+            batch = self._redis.pipeline(transaction=False)
+            for job_id in ids:
+                batch.hgetall(f"{self._prefix}job:{job_id}")
+            records = batch.execute()
+        return [job_of([part for item in record.items() for part in item]) for record in records if record]
+
+    def _run(self, name: str, *args: str | int) -> Any:
+        now = self._clock() if self._clock else ""
+        with answering():
+            return self._scripts[name](keys=[self._prefix], args=[now, *args])
+
+
+def _queued(queue: str, priority: Priority, count: int, age: int) -> Queued:
+    return Queued(queue, priority, int(count), int(age) / 1000)
