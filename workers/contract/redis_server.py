@@ -90,7 +90,7 @@ def verify_server(redis: Redis) -> None:
 def _appendfsync(redis: Redis) -> str | None:
     """Return the policy, or None where the server does not let us ask."""
     try:
-        found: dict[str, str] = redis.config_get("appendfsync")
+        found = dict(redis.config_get("appendfsync"))
     except ResponseError:
         return None
     return found.get("appendfsync")

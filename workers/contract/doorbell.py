@@ -1,0 +1,85 @@
+"""The doorbell: tells workers that a job waits. A ring is a hint; a lost one costs time, never a job."""
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+from celery import Celery
+
+from workers.contract.celery_config import WAKE, create_celery, queue_name
+from workers.contract.job import Priority
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.01
+"""Rings that come this soon after others go out together."""
+MOST_WAITING = 32
+"""Wake-ups kept per Celery queue: enough for so many idle workers, since each worker woken drains the store."""
+
+
+class Doorbell:
+    """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
+
+    def __init__(self, redis_url: str) -> None:
+        """Start the thread; it connects at the first ring."""
+        self._app: Celery = create_celery(redis_url)
+        self._pending: dict[str, list[str]] = defaultdict(list)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._failures = 0
+        self._producer: Any = None
+        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread.start()
+
+    @property
+    def failures(self) -> int:
+        """How many rings were given up because Redis did not take them."""
+        return self._failures
+
+    def ring(self, job_id: str, queue: str, priority: Priority) -> None:
+        """Have a worker of the queue woken soon. Returns at once, raises nothing."""
+        with self._changed:
+            waiting = self._pending[queue_name(queue, priority)]
+            if len(waiting) < MOST_WAITING:
+                waiting.append(job_id)
+            self._changed.notify()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Send what is pending, waiting at most `timeout` seconds, and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while rings := self._await_rings():
+            for queue, job_ids in rings.items():
+                self._send(queue, job_ids)
+            time.sleep(PAUSE_SECONDS)
+        self._disconnect()
+
+    def _await_rings(self) -> dict[str, list[str]]:
+        """Return what is pending as soon as there is something; nothing once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._closed)
+            rings, self._pending = self._pending, defaultdict(list)
+            return rings
+
+    def _send(self, queue: str, job_ids: list[str]) -> None:
+        try:
+            if self._producer is None:
+                self._producer = self._app.connection_for_write().Producer()
+            already = self._producer.channel.queue_declare(queue=queue).message_count
+            for job_id in job_ids[: max(0, MOST_WAITING - already)]:
+                self._app.send_task(WAKE, (job_id,), queue=queue, producer=self._producer)
+        except Exception as fault:  # noqa: BLE001  whatever it is, the thread rings on and the sweeper heals
+            self._failures += len(job_ids)
+            log.warning("could not ring for %s, the sweeper will: %s", queue, fault)
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.connection.release()
