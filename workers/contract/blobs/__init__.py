@@ -1,0 +1,7 @@
+"""The blob store: pictures and manifests by name, written once, on local disk or S3."""
+
+from workers.contract.blobs.names import input_name, job_prefix, manifest_name, output_name
+from workers.contract.blobs.opening import open_blobs
+from workers.contract.blobs.store import BlobStore, Stored
+
+__all__ = ["BlobStore", "Stored", "input_name", "job_prefix", "manifest_name", "open_blobs", "output_name"]

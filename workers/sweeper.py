@@ -1,0 +1,153 @@
+"""The sweeper: wakes workers for jobs left behind, fails what cannot be done, deletes what is kept no longer.
+
+`python -m workers.sweeper`. Any number may run; one that dies at any point leaves nothing undone for the next.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from types import FrameType
+from typing import ClassVar
+
+from pydantic import Field
+
+from workers.contract.blobs import BlobStore, Stored, job_prefix, open_blobs
+from workers.contract.blobs.names import INPUTS, JOBS, attempt_of, input_sha256
+from workers.contract.doorbell import Doorbell
+from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.job import Job, State
+from workers.contract.settings import Settings
+from workers.contract.store import JobStore
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+
+
+class SweeperSettings(Settings):
+    """Settings of the sweeper process."""
+
+    process: ClassVar[str] = "SWEEPER"
+
+    sweeper_period_seconds: float = Field(1.0, gt=0, le=60, description="time between two sweeps of the job store")
+    sweeper_orphan_period_seconds: float = Field(
+        3600.0, gt=0, description="time between two searches for blobs that no job names"
+    )
+
+
+class Sweeper:
+    """Sweeps the job store and the blobs; every step may be repeated."""
+
+    def __init__(self, store: JobStore, blobs: BlobStore, bell: Doorbell, *, retention: timedelta) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._bell = bell
+        self._retention = retention
+
+    def sweep(self) -> None:
+        """Put the job store right once and delete the blobs of forgotten jobs. Raises StoreUnavailable, BlobError."""
+        swept = self._store.sweep()
+        for wake in swept.wake:
+            self._bell.ring(wake.job_id, wake.queue, wake.priority)
+        if swept.expired or swept.failed or swept.collected:
+            log.info(
+                "%d leases ended, %d jobs failed, %d jobs forgotten", swept.expired, swept.failed, len(swept.collected)
+            )
+        for job_id in swept.collected:
+            self._blobs.delete([stored.name for stored in self._blobs.list(job_prefix(job_id))])
+
+    def collect_orphans(self) -> int:
+        """Delete outputs that were never committed and inputs that no job uses, once older than the retention.
+
+        Returns how many blobs were deleted. Raises StoreUnavailable, BlobError.
+        """
+        orphans = 0
+        for find, prefix in ((self._uncommitted, JOBS), (self._unused, INPUTS)):
+            for batch in _batches(self._old(prefix)):
+                names = find(batch)
+                self._blobs.delete(names)
+                orphans += len(names)
+        return orphans
+
+    def _old(self, prefix: str) -> Iterator[Stored]:
+        limit = datetime.now(tz=UTC) - self._retention
+        return (stored for stored in self._blobs.list(prefix) if stored.modified < limit)
+
+    def _uncommitted(self, batch: list[Stored]) -> list[str]:
+        attempts = {stored.name: attempt for stored in batch if (attempt := attempt_of(stored.name))}
+        jobs = {job_id: self._store.get(job_id) for job_id in {job_id for job_id, _ in attempts.values()}}
+        return [name for name, (job_id, token) in attempts.items() if _is_void(jobs[job_id], token)]
+
+    def _unused(self, batch: list[Stored]) -> list[str]:
+        inputs = {sha256: stored.name for stored in batch if (sha256 := input_sha256(stored.name))}
+        return [inputs[sha256] for sha256 in self._store.unused(inputs)]
+
+
+def _is_void(job: Job | None, token: int) -> bool:
+    """Return whether what the attempt with this token wrote will never be shown."""
+    if job is None or token < job.token:
+        return True
+    return job.state.final and job.state is not State.SUCCEEDED
+
+
+def _batches(entries: Iterable[Stored]) -> Iterator[list[Stored]]:
+    rest = iter(entries)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def attempt(step: Callable[[], object]) -> bool:
+    """Do a step that Redis or the blob store may refuse. Returns whether it was done."""
+    try:
+        step()
+    except (StoreUnavailable, BlobError) as fault:
+        log.warning("the sweeper tries again later: %s", fault)
+        return False
+    return True
+
+
+def run(settings: SweeperSettings) -> None:
+    """Sweep until the process is ended. Raises Misconfigured at the start."""
+    store = JobStore.from_settings(settings)
+    bell = Doorbell(settings.redis_url)
+    sweeper = Sweeper(store, open_blobs(settings), bell, retention=timedelta(hours=settings.retention_hours))
+    orphans_due = time.monotonic()
+    verified = False
+    while True:
+        verified = verified or attempt(store.verify)
+        if verified:
+            attempt(sweeper.sweep)
+            if time.monotonic() >= orphans_due:
+                attempt(sweeper.collect_orphans)
+                orphans_due = time.monotonic() + settings.sweeper_orphan_period_seconds
+        time.sleep(settings.sweeper_period_seconds)
+
+
+def _end(signum: int, _: FrameType | None) -> None:
+    # Wherever this strikes, the next sweep does what is left: no need to wait for a slow server.
+    raise SystemExit(0)
+
+
+def main() -> int:
+    """Read the settings and run. Returns the exit status: 2 when a setting or a server is not as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m workers.sweeper", description=__doc__)
+    parser.epilog = "Settings: " + ", ".join(f"STYLIZE_{name.upper()}" for name in SweeperSettings.model_fields)
+    parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _end)
+    try:
+        run(SweeperSettings.read())
+    except Misconfigured as fault:
+        print(f"sweeper: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
