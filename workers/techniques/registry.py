@@ -28,7 +28,7 @@ def names() -> tuple[str, ...]:
 
 def resolve(method: str) -> str:
     """Return the technique that a method name or family alias means. Raises KeyError when there is none."""
-    name = dict[str, str](ALIASES).get(method, method)
+    name = {str(family): name for family, name in ALIASES.items()}.get(method, method)
     if name not in FOLDERS:
         raise KeyError(method)
     return name

@@ -33,12 +33,16 @@ class Paper(Declared):
 
 
 class Inputs(Declared):
-    """Which inputs a technique takes. `references` is the allowed number of style images (least, most)."""
+    """Which inputs a technique takes. `references` is the allowed number of style images (least, most).
+
+    `instead_of_references` names a parameter that may be given in place of any style image.
+    """
 
     driven_by: Literal["text", "image"] = "text"
     references: tuple[int, int] = (1, 4)
     content_image: Literal["required", "optional", "none"] = "none"
     controls: tuple[str, ...] = ()
+    instead_of_references: str | None = None
 
 
 class Defaults(Declared):

@@ -1,0 +1,97 @@
+"""Some requests of one technique on one base model, prepared each and denoised as one batch."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import Trajectory, denoise
+from workers.pipelines.meter import Meter
+from workers.pipelines.orders import halves
+from workers.pipelines.style_cache import RequestCache
+from workers.techniques.base import Bench, Order, Technique
+
+
+@dataclass
+class Part:
+    """A request, or some of its pictures, while it runs; in the end it has all its pictures or a failure."""
+
+    order: Order
+    meter: Meter
+    cache: RequestCache
+    trajectory: Trajectory | None = None
+    pictures: list[Image.Image] = field(default_factory=list)
+    failure: Exception | None = None
+
+    @property
+    def rows(self) -> int:
+        """UNet rows per step."""
+        return len(self.order.seeds) * (2 if self.order.guidance_scale > 1 else 1)
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something for this request alone: its failure is kept and does not touch the others of the batch."""
+        try:
+            action()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
+            self.failure = failure
+            if self.trajectory is not None:
+                self.trajectory.stopped = True
+
+    def split(self) -> tuple["Part", "Part"]:
+        """Return two parts with half of the pictures each."""
+        first, second = halves(self.order)
+        return Part(first, self.meter, self.cache), Part(second, self.meter, self.cache)
+
+    def join(self, pieces: Sequence["Part"]) -> None:
+        """Take over what became of the parts that this one was split into."""
+        self.pictures = [picture for piece in pieces for picture in piece.pictures]
+        self.failure = next((piece.failure for piece in pieces if piece.failure is not None), None)
+
+
+def run(backbone: Backbone, technique: Technique, parts: Sequence[Part], weights: Callable[[str], Path]) -> None:
+    """Carry parts with equal batch keys from order to pictures. Raises torch.OutOfMemoryError, all parts undone."""
+    for part in parts:
+        part.trajectory, part.pictures = None, []
+        with part.meter.stage("prepare"):
+            part.attempt(partial(_prepare, part, backbone, technique, weights))
+    ready = {part.trajectory: part for part in parts if part.trajectory is not None and part.failure is None}
+    if ready:
+        _denoise(backbone, technique, ready)
+    for trajectory, part in ready.items():
+        if part.failure is None:
+            with part.meter.stage("decode"):
+                part.attempt(partial(_decode, part, backbone, trajectory))
+
+
+def _prepare(part: Part, backbone: Backbone, technique: Technique, weights: Callable[[str], Path]) -> None:
+    part.meter.report("prepare")
+    bench = Bench(backbone, part.cache, weights, part.meter.preparing)
+    with torch.no_grad():
+        part.trajectory = technique.prepare(part.order, bench)
+
+
+def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, Part]) -> None:
+    def watch(trajectory: Trajectory) -> None:
+        part = ready[trajectory]
+        part.attempt(partial(part.meter.denoising, trajectory))
+
+    with ExitStack() as stages:
+        for part in ready.values():
+            stages.enter_context(part.meter.stage("denoise"))
+        hooks = stages.enter_context(technique.patch(backbone, list(ready)))
+        denoise(backbone.unet, list(ready), hooks=hooks, watch=watch)
+
+
+def _decode(part: Part, backbone: Backbone, trajectory: Trajectory) -> None:
+    count = len(trajectory.latents)
+    for n, latents in enumerate(trajectory.latents):
+        part.meter.report("decode", n, count)
+        part.pictures.append(Image.fromarray(backbone.decode(latents[None])[0]))
+    part.meter.report("decode", count, count)

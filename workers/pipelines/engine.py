@@ -1,0 +1,160 @@
+"""Requests in, pictures out: what may be denoised together is, and what does not fit at once is cut smaller.
+
+engine = Engine(pool=pool, cache=cache, technique=registry.technique, weights=locate)
+rendered = engine.stylize(request, pictures, watch=watch)
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from PIL import Image
+
+from workers.contract.job import Request
+from workers.pipelines import batch, memory
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.batch import Part
+from workers.pipelines.errors import OutOfMemory, Refused
+from workers.pipelines.meter import Meter, Watcher, prepare_share
+from workers.pipelines.orders import order_of
+from workers.pipelines.pool import Pool
+from workers.pipelines.style_cache import RequestCache, StyleCache
+from workers.techniques.base import Pictures, Technique
+
+__all__ = ["Engine", "Refused", "Rendered", "Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One request with its decoded pictures. `watch` is called at each step and may raise to stop."""
+
+    request: Request
+    pictures: Pictures
+    watch: Watcher
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did."""
+
+    pictures: list[Image.Image]
+    seeds: tuple[int, ...]
+    timings: Mapping[str, float]
+    device_seconds: float
+    style_cache: Literal["hit", "miss", "none"]
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request whose model is warm and whose inputs are in order."""
+
+    backbone: Backbone
+    technique: Technique
+    part: Part
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for requests that may share a batch."""
+        key = self.technique.batch_key(self.part.order, self.backbone)
+        return id(self.part) if key is None else (self.technique.spec.name, self.backbone.name, key)
+
+
+class Engine:
+    """Runs requests on warm base models. Safe for threads: a base model serves one batch at a time."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        cache: StyleCache,
+        technique: Callable[[str], Technique],
+        weights: Callable[[str], Path],
+    ) -> None:
+        self.pool = pool
+        self.cache = cache
+        self._technique = technique
+        self._weights = weights
+
+    def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> Rendered:
+        """Return the pictures of one request. Raises Refused, or whatever `watch` raised."""
+        [outcome] = self.stylize_together([Work(request, pictures, watch)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
+        """Return the outcome of each request, in order; requests with equal batch keys are denoised together.
+
+        One request's failure or cancellation is its own outcome and does not touch the others.
+        """
+        admitted = [self._admit(work) for work in works]
+        groups: dict[Hashable, list[Admitted]] = {}
+        for one in admitted:
+            if isinstance(one, Admitted):
+                groups.setdefault(one.key, []).append(one)
+        for group in groups.values():
+            self._run(group[0].backbone, group[0].technique, [one.part for one in group])
+        return [one if isinstance(one, Exception) else _outcome(one.part) for one in admitted]
+
+    def _admit(self, work: Work) -> Admitted | Exception:
+        meter = Meter(work.watch)
+        try:
+            meter.report("load")
+            technique = self._technique(work.request.method)
+            with meter.stage("load"):
+                backbone = self.pool.get(work.request.model)
+            order = order_of(work.request, work.pictures, technique.spec, backbone.base)
+        except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
+            return failure
+        meter.expect(prepare_share(technique.spec, order))
+        return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache)))
+
+    def _run(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
+        """Run parts as one batch, or one after the other in smaller pieces where memory does not suffice."""
+        with backbone.lock:
+            try:
+                _require_memory(backbone, parts)
+                batch.run(backbone, technique, parts, self._weights)
+                return
+            except (torch.OutOfMemoryError, OutOfMemory) as full:
+                reason = str(full)
+            if backbone.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if len(parts) > 1:
+                for part in parts:
+                    self._run(backbone, technique, [part])
+            elif len(parts[0].order.seeds) > 1:
+                pieces = parts[0].split()
+                for piece in pieces:
+                    self._run(backbone, technique, [piece])
+                parts[0].join(pieces)
+            else:
+                parts[0].failure = OutOfMemory(reason)
+
+
+def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:
+    order = parts[0].order
+    needed = memory.estimate(
+        backbone.unet,
+        backbone.vae,
+        rows=sum(part.rows for part in parts),
+        width=order.width,
+        height=order.height,
+        factor=backbone.vae_factor,
+    )
+    memory.require(needed.peak, backbone.device)
+
+
+def _outcome(part: Part) -> Rendered | Exception:
+    if part.failure is not None:
+        return part.failure
+    seconds = dict(part.meter.seconds)
+    return Rendered(
+        pictures=part.pictures,
+        seeds=part.order.seeds,
+        timings=seconds,
+        device_seconds=sum(seconds.get(stage, 0.0) for stage in ("prepare", "denoise", "decode")),
+        style_cache=part.cache.outcome,
+    )

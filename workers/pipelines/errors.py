@@ -1,0 +1,31 @@
+"""The errors of the pipelines and techniques. All are final: trying again gives the same answer.
+
+Refused                  the work cannot be done: a stable code, a sentence for people that says why
+|-- ModelUnusable        the folder holds no base model that we can run
+|-- WeightsMissing       a technique's own weights are not installed; says how to get them
+`-- OutOfMemory          one picture alone does not fit on the device
+"""
+
+
+class Refused(Exception):
+    """The technique cannot do this on this base model, with these inputs or at this size; the text says why."""
+
+    code = "refused"
+
+
+class ModelUnusable(Refused):
+    """The folder holds no base model that we can run."""
+
+    code = "model-unusable"
+
+
+class WeightsMissing(Refused):
+    """A technique's own weights are not installed; the text says how to get them."""
+
+    code = "weights-missing"
+
+
+class OutOfMemory(Refused):
+    """One picture alone does not fit on the device; a smaller one might."""
+
+    code = "out-of-memory"

@@ -1,0 +1,61 @@
+"""How much memory a request will need, asked before it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from workers.pipelines.errors import OutOfMemory
+
+DECODE_MAPS = 8
+ATTENTION_MAPS = 24
+SPARE = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of activations at the peak of a request."""
+
+    denoise: int
+    decode: int
+
+    @property
+    def peak(self) -> int:
+        """The larger of the stages, which do not overlap."""
+        return max(self.denoise, self.decode)
+
+
+def estimate(unet: Any, vae: Any, *, rows: int, width: int, height: int, factor: int) -> Estimate:
+    """Return a cautious estimate for `rows` UNet rows of one size; one picture is decoded at a time.
+
+    The widest feature maps dominate: the UNet's first level (with attention that never stores its full matrix), and
+    the VAE decoder's last level at picture size in float32.
+    """
+    cells = (width // factor) * (height // factor)
+    element = unet.dtype.itemsize
+    widest = max(channels * cells // 4**level for level, channels in enumerate(unet.config.block_out_channels))
+    decode = DECODE_MAPS * max(vae.config.block_out_channels[0], 3) * width * height * 4
+    return Estimate(rows * widest * element * ATTENTION_MAPS, decode)
+
+
+def available(device: torch.device) -> int:
+    """Return the free bytes of a device, what torch holds unused included; on the CPU, of the machine."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + held
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise OutOfMemory("the machine does not say how much memory is free")
+
+
+def require(needed: int, device: torch.device) -> None:
+    """Raise OutOfMemory when that many bytes are not free on the device, with a small reserve."""
+    free = available(device)
+    if needed > free * (1 - SPARE):
+        raise OutOfMemory(
+            f"the request needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free on {device}; "
+            "ask for fewer or smaller pictures"
+        )

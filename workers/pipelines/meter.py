@@ -1,0 +1,69 @@
+"""How far one request is, told to its watcher; and how long each stage took."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from workers.contract.job import Progress
+from workers.pipelines.denoise import Trajectory
+from workers.techniques.base import Order
+from workers.techniques.spec import Spec
+
+Stage = Literal["load", "prepare", "denoise", "decode"]
+Watcher = Callable[[Progress], None]
+DENOISED = 0.95
+DECODED = 0.99
+
+
+def prepare_share(spec: Spec, order: Order) -> float:
+    """Return the part of a cold request's UNet work that comes before its own denoising, 0..1."""
+    references, content = len(order.pictures.styles), order.pictures.content is not None
+    before = spec.cost.style_passes * references + spec.cost.content_passes * content
+    return before / (before + spec.cost.row_passes * len(order.seeds))
+
+
+class Meter:
+    """Progress and timings of one request. Its fraction never falls; whatever the watcher raises passes through."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._prepared = 0.0
+        self._fraction = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def expect(self, share: float) -> None:
+        """Set the part of the work that comes before the request's own denoising, 0..1."""
+        self._prepared = share * DENOISED
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time a stage. A batch's shared time counts in full for each of its requests."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - began)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Add to the time of a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def report(self, stage: Stage, step: int = 0, steps: int = 0) -> None:
+        """Tell the watcher; it raises to stop the request."""
+        begin, end = {
+            "load": (0.0, 0.0),
+            "prepare": (0.0, self._prepared),
+            "denoise": (self._prepared, DENOISED),
+            "decode": (DENOISED, DECODED),
+        }[stage]
+        self._fraction = max(self._fraction, begin + (end - begin) * (step / steps if steps else 0.0))
+        self._watcher(Progress(stage=stage, step=step, steps=steps, fraction=self._fraction))
+
+    def preparing(self, trajectory: Trajectory) -> None:
+        """Report a step of work done while preparing."""
+        self.report("prepare", trajectory.step, trajectory.steps)
+
+    def denoising(self, trajectory: Trajectory) -> None:
+        """Report a step of the request's own denoising."""
+        self.report("denoise", trajectory.step, trajectory.steps)

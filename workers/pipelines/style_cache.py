@@ -1,0 +1,127 @@
+"""What depends only on the style, computed once: tensors under a content key, in tiers from near to far.
+
+A lookup goes down the tiers; what is found is brought back to the nearest. What a tier has no room for moves to the
+next. Simultaneous requests for the same missing key build it once and share it.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from workers.pipelines.cache_tiers import Tensors, Tier, size_of
+
+
+def key_of(**facts: Any) -> str:
+    """Return the sha256 of everything a cached value depends on: JSON values, by name."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+@dataclass
+class Flight:
+    """One build under way; others wait for `landed`."""
+
+    landed: threading.Event = field(default_factory=threading.Event)
+    value: Tensors | None = None
+
+
+class StyleCache:
+    """Get-or-build over tiers, nearest first. Safe for threads; counts hits and misses."""
+
+    def __init__(self, tiers: Sequence[Tier]) -> None:
+        self.tiers = tuple(tiers)
+        self.hits = 0
+        self.misses = 0
+        self._lock = threading.Lock()
+        self._flights: dict[str, Flight] = {}
+
+    def get(self, key: str, build: Callable[[], Mapping[str, Tensor]]) -> tuple[Tensors, bool]:
+        """Return the value under `key` and whether it was there; `build` makes it when it was not.
+
+        When a build fails its error goes to its own caller, and one of those who waited builds in its place.
+        """
+        while True:
+            with self._lock:
+                if (found := self._find(key)) is not None:
+                    self.hits += 1
+                    return found, True
+                flight = self._flights.get(key)
+                if flight is None:
+                    mine = self._flights[key] = Flight()
+                    self.misses += 1
+                    break
+            flight.landed.wait()
+            if flight.value is not None:
+                with self._lock:
+                    self.hits += 1
+                return flight.value, True
+        return self._fly(key, mine, build), False
+
+    def _fly(self, key: str, flight: Flight, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
+        try:
+            flight.value = dict(build())
+            with self._lock:
+                self._store(0, key, flight.value)
+            return flight.value
+        finally:
+            with self._lock:
+                del self._flights[key]
+            flight.landed.set()
+
+    def _find(self, key: str) -> Tensors | None:
+        for depth, tier in enumerate(self.tiers):
+            if (value := tier.get(key)) is not None:
+                if depth:
+                    self._store(0, key, value)
+                    return self.tiers[0].get(key) or value
+                return value
+        return None
+
+    def _store(self, depth: int, key: str, value: Tensors) -> None:
+        """Put a value into the tier at `depth`; what does not fit there, itself included, goes one tier down."""
+        if depth >= len(self.tiers):
+            return
+        tier = self.tiers[depth]
+        pushed_out = tier.put(key, value) if size_of(value) <= tier.budget else [(key, value)]
+        for old_key, old_value in pushed_out:
+            self._store(depth + 1, old_key, old_value)
+
+    def clear(self) -> None:
+        """Forget everything in every tier."""
+        with self._lock:
+            for tier in self.tiers:
+                tier.clear()
+
+    def bytes(self) -> dict[str, int]:
+        """Return the bytes held in each tier, by the tier's name."""
+        with self._lock:
+            return {tier.name: tier.used for tier in self.tiers}
+
+
+class RequestCache:
+    """The style cache as one request sees it: remembers whether anything had to be built."""
+
+    def __init__(self, cache: StyleCache) -> None:
+        self._cache = cache
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: str, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
+        """Return the value under `key`, built when it is not there."""
+        value, hit = self._cache.get(key, build)
+        if hit:
+            self.hits += 1
+        else:
+            self.misses += 1
+        return value
+
+    @property
+    def outcome(self) -> Literal["hit", "miss", "none"]:
+        """`hit` when everything asked for was there, `none` when nothing was asked for."""
+        if self.misses:
+            return "miss"
+        return "hit" if self.hits else "none"

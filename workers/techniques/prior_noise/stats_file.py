@@ -1,0 +1,29 @@
+"""Statistics of a style set as a folder, in the published format: `stats.safetensors` and `statistic_type.txt`."""
+
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from workers.pipelines.errors import Refused
+
+Kind = Literal["pixel", "dct+pixel"]
+KEYS: dict[str, tuple[str, ...]] = {
+    "pixel": ("mean_pixels", "var_pixels"),
+    "dct+pixel": ("mean_lf_components", "cov_lf_components", "mean_hf_remainder", "var_hf_remainder"),
+}
+
+
+def read(folder: Path) -> tuple[Kind, dict[str, Tensor]]:
+    """Return the kind and the float32 tensors of a statistics folder. Raises Refused when it is not one."""
+    try:
+        kind = (folder / "statistic_type.txt").read_text().strip()
+        tensors = load_file(folder / "stats.safetensors")
+    except (OSError, UnicodeDecodeError, SafetensorError) as broken:
+        raise Refused(f"{folder.name} holds no statistics: {broken}") from broken
+    if kind not in KEYS or set(KEYS[kind]) - set(tensors):
+        raise Refused(f"{folder.name}: statistics of type {kind!r} need {', '.join(KEYS.get(kind, ()) or KEYS)}")
+    found: Kind = "pixel" if kind == "pixel" else "dct+pixel"
+    return found, {key: tensors[key].float() for key in KEYS[kind]}
