@@ -1,0 +1,87 @@
+"""`python -m app`: the gateway process."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from app.main import create_app
+from app.protocol import bounded
+from app.settings import GatewaySettings
+from workers.contract.blobs import open_blobs
+from workers.contract.errors import Misconfigured, StoreUnavailable
+from workers.contract.store import JobStore
+
+log = logging.getLogger("app")
+
+BACKLOG = 2048
+
+
+class CannotListen(Exception):
+    """Nobody can listen on the address; the text says why."""
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status: 0, or 2 after one line about bad configuration."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = GatewaySettings.read()
+        check(settings)
+        listener = listen(settings.gateway_host, settings.gateway_port)
+    except (Misconfigured, CannotListen) as fault:
+        print(f"stylize gateway: {fault}", file=sys.stderr)
+        return 2
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
+    server = uvicorn.Server(configuration(settings))
+    with listener:
+        log.info("listening on %s:%d", *listener.getsockname()[:2])
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def check(settings: GatewaySettings) -> None:
+    """Raise Misconfigured when Redis or the blob store are not as we need them; either may still be on its way up."""
+    open_blobs(settings)
+    try:
+        JobStore.from_settings(settings).verify()
+    except StoreUnavailable as away:
+        log.warning("Redis is not there yet: %s", away)
+
+
+def configuration(settings: GatewaySettings) -> uvicorn.Config:
+    """Return how uvicorn is to serve: one process, quiet, stopping within the grace time."""
+    return uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http=bounded(settings.gateway_header_seconds),
+        ws="none",
+        lifespan="on",
+        access_log=False,  # paths may carry signatures
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=settings.gateway_grace_seconds,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises CannotListen."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as fault:
+        listener.close()
+        raise CannotListen(f"cannot listen on {host}:{port}: {os.strerror(fault.errno or 0)}") from fault
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The command `stylize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(name="stylize", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def stylize() -> None:
+    """Reference-image stylization, self-hosted."""
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="folder for jobs, pictures and models")] = Path("data"),
+    workers: Annotated[int, typer.Option(min=1, max=64, help="worker processes")] = 1,
+) -> None:
+    """Run everything on this machine: Redis, gateway, sweeper and workers. Ctrl-C ends all."""
+    from deploy import embedded
+
+    raise typer.Exit(embedded.up(host, port, data_dir, workers))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The OpenAPI description of `POST /stylize`, whose form depends on what the host offers."""
+
+from typing import Any
+
+from app.intake.rules import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
+from app.offer import Offer
+from workers.techniques.spec import Spec
+
+FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
+
+
+def form_body(offer: Offer) -> dict[str, Any]:
+    """Return the `requestBody` of `POST /stylize`."""
+    files = {name: _file(name, most) for name, most in offer.shape.files.items()}
+    texts = {name: field.schema for name, field in offer.fields.items()}
+    texts["params"] = texts["params"] | {
+        "description": "the technique's own knobs as a JSON object; unknown ones are refused. "
+        + " ".join(_knobs(spec) for spec in offer.specs)
+    }
+    schema = {
+        "type": "object",
+        "required": ["method"],
+        "additionalProperties": False,
+        "properties": files | texts,
+        "example": {"method": offer.specs[0].name, "prompt": "a house by a lake", "seed": 7, "strength": 1.0},
+    }
+    encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
+
+
+def _file(name: str, most: int) -> dict[str, Any]:
+    limits = f"PNG, JPEG or WebP, one frame, at most {MAX_BYTES:,} bytes and {MAX_PIXELS:,} pixels"
+    if most == 1:
+        return FILE | {"description": f"{limits}; for methods that take it, see GET /methods"}
+    return {"type": "array", "items": FILE, "maxItems": most, "description": f"the style references: {limits}"}
+
+
+def _knobs(spec: Spec) -> str:
+    return f"{spec.name}: {', '.join(spec.params.model_fields) or 'none'}."

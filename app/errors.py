@@ -1,0 +1,142 @@
+"""The gateway's errors: RFC 9457 problems that carry their own status.
+
+Problem                        type, title, status, detail, errors[{pointer, detail}], headers
+|-- Malformed            400   the body is not well-formed multipart/form-data
+|-- NotFound             404   no such job, picture or page; also another caller's job
+|-- MethodNotAllowed     405   the page exists, the verb does not
+|-- BodyTimeout          408   the body took too long to arrive
+|-- Conflict             409   the Idempotency-Key was used with another request
+|-- TooLarge             413   the body, a file or a field is too large, or there are too many parts
+|-- UnsupportedMedia     415   the body or a picture is of a type we do not take
+|-- Invalid              422   fields are missing, unknown or out of bounds
+|   `-- PictureRefused   422   a picture breaks a rule
+|-- HeadersTooLarge      431   the request's headers are too large
+|-- TooManyJobs          429   the queue is full
+|-- Internal             500   our fault
+`-- Unavailable          503   Redis, the blob store or the decoder is away, or we are too busy
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+TYPE_PREFIX = "urn:stylize:problem:"
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a request: where (a JSON pointer as URI fragment, #/prompt) and what."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Exception):
+    """Root of the tree; the body of the answer is made of it."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, object]:
+        """Return the members of the problem document."""
+        document: dict[str, object] = {
+            "type": TYPE_PREFIX + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = [fault._asdict() for fault in self.errors]
+        return document
+
+
+class Malformed(Problem):
+    """The body is not well-formed multipart/form-data."""
+
+    status, code, title = 400, "malformed-body", "The body is malformed"
+
+
+class NotFound(Problem):
+    """There is no such thing, or it is not the caller's."""
+
+    status, code, title = 404, "not-found", "Not found"
+
+
+class MethodNotAllowed(Problem):
+    """The page exists, the verb does not."""
+
+    status, code, title = 405, "method-not-allowed", "Method not allowed"
+
+
+class BodyTimeout(Problem):
+    """The body took too long to arrive."""
+
+    status, code, title = 408, "body-timeout", "The body took too long to arrive"
+
+
+class Conflict(Problem):
+    """The Idempotency-Key was used with another request."""
+
+    status, code, title = 409, "idempotency-conflict", "The Idempotency-Key belongs to another request"
+
+
+class TooLarge(Problem):
+    """The body, a file or a field is too large, or there are too many parts."""
+
+    status, code, title = 413, "too-large", "The request is too large"
+
+
+class UnsupportedMedia(Problem):
+    """The body or a picture is of a type we do not take."""
+
+    status, code, title = 415, "unsupported-media", "The media type is not supported"
+
+
+class Invalid(Problem):
+    """Fields are missing, unknown or out of bounds."""
+
+    status, code, title = 422, "invalid-request", "The request is invalid"
+
+    @classmethod
+    def of(cls, errors: Sequence[Fault]) -> "Invalid":
+        """Return the problem that names all faults."""
+        return cls("; ".join(f"{fault.pointer[2:]}: {fault.detail}" for fault in errors), errors=errors)
+
+
+class PictureRefused(Invalid):
+    """A picture breaks a rule."""
+
+    code, title = "picture-refused", "A picture was refused"
+
+
+class HeadersTooLarge(Problem):
+    """The request's headers are too large."""
+
+    status, code, title = 431, "headers-too-large", "The request headers are too large"
+
+
+class TooManyJobs(Problem):
+    """The queue takes no more jobs now."""
+
+    status, code, title = 429, "queue-full", "The queue is full"
+
+
+class Internal(Problem):
+    """Our fault; the text says nothing of the inside."""
+
+    status, code, title = 500, "internal", "Internal error"
+
+
+class Unavailable(Problem):
+    """Something we need is away, or we are too busy; try again."""
+
+    status, code, title = 503, "unavailable", "Temporarily unavailable"
+
+    def __init__(self, detail: str, *, retry_after: float = 2.0, errors: Sequence[Fault] = ()) -> None:
+        super().__init__(detail, errors=errors, headers={"Retry-After": str(math.ceil(retry_after))})

@@ -1,0 +1,14 @@
+"""The price of a request, known before it is accepted: UNet evaluations of one 512 x 512 picture."""
+
+from workers.contract.job import Request
+from workers.techniques.spec import Spec
+
+UNIT_PIXELS = 512 * 512
+
+
+def cost(request: Request, spec: Spec) -> float:
+    """Return what a request costs when nothing is cached: steps x passes x pixels."""
+    passes = spec.cost.row_passes * request.num_images
+    passes += spec.cost.style_passes * len(request.style_images)
+    passes += spec.cost.content_passes * (request.content_image is not None)
+    return passes * request.steps * request.width * request.height / UNIT_PIXELS

@@ -1,0 +1,176 @@
+"""The process that forks one throw-away child per picture: `python -m app.intake.zygote CONTROL_FD SECONDS`.
+
+It holds Pillow, imported once, and nothing else: no secrets, no network, one thread. It never reads a picture itself;
+it seals and hashes what a child has left behind, so that a captured child cannot lie about the hash.
+"""
+
+import fcntl
+import gc
+import hashlib
+import mmap
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageCms
+
+from app.intake import sandbox, wire
+from app.intake.image import encode, normalise
+from app.intake.rules import FORMATS, LONG_SIDE, Refused, Verdict
+
+NOTHING = (0, 0, 0, bytes(32))
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+@dataclass(frozen=True)
+class Child:
+    """A picture being decoded."""
+
+    number: int
+    pid: int
+    target: int
+    deadline: float
+
+
+class Zygote:
+    """Forks, watches and reaps the children; `seconds` is the wall-clock limit of each."""
+
+    def __init__(self, control: socket.socket, *, seconds: float) -> None:
+        self._control = control
+        self._seconds = seconds
+        self._children: dict[int, Child] = {}
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+
+    def serve(self) -> None:
+        """Answer requests until the gateway is gone."""
+        while True:
+            for descriptor, _ in self._poll.poll(self._patience()):
+                if descriptor != self._control.fileno():
+                    self._reap(descriptor)
+                elif not self._accept():
+                    return
+            self._kill_overdue()
+
+    def _patience(self) -> float | None:
+        nearest = min((child.deadline for child in self._children.values()), default=None)
+        return None if nearest is None else max(0.0, nearest - time.monotonic()) * 1000 + 1
+
+    def _accept(self) -> bool:
+        message, descriptors, _, _ = socket.recv_fds(self._control, wire.REQUEST.size, 1)
+        if not message:
+            return False
+        (number,) = wire.REQUEST.unpack(message)
+        (source,) = descriptors
+        target = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        pid = os.fork()
+        if pid == 0:
+            decode_and_end(source, target)
+        os.close(source)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = Child(number, pid, target, time.monotonic() + self._seconds)
+        self._poll.register(pidfd, select.POLLIN)
+        return True
+
+    def _reap(self, pidfd: int) -> None:
+        child = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(child.pid, 0)
+        reply = wire.REPLY.pack(child.number, *outcome(child.target, status, time.monotonic() > child.deadline), status)
+        socket.send_fds(self._control, [reply], [child.target])
+        os.close(child.target)
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for pidfd, child in self._children.items():
+            if now > child.deadline:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def decode_and_end(source: int, target: int) -> None:
+    """Decode `source` into `target` and end this process; never returns. An unexpected fault is exit status 1."""
+    status = 1
+    try:
+        source, target = sandbox.confine(source, target, max_output=wire.MAX_PNG_BYTES)
+        record = _decode(source, target)
+        os.pwrite(target, record, 0)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _decode(source: int, target: int) -> bytes:
+    try:
+        with open(source, "rb", closefd=False) as upload, open(target, "wb", closefd=False) as output:
+            upload.seek(0)
+            picture = normalise(upload)
+            output.seek(wire.PNG_OFFSET)
+            encode(picture, output)
+            size = output.tell() - wire.PNG_OFFSET
+        return wire.RESULT.pack(wire.MAGIC, Verdict.ACCEPTED, *picture.size, size)
+    except Refused as refused:
+        return wire.RESULT.pack(wire.MAGIC, refused.verdict, 0, 0, 0)
+
+
+def outcome(target: int, status: int, late: bool) -> tuple[int, int, int, int, bytes]:
+    """Return verdict, width, height, length and sha256 of what a child has left in `target`, sealing it."""
+    if status == 0:
+        return _sealed(target) or (Verdict.CRASHED, *NOTHING)
+    spent = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGXFSZ)
+    return (Verdict.TIMED_OUT if late else Verdict.TOO_DEAR if spent else Verdict.CRASHED, *NOTHING)
+
+
+def _sealed(target: int) -> tuple[int, int, int, int, bytes] | None:
+    """Return what the child says it made, None when that cannot be: a captured child may leave anything behind."""
+    try:
+        fcntl.fcntl(target, fcntl.F_ADD_SEALS, SEALS)
+    except OSError:
+        return None  # somebody still maps it for writing
+    record = os.pread(target, wire.RESULT.size, 0)
+    if len(record) < wire.RESULT.size:
+        return None
+    magic, verdict, width, height, size = wire.RESULT.unpack(record)
+    if magic == wire.MAGIC and verdict in Refused.VERDICTS:
+        return verdict, *NOTHING
+    sides = 0 < width <= LONG_SIDE and 0 < height <= LONG_SIDE
+    if magic != wire.MAGIC or not sides or size == 0 or os.fstat(target).st_size != wire.PNG_OFFSET + size:
+        return None
+    with mmap.mmap(target, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as content:
+        with memoryview(content) as whole, whole[wire.PNG_OFFSET :] as png:
+            return Verdict.ACCEPTED, width, height, size, hashlib.sha256(png).digest()
+
+
+def warm_up() -> None:
+    """Decode a picture of each kind of our own, so that every parser is loaded before files are out of reach."""
+    for kind in FORMATS:
+        for mode in ("RGB", "L"):
+            sample = BytesIO()
+            Image.new(mode, (32, 32), "white").save(sample, kind, icc_profile=_profile())
+            sample.seek(0)
+            encode(normalise(sample), BytesIO())
+
+
+def _profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+
+def main() -> None:
+    """Serve the gateway at the other end of the control socket until it is gone."""
+    descriptor, seconds = int(sys.argv[1]), float(sys.argv[2])
+    with socket.socket(fileno=descriptor) as control:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which closes the socket
+        warm_up()
+        isolated = sandbox.isolate()
+        gc.freeze()
+        control.send(wire.HELLO.pack(isolated))
+        Zygote(control, seconds=seconds).serve()
+
+
+if __name__ == "__main__":
+    main()

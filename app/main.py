@@ -1,0 +1,58 @@
+"""The gateway: HTTP in, job out. Never imports torch."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import problems
+from app.deps import Services
+from app.documentation import form_body
+from app.metrics import Metrics, own_version
+from app.observation import Observation
+from app.offer import Offer
+from app.routes import health, jobs, methods, stylize
+from app.settings import GatewaySettings
+
+TITLE = "Stylize"
+ABOUT = """Reference-image stylization: send a style image and a prompt, choose a method, get pictures in that style.
+
+`POST /stylize` answers 202 with a job; poll `GET /jobs/{id}` until its state is final; fetch its pictures.
+Errors are RFC 9457 problem documents with a stable `type`."""
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """Return the application; it connects to what it needs when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = app.state.services = Services.open(settings, metrics)
+        try:
+            await services.decoder.start()
+            yield
+        finally:
+            await services.close()
+
+    metrics = Metrics()
+    app = FastAPI(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app.add_middleware(Observation, metrics=metrics)
+    problems.install(app)
+    for part in (stylize, jobs, methods, health):
+        app.include_router(part.router)
+    describe(app, Offer(settings.bases()))
+    return app
+
+
+def describe(app: FastAPI, offer: Offer) -> None:
+    """Complete the OpenAPI document with the form of `POST /stylize`."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
+            document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

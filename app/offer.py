@@ -1,0 +1,48 @@
+"""What this host offers: the methods registered and the base models served."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.intake.fields import Field, fields
+from app.intake.form import Shape
+from workers.techniques import registry
+from workers.techniques.spec import Base, Spec
+
+MAX_STYLE_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The served models and their architectures, the default first."""
+
+    bases: Mapping[str, Base]
+
+    @property
+    def default_model(self) -> str:
+        """The model of a request that names none."""
+        return next(iter(self.bases))
+
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of all registered techniques."""
+        return tuple(registry.spec(name) for name in registry.names())
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """The family names that mean a registered technique."""
+        return {alias: name for alias, name in registry.ALIASES.items() if name in registry.names()}
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        """The text fields of a request."""
+        return fields((*registry.names(), *self.aliases), tuple(self.bases))
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The fields of a request's form."""
+        return Shape(tuple(self.fields), {"style_image": MAX_STYLE_IMAGES, "content_image": 1, "control_image": 1})
+
+    def models_of(self, spec: Spec) -> list[str]:
+        """Return the served models that a technique runs on."""
+        return [model for model, base in self.bases.items() if base in spec.bases]

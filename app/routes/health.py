@@ -1,0 +1,50 @@
+"""For those who run the service: is it alive, can it serve, what does it do."""
+
+from anyio import to_thread
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from app.deps import Services, With
+from app.readiness import OK
+from app.schemas import HealthView
+from workers.contract.errors import StoreUnavailable
+from workers.contract.store import Census
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/livez", summary="Is the gateway alive?", response_class=Response, status_code=204)
+async def livez() -> Response:
+    """Answers as long as the process runs; says nothing about what it needs."""
+    return Response(status_code=204)
+
+
+@router.get(
+    "/readyz",
+    summary="Can jobs be run?",
+    response_model=HealthView,
+    responses={503: {"model": HealthView, "description": "Something is missing"}},
+)
+async def readyz(services: With) -> JSONResponse:
+    """200 once Redis, the blob store and a warm worker are there; 503 says which is missing."""
+    checks = await to_thread.run_sync(services.readiness.checks)
+    ready = all(state == OK for state in checks.values())
+    health = HealthView(status="ready" if ready else "not ready", checks=dict(checks))
+    headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})
+    return JSONResponse(health.model_dump(), 200 if ready else 503, headers)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(services: With) -> Response:
+    """The gateway's metrics and the queue's, in Prometheus' text format."""
+    text = services.metrics.text(await to_thread.run_sync(census, services))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def census(services: Services) -> Census | None:
+    """Return the state of the queue, None when the store is away: the gateway's own metrics matter most then."""
+    try:
+        return services.store.census()
+    except StoreUnavailable:
+        return None

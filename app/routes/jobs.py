@@ -1,0 +1,108 @@
+"""Jobs: look at one or all, cancel, fetch the pictures."""
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response
+
+from app.deps import Owner, Services, With
+from app.errors import Invalid, NotFound
+from app.problems import documented
+from app.schemas import JobsView, JobView, view
+from workers.contract.job import Job, State
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the job's id")]
+SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+FOREVER = "private, max-age=31536000, immutable"
+
+
+def owned(services: Services, job_id: str, owner: str) -> Job:
+    """Return the caller's job. Raises NotFound, also for another caller's."""
+    job = services.store.get(job_id)
+    if job is None or job.owner != owner:
+        raise NotFound("there is no such job")
+    return job
+
+
+def seen(services: Services, job: Job) -> JobView:
+    """Return what callers see of a job, with its place in the queue."""
+    return view(job, services.links, services.store.position(job) if job.state is State.QUEUED else None)
+
+
+@router.get("/jobs/{job_id}", summary="One job", responses=documented(NotFound, Invalid))
+async def read_job(job_id: JobId, services: With, owner: Owner, response: Response) -> JobView:
+    """State, progress, pictures and recipe of a job."""
+    response.headers["Cache-Control"] = "no-store"
+    return await to_thread.run_sync(lambda: seen(services, owned(services, job_id, owner)))
+
+
+@router.get("/jobs", summary="All jobs", responses=documented(Invalid))
+async def read_jobs(
+    services: With,
+    owner: Owner,
+    state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
+) -> JobsView:
+    """The caller's jobs, newest first, a page at a time. A page may hold fewer than `limit` and still have a next."""
+
+    def page() -> JobsView:
+        found = services.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
+        return JobsView(jobs=[seen(services, job) for job in found.jobs], cursor=found.cursor)
+
+    return await to_thread.run_sync(page)
+
+
+@router.delete("/jobs/{job_id}", summary="Cancel a job", responses=documented(NotFound, Invalid))
+async def cancel_job(job_id: JobId, services: With, owner: Owner) -> JobView:
+    """A waiting job ends at once, a running one at its next step; a finished one stays as it is."""
+
+    def cancel() -> JobView:
+        job = services.store.cancel(job_id, owner)
+        if job is None:
+            raise NotFound("there is no such job")
+        return seen(services, job)
+
+    return await to_thread.run_sync(cancel)
+
+
+@router.get(
+    "/jobs/{job_id}/images/{number}",
+    summary="One picture",
+    response_class=Response,
+    responses=documented(NotFound, Invalid)
+    | {
+        200: {"description": "The picture", "content": {kind: {} for kind in SUFFIXES}},
+        304: {"description": "The caller has it already"},
+    },
+)
+async def read_image(
+    job_id: JobId,
+    number: Annotated[int, Path(ge=0, le=63)],
+    services: With,
+    owner: Owner,
+    expires: int | None = None,
+    signature: Annotated[str | None, Query(max_length=64)] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A finished picture; it never changes, its ETag is its sha256."""
+    if not services.links.admits(job_id, number, expires, signature):
+        raise NotFound("this address has expired or was not handed out by us; fetch the job again")
+    job = await to_thread.run_sync(owned, services, job_id, owner)
+    if job.result is None or number >= len(job.result.images):
+        raise NotFound("the job has no such picture")
+    image = job.result.images[number]
+    headers = {
+        "ETag": f'"{image.sha256}"',
+        "Cache-Control": FOREVER,
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Disposition": f'attachment; filename="{job.id}-{number}.{SUFFIXES[image.content_type]}"',
+    }
+    if if_none_match and image.sha256 in if_none_match:
+        return Response(status_code=304, headers=headers)
+    content = await to_thread.run_sync(services.blobs.get, image.blob)
+    return Response(content, media_type=image.content_type, headers=headers)

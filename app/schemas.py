@@ -1,0 +1,190 @@
+"""What callers get to see, as pydantic models: the OpenAPI document derives from them."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field, JsonValue
+
+from app.links import Links
+from workers.contract.job import Job, Priority, Progress, Request, State, Timings
+from workers.techniques.spec import Base, Cost, Defaults, Family, Inputs, Paper
+
+
+class FaultView(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer as URI fragment", examples=["#/prompt"])
+    detail: str = Field(examples=["is required"])
+
+
+class ProblemView(BaseModel):
+    """An error, after RFC 9457; served as application/problem+json."""
+
+    type: str = Field(examples=["urn:stylize:problem:invalid-request"])
+    title: str
+    status: int
+    detail: str
+    errors: list[FaultView] = []
+
+
+class QueueView(BaseModel):
+    """Where a waiting job stands. Estimates are null while there are none."""
+
+    position: int | None = Field(description="jobs that go before this one; 0 is next")
+    eta_start_seconds: float | None = None
+    eta_finish_seconds: float | None = None
+
+
+class ImageView(BaseModel):
+    """One finished picture."""
+
+    url: str
+    width: int
+    height: int
+    content_type: str
+    sha256: str
+    seed: int
+    expires_at: datetime | None = Field(description="when the url stops working; null: with the job")
+
+
+class FailureView(BaseModel):
+    """Why a job failed."""
+
+    type: str = Field(examples=["urn:stylize:job:out-of-memory"])
+    code: str
+    detail: str
+
+
+class CacheView(BaseModel):
+    """What was reused."""
+
+    style: Literal["hit", "miss", "none"] = "none"
+
+
+class LinksView(BaseModel):
+    """Where to go from here; DELETE `cancel` to cancel."""
+
+    self: str
+    cancel: str | None = None
+
+
+class JobView(BaseModel):
+    """A job: what was asked for and what became of it."""
+
+    id: str
+    state: State
+    method: str
+    model: str
+    priority: Priority
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: Progress | None
+    queue: QueueView | None = Field(description="present while the job waits")
+    images: list[ImageView]
+    error: FailureView | None
+    timings: Timings | None = Field(description="seconds per stage; present when finished")
+    gpu_seconds: float | None
+    cache: CacheView
+    attempts: int
+    recipe: Request = Field(description="the completed request; posted again it gives the same pictures")
+    links: LinksView
+
+
+class JobsView(BaseModel):
+    """Some jobs, newest first."""
+
+    jobs: list[JobView]
+    cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
+
+
+class MethodView(BaseModel):
+    """A technique: what it takes, what it costs, on which terms."""
+
+    name: str
+    aliases: list[str]
+    family: Family
+    version: int
+    title: str
+    summary: str
+    paper: Paper
+    experimental: bool
+    inputs: Inputs
+    parameters: dict[str, JsonValue] = Field(description="JSON Schema of `params`")
+    strength: str = Field(description="how `strength` 0..1 maps to the technique's own knobs")
+    defaults: dict[Base, Defaults]
+    cost: Cost
+    weights: list[str]
+    rights: str
+    models: list[str] = Field(description="served base models it runs on")
+    available: bool = Field(description="whether a served model can run it")
+    warm: bool = Field(description="whether a worker has one of these models ready")
+
+
+class MethodsView(BaseModel):
+    """All techniques."""
+
+    methods: list[MethodView]
+
+
+class ModelView(BaseModel):
+    """A served base model."""
+
+    id: str
+    base: Base
+    default: bool
+    warm: bool = Field(description="whether a worker has it ready")
+
+
+class ModelsView(BaseModel):
+    """All served base models."""
+
+    models: list[ModelView]
+
+
+class HealthView(BaseModel):
+    """Whether requests can be served, and what is missing."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str] = Field(examples=[{"redis": "ok", "blobs": "ok", "workers": "ok"}])
+
+
+def view(job: Job, links: Links, position: int | None) -> JobView:
+    """Return what callers see of a job."""
+    result = job.result
+    return JobView(
+        id=job.id,
+        state=job.state,
+        method=job.request.method,
+        model=job.request.model,
+        priority=job.priority,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        progress=job.progress,
+        queue=QueueView(position=position) if job.state is State.QUEUED else None,
+        images=_images(job, links),
+        error=_failure(job),
+        timings=result.timings if result else None,
+        gpu_seconds=result.gpu_seconds if result else None,
+        cache=CacheView(style=result.style_cache if result else "none"),
+        attempts=job.attempts,
+        recipe=job.request,
+        links=LinksView(self=links.job(job.id), cancel=None if job.state.final else links.job(job.id)),
+    )
+
+
+def _images(job: Job, links: Links) -> list[ImageView]:
+    if job.result is None:
+        return []
+    addresses = (links.image(job.id, number) for number in range(len(job.result.images)))
+    return [
+        ImageView(**image.model_dump(exclude={"blob"}), url=url, expires_at=expires)
+        for image, (url, expires) in zip(job.result.images, addresses, strict=True)
+    ]
+
+
+def _failure(job: Job) -> FailureView | None:
+    if job.failure is None:
+        return None
+    return FailureView(type=f"urn:stylize:job:{job.failure.code}", code=job.failure.code, detail=job.failure.detail)

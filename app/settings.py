@@ -1,0 +1,66 @@
+"""The gateway's settings: STYLIZE_GATEWAY_* beside what every process needs."""
+
+import os
+from typing import ClassVar
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from model_store.catalogue import base_of
+from workers.contract.settings import Settings
+from workers.techniques.spec import Base
+
+MEGABYTE = 1_000_000
+
+
+class GatewaySettings(Settings):
+    """What the gateway needs to know: its address and the limits of what it takes in."""
+
+    process: ClassVar[str] = "GATEWAY"
+
+    gateway_host: str = Field("127.0.0.1", description="address to listen on")
+    gateway_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    gateway_public_url: str | None = Field(
+        None, pattern=r"^https?://[^\s?#]+$", description="how callers reach the gateway; links are relative without it"
+    )
+    gateway_url_key: SecretStr | None = Field(
+        None, min_length=32, description="signs the addresses of pictures, which then expire; unsigned without it"
+    )
+    gateway_url_seconds: int = Field(3600, ge=1, le=604800, description="a signed address of a picture lives this long")
+    gateway_body_bytes: int = Field(125 * MEGABYTE, ge=1000, description="largest request body")
+    gateway_form_seconds: float = Field(30.0, gt=0, description="a request body must arrive within this time")
+    gateway_header_seconds: float = Field(10.0, gt=0, description="request headers must arrive within this time")
+    gateway_uploads: int = Field(64, ge=1, description="requests with a body served at the same time")
+    gateway_upload_bytes: int = Field(512 * MEGABYTE, ge=1000, description="memory for all uploads at the same time")
+    gateway_decoders: int = Field(
+        default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64, description="pictures decoded at once"
+    )
+    gateway_decode_seconds: float = Field(10.0, gt=0, description="a picture must be decoded within this time")
+    gateway_max_cost: float = Field(
+        20000.0, gt=0, description="dearest request, in UNet evaluations of one 512 x 512 picture"
+    )
+    gateway_grace_seconds: int = Field(10, ge=0, description="time for running requests to finish at a stop")
+
+    @field_validator("gateway_public_url")
+    @classmethod
+    def _without_slash(cls, url: str | None) -> str | None:
+        return url.rstrip("/") if url else None
+
+    @model_validator(mode="after")
+    def _serves_known_models(self) -> "GatewaySettings":
+        if not self.models:
+            raise ValueError("STYLIZE_MODELS names no base model; name at least one")
+        if unknown := [model for model in self.models if not _known(model)]:
+            raise ValueError(f"STYLIZE_MODELS names unknown base models: {', '.join(unknown)}")
+        return self
+
+    def bases(self) -> dict[str, Base]:
+        """Return the served models and the architecture of each, the default first."""
+        return {model: base_of(model) for model in self.models}
+
+
+def _known(model: str) -> bool:
+    try:
+        base_of(model)
+    except KeyError:
+        return False
+    return True

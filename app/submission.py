@@ -1,0 +1,76 @@
+"""The way of a request from its form to an accepted job: check, decode, keep the pictures, write the record, ring."""
+
+import asyncio
+import secrets
+
+from anyio import to_thread
+
+from app.deps import Services
+from app.errors import Fault, PictureRefused, Unavailable
+from app.intake.decoder import Decoded, DecoderLost
+from app.intake.form import Form
+from app.intake.request import draft
+from app.intake.rules import Refused
+from app.intake.upload import Upload
+from workers.contract.blobs import input_name
+from workers.contract.job import NewJob
+from workers.contract.store import Submission
+
+
+async def submit(services: Services, form: Form, *, owner: str, key: str | None, source: str) -> Submission:
+    """Accept the job that a form asks for; nothing is stored before everything has been checked.
+
+    Raises a Problem or a ContractError.
+    """
+    drafted = draft(form, services.offer, max_cost=services.settings.gateway_max_cost)
+    pictures = await _decode(services, form.uploads())
+    try:
+        request = drafted.named({pointer: picture.sha256 for pointer, picture in pictures.items()})
+        job = NewJob(
+            id=secrets.token_urlsafe(18),
+            owner=owner,
+            queue=request.model,
+            priority=drafted.priority,
+            request=request,
+            digest=drafted.digest(request),
+            idempotency_key=key,
+        )
+        submission = await to_thread.run_sync(_keep, services, list(pictures.values()), job)
+    finally:
+        for picture in pictures.values():
+            picture.close()
+    if submission.created:
+        services.doorbell.ring(job.id, job.queue, job.priority)
+        services.metrics.submitted.labels(request.method, source).inc()
+    return submission
+
+
+async def _decode(services: Services, uploads: list[Upload]) -> dict[str, Decoded]:
+    """Return the decoded pictures by pointer. Raises PictureRefused naming all that failed, or Unavailable."""
+    results = await asyncio.gather(
+        *(services.decoder.decode(upload.descriptor) for upload in uploads), return_exceptions=True
+    )
+    pictures = {up.pointer: result for up, result in zip(uploads, results, strict=True) if isinstance(result, Decoded)}
+    faults = [fault for fault in results if isinstance(fault, BaseException)]
+    if not faults:
+        return pictures
+    for picture in pictures.values():
+        picture.close()
+    refused = [
+        Fault(upload.pointer, str(result))
+        for upload, result in zip(uploads, results, strict=True)
+        if isinstance(result, Refused)
+    ]
+    for fault in faults:
+        if isinstance(fault, DecoderLost):
+            raise Unavailable("pictures cannot be decoded now") from fault
+        if not isinstance(fault, Refused):
+            raise fault
+    raise PictureRefused.of(refused)
+
+
+def _keep(services: Services, pictures: list[Decoded], job: NewJob) -> Submission:
+    """Store the pictures, then the record: an accepted job always finds its pictures."""
+    for picture in pictures:
+        services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
+    return services.store.submit(job)
