@@ -1,0 +1,132 @@
+"""The denoiser: objects in the flat style first, then all styles, on frozen text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from model_store.starter.average import Average
+from model_store.starter.patch_code import encode_all
+from model_store.starter.recipe import Recipe
+from model_store.starter.text import build_text_encoder, build_tokenizer, tokenise
+from model_store.starter.unet import build_scheduler, build_unet
+from model_store.starter.workspace import Workspace, learning_rate, placed, set_learning_rate, steps
+from model_store.starter.world.captions import dropped_caption
+from model_store.starter.world.picture import PictureSpec
+from model_store.starter.world.scene import build_scene
+
+SAVE_EVERY = 250
+MIN_SNR = 5.0  # Hang et al. 2023, gamma
+MOST_WEIGHT = 4.0
+PROJECTION_DIM = 128
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Latents (n, 8, 16, 16) and what each shows."""
+
+    latents: Tensor
+    specs: list[PictureSpec]
+    batch: int
+
+
+class Captioner:
+    """Captions with dropout, and their hidden states."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        self.recipe = recipe
+        self.tokenizer: CLIPTokenizer = build_tokenizer()
+        self.encoder: CLIPTextModelWithProjection = placed(build_text_encoder(self.tokenizer, PROJECTION_DIM), device)
+
+    def caption(self, spec: PictureSpec, rng: np.random.Generator) -> str:
+        """One caption for the picture, its words dropped at random."""
+        place = size = ""
+        if self.recipe.dropout.place < 1:
+            scene = build_scene(spec.object_name, spec.scene_seed, self.recipe.placement)
+            place, size = scene.place_word, scene.size_word
+        return dropped_caption(
+            rng, self.recipe.dropout, spec.object_name, spec.style, spec.colour_word, place=place, size=size
+        )
+
+    @torch.no_grad()
+    def encode(self, captions: list[str]) -> Tensor:
+        """(n, 77, 128) hidden states."""
+        ids = tokenise(self.tokenizer, captions).to(self.encoder.device)
+        hidden: Tensor = self.encoder(input_ids=ids).last_hidden_state
+        return hidden
+
+
+def noised(latents: Tensor, alphas: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Noisy latents, noise, timesteps and loss weights, the randomness drawn on the CPU.
+
+    The weight on the error of the noise is min-SNR's above SNR 5; towards high noise, where objects take shape, it
+    follows the velocity loss (1 + 1/SNR) up to a bound."""
+    t = torch.randint(0, len(alphas), (len(latents),), generator=generator)
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+    alpha = alphas[t].to(latents.device)
+    snr = alpha / (1 - alpha)
+    a = alpha[:, None, None, None]
+    weight = (snr.clamp(max=MIN_SNR) / snr) * (1 + 1 / snr).clamp(max=MOST_WEIGHT)
+    return a.sqrt() * latents + (1 - a).sqrt() * noise, noise, t.to(latents.device), weight
+
+
+def train_unet(space: Workspace, stop: int | None = None) -> None:
+    """Train to the end of the recipe's schedule, or to `stop` steps."""
+    recipe, device = space.recipe, space.device
+    torch.manual_seed(recipe.seed)
+    unet = placed(build_unet(recipe.unet_widths), device)
+    average = Average(unet, 0.9985)
+    optimizer = torch.optim.AdamW(unet.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    first = 0
+    if (state := space.load("unet")) is not None:
+        unet.load_state_dict(state["model"])
+        average.load(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = int(state["step"])
+    captioner = Captioner(recipe, device)
+    alphas = build_scheduler().alphas_cumprod
+    total = recipe.unet_flat.steps + recipe.unet.steps
+    lesson, losses = None, []
+    for step, bar in steps(first, min(total, stop or total), "unet"):
+        flat = step < recipe.unet_flat.steps
+        if lesson is None or step == recipe.unet_flat.steps:
+            lesson = _lesson(space, flat=flat)
+        local = step if flat else step - recipe.unet_flat.steps
+        rate = learning_rate(recipe.unet_flat, local, decay=0) if flat else learning_rate(recipe.unet, local)
+        set_learning_rate(optimizer, rate)
+        losses.append(_step(unet, lesson, captioner, alphas, np.random.default_rng([recipe.seed, step])))
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update(unet, step)
+        if (step + 1) % 50 == 0:
+            bar.set_postfix(loss=f"{float(torch.stack(losses[-50:]).mean()):.4f}")
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
+            model, weights = unet.state_dict(), average.weights
+            state = {"model": model, "average": weights, "optimizer": optimizer.state_dict(), "step": step + 1}
+            space.save("unet", state)
+
+
+def _lesson(space: Workspace, *, flat: bool) -> Lesson:
+    code = space.patch_code()
+    pictures = space.pictures(space.flat_portion() if flat else space.training_portion())
+    batch = space.recipe.unet_flat.batch if flat else space.recipe.unet.batch
+    return Lesson(encode_all(code, pictures.images), pictures.specs, batch)
+
+
+def _step(
+    unet: UNet2DConditionModel, lesson: Lesson, captioner: Captioner, alphas: Tensor, rng: np.random.Generator
+) -> Tensor:
+    chosen = rng.integers(0, len(lesson.specs), lesson.batch)
+    captions = [captioner.caption(lesson.specs[index], rng) for index in chosen]
+    device = captioner.encoder.device
+    latents = lesson.latents[torch.from_numpy(chosen)].to(device, memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    noisy, noise, t, weight = noised(latents, alphas, generator)
+    predicted = unet(noisy, t, encoder_hidden_states=captioner.encode(captions)).sample
+    loss = (weight * (predicted - noise).square().mean(dim=(1, 2, 3))).mean()
+    loss.backward()
+    return loss.detach()

@@ -1,0 +1,47 @@
+"""Train the starter model, stage by stage; every stage resumes where it was interrupted.
+
+`python -m model_store.starter.train --stage all --recipe cpu`
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from model_store.starter.recipe import RECIPES
+from model_store.starter.stages.judges import train_judges
+from model_store.starter.stages.unet import train_unet
+from model_store.starter.stages.vae import train_vae
+from model_store.starter.workspace import Workspace
+
+DEFAULT_FOLDER = Path("~/.cache/stylize/starter")
+
+STAGES: MappingProxyType[str, Callable[[Workspace], None]] = MappingProxyType(
+    {
+        "judges": train_judges,
+        "vae": train_vae,
+        "unet": train_unet,
+    }
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m model_store.starter.train", description=__doc__)
+    parser.add_argument("--stage", choices=[*STAGES, "all"], required=True)
+    parser.add_argument("--recipe", choices=list(RECIPES), default="cpu")
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="data and checkpoints (%(default)s)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
+    options = parser.parse_args(arguments)
+    folder = options.folder.expanduser() / options.recipe
+    folder.mkdir(parents=True, exist_ok=True)
+    space = Workspace(RECIPES[options.recipe], folder, torch.device(options.device), options.workers)
+    for name in STAGES if options.stage == "all" else [options.stage]:
+        STAGES[name](space)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Rendering styles: one file per family, every instance a point in the family's continuous parameters."""
