@@ -15,6 +15,11 @@ DRAWS = {"noise_initial": "initial", "noise_leak": "leak", "lf_components_sample
 KNOBS = ("single_reference", "statistic_type", "n_components", "only_hf", "channel", "value", "color")
 
 
+def technique_of(case: Case) -> str:
+    """Return the technique that a case is about."""
+    return "style-noise" if case.params["mode"] == "style-noise" else "signal-leak"
+
+
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case that we can compute, by its recorded name."""
     return _leak(case, lab)

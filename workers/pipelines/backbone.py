@@ -163,10 +163,10 @@ def load(
         extra["add_watermarker"] = False
     try:
         autoencoder = AutoencoderKL.from_pretrained(
-            vae or folder / "vae", torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+            vae or folder / "vae", dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
         pipe = pipeline.from_pretrained(
-            folder, vae=autoencoder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **extra
+            folder, vae=autoencoder, dtype=dtype, use_safetensors=True, local_files_only=True, **extra
         )
     except (OSError, ValueError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded: {broken}") from broken
@@ -174,10 +174,9 @@ def load(
 
 
 def wrap(pipe: Any, *, name: str, device: torch.device, dtype: torch.dtype, fingerprint: str) -> Backbone:
-    """Return a diffusers pipeline's parts as a backbone, frozen and on the device."""
+    """Return a diffusers pipeline, its VAE in float32, as a backbone: frozen and on the device."""
     base, _ = PIPELINES[type(pipe).__name__]
     pipe.to(device)
-    pipe.vae.to(torch.float32)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, nn.Module):
