@@ -1,4 +1,4 @@
-"""Publish, then commit: pictures and a manifest are written put-if-absent under the job's token, then named by the record.
+"""Publish, then commit: pictures and a manifest are put-if-absent under the job's token, then named by the record.
 
 Runs in one thread of its own, so that the device denoises the next job meanwhile.
 """
@@ -73,7 +73,10 @@ class Publisher:
             publish=round(time.monotonic() - started, 6),
         )
         result = Result(
-            images=images, timings=timings, gpu_seconds=round(rendered.device_seconds, 6), style_cache=rendered.style_cache
+            images=images,
+            timings=timings,
+            gpu_seconds=round(rendered.device_seconds, 6),
+            style_cache=rendered.style_cache,
         )
         manifest = job.model_copy(update={"result": result}).model_dump_json().encode()
         self._blobs.put(manifest_name(job.id, token), manifest, content_type="application/json")

@@ -62,7 +62,9 @@ class Runner:
                 self._fail(holding, Failure(code=fault.code, detail="the job's pictures could not be read"), retry=True)
             except Exception:
                 log.exception("job %s failed", claim.job.id)
-                self._fail(holding, Failure(code="internal", detail="the technique failed; see the worker's log"), retry=False)
+                self._fail(
+                    holding, Failure(code="internal", detail="the technique failed; see the worker's log"), retry=False
+                )
             except BaseException:
                 settle(self._store, holding, GivenBack())
                 raise

@@ -1,5 +1,6 @@
 """The GPU worker's settings."""
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -27,3 +28,9 @@ class WorkerSettings(Settings):
     worker_grace_seconds: float = Field(
         20.0, ge=0, description="after SIGTERM a job may finish within this time, then it is given back"
     )
+    worker_cache_device_bytes: int = Field(
+        4_000_000_000, ge=0, description="GPU memory for what styles give (CUDA only)"
+    )
+    worker_cache_host_bytes: int = Field(2_000_000_000, ge=0, description="memory for what was computed from styles")
+    worker_cache_disk_bytes: int = Field(0, ge=0, description="disk for what was computed from styles; 0: none")
+    worker_cache_dir: Path = Field(Path("data/style-cache"), description="folder of the style cache on disk")

@@ -57,7 +57,9 @@ class Watchdog(threading.Thread):
             elif self._beat.held:
                 self.served()
             elif now - self._served_at > self._stall_timeout and self._work_waits():
-                log.critical("jobs wait and nothing was claimed for %.0f s: replacing this process", self._stall_timeout)
+                log.critical(
+                    "jobs wait and nothing was claimed for %.0f s: replacing this process", self._stall_timeout
+                )
                 self._exit(EXIT_STALLED)
 
     def end(self) -> None:
