@@ -22,6 +22,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def put_in_place(partial: Path, final: Path) -> None:
     """Move a finished file or folder of the same disk to its final name, durably; a file there is replaced."""
     os.replace(partial, final)

@@ -34,7 +34,7 @@ class Lock(Declared):
     """Content of `lock.json`."""
 
     version: int = Field(1, ge=1, le=1)
-    models: dict[ModelId, PinnedModel] = {}
+    models: dict[ModelId, PinnedModel] = Field(default_factory=dict)
 
 
 def lock_path(store: Path) -> Path:

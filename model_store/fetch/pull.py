@@ -1,0 +1,123 @@
+"""Pull models: plan, check the disk, fetch files in parallel, convert, pin."""
+
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event
+
+from model_store.catalogue import entry_of, with_required
+from model_store.convert.pickled import convert_pickled
+from model_store.errors import Interrupted
+from model_store.fetch.plan import Plan, Step, plan
+from model_store.fetch.progress import Watcher
+from model_store.fetch.source import Source
+from model_store.fetch.space import require_space
+from model_store.fetch.transfer import Patience, digests_of, fetch_file, matches
+from model_store.files import held, put_in_place, sha256_of
+from model_store.lock import PinnedFile, PinnedModel, pin, read_lock
+
+
+def pull(
+    models: Sequence[str],
+    store: Path,
+    source: Source,
+    *,
+    watcher: Watcher,
+    patience: Patience = Patience(),
+    parallel: int = 4,
+    stop: Event | None = None,
+) -> tuple[Plan, ...]:
+    """Install `models` and what they require; return what was done for each.
+
+    Models that are installed already cost no request. Stops soon after `stop` is set, or on Ctrl-C, by raising
+    Interrupted. Raises UnknownModel, StoreBusy, ConversionFailed and FetchError's kinds; whatever happens, a file has
+    its final name only when it is whole and verified, and the next call resumes.
+    """
+    stop = stop or Event()
+    fetched = [entry_of(model, store) for model in with_required(models, store)]
+    fetched = [entry for entry in fetched if entry.origin == "hub"]
+    with ExitStack() as locks:
+        for entry in sorted(fetched, key=lambda entry: entry.id):
+            locks.enter_context(held(store, entry.id))
+        lock = read_lock(store)
+        plans = tuple(plan(entry, store, source, lock) for entry in fetched)
+        require_space(store, sum(each.bytes_needed for each in plans))
+        steps = [step for each in plans for step in each.steps]
+        digests = _fetch_all(steps, source, patience, watcher, stop, parallel)
+        for each in plans:
+            _finish(each, store, digests)
+    return plans
+
+
+def _fetch_all(
+    steps: Sequence[Step], source: Source, patience: Patience, watcher: Watcher, stop: Event, parallel: int
+) -> dict[Path, str]:
+    """Fetch all files, a few at a time, the largest first; return their digests by where they lie."""
+    ordered = sorted(steps, key=lambda step: -step.job.remote.size)
+    with ThreadPoolExecutor(parallel, thread_name_prefix="pull") as pool:
+        running = {pool.submit(_fetch, step, source, patience, watcher, stop): step for step in ordered}
+        try:
+            _await_all(running)
+        except BaseException as fault:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(fault, KeyboardInterrupt):
+                raise Interrupted("stopped; what has arrived is kept for the next pull") from None
+            raise
+        return {step.job.target: future.result() for future, step in running.items()}
+
+
+def _await_all(running: dict[Future[str], Step]) -> None:
+    """Return when all are done; raise the first fault."""
+    pending = set(running)
+    while pending:
+        done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+def _fetch(step: Step, source: Source, patience: Patience, watcher: Watcher, stop: Event) -> str:
+    """Fetch one file, unless it is a pickled one that arrived before and could not be converted then."""
+    there = step.job.target
+    if step.keymap is not None and there.is_file():
+        digests = digests_of(there, step.job.remote.size)
+        expected = step.job.sha256 in (None, digests.sha256)
+        if expected and matches(step.job.remote, digests.done, digests.sha256, digests.git_sha1):
+            return digests.sha256
+        there.unlink()
+    return fetch_file(source, step.job, patience=patience, watcher=watcher, stop=stop)
+
+
+def _finish(done: Plan, store: Path, digests: dict[Path, str]) -> None:
+    """Convert what is pickled, then pin every file of a model."""
+    if not done.steps and read_lock(store).models.get(done.entry.id) is not None:
+        return
+    files = dict(done.kept)
+    for step in done.steps:
+        sha256 = digests[step.job.target]
+        if step.keymap is None:
+            files[step.target] = PinnedFile(size=step.job.remote.size, sha256=sha256, source=step.job.remote.path)
+        else:
+            files[step.target] = _converted(step, step.keymap, store, sha256)
+    with held(store, "store", wait=True):
+        pin(store, done.entry.id, PinnedModel(revision=done.revision, files=files))
+    for step in done.steps:
+        if step.keymap is not None:
+            step.job.target.unlink(missing_ok=True)
+
+
+def _converted(step: Step, keymap: str, store: Path, source_sha256: str) -> PinnedFile:
+    """Convert one pickled file into its final place and return its pin."""
+    staged = store / "incoming" / f"{step.final.name}.{source_sha256[:12]}.partial"
+    convert_pickled(step.job.target, staged, keymap)
+    pinned = PinnedFile(
+        size=staged.stat().st_size,
+        sha256=sha256_of(staged),
+        source=step.job.remote.path,
+        source_size=step.job.remote.size,
+        source_sha256=source_sha256,
+    )
+    step.final.parent.mkdir(parents=True, exist_ok=True)
+    put_in_place(staged, step.final)
+    return pinned

@@ -1,0 +1,118 @@
+"""A component of a pipeline (UNet, VAE, encoder) from its folder: safetensors only, nothing fetched, no remote code."""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import init_empty_weights
+from diffusers import ModelMixin
+from transformers import PreTrainedModel
+
+from model_store.errors import MalformedFile, NotInstalled, WrongKeys
+from model_store.load.shards import headers_of, weight_files
+from model_store.load.tensors import load_tensors
+
+Component = TypeVar("Component", bound=torch.nn.Module)
+
+
+def load_component(
+    folder: Path,
+    kind: type[Component],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    skip: Sequence[str] = (),
+) -> Component:
+    """Return the diffusers or transformers model `kind` with the weights of `folder`, in evaluation mode.
+
+    Weights go straight to `device` in `dtype` (none: as stored). `skip` are regular expressions of stored names that
+    belong to other parts of the model. Raises NotInstalled, MalformedFile or WrongKeys, naming file and key, before
+    memory is taken.
+    """
+    files = weight_files(folder)
+    with init_empty_weights(include_buffers=False):
+        model = _empty(folder, kind)
+    expected = _expected(model)
+    rename = _renaming(model, set(headers_of(files)), set(expected), skip)
+    tensors = load_tensors(files, device=device, dtype=dtype, expected=expected, rename=rename)
+    model.load_state_dict(tensors, strict=False, assign=True)
+    _tie(model)
+    _require_filled(model, folder)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _empty(folder: Path, kind: type[Component]) -> Component:
+    """Build the model from the folder's config.json without memory for its parameters."""
+    if not (folder / "config.json").is_file() or (folder / "config.json").is_symlink():
+        raise NotInstalled(f"{folder}/config.json is missing, or a link")
+    built: Any
+    try:
+        if issubclass(kind, PreTrainedModel) and kind.config_class is not None:
+            built = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+        else:
+            built = _of_diffusers(kind, folder)
+    except (OSError, ValueError, KeyError) as fault:
+        raise MalformedFile(f"{folder}/config.json: {fault}") from fault
+    return built  # type: ignore[no-any-return]
+
+
+def _of_diffusers(kind: Any, folder: Path) -> Any:
+    if not issubclass(kind, ModelMixin):
+        raise TypeError(f"{kind.__name__} is no model of diffusers or transformers")
+    return kind.from_config(kind.load_config(folder, local_files_only=True))
+
+
+def _expected(model: torch.nn.Module) -> dict[str, Sequence[int]]:
+    """Return the shape of every tensor that a file must hold: not those tied to another."""
+    tied = getattr(model, "_tied_weights_keys", None) or ()
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
+
+
+@cache
+def _aliases() -> Mapping[str, tuple[tuple[re.Pattern[str], str], ...]]:
+    """Return the renamings of older published files, by the name of the class they apply to."""
+    raw = tomllib.loads((resources.files("model_store.load") / "aliases.toml").read_text(encoding="utf-8"))
+    return {kind: tuple((re.compile(rule["from"]), rule["to"]) for rule in rules) for kind, rules in raw.items()}
+
+
+def _renaming(
+    model: torch.nn.Module, stored: set[str], expected: set[str], skip: Sequence[str]
+) -> Callable[[str], str | None]:
+    """Return how stored names become the model's: aliases of older files, and the prefix of the base model."""
+    ignored = [*skip, *(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())]
+    dropped = [re.compile(pattern) for pattern in (*ignored, r"(^|\.)position_ids$")]
+    aliases = _aliases().get(type(model).__name__, ())
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    with_prefix = prefix != "." and any(name.startswith(prefix) for name in expected)
+    stored_with_prefix = prefix != "." and any(name.startswith(prefix) for name in stored)
+
+    def rename(name: str) -> str | None:
+        if any(pattern.search(name) for pattern in dropped):
+            return None
+        for pattern, replacement in aliases:
+            name = pattern.sub(replacement, name)
+        if stored_with_prefix and not with_prefix:
+            return name.removeprefix(prefix)
+        if with_prefix and not stored_with_prefix and name not in expected:
+            return prefix + name
+        return name
+
+    return rename
+
+
+def _tie(model: Any) -> None:
+    """Let tied parameters share the tensor that was stored for one of them, where a model has such."""
+    if isinstance(model, PreTrainedModel):
+        model.tie_weights()
+
+
+def _require_filled(model: torch.nn.Module, folder: Path) -> None:
+    """Raise WrongKeys when a parameter got no value, which assigning by name must have given it."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise WrongKeys(f"{folder}: {name}: missing")
