@@ -34,12 +34,13 @@ class Converted:
     network: bool
 
 
-def convert_pickled(source: Path, target: Path, keymap: str, limits: Limits = Limits()) -> Converted:
+def convert_pickled(source: Path, target: Path, keymap: str, limits: Limits | None = None) -> Converted:
     """Write the tensors of `source` to the safetensors file `target`, durably.
 
     Raises ConversionFailed, with `target` gone, when the file is refused, is no plain checkpoint, fits nothing of the
     key map, or breaks a limit.
     """
+    limits = limits or Limits()
     keymap_of(keymap)
     check_form(source)
     size = source.stat().st_size

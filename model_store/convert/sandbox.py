@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import sys
+from pathlib import Path
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -20,7 +21,7 @@ def leave_network() -> bool:
 
 def limit(*, memory_bytes: int, output_bytes: int, cpu_seconds: int) -> None:
     """Bound what may be allocated beyond what is mapped already, the size of written files, and CPU time."""
-    mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     for which, most in (
         (resource.RLIMIT_AS, mapped + memory_bytes),
         (resource.RLIMIT_FSIZE, output_bytes),

@@ -24,7 +24,7 @@ def pull(
     source: Source,
     *,
     watcher: Watcher,
-    patience: Patience = Patience(),
+    patience: Patience | None = None,
     parallel: int = 4,
     stop: Event | None = None,
 ) -> tuple[Plan, ...]:
@@ -34,7 +34,7 @@ def pull(
     Interrupted. Raises UnknownModel, StoreBusy, ConversionFailed and FetchError's kinds; whatever happens, a file has
     its final name only when it is whole and verified, and the next call resumes.
     """
-    stop = stop or Event()
+    stop, patience = stop or Event(), patience or Patience()
     fetched = [entry_of(model, store) for model in with_required(models, store)]
     fetched = [entry for entry in fetched if entry.origin == "hub"]
     with ExitStack() as locks:

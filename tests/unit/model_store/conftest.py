@@ -1,0 +1,37 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub.utils import close_session
+from model_store.catalogue.entry import Entry, Licence, WantedFile
+from model_store.files import replace_with
+from tests.unit.model_store.hub_server import HubState, Server
+
+Register = Callable[..., Entry]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def hub() -> Iterator[HubState]:
+    server = Server()
+    yield server.state
+    close_session()
+    server.stop()
+
+
+@pytest.fixture
+def register(store: Path) -> Register:
+    """Put an entry of the test into the store's own catalogue."""
+
+    def add(name: str, *files: WantedFile | str, **more: object) -> Entry:
+        wanted = tuple(WantedFile(path=file) if isinstance(file, str) else file for file in files)
+        fields = {"kind": "auxiliary", "title": name, "repository": f"them/{name}", "licence": Licence(name="MIT")}
+        entry = Entry(id=name, files=wanted, **{**fields, **more})
+        replace_with(store / "added" / f"{name}.json", entry.model_dump_json().encode())
+        return entry
+
+    return add
