@@ -3,6 +3,7 @@
 Every denoising has a scheduler of its own, so requests at different timesteps can share a UNet call.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -26,15 +27,19 @@ CLASSES: dict[str, Any] = {
     "unipc": UniPCMultistepScheduler,
     INVERSE: DDIMInverseScheduler,
 }
+ALWAYS = {"clip_sample": False, "skip_prk_steps": True}
 
 
 def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     """Return the named scheduler with its timesteps set for `steps`, kept on the CPU so that no step waits for a GPU.
 
-    Latents are never clipped, whatever the configuration says. Raises KeyError for an unknown name.
+    Latents are never clipped and PNDM makes no Runge-Kutta steps (as in every Stable Diffusion checkpoint), whatever
+    the configuration says. Raises KeyError for an unknown name.
     """
-    kept = {key: value for key, value in config.items() if key != "_class_name"}
-    scheduler = CLASSES[name].from_config({**kept, "clip_sample": False})
+    chosen = CLASSES[name]
+    taken = inspect.signature(chosen.__init__).parameters
+    kept = {key: value for key, value in {**config, **ALWAYS}.items() if key in taken}
+    scheduler = chosen.from_config(kept)
     scheduler.set_timesteps(steps)
     return scheduler
 
