@@ -53,6 +53,12 @@ class Backbone:
         return self.pipe.vae
 
     @property
+    def folder(self) -> Path | None:
+        """The diffusers folder it was loaded from, which may hold adapters of its own."""
+        origin = self.pipe.name_or_path
+        return Path(origin) if origin else None
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.pipe.unet.device

@@ -76,7 +76,10 @@ def test_any_nesting_restores_exactly(sd15: Backbone) -> None:
 def test_an_unknown_layer_changes_nothing(sd15: Backbone) -> None:
     before = portrait(sd15.unet)
     known = next(iter(sd15.unet.attn_processors))
-    with pytest.raises(KeyError), patches.attention_processors(sd15.unet, {known: AttnProcessor(), "no": AttnProcessor()}):
+    with (
+        pytest.raises(KeyError),
+        patches.attention_processors(sd15.unet, {known: AttnProcessor(), "no": AttnProcessor()}),
+    ):
         pass
     assert portrait(sd15.unet) == before
 
