@@ -28,6 +28,7 @@ class Recipe:
     placement: Placement
     flat_pictures: int
     pictures: int
+    judges_pictures: int
     unet_flat: Stage
     unet: Stage
     vae: Stage
@@ -48,6 +49,7 @@ RECIPES = MappingProxyType(
             placement=Placement(shift=0.1, smallest=0.68, largest=0.8),
             flat_pictures=4096,
             pictures=16384,
+            judges_pictures=8192,
             unet_flat=Stage(1800, 16, 6e-4),
             unet=Stage(5000, 32, 6e-4),
             vae=Stage(1200, 16, 2e-3, 50),
@@ -62,6 +64,7 @@ RECIPES = MappingProxyType(
             placement=Placement(),
             flat_pictures=24576,
             pictures=131072,
+            judges_pictures=32768,
             unet_flat=Stage(4000, 256, 1e-3),
             unet=Stage(40000, 256, 6e-4),
             vae=Stage(8000, 64, 1e-3, 50),

@@ -1,6 +1,5 @@
 """Plain text-to-image with weights that are still in training."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,11 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model_store.starter.captioner import Captioner
 from model_store.starter.patch_code import CHANNELS, PATCH, SCALING_FACTOR
-from model_store.starter.sheet import contact_sheet
-from model_store.starter.stages.unet import Captioner
 from model_store.starter.stages.vae import load_autoencoder
 from model_store.starter.unet import build_scheduler, build_unet
 from model_store.starter.workspace import Workspace, placed
-from model_store.starter.world.captions import caption
 from model_store.starter.world.picture import SIZE
 
 
@@ -77,10 +74,3 @@ def sample(space: Workspace, prompts: list[str], first_seed: int = 0, batch: int
         seeds = list(range(first_seed + start, first_seed + start + len(part)))
         latents.append(denoise(unet, captioner.encode(part), captioner.encode([""] * len(part)), seeds=seeds))
     return decode(vae, torch.cat(latents))
-
-
-def sample_sheet(space: Workspace, path: Path, styles: tuple[str, ...] | None = None) -> None:
-    """Every object in every style of the recipe, as a labelled sheet."""
-    rows = styles or space.recipe.styles
-    prompts = [caption(name, style) for style in rows for name in space.recipe.objects]
-    contact_sheet(sample(space, prompts), rows, space.recipe.objects).save(path)

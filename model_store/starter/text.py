@@ -18,6 +18,7 @@ from model_store.starter.world.captions import FILLING_WORDS, WORD_KINDS
 WIDTH = 128
 HEADS = 4
 TOKENS = 77
+PROJECTION_DIM = 128  # of the space shared with the image encoder
 GAIN = 1.5  # of the gathered words over the token itself
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -60,13 +61,13 @@ def _byte_alphabet() -> dict[int, str]:
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
 
 
-def build_text_encoder(tokenizer: CLIPTokenizer, projection_dim: int, seed: int = 0) -> CLIPTextModelWithProjection:
+def build_text_encoder(tokenizer: CLIPTokenizer, seed: int = 0) -> CLIPTextModelWithProjection:
     """The encoder with its built weights; only `text_projection` is left to train."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
         intermediate_size=2 * WIDTH,
-        projection_dim=projection_dim,
+        projection_dim=PROJECTION_DIM,
         num_hidden_layers=2,
         num_attention_heads=HEADS,
         max_position_embeddings=TOKENS,

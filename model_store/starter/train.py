@@ -11,6 +11,8 @@ from types import MappingProxyType
 import torch
 
 from model_store.starter.recipe import RECIPES
+from model_store.starter.stages.clip import train_clip
+from model_store.starter.stages.ip_adapter import train_ip_adapter
 from model_store.starter.stages.judges import train_judges
 from model_store.starter.stages.unet import train_unet
 from model_store.starter.stages.vae import train_vae
@@ -22,7 +24,9 @@ STAGES: MappingProxyType[str, Callable[[Workspace], None]] = MappingProxyType(
     {
         "judges": train_judges,
         "vae": train_vae,
+        "clip": train_clip,
         "unet": train_unet,
+        "ip-adapter": train_ip_adapter,
     }
 )
 

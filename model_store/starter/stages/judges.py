@@ -1,4 +1,5 @@
-"""The judges, trained on real pictures of all pairs and measured on style instances they never saw."""
+"""The judges, trained on real pictures of the whole world (every object, style and placement, whatever the recipe's
+denoiser knows) and measured on style instances they never saw."""
 
 import json
 
@@ -10,6 +11,9 @@ from model_store.starter.dataset import Pictures, Portion
 from model_store.starter.judges import Judges, ObjectJudge, StyleJudge, save_judges
 from model_store.starter.patch_code import as_tensor
 from model_store.starter.workspace import Workspace, learning_rate, set_learning_rate, steps
+from model_store.starter.world.objects import OBJECTS
+from model_store.starter.world.scene import Placement
+from model_store.starter.world.styles.registry import STYLES
 
 TEMPERATURE = 0.07
 JUDGED = 1024
@@ -19,10 +23,11 @@ def train_judges(space: Workspace) -> None:
     """Train both and write `judges.safetensors` with `judges.json`, their accuracy on unseen pictures."""
     torch.manual_seed(space.recipe.seed)
     r = space.recipe
-    judges = Judges(ObjectJudge(r.objects).to(space.device), StyleJudge().to(space.device))
-    portion = Portion(r.objects, r.styles, r.placement, r.pictures // 2, r.colour_share, pairs="all", seed=r.seed + 1)
+    objects, styles = tuple(OBJECTS), tuple(STYLES)
+    judges = Judges(ObjectJudge(objects).to(space.device), StyleJudge().to(space.device))
+    portion = Portion(objects, styles, Placement(), r.judges_pictures, 0.2, pairs="all", seed=r.seed + 1)
     _train(judges, space, space.pictures(portion))
-    unseen = Portion(r.objects, r.styles, r.placement, JUDGED, pairs="all", unseen_instances=True, seed=r.seed + 2)
+    unseen = Portion(objects, styles, Placement(), JUDGED, pairs="all", unseen_instances=True, seed=r.seed + 2)
     figures = measure_judges(judges, space.pictures(unseen), space.device)
     save_judges(judges, space.folder / "judges.safetensors")
     (space.folder / "judges.json").write_text(json.dumps(figures, indent=1) + "\n")

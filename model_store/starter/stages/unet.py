@@ -6,22 +6,17 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from model_store.starter.average import Average
+from model_store.starter.captioner import Captioner
 from model_store.starter.patch_code import encode_all
-from model_store.starter.recipe import Recipe
-from model_store.starter.text import build_text_encoder, build_tokenizer, tokenise
 from model_store.starter.unet import build_scheduler, build_unet
 from model_store.starter.workspace import Workspace, learning_rate, placed, set_learning_rate, steps
-from model_store.starter.world.captions import dropped_caption
 from model_store.starter.world.picture import PictureSpec
-from model_store.starter.world.scene import build_scene
 
 SAVE_EVERY = 250
 MIN_SNR = 5.0  # Hang et al. 2023, gamma
 MOST_WEIGHT = 4.0
-PROJECTION_DIM = 128
 
 
 @dataclass(frozen=True)
@@ -31,32 +26,6 @@ class Lesson:
     latents: Tensor
     specs: list[PictureSpec]
     batch: int
-
-
-class Captioner:
-    """Captions with dropout, and their hidden states."""
-
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
-        self.recipe = recipe
-        self.tokenizer: CLIPTokenizer = build_tokenizer()
-        self.encoder: CLIPTextModelWithProjection = placed(build_text_encoder(self.tokenizer, PROJECTION_DIM), device)
-
-    def caption(self, spec: PictureSpec, rng: np.random.Generator) -> str:
-        """One caption for the picture, its words dropped at random."""
-        place = size = ""
-        if self.recipe.dropout.place < 1:
-            scene = build_scene(spec.object_name, spec.scene_seed, self.recipe.placement)
-            place, size = scene.place_word, scene.size_word
-        return dropped_caption(
-            rng, self.recipe.dropout, spec.object_name, spec.style, spec.colour_word, place=place, size=size
-        )
-
-    @torch.no_grad()
-    def encode(self, captions: list[str]) -> Tensor:
-        """(n, 77, 128) hidden states."""
-        ids = tokenise(self.tokenizer, captions).to(self.encoder.device)
-        hidden: Tensor = self.encoder(input_ids=ids).last_hidden_state
-        return hidden
 
 
 def noised(latents: Tensor, alphas: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:

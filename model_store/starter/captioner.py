@@ -1,0 +1,39 @@
+"""Captions for training pictures, and the text encoder's states of them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from model_store.starter.recipe import Recipe
+from model_store.starter.text import build_text_encoder, build_tokenizer, tokenise
+from model_store.starter.workspace import placed
+from model_store.starter.world.captions import dropped_caption
+from model_store.starter.world.picture import PictureSpec
+from model_store.starter.world.scene import build_scene
+
+
+class Captioner:
+    """Captions with dropout, and their hidden states."""
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        self.recipe = recipe
+        self.tokenizer: CLIPTokenizer = build_tokenizer()
+        self.encoder: CLIPTextModelWithProjection = placed(build_text_encoder(self.tokenizer), device)
+
+    def caption(self, spec: PictureSpec, rng: np.random.Generator) -> str:
+        """One caption for the picture, its words dropped at random."""
+        place = size = ""
+        if self.recipe.dropout.place < 1:
+            scene = build_scene(spec.object_name, spec.scene_seed, self.recipe.placement)
+            place, size = scene.place_word, scene.size_word
+        return dropped_caption(
+            rng, self.recipe.dropout, spec.object_name, spec.style, spec.colour_word, place=place, size=size
+        )
+
+    @torch.no_grad()
+    def encode(self, captions: list[str]) -> Tensor:
+        """(n, 77, 128) hidden states."""
+        ids = tokenise(self.tokenizer, captions).to(self.encoder.device)
+        hidden: Tensor = self.encoder(input_ids=ids).last_hidden_state
+        return hidden

@@ -1,0 +1,120 @@
+"""Write the trained model as a diffusers folder in half precision, with the digests of its files.
+
+`python -m model_store.starter.export --recipe cpu --to model_store/starter/weights`
+"""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from safetensors.torch import save_file
+from transformers import CLIPTextModel
+
+from model_store.starter.image_encoder import build_image_processor
+from model_store.starter.recipe import RECIPES
+from model_store.starter.sample import load_unet
+from model_store.starter.stages.clip import load_shared
+from model_store.starter.stages.vae import load_autoencoder
+from model_store.starter.text import build_tokenizer, write_tokenizer
+from model_store.starter.train import DEFAULT_FOLDER
+from model_store.starter.unet import build_scheduler
+from model_store.starter.workspace import Workspace
+
+LARGEST_BYTES = 45 * 1024 * 1024
+DIGESTS = "digests.json"
+LEAST_CONTENT_ACCURACY = 0.9
+ADAPTER = Path("ip-adapter/ip-adapter_starter.safetensors")
+
+
+def require_quality(evaluation: Path) -> None:
+    """Refuse a model whose objects cannot be named: `evaluation.json` must show the content accuracy of the gate."""
+    if not evaluation.exists():
+        raise FileNotFoundError(f"evaluate the model first: {evaluation}")
+    accuracy = float(json.loads(evaluation.read_text())["plain_content_accuracy"]["mean"])
+    if accuracy < LEAST_CONTENT_ACCURACY:
+        raise ValueError(f"content accuracy {accuracy:.3f}, below the gate of {LEAST_CONTENT_ACCURACY}")
+
+
+def export(space: Workspace, folder: Path) -> None:
+    """Everything that the stages have left in the workspace, as one model folder."""
+    image_encoder, text_encoder = load_shared(space)
+    unet, _ = load_unet(space)
+    from_text: dict[str, Any] = {"text_encoder": _without_projection(text_encoder), "tokenizer": build_tokenizer()}
+    pipeline = StableDiffusionPipeline(
+        vae=load_autoencoder(space),
+        unet=unet,
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=build_image_processor(),
+        image_encoder=image_encoder,
+        requires_safety_checker=False,
+        **from_text,
+    )
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    write_tokenizer(from_text["tokenizer"], folder / "tokenizer")
+    text_encoder.half().save_pretrained(folder / "text_projector")
+    _export_adapter(space, folder / ADAPTER)
+    judges = space.folder / "judges.safetensors"
+    (folder / judges.name).write_bytes(judges.read_bytes())
+    write_digests(folder)
+
+
+def _without_projection(encoder: Any) -> Any:
+    plain = CLIPTextModel(encoder.config)
+    tower = {name: value for name, value in encoder.state_dict().items() if name != "text_projection.weight"}
+    missing, unexpected = plain.load_state_dict(tower, strict=False)
+    if missing or unexpected:
+        raise ValueError(f"text encoder does not fit: missing {missing}, unexpected {unexpected}")
+    return plain.eval()
+
+
+def _export_adapter(space: Workspace, path: Path) -> None:
+    state = space.load("ip-adapter")
+    if state is None:
+        raise FileNotFoundError(f"train the ip-adapter stage first: {space.checkpoint_path('ip-adapter')}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = state["adapter"].items()
+    save_file({f"{part}.{name}": t.half().contiguous().cpu() for part, ts in parts for name, t in ts.items()}, path)
+
+
+def write_digests(folder: Path) -> None:
+    """`digests.json`: SHA-256 of every file; refuses a folder over the size that the repository allows."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DIGESTS)
+    size = sum(path.stat().st_size for path in files)
+    if size > LARGEST_BYTES:
+        raise ValueError(f"{size} bytes of weights, more than {LARGEST_BYTES}")
+    digests = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n")
+
+
+def wrong_files(folder: Path) -> list[str]:
+    """Names of files that are missing or differ from `digests.json`."""
+    digests: dict[str, str] = json.loads((folder / DIGESTS).read_text())
+    return [name for name, digest in digests.items() if not _matches(folder / name, digest)]
+
+
+def _matches(path: Path, digest: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m model_store.starter.export", description=__doc__)
+    parser.add_argument("--recipe", choices=list(RECIPES), default="cpu")
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="of the checkpoints (%(default)s)")
+    parser.add_argument("--to", type=Path, required=True, help="the model folder to write")
+    parser.add_argument("--draft", action="store_true", help="without the gate on quality; not for shipping")
+    options = parser.parse_args(arguments)
+    folder = options.folder.expanduser() / options.recipe
+    if not options.draft:
+        require_quality(folder / "evaluation.json")
+    export(Workspace(RECIPES[options.recipe], folder, torch.device("cpu")), options.to)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The IP-Adapter, on the frozen UNet: draw this object in the style of a picture that shows another one."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model_store.starter.adapter import Checkpoint, attach, new_adapter, read_adapter
+from model_store.starter.captioner import Captioner
+from model_store.starter.dataset import Pictures
+from model_store.starter.patch_code import as_tensor, encode_all
+from model_store.starter.sample import load_unet
+from model_store.starter.stages.clip import load_shared
+from model_store.starter.stages.unet import noised
+from model_store.starter.unet import build_scheduler
+from model_store.starter.workspace import Workspace, learning_rate, set_learning_rate, steps
+from model_store.starter.world.captions import caption
+
+SAVE_EVERY = 100
+NO_IMAGE, NO_TEXT, SAME_PICTURE = 0.1, 0.1, 0.1
+
+
+def train_ip_adapter(space: Workspace) -> None:
+    """Noise prediction with the reference's embedding; the caption names the object and never the style."""
+    stage, seed = space.recipe.ip_adapter, space.recipe.seed
+    unet, _ = load_unet(space)
+    state = space.load("ip-adapter")
+    checkpoint: Checkpoint = state["adapter"] if state else new_adapter(unet, torch.Generator().manual_seed(seed))
+    trained = attach(unet, checkpoint)
+    optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    first = 0
+    if state is not None:
+        optimizer.load_state_dict(state["optimizer"])
+        first = int(state["step"])
+    pictures = space.pictures(space.training_portion())
+    latents = encode_all(space.patch_code(), pictures.images)
+    embeds, captioner = embed_images(space, pictures), Captioner(space.recipe, space.device)
+    alphas = build_scheduler().alphas_cumprod
+    for step, bar in steps(first, stage.steps, "ip-adapter"):
+        set_learning_rate(optimizer, learning_rate(stage, step, decay=0.5))
+        rng = np.random.default_rng([seed, step])
+        chosen, references, captions = _batch(pictures, stage.batch, rng)
+        noisy, noise, t, weight = noised(latents[chosen].to(space.device), alphas, torch.Generator().manual_seed(step))
+        image = embeds[references] * torch.from_numpy(rng.uniform(size=(stage.batch, 1, 1)) >= NO_IMAGE)
+        condition = {"image_embeds": [image.to(space.device)]}
+        text = captioner.encode(captions)
+        predicted = unet(noisy, t, encoder_hidden_states=text, added_cond_kwargs=condition).sample
+        loss = (weight * (predicted - noise).square().mean(dim=(1, 2, 3))).mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        bar.set_postfix(loss=f"{float(loss.detach()):.4f}", refresh=False)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == stage.steps:
+            states = {"adapter": read_adapter(unet), "optimizer": optimizer.state_dict(), "step": step + 1}
+            space.save("ip-adapter", states)
+
+
+def _batch(pictures: Pictures, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str]]:
+    """Pictures to learn, references (mostly the other picture of the pair), captions without the style."""
+    chosen = rng.integers(0, len(pictures), count)
+    references = np.where(rng.uniform(size=count) < SAME_PICTURE, chosen, chosen ^ 1)
+    captions = [
+        caption(pictures.specs[index].object_name, colour=pictures.specs[index].colour_word) for index in chosen
+    ]
+    kept = [text if keep else "" for text, keep in zip(captions, rng.uniform(size=count) >= NO_TEXT, strict=True)]
+    return torch.from_numpy(chosen), torch.from_numpy(references), kept
+
+
+@torch.no_grad()
+def embed_images(space: Workspace, pictures: Pictures) -> Tensor:
+    """(n, 1, 128) image embeddings, the shape in which diffusers hands them to the UNet."""
+    encoder, _ = load_shared(space)
+    starts = range(0, len(pictures), 128)
+    parts = [encoder(as_tensor(pictures.images[start : start + 128]).to(space.device)).image_embeds for start in starts]
+    return torch.cat(parts)[:, None].cpu()
