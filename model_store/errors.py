@@ -46,6 +46,12 @@ class StoreBusy(ModelStoreError):
     code = "store-busy"
 
 
+class StillNeeded(ModelStoreError):
+    """Another installed model requires the one to be removed."""
+
+    code = "still-needed"
+
+
 class StoreDamaged(ModelStoreError):
     """A file the store keeps about itself cannot be read."""
 

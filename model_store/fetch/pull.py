@@ -99,7 +99,7 @@ def _finish(done: Plan, store: Path, digests: dict[Path, str]) -> None:
         if step.keymap is None:
             files[step.target] = PinnedFile(size=step.job.remote.size, sha256=sha256, source=step.job.remote.path)
         else:
-            files[step.target] = _converted(step, step.keymap, store, sha256)
+            files[step.target] = _converted(step, step.keymap, sha256)
     with held(store, "store", wait=True):
         pin(store, done.entry.id, PinnedModel(revision=done.revision, files=files))
     for step in done.steps:
@@ -107,9 +107,9 @@ def _finish(done: Plan, store: Path, digests: dict[Path, str]) -> None:
             step.job.target.unlink(missing_ok=True)
 
 
-def _converted(step: Step, keymap: str, store: Path, source_sha256: str) -> PinnedFile:
+def _converted(step: Step, keymap: str, source_sha256: str) -> PinnedFile:
     """Convert one pickled file into its final place and return its pin."""
-    staged = store / "incoming" / f"{step.final.name}.{source_sha256[:12]}.partial"
+    staged = step.job.target.with_name(f"{step.final.name}.partial")
     convert_pickled(step.job.target, staged, keymap)
     pinned = PinnedFile(
         size=staged.stat().st_size,

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from model_store.errors import MalformedFile, NotInstalled, WrongKeys
 from model_store.load.shards import headers_of, weight_files
-from model_store.load.tensors import load_tensors
+from model_store.load.tensors import load_tensors, renamed, require_shapes
 
 Component = TypeVar("Component", bound=torch.nn.Module)
 
@@ -35,8 +35,7 @@ def load_component(
     memory is taken.
     """
     files = weight_files(folder)
-    with init_empty_weights(include_buffers=False):
-        model = _empty(folder, kind)
+    model = empty_component(folder, kind)
     expected = _expected(model)
     rename = _renaming(model, set(headers_of(files)), set(expected), skip)
     tensors = load_tensors(files, device=device, dtype=dtype, expected=expected, rename=rename)
@@ -44,6 +43,26 @@ def load_component(
     _tie(model)
     _require_filled(model, folder)
     return model.to(device).eval().requires_grad_(False)
+
+
+def check_component(folder: Path, kind: type[torch.nn.Module], *, skip: Sequence[str] = ()) -> torch.nn.Module:
+    """Return the model without memory for its parameters, after all checks of `load_component` on its files."""
+    files = weight_files(folder)
+    model = empty_component(folder, kind)
+    expected = _expected(model)
+    headers = headers_of(files)
+    rename = _renaming(model, set(headers), set(expected), skip)
+    require_shapes(renamed(headers, rename), headers, expected, files)
+    return model
+
+
+def empty_component(folder: Path, kind: type[Component]) -> Component:
+    """Return the model that the folder's config.json describes, its parameters on the meta device.
+
+    Raises NotInstalled without a config.json, MalformedFile for one that the model does not take.
+    """
+    with init_empty_weights(include_buffers=False):
+        return _empty(folder, kind)
 
 
 def _empty(folder: Path, kind: type[Component]) -> Component:

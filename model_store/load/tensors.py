@@ -30,7 +30,7 @@ def load_tensors(
     """
     files = (files,) if isinstance(files, Path) else tuple(files)
     headers = headers_of(files)
-    names = _renamed(headers, rename)
+    names = renamed(headers, rename)
     if expected is not None:
         require_shapes(names, headers, expected, files)
     tensors: dict[str, torch.Tensor] = {}
@@ -40,8 +40,8 @@ def load_tensors(
     return tensors
 
 
-def _renamed(headers: Mapping[str, Header], rename: Callable[[str], str | None]) -> dict[str, str]:
-    """Return the stored name of each tensor by its name in the model."""
+def renamed(headers: Mapping[str, Header], rename: Callable[[str], str | None]) -> dict[str, str]:
+    """Return the stored name of each tensor by its name in the model. Raises WrongKeys for doubles."""
     names: dict[str, str] = {}
     for stored, header in headers.items():
         name = rename(stored)

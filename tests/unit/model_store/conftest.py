@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub.utils import close_session
+
 from model_store.catalogue.entry import Entry, Licence, WantedFile
 from model_store.files import replace_with
 from tests.unit.model_store.hub_server import HubState, Server

@@ -50,7 +50,7 @@ class HubState:
         if self.no_digest:
             return "opaque"
         if path in self.small:
-            return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+            return hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
         return hashlib.sha256(content).hexdigest()
 
 
@@ -67,10 +67,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._file("HEAD")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if self.path.startswith("/api/models/"):
             self._api()
         else:

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from model_store.catalogue.entry import WantedFile
 from model_store.catalogue.presence import presence, require_installed
 from model_store.errors import (
@@ -236,7 +237,7 @@ def test_the_disk_is_checked_before_the_first_byte(hub: HubState, store: Path, r
     register("thing", "weights.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): b"x"}
     hub.stated_size = 10**15
-    with pytest.raises(NotEnoughSpace, match="1000000.00 GB are needed"):
+    with pytest.raises(NotEnoughSpace, match=r"1000000\.00 GB are needed"):
         bring(hub, store, "thing")
     assert [method for method, _, _ in hub.asked] == ["HEAD"]
 

@@ -1,0 +1,61 @@
+"""Compare what lies in a store with its pins, byte by byte, and safetensors headers with their files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.catalogue import entry_of, folder_of
+from model_store.catalogue.presence import targets
+from model_store.errors import BadCheckpoint
+from model_store.files import sha256_of
+from model_store.load.header import read_header
+from model_store.lock import PinnedFile, read_lock
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file of a model and what is wrong with it; no fault when it is as pinned."""
+
+    model: str
+    path: str
+    fault: str | None
+
+
+def verify(model: str, store: Path) -> Iterator[Finding]:
+    """Yield a finding for every file a model must have, and for files that do not belong to it.
+
+    Raises UnknownModel, StoreDamaged.
+    """
+    entry = entry_of(model, store)
+    if entry.origin in ("shipped", "built"):
+        return
+    pinned = read_lock(store).models.get(model)
+    folder = folder_of(model, store)
+    expected = targets(entry, pinned)
+    for path in expected:
+        known = pinned.files.get(path) if pinned is not None else None
+        yield Finding(model, path, _fault(folder / path, known))
+    for stranger in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        path = str(stranger.relative_to(folder))
+        if path not in expected and not stranger.is_dir() and not path.endswith(".partial"):
+            yield Finding(model, path, "is not part of the model")
+
+
+def _fault(file: Path, known: PinnedFile | None) -> str | None:
+    if file.is_symlink():
+        return "is a link"
+    if not file.is_file():
+        return "is missing"
+    if known is None:
+        return "was never pinned"
+    size = file.stat().st_size
+    if size != known.size:
+        return f"has {size} bytes, pinned are {known.size}"
+    if sha256_of(file) != known.sha256:
+        return "has other content than pinned"
+    if file.suffix == ".safetensors":
+        try:
+            read_header(file)
+        except BadCheckpoint as fault:
+            return str(fault)
+    return None
