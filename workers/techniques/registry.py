@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 FOLDERS: dict[str, str] = {
     "signal-leak": "prior_noise.signal_leak",
+    "style-id": "injection.style_id",
 }
 
 ALIASES: dict[Family, str] = {

@@ -1,0 +1,58 @@
+"""How large the two pictures are when they are inverted, and so the result."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workers.techniques.base import Order, knobs
+from workers.techniques.injection.style_id.spec import StyleIdParams
+
+SMALLEST = 64
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """(width, height) in pixels of the style picture and of the content picture; the latter is the result's."""
+
+    style: Size
+    content: Size
+
+
+Sizing = Callable[[Order, int], Sizes]
+"""From an order with both pictures, and what sides must be a multiple of."""
+
+
+def fitted(order: Order, multiple: int) -> Sizes:
+    """Return the result's size for both pictures, so that they can be inverted together.
+
+    With params.fit `content` it is the content picture's own, see `bounded`; else the order's.
+    """
+    content = order.pictures.content
+    assert content is not None
+    size = order.width, order.height
+    if knobs(order, StyleIdParams).fit == "content":
+        size = bounded(content.size, order.width * order.height, multiple)
+    return Sizes(size, size)
+
+
+def own(order: Order, multiple: int) -> Sizes:
+    """Return the two pictures' own sizes, as the authors' diffusers code takes them."""
+    [style], content = order.pictures.styles, order.pictures.content
+    assert content is not None
+    return Sizes(style.size, content.size)
+
+
+def bounded(size: Size, area: int, multiple: int) -> Size:
+    """Return a size in its proportions with at most `area` pixels, never enlarged, rounded down to the multiple.
+
+    No side is below SMALLEST, whatever the proportions.
+    """
+    scale = min(1.0, math.sqrt(area / (size[0] * size[1])))
+    short = max(SMALLEST, _down(min(size) * scale, multiple))
+    long = max(SMALLEST, _down(min(max(size) * scale, area / short), multiple))
+    return (long, short) if size[0] >= size[1] else (short, long)
+
+
+def _down(side: float, multiple: int) -> int:
+    return int(side) // multiple * multiple
