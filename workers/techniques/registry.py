@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from workers.techniques.base import Technique
 
 FOLDERS: dict[str, str] = {
+    "ip-adapter": "encoder.ip_adapter",
+    "instantstyle": "encoder.instantstyle",
     "signal-leak": "prior_noise.signal_leak",
     "style-id": "injection.style_id",
 }

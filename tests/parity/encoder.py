@@ -1,0 +1,82 @@
+"""Parity of the encoder family: cases as calls of ip-adapter and instantstyle."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tests.parity.case import Case
+from tests.parity.lab import Lab, carry, order
+from workers.pipelines.errors import WeightsMissing
+from workers.techniques.base import Bench, Order, Technique
+from workers.techniques.encoder import adapter, content, image_prompt, towers
+from workers.techniques.encoder.adapter import Adapter
+from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
+from workers.techniques.encoder.instantstyle.technique import InstantStyle, subtraction
+from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
+from workers.techniques.encoder.ip_adapter.technique import IPAdapter
+from workers.techniques.encoder.locate import locate
+from workers.techniques.encoder.params import EncoderParams
+
+TECHNIQUES: dict[str, tuple[Technique, type[EncoderParams]]] = {
+    "ip-adapter": (IPAdapter(), IPAdapterParams),
+    "ip-adapter-plus": (IPAdapter(), IPAdapterParams),
+    "instantstyle": (InstantStyle(), InstantStyleParams),
+}
+
+
+def technique_of(case: Case) -> str:
+    """Return the technique that a case is of."""
+    return TECHNIQUES[case.variant][0].spec.name if case.variant in TECHNIQUES else case.variant
+
+
+def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
+    """Return every tensor of a case that we can compute, by its recorded name."""
+    technique, kind = TECHNIQUES[case.variant]
+    params = kind.model_validate(
+        {name: v for name, v in _knobs(case).items() if name in kind.model_fields}, strict=False
+    )
+    asked = order(case, params, {"initial": case.inputs["latents"]})
+    bench = lab.bench(case, lambda model: _installed(case, model))
+    trajectory = technique.prepare(asked, bench)
+    steps = carry(technique, trajectory, bench)
+    return {**_intermediates(asked, params, bench), "latents_step1": steps[1], "latents": trajectory.latents}
+
+
+def _intermediates(asked: Order, params: EncoderParams, bench: Bench) -> dict[str, Tensor]:
+    found = adapter.resident(locate(params.adapter, bench), bench.backbone)
+    refs = image_prompt.references(asked, params)
+    tower = towers.image_tower(found.located.image_encoder, bench.backbone)
+    edit = subtraction(params, found, bench) if isinstance(params, InstantStyleParams) else None
+    return {
+        "pixel_values": tower.pixels(refs.images, params.fit),
+        "clip_image_embeds" if found.kind == "base" else "clip_hidden": image_prompt.features(refs, found, bench),
+        "image_tokens": image_prompt.tokens(refs, found, bench, edit)[None],
+        "uncond_image_tokens": image_prompt.unconditional_tokens(found, bench).repeat(refs.groups, 1)[None],
+        **_content(params, found, bench),
+    }
+
+
+def _content(params: EncoderParams, found: Adapter, bench: Bench) -> dict[str, Tensor]:
+    if not isinstance(params, InstantStyleParams) or not params.neg_content_prompt:
+        return {}
+    return {"content_text_embeds": content.text_source(found, bench).embedding(params.neg_content_prompt, bench)}
+
+
+def _knobs(case: Case) -> dict[str, Any]:
+    """Return a case's knobs by our names; what it leaves out is as the projects' functions have it."""
+    plus = "plus" in case.weights("ip_adapter").name
+    assumed = {"neg_content_scale": 1.0} if case.params.get("neg_content_prompt") else {}
+    return {**assumed, **case.params, "adapter": "plus" if plus else "base"}
+
+
+def _installed(case: Case, model: str) -> Path:
+    """Return a case's file for a catalogue id."""
+    texts = [name for name in case.facts["extra_weights"] if "text" in name]
+    names = {"ip-adapter": "ip_adapter", "clip-vit": "image_encoder"}
+    if model.endswith("-text"):
+        if not texts:
+            raise WeightsMissing(model)
+        return case.weights(texts[0])
+    return case.weights(next(name for prefix, name in names.items() if model.startswith(prefix)))

@@ -1,0 +1,82 @@
+"""What a style image must not say: a text's embedding from the text tower of the image encoder's own CLIP model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from transformers import CLIPTextConfig
+
+from model_store.errors import ModelStoreError
+from model_store.load.shards import headers_of, weight_files
+from workers.pipelines.backbone import Backbone, fingerprint
+from workers.pipelines.errors import ModelUnusable, Refused
+from workers.pipelines.style_cache import key_of
+from workers.techniques.base import Bench
+from workers.techniques.encoder import pairing, towers
+from workers.techniques.encoder.adapter import Adapter
+from workers.techniques.encoder.locate import SECOND_TEXT_ENCODER, installed
+from workers.techniques.encoder.towers import TextTower
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """A text tower that was found to fit; `tower` loads it. `fingerprint` names its weights in cache keys."""
+
+    fingerprint: str
+    tower: Callable[[], TextTower]
+
+    def embedding(self, text: str, bench: Bench) -> Tensor:
+        """Return the embedding t (1, D) of a text, float32, not normalised; computed once per text."""
+        key = key_of(
+            what="text embedding", version=1, tower=self.fingerprint, text=text, dtype=str(bench.backbone.dtype)
+        )
+        found = bench.cache.get(key, lambda: {"embedding": self.tower().embedding(text)})
+        return found["embedding"].to(bench.backbone.device)
+
+
+def text_source(adapter: Adapter, bench: Bench) -> TextSource:
+    """Return the text tower whose embeddings may be subtracted from the adapter's image embeddings.
+
+    It is the base model's second text encoder, or its only one where both were shipped with the adapter, or an
+    installed one. Raises Refused when it is of another CLIP model, or the adapter reads no embedding; WeightsMissing
+    with the command that fetches it.
+    """
+    if adapter.kind == "plus":
+        raise Refused(
+            "content subtraction is not defined for plus adapters, which read patches; use params.adapter base"
+        )
+    published, backbone = adapter.located.published, bench.backbone
+    if published.text == SECOND_TEXT_ENCODER if published else backbone.base == "sdxl":
+        pairing.check_text_tower(adapter.image_config, backbone.pipe.text_encoder_2.config)
+        second = TextTower(backbone.pipe.text_encoder_2, backbone.pipe.tokenizer_2)
+        return TextSource(backbone.fingerprint, lambda: second)
+    if published is None:
+        return _in_folder(adapter, *_own(backbone), backbone)
+    assert published.text is not None, "only plus adapters have no text tower"
+    folder = installed(published.text, published.text, bench)
+    return _in_folder(adapter, folder, folder, backbone)
+
+
+def _own(backbone: Backbone) -> tuple[Path, Path]:
+    """Return the folders of the base model's text encoder and tokenizer, if its file has the projection."""
+    assert backbone.folder is not None, "an adapter was found there"
+    folder = backbone.folder / "text_encoder"
+    try:
+        projected = "text_projection.weight" in headers_of(weight_files(folder))
+    except ModelStoreError as broken:
+        raise ModelUnusable(f"{folder} cannot be read: {broken}") from broken
+    if not projected:
+        raise Refused(
+            f"{backbone.name} has no text tower in the space of its image encoder: leave the content text out"
+        )
+    return folder, backbone.folder / "tokenizer"
+
+
+def _in_folder(adapter: Adapter, folder: Path, tokenizer: Path, backbone: Backbone) -> TextSource:
+    try:
+        config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as broken:
+        raise ModelUnusable(f"{folder} holds no text encoder: {broken}") from broken
+    pairing.check_text_tower(adapter.image_config, config)
+    return TextSource(fingerprint(folder), lambda: towers.text_tower(folder, tokenizer, backbone))

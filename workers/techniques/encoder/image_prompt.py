@@ -1,0 +1,138 @@
+"""From style images to what the attention is given: features, tokens, keys and values, each kept in the style cache."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from pydantic import JsonValue
+from torch import Tensor
+
+from workers.pipelines.errors import Refused
+from workers.pipelines.images import digest
+from workers.pipelines.style_cache import key_of
+from workers.techniques.base import Bench, Order
+from workers.techniques.encoder import towers
+from workers.techniques.encoder.adapter import Adapter, KeysValues
+from workers.techniques.encoder.ip_adapter import math
+from workers.techniques.encoder.params import EncoderParams
+
+VERSION = 1
+"""Counts changes of the numbers this file computes; part of every key."""
+
+
+@dataclass(frozen=True)
+class FeatureEdit:
+    """A change of the image embeddings (n, D) before they are projected. `facts` names it in cache keys."""
+
+    facts: Mapping[str, JsonValue]
+    apply: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class References:
+    """The style images of a request that count, with weights that sum to 1."""
+
+    images: tuple[Image.Image, ...]
+    weights: tuple[float, ...]
+    params: EncoderParams
+
+    @property
+    def groups(self) -> int:
+        """How many times the adapter's tokens stand side by side."""
+        return 1 if self.params.combine == "mean" else len(self.images)
+
+
+def references(order: Order, params: EncoderParams) -> References:
+    """Return the style images whose weight is not 0."""
+    pairs = [(image, w) for image, w in zip(order.pictures.styles, order.weights, strict=True) if w > 0]
+    return References(tuple(image for image, _ in pairs), tuple(w for _, w in pairs), params)
+
+
+def features(refs: References, adapter: Adapter, bench: Bench) -> Tensor:
+    """Return the images' features (n, D) or (n, L, H), float32; each image is encoded once."""
+
+    def one(image: Image.Image) -> Tensor:
+        key = key_of(
+            what="image features",
+            version=VERSION,
+            encoder=adapter.encoder_fingerprint,
+            kind=adapter.kind,
+            fit=refs.params.fit,
+            image=digest(image),
+            dtype=str(bench.backbone.dtype),
+        )
+
+        def build() -> dict[str, Tensor]:
+            tower = towers.image_tower(adapter.located.image_encoder, bench.backbone)
+            return {"features": tower.features(tower.pixels([image], refs.params.fit), adapter.kind)}
+
+        return bench.cache.get(key, build)["features"].to(bench.backbone.device)
+
+    return torch.cat([one(image) for image in refs.images])
+
+
+def tokens(refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None) -> Tensor:
+    """Return the image prompt's tokens (groups * tokens, C).
+
+    Raises Refused for what is not defined for plus adapters: a mean embedding, or an edit of it.
+    """
+    if adapter.kind == "plus" and (edit is not None or (refs.params.combine == "mean" and len(refs.images) > 1)):
+        asked = "content subtraction" if edit is not None else "params.combine mean"
+        raise Refused(f"{asked} is not defined for plus adapters, which read patches; use params.adapter base")
+    e = features(refs, adapter, bench)
+    if refs.params.combine == "mean" and len(refs.images) > 1:
+        e = math.mean(e, refs.weights)
+    if edit is not None:
+        e = edit.apply(e)
+    return adapter.project(e).flatten(0, 1)
+
+
+def unconditional_tokens(adapter: Adapter, bench: Bench) -> Tensor:
+    """Return the tokens (tokens, C) of no image: of the zero embedding, or of zero pixels seen by the encoder."""
+    if adapter.kind == "base":
+        nothing = torch.zeros(1, adapter.image_config.projection_dim)
+    else:
+        nothing = towers.image_tower(adapter.located.image_encoder, bench.backbone).zero_pixels()
+    return adapter.project(nothing).flatten(0, 1)
+
+
+def conditional(refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None) -> KeysValues:
+    """Return every layer's keys and values of the style images, built once per style."""
+    key = key_of(
+        what="image keys and values",
+        version=VERSION,
+        adapter=adapter.fingerprint,
+        encoder=adapter.encoder_fingerprint,
+        fit=refs.params.fit,
+        combine=refs.params.combine,
+        images=[digest(image) for image in refs.images],
+        weights=list(refs.weights),
+        edit=None if edit is None else dict(edit.facts),
+        dtype=str(bench.backbone.dtype),
+    )
+
+    def build() -> KeysValues:
+        found = adapter.keys_values(tokens(refs, adapter, bench, edit))
+        if refs.groups == 1:
+            return found
+        return {name: torch.stack([k, math.weighed(v, refs.weights)]) for name, (k, v) in found.items()}
+
+    return _placed(bench.cache.get(key, build), bench)
+
+
+def unconditional(groups: int, adapter: Adapter, bench: Bench) -> KeysValues:
+    """Return every layer's keys and values of no image, as many tokens as the conditional half has."""
+    key = key_of(
+        what="no-image keys and values",
+        version=VERSION,
+        adapter=adapter.fingerprint,
+        encoder=adapter.encoder_fingerprint,
+        dtype=str(bench.backbone.dtype),
+    )
+    found = bench.cache.get(key, lambda: adapter.keys_values(unconditional_tokens(adapter, bench)))
+    return {name: both.repeat(1, groups, 1) for name, both in _placed(found, bench).items()}
+
+
+def _placed(found: Mapping[str, Tensor], bench: Bench) -> KeysValues:
+    return {name: tensor.to(bench.backbone.device) for name, tensor in found.items()}

@@ -1,0 +1,35 @@
+"""IP-Adapter: every selected cross-attention also attends to the style images. See spec.py for the knobs."""
+
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
+
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import Hooks, Trajectory
+from workers.techniques.base import Bench, Order, knobs
+from workers.techniques.encoder import attention, driving
+from workers.techniques.encoder.ip_adapter.spec import SPEC, IPAdapterParams
+
+
+class IPAdapter:
+    """The technique; stateless."""
+
+    spec = SPEC
+
+    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+        """Batches with equally many style images on the same model and size, whatever they show."""
+        return driving.batch_key(order, knobs(order, IPAdapterParams), backbone)
+
+    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+        """Return text-to-image that sees the style images; plain exactly at strength 0.
+
+        Raises WeightsMissing without the adapter, Refused for knobs it cannot follow.
+        """
+        params = knobs(order, IPAdapterParams)
+        return driving.prepare(order, params, bench, target_blocks=params.target_blocks)
+
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
+        """Let the selected cross-attentions see the images."""
+        return attention.image_attention(backbone, trajectories)
+
+
+TECHNIQUE = IPAdapter()

@@ -1,0 +1,103 @@
+"""The two towers of a CLIP model as adapters use them: images to features, a text to its embedding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+)
+
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.errors import ModelUnusable
+from workers.techniques.encoder.adapter_file import Kind
+
+Fit = Literal["crop", "squash"]
+
+
+class ImageTower:
+    """An image encoder on the device of the base model, with the projects' own preprocessing (PIL, not torchvision)."""
+
+    def __init__(self, model: CLIPVisionModelWithProjection) -> None:
+        self._model = model
+
+    def pixels(self, images: Sequence[Image.Image], fit: Fit = "crop") -> Tensor:
+        """Return normalised pixel values (n, 3, S, S), float32 on the CPU.
+
+        `crop`: the shorter side is scaled to S (bicubic), then the middle square is cut out. `squash`: both sides are.
+        """
+        side: Any = self._model.config.image_size
+        square = {"height": side, "width": side}
+        size = {"shortest_edge": side} if fit == "crop" else square
+        processor = CLIPImageProcessorPil(size=size, crop_size=square)
+        return torch.as_tensor(processor(images=list(images), return_tensors="pt").pixel_values)
+
+    @torch.no_grad()
+    def features(self, pixels: Tensor, kind: Kind) -> Tensor:
+        """Return what an adapter of that kind reads of pixel values (n, 3, S, S), float32.
+
+        base: the projected embedding (n, D), not normalised. plus: all tokens before the last layer (n, L, H), without
+        the final layer norm.
+        """
+        placed = pixels.to(self._model.device, self._model.dtype)
+        if kind == "base":
+            return self._model(placed).image_embeds.float()
+        return self._model(placed, output_hidden_states=True).hidden_states[-2].float()
+
+    def zero_pixels(self) -> Tensor:
+        """Return the patch features (1, L, H) of a picture that is zero after normalisation: the mean colour."""
+        side: Any = self._model.config.image_size
+        return self.features(torch.zeros(1, 3, side, side), "plus")
+
+
+def image_tower(folder: Path, backbone: Backbone) -> ImageTower:
+    """Return the image encoder in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
+    tower: ImageTower = backbone.resident(
+        f"image-encoder {folder}", lambda: ImageTower(_load(CLIPVisionModelWithProjection, folder, backbone))
+    )
+    return tower
+
+
+class TextTower:
+    """A text encoder with its projection."""
+
+    def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+
+    @torch.no_grad()
+    def embedding(self, text: str) -> Tensor:
+        """Return the projected embedding t (1, D) of a text, float32, not normalised."""
+        tokens = self._tokenizer(
+            [text],
+            padding="max_length",
+            max_length=self._model.config.max_position_embeddings,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return self._model(tokens.input_ids.to(self._model.device)).text_embeds.float()
+
+
+def text_tower(folder: Path, tokenizer: Path, backbone: Backbone) -> TextTower:
+    """Return the text encoder in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
+
+    def build() -> TextTower:
+        model = _load(CLIPTextModelWithProjection, folder, backbone)
+        return TextTower(model, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True))
+
+    tower: TextTower = backbone.resident(f"text-encoder {folder}", build)
+    return tower
+
+
+def _load(kind: Any, folder: Path, backbone: Backbone) -> Any:
+    try:
+        model = kind.from_pretrained(folder, dtype=backbone.dtype, use_safetensors=True, local_files_only=True)
+    except (OSError, ValueError) as broken:
+        raise ModelUnusable(f"{folder} cannot be loaded as {kind.__name__}: {broken}") from broken
+    return model.to(backbone.device).eval().requires_grad_(False)
