@@ -34,6 +34,12 @@ class UnknownModel(ModelStoreError, KeyError):
         return " ".join(map(str, self.args))
 
 
+class AlreadyKnown(ModelStoreError):
+    """The id is taken by another model."""
+
+    code = "already-known"
+
+
 class NotInstalled(ModelStoreError):
     """The model is known but not, or not wholly, in the store."""
 

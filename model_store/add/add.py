@@ -1,0 +1,127 @@
+"""Register an operator's own model: found out what it is, checked, brought into the store's form, pinned."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from model_store.add.checkpoint import prepare_folder, prepare_single_file
+from model_store.add.ip_adapter import prepare_ip_adapter, width_of
+from model_store.add.kinds import base_of_checkpoint, base_of_lora, base_of_width, kind_of
+from model_store.add.lora import prepare_lora
+from model_store.catalogue import entries, folder_of
+from model_store.catalogue.entry import Base, Entry, Kind, Licence, WantedFile
+from model_store.configs import config_folder
+from model_store.convert.pickled import convert_pickled
+from model_store.errors import AlreadyKnown, NotInstalled
+from model_store.fetch.space import require_space
+from model_store.files import held, put_in_place, replace_with, sha256_of, sync_file, sync_folder
+from model_store.load.header import read_header
+from model_store.lock import PinnedFile, PinnedModel, pin
+
+
+def add(
+    source: Path,
+    model: str,
+    store: Path,
+    *,
+    base: Base | None = None,
+    configs: Path | None = None,
+    licence: Licence | None = None,
+    title: str | None = None,
+    keymap: str | None = None,
+) -> Entry:
+    """Take a diffusers folder, a single-file checkpoint, a LoRA or an IP-Adapter into the store; return its entry.
+
+    Pickled files are converted first, by `keymap`. `base` is told from the tensors when it is not given; `configs` is
+    a diffusers folder whose configuration and tokenizers the model shares, by default the base model's own. Raises
+    AlreadyKnown, StoreBusy, ConversionFailed, NotEnoughSpace and BadCheckpoint's kinds; then nothing was added.
+    """
+    if model in entries(store):
+        raise AlreadyKnown(f"there is a model named {model} already; remove it first or choose another name")
+    require_space(store, 2 * sum(file.stat().st_size for file in _files(source)))
+    with held(store, model), _staging(store, model) as staging:
+        target = staging / "model"
+        plain = _plain(source, staging, keymap)
+        kind, base = _prepare(plain, target, base, configs, store)
+        entry = Entry(
+            id=model,
+            kind=kind,
+            title=title or model,
+            base=base,
+            origin="added",
+            files=tuple(WantedFile(path=str(file.relative_to(target))) for file in _files(target)),
+            licence=licence or Licence(name="unknown"),
+        )
+        _install(entry, target, store)
+    return entry
+
+
+@contextmanager
+def _staging(store: Path, model: str) -> Iterator[Path]:
+    """Give a folder on the store's disk that is gone afterwards."""
+    (store / "incoming").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store / "incoming", prefix=f"{model}.") as folder:
+        yield Path(folder)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def _plain(source: Path, staging: Path, keymap: str | None) -> Path:
+    """Return the source itself, or the safetensors file made of a pickled one."""
+    if not source.exists():
+        raise NotInstalled(f"{source} does not exist")
+    if source.is_dir() or source.suffix == ".safetensors":
+        return source
+    plain = staging / f"{source.stem}.safetensors"
+    convert_pickled(source, plain, keymap or ("ldm" if source.suffix == ".ckpt" else "ip-adapter"))
+    return plain
+
+
+def _prepare(source: Path, target: Path, base: Base | None, configs: Path | None, store: Path) -> tuple[Kind, Base]:
+    """Bring the source into the form the store keeps; return what it is."""
+    if source.is_dir() and (source / "model_index.json").exists():
+        return "base", prepare_folder(source, target)
+    if source.is_dir():
+        prepare_lora(source, target)
+        return "lora", base or base_of_lora(read_header(next(target.glob("*.safetensors"))))
+    header = read_header(source)
+    kind = kind_of(header)
+    if kind == "lora":
+        prepare_lora(source, target)
+        return "lora", base or base_of_lora(header)
+    if kind == "ip-adapter":
+        base = base or base_of_width(header, width_of(header))
+        prepare_ip_adapter(source, target, configs or config_folder(base))
+        return "ip-adapter", base
+    base = base or base_of_checkpoint(header)
+    prepare_single_file(header, target, base, configs or _configs_of(base, store))
+    return "base", base
+
+
+def _configs_of(base: Base, store: Path) -> Path:
+    """Return the folder of the base model itself, or of its configuration and tokenizers alone."""
+    for model in (base, f"{base}-tokenizer"):
+        if (folder_of(model, store) / "model_index.json").is_file():
+            return folder_of(model, store)
+    return folder_of(f"{base}-tokenizer", store)
+
+
+def _install(entry: Entry, target: Path, store: Path) -> None:
+    """Make the files durable, move them to their final place, pin them, and only then make the model known."""
+    files: dict[str, PinnedFile] = {}
+    for file in _files(target):
+        sync_file(file)
+        sync_folder(file.parent)
+        name = str(file.relative_to(target))
+        files[name] = PinnedFile(size=file.stat().st_size, sha256=sha256_of(file))
+    final = store / "models" / entry.id
+    final.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(final, ignore_errors=True)
+    put_in_place(target, final)
+    with held(store, "store", wait=True):
+        pin(store, entry.id, PinnedModel(revision="added", files=files))
+    replace_with(store / "added" / f"{entry.id}.json", entry.model_dump_json(indent=1).encode())

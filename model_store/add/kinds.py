@@ -1,0 +1,65 @@
+"""What an operator's file is, told from its tensors' names and shapes alone."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from model_store.catalogue.entry import Base
+from model_store.errors import WrongKeys
+from model_store.load.header import Header
+
+FileKind = Literal["checkpoint", "lora", "ip-adapter"]
+
+_LDM = "model.diffusion_model."
+_LORA = re.compile(r"(^lora_(unet|te\d?)_|\.lora(_[AB]|\.down|\.up)(\.|$))")
+_CROSS = re.compile(r"attn2(\.processor)?[._]to_[kv]([._]lora)?[._](lora_)?(A|down)(\.default)?\.weight$")
+_BY_WIDTH: Mapping[int, Base] = {768: "sd15", 2048: "sdxl"}
+_FOREIGN = {
+    "FLUX": re.compile(r"(double_blocks|single_transformer_blocks|single_blocks)[._]"),
+    "Stable Diffusion 3": re.compile(r"joint_blocks[._]"),
+}
+
+
+def kind_of(header: Header) -> FileKind:
+    """Return what a safetensors file holds. Raises WrongKeys when it is nothing that can be added."""
+    names = header.tensors.keys()
+    for family, pattern in _FOREIGN.items():
+        if any(pattern.search(name) for name in names):
+            raise WrongKeys(f"{header.file}: is made for {family}, which cannot be added")
+    if any(name.startswith(_LDM) for name in names):
+        return "checkpoint"
+    if any(_LORA.search(name) for name in names):
+        return "lora"
+    if any(name.startswith("ip_adapter.") for name in names):
+        return "ip-adapter"
+    some = ", ".join(sorted(names)[:3])
+    raise WrongKeys(f"{header.file}: neither a checkpoint, a LoRA nor an IP-Adapter; it holds {some} ...")
+
+
+def base_of_width(header: Header, width: int) -> Base:
+    """Return the architecture whose text has `width` channels. Raises WrongKeys."""
+    base = _BY_WIDTH.get(width)
+    if base is None:
+        served = " or ".join(f"{known} ({name})" for known, name in _BY_WIDTH.items())
+        raise WrongKeys(f"{header.file}: made for a text width of {width}; served are {served}")
+    return base
+
+
+def base_of_checkpoint(header: Header) -> Base:
+    """Return the architecture of a single-file checkpoint. Raises WrongKeys."""
+    names = header.tensors.keys()
+    if any(name.startswith("conditioner.embedders.1.") for name in names):
+        return "sdxl"
+    if any(name.startswith("cond_stage_model.transformer.") for name in names):
+        return "sd15"
+    raise WrongKeys(f"{header.file}: has the text encoder of neither SD1.5 nor SDXL")
+
+
+def base_of_lora(header: Header) -> Base:
+    """Return the architecture a LoRA was trained on. Raises WrongKeys when its names do not tell."""
+    for name, tensor in header.tensors.items():
+        if _CROSS.search(name) and len(tensor.shape) == 2:
+            return base_of_width(header, tensor.shape[1])
+    if any(name.startswith(("lora_te2_", "text_encoder_2.")) for name in header.tensors):
+        return "sdxl"
+    raise WrongKeys(f"{header.file}: no cross-attention in it tells the base model; say which with --base")

@@ -1,0 +1,105 @@
+"""A LoRA of an operator: kohya, diffusers or peft names, checked and brought into a form diffusers loads whole."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from safetensors.torch import save_file
+
+from model_store.errors import BadCheckpoint, MalformedFile, WrongKeys
+from model_store.load.header import read_header
+from model_store.load.tensors import load_tensors
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+SIZE_LIMIT = 4 << 30
+_PEFT = "base_model.model."
+_UNSUPPORTED = re.compile(r"dora_scale|lora_magnitude_vector|hada_w|lokr_w|\.oft_|lora_mid|\.diff(_b)?$|norm_w")
+_KNOWN = re.compile(
+    r"^(lora_(unet|te\d?)_.+\.(lora_down|lora_up)\.weight"
+    r"|lora_(unet|te\d?)_.+\.alpha"
+    r"|(unet|text_encoder(_2)?)\..+(\.lora_[AB](\.default)?\.weight|[._]lora(_linear_layer)?\.(down|up)\.weight|\.alpha)"
+    r"|base_model\.model\..+\.lora_[AB](\.default)?\.weight)$"
+)
+
+
+class AdapterConfig(BaseModel):
+    """The part of peft's adapter_config.json that changes the numbers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    r: PositiveInt
+    lora_alpha: PositiveFloat
+    use_rslora: bool = False
+    use_dora: bool = False
+    rank_pattern: dict[str, int] = {}
+    alpha_pattern: dict[str, float] = {}
+
+
+def prepare_lora(source: Path, target: Path) -> None:
+    """Write the LoRA `source` (a file, or peft's folder) to the folder `target`, checked.
+
+    Raises MalformedFile, and WrongKeys naming the key, for a format diffusers would drop or half load, for halves
+    without their other half, for ranks that disagree and for values that are not finite.
+    """
+    file, config = _found(source)
+    header = read_header(file)
+    if header.data_bytes > SIZE_LIMIT:
+        raise BadCheckpoint(f"{file}: larger than {SIZE_LIMIT} bytes; not a LoRA")
+    for name in header.tensors:
+        if _UNSUPPORTED.search(name) or not _KNOWN.match(name):
+            raise WrongKeys(f"{file}: {name}: of a kind that would not be loaded (DoRA, LoHa, LoKr, full weights ...)")
+    tensors = load_tensors(file)
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise WrongKeys(f"{file}: {name}: has values that are not finite")
+    _check_pairs(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    if any(name.startswith(_PEFT) for name in tensors):
+        tensors = _from_peft(file, tensors, config)
+    target.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, target / WEIGHTS, dict(header.metadata))
+
+
+def _found(source: Path) -> tuple[Path, AdapterConfig | None]:
+    """Return the file of weights and, for a folder that peft wrote, its configuration."""
+    if not source.is_dir():
+        return source, None
+    described = source / "adapter_config.json"
+    try:
+        config = AdapterConfig.model_validate(json.loads(described.read_bytes())) if described.exists() else None
+    except (ValidationError, ValueError) as fault:
+        raise MalformedFile(f"{described}: {fault}") from fault
+    if config is not None and (config.use_dora or config.use_rslora or config.rank_pattern or config.alpha_pattern):
+        raise WrongKeys(f"{described}: DoRA, rank-stabilised and per-layer ranks are not supported")
+    names = ("adapter_model.safetensors", WEIGHTS)
+    return next((source / name for name in names if (source / name).exists()), source / WEIGHTS), config
+
+
+def _check_pairs(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Every down projection has its up projection with the same rank, and the other way round."""
+    for name, shape in shapes.items():
+        down = re.sub(r"lora_B(?=\.)", "lora_A", name).replace("lora_up.", "lora_down.").replace(".up.", ".down.")
+        up = re.sub(r"lora_A(?=\.)", "lora_B", name).replace("lora_down.", "lora_up.").replace(".down.", ".up.")
+        if down == up:
+            continue
+        other = up if name == down else down
+        if other not in shapes:
+            raise WrongKeys(f"{file}: {other}: missing")
+        if len(shape) not in (2, 4) or shapes[down][0] != shapes[up][1]:
+            raise WrongKeys(f"{file}: {name}: ranks of {list(shapes[down])} and {list(shapes[up])} disagree")
+
+
+def _from_peft(
+    file: Path, tensors: Mapping[str, torch.Tensor], config: AdapterConfig | None
+) -> dict[str, torch.Tensor]:
+    """Rename peft's own names to the UNet's of diffusers; fold alpha / rank into B, which diffusers takes as 1."""
+    renamed: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(_PEFT):
+            raise WrongKeys(f"{file}: {name}: peft names and others are mixed")
+        short = name.removeprefix(_PEFT).replace(".default.", ".")
+        scale = config.lora_alpha / config.r if config is not None and ".lora_B." in short else 1.0
+        renamed[f"unet.{short}"] = tensor * scale if scale != 1.0 else tensor
+    return renamed
