@@ -24,6 +24,8 @@ class Tier(Protocol):
 
     name: str
     budget: int
+    device: torch.device | None
+    """Whose memory it is; None when it is none."""
 
     @property
     def used(self) -> int:
@@ -50,7 +52,7 @@ class MemoryTier:
         self.name = name
         self.budget = budget
         self.used = 0
-        self._device = torch.device(device)
+        self.device: torch.device | None = torch.device(device)
         self._pinned = pinned
         self._values: OrderedDict[str, Tensors] = OrderedDict()
 
@@ -75,7 +77,7 @@ class MemoryTier:
         return gone
 
     def _place(self, tensor: Tensor) -> Tensor:
-        placed = tensor.detach().to(self._device)
+        placed = tensor.detach().to(self.device)
         return placed.pin_memory() if self._pinned else placed
 
     def clear(self) -> None:
@@ -90,6 +92,7 @@ class DiskTier:
     def __init__(self, name: str, budget: int, folder: Path) -> None:
         self.name = name
         self.budget = budget
+        self.device: torch.device | None = None
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 

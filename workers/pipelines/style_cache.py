@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from workers.pipelines.cache_tiers import Tensors, Tier, size_of
@@ -90,6 +91,13 @@ class StyleCache:
         for old_key, old_value in pushed_out:
             self._store(depth + 1, old_key, old_value)
 
+    def home(self, size: int) -> torch.device | None:
+        """Return whose memory a value of `size` bytes would be kept in, None when no tier in memory has the room.
+
+        Large values are built right there; what has no home is better not kept at all.
+        """
+        return next((tier.device for tier in self.tiers if tier.device is not None and size <= tier.budget), None)
+
     def clear(self) -> None:
         """Forget everything in every tier."""
         with self._lock:
@@ -118,6 +126,10 @@ class RequestCache:
         else:
             self.misses += 1
         return value
+
+    def home(self, size: int) -> torch.device | None:
+        """Return whose memory a value of `size` bytes would be kept in, None when no tier in memory has the room."""
+        return self._cache.home(size)
 
     @property
     def outcome(self) -> Literal["hit", "miss", "none"]:

@@ -1,0 +1,132 @@
+"""The reference: its trajectory, and what is kept of it once it was run alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workers.pipelines import patches
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
+from workers.pipelines.images import digest
+from workers.pipelines.noise import INITIAL, SeededNoise
+from workers.pipelines.style_cache import key_of
+from workers.techniques.base import Bench, Order, plain
+from workers.techniques.shared_attention.style_aligned import control, inversion
+from workers.techniques.shared_attention.style_aligned.control import Control
+from workers.techniques.shared_attention.style_aligned.features import Features, Recording, token_bytes
+from workers.techniques.shared_attention.style_aligned.processors import (
+    RecordingAttention,
+    group_norms,
+    recording_norm,
+)
+from workers.techniques.shared_attention.style_aligned.roles import Reference, reference
+from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
+from workers.techniques.shared_attention.style_aligned.switches import Switches, shared_layers
+
+Draw = Callable[[int, tuple[int, int, int]], Tensor]
+
+
+def seeded(seed: int, shape: tuple[int, int, int]) -> Tensor:
+    """Return the starting noise (1, channels, h, w) of a generated reference."""
+    return SeededNoise((seed,)).normal(INITIAL, shape)
+
+
+def trajectory_of(
+    order: Order, params: StyleAlignedParams, bench: Bench, controlled: Control | None, draw: Draw
+) -> Trajectory:
+    """Return the reference of a request ready to denoise: its own prompt, the request's guidance and negative prompt.
+
+    With a style image its inverted latents are replayed, else it is generated from noise.
+    """
+    shape = bench.backbone.latent_shape(order.width, order.height)
+    own = replace(order, prompts=(params.reference_prompt or "",), seeds=(params.reference_seed,))
+    trajectory = plain(own, bench, unit_noise=draw(params.reference_seed, shape))
+    seen = controlled if params.control_on_reference else None
+    role = Reference(control=seen)
+    if order.pictures.styles:
+        role = Reference(inversion.inverted(order, params, bench), inversion.offset(order, params), seen)
+    trajectory.extra = role
+    role.correct(trajectory)
+    return trajectory
+
+
+def recorded(
+    order: Order, params: StyleAlignedParams, bench: Bench, switches: Switches, trajectory: Callable[[], Trajectory]
+) -> Features | None:
+    """Return the reference's features, from the style cache where they were recorded before.
+
+    None where no memory tier of the cache has room for them: then the reference is denoised along.
+    """
+    backbone = bench.backbone
+    layers = shared_layers(backbone.unet, switches.only_self_level)
+    halves = 2 if order.guidance_scale > 1 else 1
+    size = token_bytes(backbone, layers, order.width, order.height) * order.steps * halves * switches.keeps_tokens
+    home = bench.cache.home(size)
+    if home is None:
+        return None
+    key = key_of(**_facts(order, params, bench, switches))
+    kept = bench.cache.get(key, lambda: _record(bench, trajectory(), layers, switches, home))
+    return Features(kept, backbone.device)
+
+
+def _facts(order: Order, params: StyleAlignedParams, bench: Bench, switches: Switches) -> dict[str, Any]:
+    """Return everything the features depend on; strength, scale, shift and AdaIN's switches are not among it."""
+    facts: dict[str, Any] = {
+        "what": "reference features",
+        "technique": SPEC.name,
+        "version": SPEC.version,
+        **inversion.model_facts(order, bench),
+        "reference_prompt": params.reference_prompt,
+        "negative_prompt": order.negative_prompt,
+        "guided": order.guidance_scale > 1,
+        "only_self_level": switches.only_self_level,
+        "keeps_tokens": switches.keeps_tokens,
+        "group_norm": switches.share_group_norm,
+    }
+    if order.pictures.styles:
+        facts |= {"inversion": inversion.facts(order, params), "offset": inversion.offset(order, params)}
+    else:
+        facts |= {"seed": params.reference_seed, "guidance_scale": order.guidance_scale}
+    if params.control_on_reference and order.pictures.control is not None:
+        names = ("control", "controlnet_text", "controlnet_conditioning_scale")
+        spans = ("control_guidance_start", "control_guidance_end")
+        facts["control"] = {name: getattr(params, name) for name in (*names, *spans)}
+        facts["control_image"] = digest(order.pictures.control)
+    return facts
+
+
+class _Recorder(Hooks):
+    """Steps the recording, adds control, replays."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def before_unet(self, call: UNetCall) -> None:
+        self._recording.step = call.rows[0].trajectory.step
+        control.add(call)
+
+    def after_step(self, trajectory: Trajectory) -> None:
+        reference(trajectory).correct(trajectory)
+
+
+def _record(
+    bench: Bench, trajectory: Trajectory, layers: tuple[str, ...], switches: Switches, home: torch.device
+) -> Mapping[str, Tensor]:
+    recording = Recording(trajectory.steps, home)
+    with _listening(bench.backbone, recording, layers, switches):
+        bench.denoise([trajectory], _Recorder(recording))
+    return recording.tensors
+
+
+@contextmanager
+def _listening(backbone: Backbone, recording: Recording, layers: tuple[str, ...], switches: Switches) -> Iterator[None]:
+    """Let the self-attentions that share, and the GroupNorms if they do, leave their features in a recording."""
+    unet = backbone.unet
+    norms = group_norms(unet) if switches.share_group_norm else {}
+    processors = {f"{layer}.processor": RecordingAttention(layer, recording, switches) for layer in layers}
+    with patches.attention_processors(unet, processors), patches.forward(norms, recording_norm(norms, recording)):
+        yield

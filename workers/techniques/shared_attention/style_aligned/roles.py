@@ -1,0 +1,55 @@
+"""Who is who in a denoising: what prepare leaves in `trajectory.extra`."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from workers.pipelines.denoise import Trajectory
+from workers.techniques.shared_attention.style_aligned import math
+from workers.techniques.shared_attention.style_aligned.control import Control
+from workers.techniques.shared_attention.style_aligned.features import Features
+from workers.techniques.shared_attention.style_aligned.switches import Switches
+
+
+@dataclass(eq=False)
+class Reference:
+    """A trajectory that others follow. `path` (steps + 1, channels, h, w), noisiest first, is replayed where given."""
+
+    path: Tensor | None = None
+    offset: int = 0
+    control: Control | None = None
+
+    def correct(self, trajectory: Trajectory) -> None:
+        """Put the latents back on the path, after `trajectory.step` steps."""
+        if self.path is not None:
+            latents = self.path[math.replayed(trajectory.step, self.offset)]
+            trajectory.latents = latents[None].to(trajectory.latents.device, trajectory.latents.dtype)
+
+
+@dataclass(eq=False)
+class Follower:
+    """A request's pictures: how strongly they follow which reference.
+
+    Either `features` were recorded, or the reference is denoised `along`; neither at strength 0, when `switches` is
+    None. scale: factor on the reference's keys. shift: added to the logits of its columns, strength included.
+    """
+
+    switches: Switches | None = None
+    features: Features | None = None
+    along: Trajectory | None = None
+    w: float = 0.0
+    scale: float = 1.0
+    shift: float = 0.0
+    control: Control | None = None
+
+
+def follower(trajectory: Trajectory) -> Follower:
+    """Return the role of a request's trajectory."""
+    assert isinstance(trajectory.extra, Follower)
+    return trajectory.extra
+
+
+def reference(trajectory: Trajectory) -> Reference:
+    """Return the role of a reference's trajectory."""
+    assert isinstance(trajectory.extra, Reference)
+    return trajectory.extra
