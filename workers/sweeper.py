@@ -115,11 +115,12 @@ def run(settings: SweeperSettings) -> None:
     """Sweep until the process is ended. Raises Misconfigured at the start."""
     store = JobStore.from_settings(settings)
     bell = Doorbell(settings.redis_url)
-    sweeper = Sweeper(store, open_blobs(settings), bell, retention=timedelta(hours=settings.retention_hours))
+    blobs = open_blobs(settings)
+    sweeper = Sweeper(store, blobs, bell, retention=timedelta(hours=settings.retention_hours))
     orphans_due = time.monotonic()
     verified = False
     while True:
-        verified = verified or attempt(store.verify)
+        verified = verified or (attempt(store.verify) and attempt(blobs.probe))
         if verified:
             attempt(sweeper.sweep)
             if time.monotonic() >= orphans_due:

@@ -89,7 +89,10 @@ class S3Blobs:
 
     def probe(self) -> None:
         """See BlobStore. Finds out whether the server has conditional writes; without them a put looks first."""
-        self._conditional = self._has_conditional_writes()
+        try:
+            self._conditional = self._has_conditional_writes()
+        except _Refused as fault:
+            raise Misconfigured(str(fault)) from fault
         if not self._conditional:
             log.warning("%s has no conditional writes (If-None-Match): puts look before they write", self._where)
         exercise(self, self._where)
@@ -139,7 +142,7 @@ class S3Blobs:
         except BotoCoreError as fault:
             raise BlobStoreUnavailable(f"{self._where} does not answer: {fault}") from fault
 
-    def _fault(self, name: str, fault: ClientError) -> BlobError | Misconfigured:
+    def _fault(self, name: str, fault: ClientError) -> BlobError:
         code = fault.response.get("Error", {}).get("Code", "")
         if code in ABSENT:
             return BlobMissing(f"{name} is not stored")
@@ -150,7 +153,7 @@ class S3Blobs:
         if code in UNKNOWN:
             return _Unknown(f"{self._where} does not know how")
         if code in WRONG:
-            return Misconfigured(f"{self._where}: {WRONG[code]}")
+            return _Refused(f"{self._where}: {WRONG[code]}")
         return BlobStoreUnavailable(f"{self._where} refuses {name}: {code or fault}")
 
 
@@ -160,3 +163,7 @@ class _Racing(BlobError):
 
 class _Unknown(BlobStoreUnavailable):
     """The server does not implement what was asked."""
+
+
+class _Refused(BlobStoreUnavailable):
+    """The server answers, but not to us: a matter of settings or rights."""

@@ -1,0 +1,237 @@
+"""The same promises from a local disk and from a real S3 API over HTTP."""
+
+import errno
+import os
+import secrets
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from workers.contract.blobs import BlobStore, input_name, job_prefix, manifest_name, open_blobs, output_name
+from workers.contract.blobs.disk import DiskBlobs
+from workers.contract.blobs.names import attempt_of, input_sha256
+from workers.contract.blobs.s3 import S3Blobs
+from workers.contract.errors import BlobError, BlobExists, BlobMissing, BlobStoreUnavailable, Misconfigured
+from workers.contract.settings import Settings
+
+PICTURE = secrets.token_bytes(50_000)
+SHA = sha256(PICTURE).hexdigest()
+
+
+def put(blobs: BlobStore, name: str, data: bytes = PICTURE, *, if_absent: bool = True) -> None:
+    blobs.put(name, data, content_type="image/png", if_absent=if_absent)
+
+
+def test_what_is_put_is_got(blobs: BlobStore) -> None:
+    name = output_name("job1", 2, 0, "png")
+    put(blobs, name)
+    assert blobs.get(name) == PICTURE
+    with pytest.raises(BlobMissing):
+        blobs.get(manifest_name("job1", 2))
+
+
+def test_a_name_is_given_once(blobs: BlobStore) -> None:
+    name = output_name("job1", 1, 0, "png")
+    put(blobs, name)
+    put(blobs, name)
+    with pytest.raises(BlobExists):
+        put(blobs, name, b"other bytes")
+    assert blobs.get(name) == PICTURE
+    put(blobs, name, b"other bytes", if_absent=False)
+    assert blobs.get(name) == b"other bytes"
+
+
+def test_of_many_writers_at_once_one_wins(blobs: BlobStore) -> None:
+    name = output_name("job1", 1, 0, "png")
+
+    def write(n: int) -> int | None:
+        try:
+            put(blobs, name, bytes([n]) * 1000)
+        except BlobExists:
+            return None
+        return n
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [n for n in pool.map(write, range(16)) if n is not None]
+    assert len(winners) == 1
+    assert blobs.get(name) == bytes(winners) * 1000
+
+
+def test_names_are_listed_below_a_prefix_and_deleted(blobs: BlobStore) -> None:
+    names = {output_name("job1", token, n, "webp") for token in (1, 2) for n in (0, 1)}
+    for name in (*names, output_name("job10", 1, 0, "png"), input_name(SHA)):
+        put(blobs, name)
+    listed = list(blobs.list(job_prefix("job1")))
+    assert {stored.name for stored in listed} == names
+    assert {stored.size for stored in listed} == {len(PICTURE)}
+    assert all(abs(stored.modified - datetime.now(tz=UTC)) < timedelta(minutes=1) for stored in listed)
+    blobs.delete([*names, "jobs/job1/9/0.png"])
+    assert list(blobs.list(job_prefix("job1"))) == []
+    assert len(list(blobs.list("jobs/"))) == 1
+    assert list(blobs.list("nothing/")) == []
+
+
+def test_an_impossible_name_is_refused(blobs: BlobStore) -> None:
+    for name in (
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../b",
+        "a//b",
+        "a/",
+        ".parts/x",
+        "a\0b",
+        "a\\b",
+        "ä",
+        "x" * 600,
+        "a/b\n",
+    ):
+        for act in (lambda n=name: put(blobs, n), lambda n=name: blobs.get(n), lambda n=name: blobs.delete([n])):
+            with pytest.raises(BlobError, match="not a blob name"):
+                act()
+
+
+def test_a_good_store_passes_the_probe_and_is_left_clean(blobs: BlobStore) -> None:
+    blobs.probe()
+    assert list(blobs.list("probes/")) == []
+
+
+def test_names_tell_what_they_are() -> None:
+    assert input_name(SHA) == f"inputs/{SHA[:2]}/{SHA}.png"
+    assert input_sha256(input_name(SHA)) == SHA
+    assert attempt_of(output_name("job1", 3, 0, "jpeg")) == ("job1", 3)
+    assert attempt_of(manifest_name("job1", 3)) == ("job1", 3)
+    assert attempt_of(input_name(SHA)) is input_sha256("jobs/x/1/0.png") is None
+
+
+def test_an_input_put_again_counts_as_new(tmp_path: Path) -> None:
+    blobs = DiskBlobs(tmp_path)
+    put(blobs, input_name(SHA))
+    os.utime(tmp_path / input_name(SHA), (0, 0))
+    put(blobs, input_name(SHA))
+    (stored,) = blobs.list("inputs/")
+    assert stored.modified > datetime.now(tz=UTC) - timedelta(minutes=1)
+
+
+def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    blobs = DiskBlobs(tmp_path)
+
+    def come_and_go(n: int) -> None:
+        for _ in range(20):
+            put(blobs, f"inputs/aa/{n}.png", b"x")
+            blobs.delete([f"inputs/aa/{n}.png"])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(4)))
+    assert list(blobs.list("inputs/")) == []
+    assert list((tmp_path / ".parts").iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_failing_disk_is_unavailable_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    blobs = DiskBlobs(tmp_path)
+
+    def fail(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(BlobStoreUnavailable, match=os.strerror(code)):
+        put(blobs, input_name(SHA))
+    monkeypatch.undo()
+    assert list(blobs.list("inputs/")) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    put(blobs, input_name(SHA))
+
+
+def test_a_folder_that_cannot_be_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BlobStoreUnavailable, match="Not a directory"):
+        open_blobs(Settings(blob_url=f"file:{tmp_path / 'file' / 'blobs'}")).probe()
+
+
+def test_a_missing_bucket_is_misconfigured(s3_server: str, s3_settings: Settings) -> None:
+    wrong = s3_settings.model_copy(update={"blob_url": "s3://no-such-bucket"})
+    with pytest.raises(Misconfigured, match="there is no such bucket"):
+        open_blobs(wrong).probe()
+
+
+def test_an_address_of_no_store_is_misconfigured() -> None:
+    for url in ("ftp://x", "file:", "s3://"):
+        with pytest.raises(Misconfigured, match="STYLIZE_BLOB_URL"):
+            open_blobs(Settings(blob_url=url))
+
+
+def s3_through(endpoint: str, settings: Settings) -> S3Blobs:
+    """Return a store that gives up soon."""
+    config = Config(connect_timeout=1, read_timeout=0.5, retries={"total_max_attempts": 1}, proxies={})
+    client: Any = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config)
+    return S3Blobs(client, settings.blob_url.split("/")[2])
+
+
+class OneAnswerLost(threading.Thread):
+    """A TCP relay to the S3 server that swallows the answer to the first request, as a lost connection does."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(daemon=True)
+        host, port = target.removeprefix("http://").split(":")
+        self._target = (host, int(port))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def run(self) -> None:
+        client, _ = self._socket.accept()
+        with client, socket.create_connection(self._target) as server:
+            threading.Thread(target=_pipe, args=(client, server), daemon=True).start()
+            while (answer := server.recv(65536)).startswith(b"HTTP/1.1 100"):
+                client.sendall(answer)
+        client, _ = self._socket.accept()
+        with client, socket.create_connection(self._target) as server:
+            threading.Thread(target=_pipe, args=(client, server), daemon=True).start()
+            _pipe(server, client)
+        self._socket.close()
+
+
+def _pipe(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        return
+
+
+def test_a_put_whose_answer_is_lost_is_looked_up(s3_server: str, s3_settings: Settings) -> None:
+    relay = OneAnswerLost(s3_server)
+    relay.start()
+    put(s3_through(relay.url, s3_settings), input_name(SHA), b"small")
+    assert s3_through(s3_server, s3_settings).get(input_name(SHA)) == b"small"
+
+
+def test_a_silent_s3_is_unavailable_within_bounds(s3_settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        blobs = s3_through(f"http://127.0.0.1:{silent.getsockname()[1]}", s3_settings)
+        with pytest.raises(BlobStoreUnavailable, match="does not answer"):
+            put(blobs, input_name(SHA))
+
+
+def test_without_conditional_writes_a_put_looks_first(s3_server: str, s3_settings: Settings) -> None:
+    blobs = s3_through(s3_server, s3_settings)
+
+    def forget_condition(params: dict[str, Any], **_: object) -> None:
+        params["headers"].pop("If-None-Match", None)
+
+    blobs._client.meta.events.register("before-call.s3.PutObject", forget_condition)
+    blobs.probe()
+    put(blobs, input_name(SHA))
+    put(blobs, input_name(SHA))
+    with pytest.raises(BlobExists):
+        put(blobs, input_name(SHA), b"other bytes")

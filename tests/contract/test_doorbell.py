@@ -1,0 +1,107 @@
+"""The bell over a real Redis: at once when quiet, bounded under load, no matter to its caller when Redis is gone."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.redis_child import RedisChild
+from workers.contract.celery_config import WAKE, broker_url, create_celery, queue_names
+from workers.contract.doorbell import MOST_WAITING, Doorbell
+from workers.contract.redis_server import connect
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisChild]:
+    with RedisChild(tmp_path / "redis") as child:
+        yield child
+
+
+@pytest.fixture
+def bell(server: RedisChild) -> Iterator[Doorbell]:
+    bell = Doorbell(server.url)
+    yield bell
+    bell.close(5)
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
+
+
+def hint(message: str) -> tuple[str, list[str]]:
+    parsed = json.loads(message)
+    args, *_ = json.loads(base64.b64decode(parsed["body"]))
+    return parsed["headers"]["task"], args
+
+
+def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisChild, bell: Doorbell) -> None:
+    bell.ring("job1", "sd15", "batch")
+    with connect(server.url) as redis:
+        _, message = redis.brpop(["sd15.batch"], timeout=5)
+    assert hint(message) == (WAKE, ["job1"])
+    assert queue_names("sd15") == ("sd15.interactive", "sd15.batch")
+
+
+def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisChild, bell: Doorbell) -> None:
+    started = time.monotonic()
+    for n in range(5000):
+        bell.ring(f"job{n}", "sd15", "interactive")
+    assert time.monotonic() - started < 1
+    with connect(server.url) as redis:
+        assert until(lambda: redis.llen("sd15.interactive") == MOST_WAITING)
+        bell.ring("late", "sd15", "interactive")
+        bell.ring("other", "sdxl", "interactive")
+        assert until(lambda: redis.llen("sdxl.interactive") == 1)
+        assert redis.llen("sd15.interactive") == MOST_WAITING
+    assert bell.failures == 0
+
+
+def test_a_burst_wakes_as_many_workers_as_it_has_jobs(server: RedisChild, bell: Doorbell) -> None:
+    for n in range(5):
+        bell.ring(f"job{n}", "sd15", "interactive")
+    with connect(server.url) as redis:
+        assert until(lambda: redis.llen("sd15.interactive") == 5)
+
+
+def test_a_dead_redis_is_counted_and_forgotten(server: RedisChild, bell: Doorbell) -> None:
+    bell.ring("job1", "sd15", "interactive")
+    with connect(server.url) as redis:
+        assert until(lambda: redis.llen("sd15.interactive") == 1)
+        server.kill()
+        started = time.monotonic()
+        bell.ring("job2", "sd15", "interactive")
+        assert time.monotonic() - started < 0.5
+        assert until(lambda: bell.failures == 1)
+        server.start()
+        bell.ring("job3", "sd15", "interactive")
+        assert until(lambda: redis.llen("sd15.interactive") == 2)
+
+
+def test_what_is_pending_is_sent_before_the_end(server: RedisChild) -> None:
+    bell = Doorbell(server.url)
+    bell.ring("job1", "sd15", "interactive")
+    bell.close(5)
+    with connect(server.url) as redis:
+        assert redis.llen("sd15.interactive") == 1
+
+
+def test_celery_is_only_a_doorbell() -> None:
+    conf = create_celery("redis://127.0.0.1:1/0").conf
+    assert conf.accept_content == ["json"]
+    assert conf.task_ignore_result
+    assert not conf.task_acks_late
+    assert not conf.worker_enable_remote_control
+    assert conf.broker_transport_options["ack_emulation"] is False
+    assert (conf.worker_pool, conf.worker_prefetch_multiplier) == ("solo", 1)
+
+
+def test_addresses_are_translated_for_celery() -> None:
+    assert broker_url("redis://h:1/2") == "redis://h:1/2"
+    assert broker_url("unix:///run/redis.sock") == "redis+socket:///run/redis.sock?virtual_host=0"
+    assert broker_url("unix:///run/redis.sock?db=3") == "redis+socket:///run/redis.sock?virtual_host=3"
