@@ -58,6 +58,8 @@ def export(space: Workspace, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     write_tokenizer(from_text["tokenizer"], folder / "tokenizer")
     text_encoder.half().save_pretrained(folder / "text_projector")
+    for part in ("text_encoder", "text_projector", "image_encoder"):
+        _load_as_float32(folder / part / "config.json")
     _export_adapter(space, folder / ADAPTER)
     judges = space.folder / "judges.safetensors"
     (folder / judges.name).write_bytes(judges.read_bytes())
@@ -66,11 +68,14 @@ def export(space: Workspace, folder: Path) -> None:
 
 def _without_projection(encoder: Any) -> Any:
     plain = CLIPTextModel(encoder.config)
-    tower = {name: value for name, value in encoder.state_dict().items() if name != "text_projection.weight"}
-    missing, unexpected = plain.load_state_dict(tower, strict=False)
-    if missing or unexpected:
-        raise ValueError(f"text encoder does not fit: missing {missing}, unexpected {unexpected}")
+    plain.load_state_dict(encoder.text_model.state_dict())
     return plain.eval()
+
+
+def _load_as_float32(config: Path) -> None:
+    """Transformers loads weights in the stored precision, diffusers in float32; both shall agree by default."""
+    facts = json.loads(config.read_text()) | {"dtype": "float32"}
+    config.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _export_adapter(space: Workspace, path: Path) -> None:
