@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+import model_store.starter
+from model_store.starter.export import DIGESTS, LARGEST_BYTES, wrong_files
+from model_store.starter.judges import load_judges
+from model_store.starter.patch_code import as_tensor
+from model_store.starter.world.picture import PictureSpec, draw
+
+WEIGHTS = Path(model_store.starter.__file__).parent / "weights"
+
+needs_weights = pytest.mark.skipif(not (WEIGHTS / DIGESTS).exists(), reason="no weights are shipped")
+needs_model = pytest.mark.skipif(not (WEIGHTS / "model_index.json").exists(), reason="no model is shipped")
+
+
+@needs_weights
+def test_shipped_files_match_their_digests_and_the_limit() -> None:
+    assert wrong_files(WEIGHTS) == []
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= LARGEST_BYTES
+
+
+@needs_weights
+def test_the_shipped_judges_name_real_pictures() -> None:
+    judges = load_judges(WEIGHTS / "judges.safetensors")
+    specs = [PictureSpec(name, 11, "flat", 1_000_001) for name in ("house", "star", "fish", "cup", "heart", "tree")]
+    pictures = torch.cat([as_tensor(draw(spec)[None]) for spec in specs])
+    assert judges.classify(pictures) == [spec.object_name for spec in specs]
+
+
+@needs_model
+def test_the_shipped_model_loads_as_stable_diffusion() -> None:
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS, safety_checker=None, local_files_only=True)
+    assert pipeline.unet.config.in_channels == pipeline.vae.config.latent_channels
+    assert pipeline.text_encoder.config.hidden_size == pipeline.unet.config.cross_attention_dim
