@@ -111,16 +111,18 @@ class StyleCache:
 
 
 class RequestCache:
-    """The style cache as one request sees it: remembers whether anything had to be built."""
+    """The style cache as one request sees it: remembers whether anything of the style had to be built."""
 
     def __init__(self, cache: StyleCache) -> None:
         self._cache = cache
         self.hits = 0
         self.misses = 0
 
-    def get(self, key: str, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
-        """Return the value under `key`, built when it is not there."""
+    def get(self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True) -> Tensors:
+        """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here."""
         value, hit = self._cache.get(key, build)
+        if not of_style:
+            return value
         if hit:
             self.hits += 1
         else:

@@ -51,7 +51,7 @@ class Recipe:
         return Trajectory(latents, scheduler, positive, negative, self.guidance_scale)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A picture to be inverted, at the size to do it in."""
 
@@ -77,24 +77,26 @@ class Subject:
 
 
 class Recorder(Attending):
-    """Remembers what the roles of some trajectories call for, and changes nothing."""
+    """Remembers what the subjects of some trajectories call for, each in the memory named, and changes nothing."""
 
-    def __init__(self, roles: Mapping[Trajectory, Role]) -> None:
-        self._roles = roles
-        self.remembered: dict[Trajectory, Tensors] = {trajectory: {} for trajectory in roles}
+    def __init__(self, subjects: Mapping[Trajectory, Subject], homes: Mapping[Subject, torch.device]) -> None:
+        self._subjects = subjects
+        self._homes = homes
+        self.remembered: dict[Trajectory, Tensors] = {trajectory: {} for trajectory in subjects}
 
     def attend(self, layer: str, attn: Any, x: Tensor) -> Tensor:
         """Return ordinary self-attention."""
         found = {"q": attn.to_q(x), "k": attn.to_k(x), "v": attn.to_v(x)}
         for trajectory, rows in self.trajectories():
-            for part in REMEMBERED[self._roles[trajectory]]:
+            for part in REMEMBERED[self._subjects[trajectory].role]:
                 self._remember(trajectory, f"{layer}.{part}", found[part][rows])
         return math.attention(found["q"], found["k"], found["v"], heads=attn.heads, scale=attn.scale)
 
     def _remember(self, trajectory: Trajectory, name: str, feature: Tensor) -> None:
         own = self.remembered[trajectory]
         if name not in own:
-            own[name] = feature.new_empty((trajectory.steps, *feature.shape))
+            home = self._homes[self._subjects[trajectory]]
+            own[name] = feature.new_empty((trajectory.steps, *feature.shape), device=home)
         own[name][trajectory.step] = feature
 
 
@@ -103,7 +105,7 @@ def both(style: Subject, content: Subject, recipe: Recipe, bench: Bench) -> tupl
     there: dict[Role, Tensors] = {}
 
     def build_style() -> Tensors:
-        there["content"] = bench.cache.get(content.key(recipe), build_content)
+        there["content"] = bench.cache.get(content.key(recipe), build_content, of_style=False)
         return there["style"] if "style" in there else inverted([style], recipe, bench)[0]
 
     def build_content() -> Tensors:
@@ -116,20 +118,31 @@ def both(style: Subject, content: Subject, recipe: Recipe, bench: Bench) -> tupl
 
 def one(subject: Subject, recipe: Recipe, bench: Bench) -> Tensors:
     """Return what is remembered of one picture."""
-    return bench.cache.get(subject.key(recipe), lambda: inverted([subject], recipe, bench)[0])
+    of_style = subject.role == "style"
+    return bench.cache.get(subject.key(recipe), lambda: inverted([subject], recipe, bench)[0], of_style=of_style)
 
 
 def inverted(subjects: Sequence[Subject], recipe: Recipe, bench: Bench) -> list[Tensors]:
     """Invert pictures, those of one size as one batch. Raises OutOfMemory when their features do not fit."""
     if len({subject.image.size for subject in subjects}) > 1:
         return [features for subject in subjects for features in inverted([subject], recipe, bench)]
-    memory.require(sum(size_of(subject, recipe) for subject in subjects), recipe.backbone.device)
-    trajectories = [recipe.trajectory(subject.image) for subject in subjects]
-    roles = {trajectory: subject.role for trajectory, subject in zip(trajectories, subjects, strict=True)}
-    recorder = Recorder(roles)
+    homes = {subject: home(subject, recipe, bench) for subject in subjects}
+    trajectories = {recipe.trajectory(subject.image): subject for subject in subjects}
+    recorder = Recorder(trajectories, homes)
     with installed(recipe.backbone.unet, recipe.layers, recorder):
-        bench.denoise(trajectories, recorder)
+        bench.denoise(list(trajectories), recorder)
     return [{"z": t.latents.to(torch.float32), **recorder.remembered[t]} for t in trajectories]
+
+
+def home(subject: Subject, recipe: Recipe, bench: Bench) -> torch.device:
+    """Return whose memory the features go to at once: the cache's where one has the room, else the model's.
+
+    Raises OutOfMemory when they do not fit there.
+    """
+    size = size_of(subject, recipe)
+    device = bench.cache.home(size) or recipe.backbone.device
+    memory.require(size, device)
+    return device
 
 
 def size_of(subject: Subject, recipe: Recipe) -> int:

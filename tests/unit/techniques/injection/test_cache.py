@@ -1,0 +1,175 @@
+"""What is kept of style and content, and what a warm request costs."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.unit.techniques.injection.requests import STEPS, counted, made, ordered, picture
+from workers.contract.job import Request
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.cache_tiers import DiskTier, MemoryTier
+from workers.pipelines.engine import Engine
+from workers.pipelines.pool import Pool
+from workers.pipelines.style_cache import RequestCache, StyleCache
+from workers.techniques import registry
+from workers.techniques.base import Bench, Pictures
+from workers.techniques.injection.style_id import inversion, sizes
+from workers.techniques.injection.style_id.inversion import Subject
+from workers.techniques.injection.style_id.spec import StyleIdParams
+from workers.techniques.injection.style_id.technique import StyleId, recipe_of
+
+COLD = [2] * STEPS + [1] * STEPS
+CLOSE = 1e-4
+
+
+def no_weights(name: str) -> Path:
+    raise KeyError(name)
+
+
+def test_cold_inverts_both_as_a_batch_of_two(bench: Bench) -> None:
+    with counted(bench.backbone) as rows:
+        made(bench, ordered())
+    assert rows == COLD
+
+
+def test_a_warm_style_costs_two_thirds_and_both_one_third(bench: Bench) -> None:
+    [cold] = made(bench, ordered())
+    with counted(bench.backbone) as rows:
+        made(bench, ordered(content=7))
+    assert sum(rows) * 3 == sum(COLD) * 2
+    with counted(bench.backbone) as rows:
+        [warm] = made(bench, ordered())
+    assert sum(rows) * 3 == sum(COLD)
+    assert (warm - cold).abs().max() < CLOSE
+
+
+def test_a_warm_content_costs_two_thirds(bench: Bench) -> None:
+    made(bench, ordered())
+    with counted(bench.backbone) as rows:
+        made(bench, ordered(style=7))
+    assert rows == [1] * 2 * STEPS
+
+
+def test_half_warm_equals_cold(sd15: Backbone) -> None:
+    def fresh() -> Bench:
+        return Bench(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)
+
+    [cold] = made(fresh(), ordered())
+    style_warm, content_warm = fresh(), fresh()
+    made(style_warm, ordered(content=7))
+    made(content_warm, ordered(style=7))
+    assert (made(style_warm, ordered())[0] - cold).abs().max() < CLOSE
+    assert (made(content_warm, ordered())[0] - cold).abs().max() < CLOSE
+
+
+def test_knobs_of_the_generation_share_the_inversions(bench: Bench) -> None:
+    made(bench, ordered())
+    with counted(bench.backbone) as rows:
+        made(bench, ordered(StyleIdParams(gamma=0.2, temperature=1.1, init_adain=False), strength=0.9))
+    assert sum(rows) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("params", "more"),
+    [
+        (StyleIdParams(), {"steps": STEPS + 1}),
+        (StyleIdParams(schedule="ldm"), {}),
+        (StyleIdParams(injection_layers=(9,)), {}),
+        (StyleIdParams(inversion_prompt="a boat"), {}),
+        (StyleIdParams(inversion_guidance_scale=2.0), {}),
+        (StyleIdParams(fit="exact"), {"width": 72}),
+    ],
+)
+def test_what_the_inversion_depends_on_makes_it_again(
+    bench: Bench, params: StyleIdParams, more: dict[str, int]
+) -> None:
+    made(bench, ordered())
+    with counted(bench.backbone) as rows:
+        StyleId().prepare(ordered(params, **more), bench)
+    assert len(rows) == more.get("steps", STEPS)
+    assert set(rows) <= {2, 4}
+    assert bench.cache.misses == 2
+
+
+def test_one_picture_as_style_and_content_is_kept_for_each(bench: Bench) -> None:
+    with counted(bench.backbone) as rows:
+        [same] = made(bench, ordered(style=2, content=2))
+    assert rows == COLD
+    assert same.isfinite().all()
+
+
+def test_the_caches_outcome_speaks_of_the_style(sd15: Backbone) -> None:
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    outcomes = []
+    for order in (ordered(strength=0.0), ordered(), ordered(content=7)):
+        seen = RequestCache(cache)
+        made(Bench(sd15, seen, no_weights), order)
+        outcomes.append(seen.outcome)
+    assert outcomes == ["none", "miss", "hit"]
+
+
+def test_features_are_built_where_the_cache_keeps_them(sd15: Backbone) -> None:
+    bench = Bench(sd15, RequestCache(StyleCache([MemoryTier("far", 1 << 28, "meta")])), no_weights)
+    recipe = recipe_of(ordered(), StyleIdParams(), sd15)
+    [kept] = inversion.inverted([Subject("style", picture(1))], recipe, bench)
+    assert {value.device.type for name, value in kept.items() if name != "z"} == {"meta"}
+
+
+def test_pictures_of_two_sizes_are_inverted_one_after_the_other(bench: Bench) -> None:
+    order = ordered(content=picture(2, 72, 64))
+    with counted(bench.backbone) as rows:
+        trajectory = StyleId(sizes.own).prepare(order, bench)
+    assert rows == [1] * 2 * STEPS
+    assert trajectory.latents.shape == (1, 4, 8, 9)
+
+
+def test_without_room_in_any_tier_it_is_made_again(sd15: Backbone) -> None:
+    bench = Bench(sd15, RequestCache(StyleCache([MemoryTier("host", 1000)])), no_weights)
+    [first] = made(bench, ordered())
+    with counted(sd15) as rows:
+        [again] = made(bench, ordered())
+    assert rows == COLD
+    assert (first - again).abs().max() < CLOSE
+
+
+def test_features_come_back_from_the_disk(sd15: Backbone, tmp_path: Path) -> None:
+    tiers = [MemoryTier("host", 1000), DiskTier("disk", 1 << 28, tmp_path)]
+    [cold] = made(Bench(sd15, RequestCache(StyleCache(tiers)), no_weights), ordered())
+    later = StyleCache([MemoryTier("host", 1000), DiskTier("disk", 1 << 28, tmp_path)])
+    with counted(sd15) as rows:
+        [warm] = made(Bench(sd15, RequestCache(later), no_weights), ordered())
+    assert rows == [1] * STEPS
+    assert torch.equal(warm, cold)
+
+
+def request(seed: int) -> Request:
+    return Request(
+        method="style-id", model="tiny", seed=seed, width=64, height=64, steps=STEPS, guidance_scale=1, strength=0.5
+    )
+
+
+def test_simultaneous_first_requests_invert_once(sd15: Backbone) -> None:
+    engine = Engine(
+        pool=Pool(lambda name: sd15),
+        cache=StyleCache([MemoryTier("host", 1 << 28)]),
+        technique=registry.technique,
+        weights=no_weights,
+    )
+    pictures = Pictures((picture(1),), picture(2))
+    results: list[Image.Image] = []
+
+    def ask(seed: int) -> None:
+        results.extend(engine.stylize(request(seed), pictures, watch=lambda progress: None).pictures)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    with counted(sd15) as rows:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(rows, reverse=True) == [2] * STEPS + [1] * 4 * STEPS
+    assert len(results) == 4
+    assert len({result.tobytes() for result in results}) == 1
