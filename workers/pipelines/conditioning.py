@@ -31,8 +31,8 @@ class Condition:
         spread = tuple(e.expand(self.rows, *e.shape[1:]) for e in image_embeds)
         return replace(self, image_embeds=spread)
 
-    def select(self, rows: slice) -> Self:
-        """Return some of the rows."""
+    def select(self, rows: slice | Tensor) -> Self:
+        """Return some of the rows: a slice or indices."""
         return replace(
             self,
             text=self.text[rows],

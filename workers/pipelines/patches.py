@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 ABSENT = object()
 
@@ -66,6 +66,23 @@ def forward(modules: Iterable[nn.Module], replacement: Callable[[nn.Module], Cal
     finally:
         for module, state in reversed(before):
             _restore(module, "forward", state)
+
+
+@contextmanager
+def weights(module: nn.Module, deltas: Mapping[str, Tensor], *, scale: float = 1.0) -> Iterator[None]:
+    """Add `scale` times a change to parameters, by name; the very tensors of before come back.
+
+    Raises KeyError when a name is unknown, before anything is changed.
+    """
+    parameters = dict(module.named_parameters())
+    before = [(parameters[name], parameters[name].data, delta) for name, delta in deltas.items()]
+    try:
+        for parameter, own, delta in before:
+            parameter.data = own + scale * delta.to(own)
+        yield
+    finally:
+        for parameter, own, _ in before:
+            parameter.data = own
 
 
 @contextmanager

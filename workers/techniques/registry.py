@@ -14,6 +14,7 @@ FOLDERS: dict[str, str] = {
     "instantstyle": "encoder.instantstyle",
     "style-aligned": "shared_attention.style_aligned",
     "signal-leak": "prior_noise.signal_leak",
+    "style-noise": "prior_noise.style_noise",
     "style-id": "injection.style_id",
 }
 

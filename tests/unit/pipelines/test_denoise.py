@@ -87,24 +87,24 @@ def test_a_result_does_not_depend_on_its_batch(backbone: Backbone, bench: Bench)
 
 
 def test_the_hooks_see_each_call_and_can_change_everything(sd15: Backbone, bench: Bench) -> None:
-    class Recording(Hooks):
-        seen: list[str] = []
+    seen: list[str] = []
 
+    class Recording(Hooks):
         def before_unet(self, call: UNetCall) -> None:
             assert [(rows.conditional, rows.start, rows.stop) for rows in call.rows] == [(False, 0, 1), (True, 1, 2)]
-            self.seen.append("before")
+            seen.append("before")
 
         def after_guidance(self, trajectory: Trajectory, noise: torch.Tensor, call: UNetCall) -> torch.Tensor:
-            self.seen.append("guided")
+            seen.append("guided")
             return torch.zeros_like(noise)
 
         def after_step(self, trajectory: Trajectory) -> None:
-            self.seen.append(f"after {trajectory.step}")
+            seen.append(f"after {trajectory.step}")
             trajectory.latents = torch.full_like(trajectory.latents, 7.0)
 
     trajectory = plain(order(sd15, steps=2), bench)
     denoise(sd15.unet, [trajectory], hooks=Recording())
-    assert Recording.seen == ["before", "guided", "after 1", "before", "guided", "after 2"]
+    assert seen == ["before", "guided", "after 1", "before", "guided", "after 2"]
     assert trajectory.latents.unique().tolist() == [7.0]
 
 

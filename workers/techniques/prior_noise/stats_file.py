@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workers.pipelines.errors import Refused
@@ -27,3 +27,9 @@ def read(folder: Path) -> tuple[Kind, dict[str, Tensor]]:
         raise Refused(f"{folder.name}: statistics of type {kind!r} need {', '.join(KEYS.get(kind, ()) or KEYS)}")
     found: Kind = "pixel" if kind == "pixel" else "dct+pixel"
     return found, {key: tensors[key].float() for key in KEYS[kind]}
+
+
+def write(folder: Path, kind: Kind, tensors: dict[str, Tensor]) -> None:
+    """Write statistics into a folder that exists."""
+    save_file({key: tensors[key].float().contiguous() for key in KEYS[kind]}, folder / "stats.safetensors")
+    (folder / "statistic_type.txt").write_text(kind)

@@ -1,0 +1,92 @@
+"""A trained style as a folder: statistics in the published format, tuned weights, and what they were made for.
+
+style.json            {"base": "sd15", "model": "...", "width": 512, "height": 512}
+stats.safetensors, statistic_type.txt
+pytorch_lora_weights.safetensors   a LoRA in diffusers' layout, or
+diffusion_pytorch_model.safetensors   tuned weights of the UNet, all or some of them
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.errors import Refused
+from workers.techniques.prior_noise import stats_file
+
+LORA = "pytorch_lora_weights.safetensors"
+TUNED = "diffusion_pytorch_model.safetensors"
+Deltas = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Style:
+    """A loaded style. mu, sig: (C, h, w) float32. `deltas`: what the tuning added to the UNet's weights, by name."""
+
+    mu: Tensor
+    sig: Tensor
+    deltas: Deltas
+
+
+def read(folder: Path, backbone: Backbone) -> Style:
+    """Return the style in a folder for a base model. Raises Refused when it is not one, or was made for another."""
+    try:
+        facts = json.loads((folder / "style.json").read_text())
+        base = facts["base"]
+    except (OSError, ValueError, KeyError) as broken:
+        raise Refused(f"{folder.name} is not a trained style: {broken}") from broken
+    if base != backbone.base:
+        raise Refused(f"{folder.name} was trained on {base}; {backbone.name} is {backbone.base}")
+    kind, tensors = stats_file.read(folder)
+    if kind != "pixel":
+        raise Refused(f"{folder.name} has {kind} statistics; style-noise needs pixel statistics")
+    return Style(tensors["mean_pixels"], tensors["var_pixels"].sqrt(), read_deltas(folder, backbone))
+
+
+def read_deltas(folder: Path, backbone: Backbone) -> Deltas:
+    """Return the change of each tuned UNet weight, on the model's device and in its dtype."""
+    weights = dict(backbone.unet.named_parameters())
+    try:
+        if (folder / LORA).exists():
+            state, _ = backbone.pipe.lora_state_dict(folder, weight_name=LORA, local_files_only=True)[:2]
+            deltas = merged(convert_unet_state_dict_to_peft(state))
+        else:
+            tuned = load_file(folder / TUNED)
+            deltas = {name: tensor.float() - weights[name].float().cpu() for name, tensor in tuned.items()}
+    except (OSError, SafetensorError, KeyError, RuntimeError) as broken:
+        raise Refused(f"{folder.name} has no weights tuned for this model: {broken}") from broken
+    for name, delta in deltas.items():
+        if name not in weights or weights[name].shape != delta.shape:
+            raise Refused(f"{folder.name} was tuned on another UNet: {name} does not fit")
+    return {name: delta.to(backbone.device, backbone.dtype) for name, delta in deltas.items()}
+
+
+def merged(lora: dict[str, Any]) -> Deltas:
+    """Return B A times alpha / rank for each layer of a LoRA with keys `unet.<layer>.lora_A.weight` and `lora_B`."""
+    deltas: Deltas = {}
+    for key, down in lora.items():
+        if not key.endswith(".lora_A.weight"):
+            continue
+        layer = key.removesuffix(".lora_A.weight")
+        up, alpha = lora[f"{layer}.lora_B.weight"], lora.get(f"{layer}.alpha")
+        scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
+        product = up.float().flatten(1) @ down.float().flatten(1) * scale
+        name = f"{layer.removeprefix('unet.')}.weight"
+        deltas[name] = product.unflatten(1, down.shape[1:]) if down.dim() > 2 else product
+    return deltas
+
+
+def checked(style: Style, shape: tuple[int, int, int], name: str) -> Style:
+    """Return the style. Raises Refused unless its statistics have the latents' shape: they are tied to VAE and size."""
+    if tuple(style.mu.shape) != shape:
+        raise Refused(f"style {name} was measured on latents of {tuple(style.mu.shape)}, this request has {shape}")
+    if not torch.isfinite(style.sig).all():
+        raise Refused(f"style {name} has statistics that are not numbers: it needs several pictures")
+    return style

@@ -1,0 +1,70 @@
+"""Style noise: the starting noise of a trained style, and its tuned weights while it is denoised."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from workers.pipelines import patches
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import Hooks, Trajectory, start
+from workers.pipelines.errors import Refused
+from workers.pipelines.noise import INITIAL
+from workers.techniques.base import Bench, Order, knobs, plain, plain_key
+from workers.techniques.prior_noise.style_noise import math, style
+from workers.techniques.prior_noise.style_noise.spec import SPEC, StyleNoiseParams
+from workers.techniques.prior_noise.style_noise.style import Style
+
+HOW_TO_TRAIN = (
+    "style-noise needs a style trained for this model, named in params.style; from an untuned model its noise gives "
+    "only blur. Train one from 10 to 50 pictures: python -m workers.techniques.prior_noise.style_noise.train "
+    "--model FOLDER --images FOLDER --out FOLDER. Without training, use signal-leak"
+)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The weights a trajectory wants while it is denoised."""
+
+    style: Style
+    strength: float
+
+
+class StyleNoise:
+    """The technique; stateless."""
+
+    spec = SPEC
+
+    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+        """Batches with requests for the same style and strength: they share the tuned weights."""
+        return plain_key(order, backbone), knobs(order, StyleNoiseParams).style, order.strength
+
+    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+        """Return plain text-to-image from z_T = mu + sig e; plain exactly at strength 0. Raises Refused."""
+        params = knobs(order, StyleNoiseParams)
+        if params.style is None:
+            raise Refused(HOW_TO_TRAIN)
+        trajectory = plain(order, bench, sampler=params.sampler)
+        if order.strength == 0:
+            return trajectory
+        backbone = bench.backbone
+        folder = bench.weights(params.style)
+        shape = backbone.latent_shape(order.width, order.height)
+        found: Style = backbone.resident(f"style-noise:{folder}", lambda: style.read(folder, backbone))
+        style.checked(found, shape, params.style)
+        mu, sig = math.between(found.mu, found.sig, order.strength)
+        n = math.style_noise(mu, sig, order.noise.normal(INITIAL, shape))
+        trajectory.latents = start(trajectory.scheduler, n).to(backbone.device, backbone.dtype)
+        trajectory.extra = Tuning(found, order.strength)
+        return trajectory
+
+    @contextmanager
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
+        """Use the tuned weights, which all trajectories of a batch share."""
+        tuning = trajectories[0].extra
+        assert all(trajectory.extra == tuning for trajectory in trajectories), "styles mixed in one batch"
+        deltas = {} if tuning is None else tuning.style.deltas
+        with patches.weights(backbone.unet, deltas, scale=0.0 if tuning is None else tuning.strength):
+            yield Hooks()
+
+
+TECHNIQUE = StyleNoise()
