@@ -40,6 +40,8 @@ def add(
     """
     if model in entries(store):
         raise AlreadyKnown(f"there is a model named {model} already; remove it first or choose another name")
+    if not source.exists():
+        raise NotInstalled(f"{source} does not exist")
     require_space(store, 2 * sum(file.stat().st_size for file in _files(source)))
     with held(store, model), _staging(store, model) as staging:
         target = staging / "model"
@@ -72,8 +74,6 @@ def _files(path: Path) -> list[Path]:
 
 def _plain(source: Path, staging: Path, keymap: str | None) -> Path:
     """Return the source itself, or the safetensors file made of a pickled one."""
-    if not source.exists():
-        raise NotInstalled(f"{source} does not exist")
     if source.is_dir() or source.suffix == ".safetensors":
         return source
     plain = staging / f"{source.stem}.safetensors"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from model_store.catalogue.entry import Base
@@ -39,21 +40,40 @@ def prepare_single_file(header: Header, target: Path, base: Base, configs: Path)
     for name in ("model_index.json", *(f"{folder}/tokenizer_config.json" for folder in _TOKENIZERS[base])):
         if not (configs / name).is_file():
             raise NotInstalled(f"{configs}/{name} is missing; run: stylize models pull {base}-tokenizer")
+    bare = target.with_name("configs")
+    _copy_texts(configs, bare)  # with weights beside it, the loader would fill gaps of the checkpoint from there
     first = next(tensor for name, tensor in header.tensors.items() if name.startswith("model.diffusion_model."))
     absent: dict[str, None] = {"safety_checker": None, "feature_extractor": None} if base == "sd15" else {}
     try:
         pipeline = _PIPELINES[base].from_single_file(
             str(header.file),
-            config=str(configs),
+            config=str(bare),
             local_files_only=True,
             torch_dtype=_DTYPES.get(first.dtype, torch.float32),
             **absent,
         )
+        _require_filled(header, pipeline, base)
         pipeline.save_pretrained(target, safe_serialization=True)
-    except (ValueError, KeyError, RuntimeError, OSError, NotImplementedError, AttributeError) as fault:
+    except (
+        SingleFileComponentError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        OSError,
+        NotImplementedError,
+        AttributeError,
+    ) as fault:
         line = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         raise WrongKeys(f"{header.file}: is no whole {base} checkpoint: {line}") from fault
     check_folder(target, base)
+
+
+def _require_filled(header: Header, pipeline: Any, base: Base) -> None:
+    """Raise WrongKeys for a parameter that the checkpoint gave no value."""
+    for part in PARTS[base]:
+        for name, parameter in getattr(pipeline, part).named_parameters():
+            if parameter.is_meta:
+                raise WrongKeys(f"{header.file}: {part}: {name} (by its name in diffusers): missing")
 
 
 def prepare_folder(source: Path, target: Path) -> Base:
@@ -75,6 +95,12 @@ def prepare_folder(source: Path, target: Path) -> Base:
     _copy(source / "model_index.json", target / "model_index.json")
     check_folder(target, base)
     return base
+
+
+def _copy_texts(source: Path, target: Path) -> None:
+    for file in sorted(source.rglob("*")):
+        if file.suffix in _TEXT:
+            _copy(file, target / file.relative_to(source))
 
 
 def _copy(file: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from model_store.load.header import Header
 FileKind = Literal["checkpoint", "lora", "ip-adapter"]
 
 _LDM = "model.diffusion_model."
-_LORA = re.compile(r"(^lora_(unet|te\d?)_|\.lora(_[AB]|\.down|\.up)(\.|$))")
+_LORA = re.compile(r"(^lora_(unet|te\d?)_|\.lora_[AB]\.|[._]lora(_linear_layer)?\.(down|up)\.)")
 _CROSS = re.compile(r"attn2(\.processor)?[._]to_[kv]([._]lora)?[._](lora_)?(A|down)(\.default)?\.weight$")
 _BY_WIDTH: Mapping[int, Base] = {768: "sd15", 2048: "sdxl"}
 _FOREIGN = {

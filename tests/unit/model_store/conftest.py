@@ -1,7 +1,10 @@
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub.utils import close_session
 
 from model_store.catalogue.entry import Entry, Licence, WantedFile
@@ -36,3 +39,13 @@ def register(store: Path) -> Register:
         return entry
 
     return add
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of a tiny base model, built once for all test processes of a run."""
+    from model_store.tiny import build
+
+    torch.set_num_threads(1)
+    root = tmp_path_factory.getbasetemp()
+    return partial(build, (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny")
