@@ -6,8 +6,9 @@ from functools import cached_property
 
 from app.intake.fields import Field, fields
 from app.intake.form import Shape
+from model_store.catalogue import entry_of
 from workers.techniques import registry
-from workers.techniques.spec import Base, Spec
+from workers.techniques.spec import Base, Defaults, Spec
 
 MAX_STYLE_IMAGES = 4
 
@@ -46,3 +47,9 @@ class Offer:
     def models_of(self, spec: Spec) -> list[str]:
         """Return the served models that a technique runs on."""
         return [model for model, base in self.bases.items() if base in spec.bases]
+
+    def defaults_of(self, spec: Spec, model: str) -> Defaults | None:
+        """Return what a request gets when it does not say, at the model's own size; None when it does not run there."""
+        defaults = spec.bases.get(self.bases[model])
+        side = entry_of(model).native_size
+        return defaults.model_copy(update={"width": side, "height": side}) if defaults and side else defaults

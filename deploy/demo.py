@@ -4,6 +4,7 @@
 """
 
 import argparse
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--prompt", default="a house", help="what to draw")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="stylize-") as data, stack(Path(data)) as client:
         demonstrate(client, arguments.style, arguments.prompt, arguments.out)
     return 0

@@ -16,7 +16,8 @@ from types import FrameType
 from deploy.processes import Child
 from deploy.redis_child import RedisChild, RedisUnavailable
 
-GRACE_SECONDS = 25.0
+GRACE_SECONDS = 10.0
+WORKER_GRACE_SECONDS = "3"
 
 
 class CannotStart(Exception):
@@ -69,9 +70,10 @@ def children(
         "STYLIZE_MODELS": ",".join(models) if models else os.environ.get("STYLIZE_MODELS", "tiny-sd15"),
     }
     gateway = shared | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
+    worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS}
     numbered = range(1, workers + 1)
     return (
-        *(Child(f"worker {n}", python("workers"), shared | {"STYLIZE_WORKER_ID": f"worker-{n}"}) for n in numbered),
+        *(Child(f"worker {n}", python("workers"), worker | {"STYLIZE_WORKER_ID": f"worker-{n}"}) for n in numbered),
         Child("sweeper", python("workers.sweeper"), shared),
         Child("gateway", python("app"), gateway),
     )

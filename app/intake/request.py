@@ -51,7 +51,7 @@ def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
         missing = [Fault("#/method", "is required")] if not form.texts.get("method") else []
         raise Invalid.of([*missing, *faults])
     model = values.get("model", offer.default_model)
-    defaults = spec.bases.get(offer.bases[model])
+    defaults = offer.defaults_of(spec, model)
     params, params_faults = _params(form.texts.get("params", ""), spec)
     faults += params_faults
     faults += _input_faults(form, spec, params)

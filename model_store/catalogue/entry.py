@@ -88,6 +88,8 @@ class Entry(Declared):
     title: str
     base: Base | None = None
     """The architecture it is or fits; none when it fits several, or none of ours."""
+    native_size: int | None = Field(None, ge=64, le=2048, multiple_of=8)
+    """Pixels along a side of the square pictures that a base model was trained on."""
     origin: Origin = "hub"
     """Where its files come from: the hub or a mirror, this package, a builder of ours, the operator's own files."""
     repository: str | None = None
