@@ -88,6 +88,8 @@ class Spec(Declared):
     weights: tuple[str, ...] = ()
     """Catalogue ids of what must be installed beside the base model."""
     experimental: bool = False
+    experimental_on: tuple[Base, ...] = ()
+    """Base models that its authors did not try; `experimental` means all of them."""
 
     def params_schema(self) -> dict[str, JsonValue]:
         """Return the JSON Schema of `params`."""

@@ -100,4 +100,5 @@ SPEC = Spec(
     "given. Above, gamma falls, to 0.4 of its value at 1: the authors' strong style setting 0.3 with the default 0.75.",
     rights="Written from the paper; no code of the authors is used. Their code (jiwoogit/StyleID) is under the MIT "
     "licence. The method has no weights of its own.",
+    experimental_on=("sdxl",),
 )
