@@ -26,8 +26,8 @@ The life of a request: the engine turns it into an `Order` (pictures decoded, kn
 Where the families enter:
 
 - prior noise: `prepare` changes the starting latents; `patch` does nothing.
-- encoder: `prepare` adds `Condition.with_images(...)` to both halves; the projection and the adapter's processors
-  are kept by `backbone.resident(key, build)` and installed by `patch`, with this denoising's scale.
+- encoder: `prepare` puts the style's keys and values per layer, built once, into `trajectory.extra`; the adapter is
+  kept by `backbone.resident(key, build)`, and `patch` installs diffusers' decoupled attention that reads them.
 - shared attention: `prepare` runs the reference alone with recording processors and caches keys, values and
   statistics per layer and step; `patch` installs processors that read them for the step each row is at.
 - injection: `prepare` inverts style and content as two trajectories of one `bench.denoise`, recording per layer

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from transformers import CLIPTextConfig
 
 from model_store.errors import ModelStoreError
 from model_store.load.shards import headers_of, weight_files
@@ -74,9 +73,6 @@ def _own(backbone: Backbone) -> tuple[Path, Path]:
 
 
 def _in_folder(adapter: Adapter, folder: Path, tokenizer: Path, backbone: Backbone) -> TextSource:
-    try:
-        config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as broken:
-        raise ModelUnusable(f"{folder} holds no text encoder: {broken}") from broken
+    config = towers.text_config(folder)
     pairing.check_text_tower(adapter.image_config, config)
-    return TextSource(fingerprint(folder), lambda: towers.text_tower(folder, tokenizer, backbone))
+    return TextSource(fingerprint(folder), lambda: towers.text_tower(folder, config, tokenizer, backbone))

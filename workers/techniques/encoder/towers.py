@@ -1,5 +1,6 @@
 """The two towers of a CLIP model as adapters use them: images to features, a text to its embedding."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import (
     CLIPImageProcessorPil,
+    CLIPTextConfig,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionModelWithProjection,
@@ -84,20 +86,35 @@ class TextTower:
         return self._model(tokens.input_ids.to(self._model.device)).text_embeds.float()
 
 
-def text_tower(folder: Path, tokenizer: Path, backbone: Backbone) -> TextTower:
+def text_config(folder: Path) -> CLIPTextConfig:
+    """Return the configuration of the text encoder in a folder, which may hold a whole CLIP model.
+
+    A whole model says the width of its embeddings once for both towers. Raises ModelUnusable when there is none.
+    """
+    try:
+        stated = json.loads((folder / "config.json").read_text())
+        config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as broken:
+        raise ModelUnusable(f"{folder} holds no text encoder: {broken}") from broken
+    if "text_config" in stated:
+        config.projection_dim = stated.get("projection_dim", config.projection_dim)
+    return config
+
+
+def text_tower(folder: Path, config: CLIPTextConfig, tokenizer: Path, backbone: Backbone) -> TextTower:
     """Return the text encoder in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
 
     def build() -> TextTower:
-        model = _load(CLIPTextModelWithProjection, folder, backbone)
+        model = _load(CLIPTextModelWithProjection, folder, backbone, config=config)
         return TextTower(model, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True))
 
     tower: TextTower = backbone.resident(f"text-encoder {folder}", build)
     return tower
 
 
-def _load(kind: Any, folder: Path, backbone: Backbone) -> Any:
+def _load(kind: Any, folder: Path, backbone: Backbone, **more: Any) -> Any:
     try:
-        model = kind.from_pretrained(folder, dtype=backbone.dtype, use_safetensors=True, local_files_only=True)
+        model = kind.from_pretrained(folder, dtype=backbone.dtype, use_safetensors=True, local_files_only=True, **more)
     except (OSError, ValueError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded as {kind.__name__}: {broken}") from broken
     return model.to(backbone.device).eval().requires_grad_(False)

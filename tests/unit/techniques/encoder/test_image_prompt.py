@@ -1,0 +1,195 @@
+"""What the style images become, against diffusers' own pipeline and against each other."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+from tests.unit.techniques.encoder.samples import (
+    FILES,
+    WEIGHTS,
+    bench_on,
+    latents,
+    nothing_installed,
+    order,
+    picture,
+)
+from workers.pipelines.backbone import Backbone, load
+from workers.pipelines.errors import Refused, WeightsMissing
+from workers.pipelines.noise import SeededNoise
+from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
+from workers.techniques.encoder.instantstyle.technique import InstantStyle
+from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
+from workers.techniques.encoder.ip_adapter.technique import IPAdapter
+
+Installed = Callable[[str], Path]
+IP, STYLE = IPAdapter(), InstantStyle()
+BASE, PLUS = IPAdapterParams(), IPAdapterParams(adapter="plus")
+
+
+def test_plus_on_sdxl_with_two_images_is_what_diffusers_pipeline_does(
+    sdxl: Backbone, tiny_root: Path, installed: Installed
+) -> None:
+    pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_root / "sdxl", add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    file = FILES["ip-adapter-plus-sdxl-vit-h"]
+    folder = (tiny_root / "clip-vision").as_posix()
+    pipe.image_encoder = None
+    pipe.load_ip_adapter(file.parent.as_posix(), subfolder="", weight_name=file.name, image_encoder_folder=None)
+    pipe.set_ip_adapter_scale({"down": {"block_2": [0.0, 0.7]}, "up": {"block_0": [0.0, 0.7, 0.0]}})
+    encoder = CLIPVisionModelWithProjection.from_pretrained(folder).eval()
+    processor = CLIPImageProcessorPil.from_pretrained(folder)
+    images = [picture(1), picture(2, (40, 90))]
+    with torch.no_grad():
+        pixels = processor(images=images, return_tensors="pt").pixel_values
+        both = [encoder(x, output_hidden_states=True).hidden_states[-2] for x in (torch.zeros_like(pixels), pixels)]
+    asked = order(InstantStyleParams(adapter="plus", mode="style+layout", scale=0.7), *images, width=128, height=128)
+    expected = pipe(
+        prompt=asked.prompts[0],
+        negative_prompt="blurry",
+        width=128,
+        height=128,
+        num_inference_steps=asked.steps,
+        guidance_scale=asked.guidance_scale,
+        latents=SeededNoise(asked.seeds).normal("initial", (4, 16, 16)),
+        ip_adapter_image_embeds=[torch.stack(both)],
+        output_type="latent",
+    ).images
+    [ours] = latents(STYLE, bench_on(sdxl, installed), dataclasses.replace(asked, negative_prompt="blurry"))
+    assert torch.allclose(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_without_guidance_there_is_no_unconditional_half(sd15: Backbone, installed: Installed) -> None:
+    [guided] = latents(IP, bench_on(sd15, installed), order(BASE, guidance_scale=1.001))
+    [alone] = latents(IP, bench_on(sd15, installed), order(BASE, guidance_scale=1.0))
+    assert torch.allclose(guided, alone, atol=0.05)
+
+
+@pytest.mark.parametrize("params", [BASE, PLUS, IPAdapterParams(combine="mean")])
+def test_the_same_picture_twice_is_the_picture(sd15: Backbone, installed: Installed, params: IPAdapterParams) -> None:
+    bench = bench_on(sd15, installed)
+    [once], [twice] = latents(IP, bench, order(params)), latents(IP, bench, order(params, picture(), picture()))
+    assert torch.allclose(once, twice, atol=1e-4)
+
+
+@pytest.mark.parametrize("params", [BASE, PLUS, IPAdapterParams(combine="mean")])
+def test_a_picture_of_weight_zero_is_left_out(sd15: Backbone, installed: Installed, params: IPAdapterParams) -> None:
+    bench = bench_on(sd15, installed)
+    [alone] = latents(IP, bench, order(params))
+    weighted = order(params, picture(), picture(1), style_weights=(2.0, 0.0))
+    assert torch.equal(latents(IP, bench, weighted)[0], alone)
+
+
+@pytest.mark.parametrize("combine", ["concat", "mean"])
+def test_weights_decide_between_pictures(sd15: Backbone, installed: Installed, combine: Any) -> None:
+    bench, params = bench_on(sd15, installed), IPAdapterParams(combine=combine)
+
+    def weighted(*weights: float) -> Tensor:
+        return latents(IP, bench, order(params, picture(), picture(1), style_weights=weights))[0]
+
+    assert torch.allclose(weighted(), weighted(1.0, 1.0), atol=1e-5)
+    assert torch.allclose(weighted(3.0, 1.0), weighted(0.75, 0.25), atol=1e-5)
+    assert not torch.allclose(weighted(3.0, 1.0), weighted(1.0, 3.0), atol=1e-2)
+
+
+def test_squash_shows_what_cropping_cuts_off(sd15: Backbone, installed: Installed) -> None:
+    wide = picture(4, (120, 40))
+    cut = wide.crop((40, 0, 80, 40))
+    bench = bench_on(sd15, installed)
+
+    def seen(image: Any, fit: Any) -> Tensor:
+        return latents(IP, bench, order(IPAdapterParams(fit=fit), image))[0]
+
+    assert torch.allclose(seen(wide, "crop"), seen(cut, "crop"), atol=0.1)
+    assert not torch.allclose(seen(wide, "squash"), seen(wide, "crop"), atol=0.1)
+
+
+def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_scale(
+    sd15: Backbone, installed: Installed
+) -> None:
+    bench = bench_on(sd15, installed)
+
+    def seen(text: str, scale: float) -> Tensor:
+        params = InstantStyleParams(mode="all", neg_content_prompt=text, neg_content_scale=scale)
+        return latents(STYLE, bench, order(params))[0]
+
+    plain = seen("", 0.5)
+    assert torch.equal(seen("a rabbit", 0.0), plain)
+    assert torch.equal(seen("  ", 0.5), plain)
+    assert not torch.allclose(seen("a rabbit", 0.5), plain, atol=1e-3)
+    assert not torch.allclose(seen("a rabbit", 1.0), seen("a rabbit", 0.5), atol=1e-3)
+
+
+def test_mode_all_without_subtraction_is_ip_adapter(backbone: Backbone, installed: Installed) -> None:
+    bench = bench_on(backbone, installed)
+    [theirs] = latents(IP, bench, order(BASE))
+    assert torch.equal(latents(STYLE, bench, order(InstantStyleParams(mode="all")))[0], theirs)
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        (InstantStyleParams(adapter="plus", neg_content_prompt="a cat"), "content subtraction is not defined for plus"),
+        (InstantStyleParams(adapter="plus", combine="mean"), "combine mean is not defined for plus"),
+        (InstantStyleParams(target_blocks=("up_blocks.9",)), "no image attention is in up_blocks.9"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_words(
+    sd15: Backbone, installed: Installed, params: InstantStyleParams, why: str
+) -> None:
+    with pytest.raises(Refused, match=why):
+        STYLE.prepare(order(params, picture(), picture(1)), bench_on(sd15, installed))
+
+
+def test_a_missing_text_tower_is_named(sd15: Backbone, installed: Installed) -> None:
+    def without_text(model: str) -> Path:
+        if model == "clip-vit-h-text":
+            raise WeightsMissing(model)
+        return installed(model)
+
+    with pytest.raises(WeightsMissing, match="stylize models pull clip-vit-h-text"):
+        STYLE.prepare(order(InstantStyleParams(neg_content_prompt="a cat")), bench_on(sd15, without_text))
+
+
+@pytest.fixture
+def with_adapter(tiny_root: Path, tmp_path: Path) -> Path:
+    """A base model that was shipped with its adapter and image encoder."""
+    folder = tmp_path / "own"
+    shutil.copytree(tiny_root / "sd15", folder)
+    shutil.copytree(tiny_root / "clip-vision", folder / "image_encoder")
+    (folder / "ip-adapter").mkdir()
+    parts = torch.load(FILES["ip-adapter-sd15"], weights_only=True)
+    flat = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+    save_file(flat, folder / "ip-adapter" / "ip-adapter_own.safetensors")
+    return folder
+
+
+def test_an_adapter_in_the_base_models_folder_is_used(with_adapter: Path, sd15: Backbone, installed: Installed) -> None:
+    bench = bench_on(load(with_adapter), nothing_installed)
+    [expected] = latents(IP, bench_on(sd15, installed), order(BASE))
+    assert torch.allclose(latents(IP, bench, order(BASE))[0], expected, atol=1e-3)
+    with pytest.raises(WeightsMissing):
+        IP.prepare(order(PLUS), bench)
+
+
+def test_its_own_text_encoder_is_subtracted_with_if_it_has_the_projection(with_adapter: Path) -> None:
+    params = InstantStyleParams(mode="all", neg_content_prompt="a cat")
+    with pytest.raises(Refused, match="no text tower"):
+        STYLE.prepare(order(params), bench_on(load(with_adapter), nothing_installed))
+    file = with_adapter / "text_encoder" / "model.safetensors"
+    projection = load_file(WEIGHTS / "clip-text" / "model.safetensors")["text_projection.weight"]
+    config = with_adapter / "text_encoder" / "config.json"
+    config.write_text(config.read_text().replace('"projection_dim": 512', '"projection_dim": 32'))
+    own = {("" if "text_model." in name else "text_model.") + name: t for name, t in load_file(file).items()}
+    save_file(own | {"text_projection.weight": projection}, file, metadata={"format": "pt"})
+    bench = bench_on(load(with_adapter), nothing_installed)
+    [changed], [plain] = latents(STYLE, bench, order(params)), latents(IP, bench, order(BASE))
+    assert not torch.allclose(changed, plain, atol=1e-3)

@@ -1,0 +1,275 @@
+"""Requests share one base model: caching, batching, and a backbone that is as it was."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.techniques.encoder.samples import bench_on, carry, latents, nothing_installed, order, picture
+from workers.contract.job import Request
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.cache_tiers import DiskTier, MemoryTier
+from workers.pipelines.denoise import denoise
+from workers.pipelines.engine import Engine, Rendered, Work
+from workers.pipelines.noise import SeededNoise
+from workers.pipelines.pool import Pool
+from workers.pipelines.style_cache import StyleCache
+from workers.techniques import registry
+from workers.techniques.base import Order, Pictures, Technique, plain
+from workers.techniques.encoder.attention import Stream
+from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
+from workers.techniques.encoder.instantstyle.technique import InstantStyle
+from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
+from workers.techniques.encoder.ip_adapter.technique import IPAdapter
+from workers.techniques.encoder.params import EncoderParams
+from workers.techniques.encoder.towers import ImageTower
+
+Installed = Callable[[str], Path]
+KINDS: list[tuple[Technique, EncoderParams]] = [
+    (IPAdapter(), IPAdapterParams(scale=0.7)),
+    (IPAdapter(), IPAdapterParams(adapter="plus")),
+    (InstantStyle(), InstantStyleParams()),
+    (InstantStyle(), InstantStyleParams(mode="style+layout", neg_content_prompt="a cat")),
+]
+each_kind = pytest.mark.parametrize(("technique", "params"), KINDS)
+
+
+@pytest.fixture
+def rows(backbone: Backbone) -> Any:
+    """Counts the rows of UNet calls."""
+    counted: list[int] = []
+    with_hook = backbone.unet.register_forward_pre_hook(lambda unet, given: counted.append(len(given[0])))
+    yield counted
+    with_hook.remove()
+
+
+@each_kind
+def test_strength_0_is_plain_text_to_image(backbone: Backbone, technique: Technique, params: EncoderParams) -> None:
+    bench = bench_on(backbone, nothing_installed)
+    expected = plain(order(params), bench)
+    denoise(backbone.unet, [expected])
+    assert torch.equal(latents(technique, bench, order(params, strength=0.0))[0], expected.latents)
+    assert bench.cache.outcome == "none"
+
+
+def test_strength_multiplies_the_scale(sd15: Backbone, installed: Installed) -> None:
+    bench, technique = bench_on(sd15, installed), IPAdapter()
+    [half] = latents(technique, bench, order(IPAdapterParams(scale=0.8), strength=0.5))
+    [same] = latents(technique, bench, order(IPAdapterParams(scale=0.4), strength=1.0))
+    assert torch.allclose(half, same, atol=1e-5)
+
+
+@each_kind
+def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
+    backbone: Backbone,
+    installed: Installed,
+    technique: Technique,
+    params: EncoderParams,
+    rows: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    [cold] = latents(technique, bench_on(backbone, installed, cache), order(params))
+    rows.clear()
+    monkeypatch.setattr(ImageTower, "features", None)
+    warm_bench = bench_on(backbone, installed, cache)
+    [warm] = latents(technique, warm_bench, order(params))
+    warm_rows = sum(rows)
+    rows.clear()
+    trajectory = plain(order(params), warm_bench)
+    denoise(backbone.unet, [trajectory])
+    assert torch.allclose(warm, cold, atol=1e-4)
+    assert warm_bench.cache.outcome == "hit"
+    assert warm_rows == sum(rows) == 2 * trajectory.steps
+
+
+def test_a_style_survives_on_disk(sd15: Backbone, installed: Installed, tmp_path: Path) -> None:
+    technique, params = IPAdapter(), IPAdapterParams()
+    [cold] = latents(
+        technique, bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)])), order(params)
+    )
+    bench = bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)]))
+    assert torch.allclose(latents(technique, bench, order(params))[0], cold, atol=1e-4)
+    assert bench.cache.outcome == "hit"
+
+
+def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installed: Installed) -> None:
+    cache, technique = StyleCache([MemoryTier("host", 1 << 28)]), InstantStyle()
+    base = InstantStyleParams(mode="all")
+    changes: list[dict[str, Any]] = [
+        {},
+        {"adapter": "plus"},
+        {"fit": "squash"},
+        {"combine": "mean"},
+        {"neg_content_prompt": "a cat"},
+        {"neg_content_prompt": "a dog"},
+        {"neg_content_prompt": "a cat", "neg_content_scale": 1.0},
+    ]
+    pictures = (picture(), picture(1))
+    asked = [order(base.model_copy(update=change), *pictures) for change in changes]
+    asked += [
+        order(base, *reversed(pictures), style_weights=(3.0, 1.0)),
+        order(base, *pictures, style_weights=(3.0, 1.0)),
+    ]
+    for each in asked:
+        [shared] = latents(technique, bench_on(sd15, installed, cache), each)
+        [fresh] = latents(technique, bench_on(sd15, installed), each)
+        assert torch.allclose(shared, fresh, atol=1e-4), each.params
+
+
+def test_simultaneous_first_requests_build_a_style_once(
+    sd15: Backbone, installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[int] = []
+    features = ImageTower.features
+
+    def counted(self: ImageTower, *given: Any) -> torch.Tensor:
+        built.append(1)
+        return features(self, *given)
+
+    monkeypatch.setattr(ImageTower, "features", counted)
+    cache, technique, params = StyleCache([MemoryTier("host", 1 << 28)]), IPAdapter(), IPAdapterParams()
+
+    def prepare(_: int) -> Stream:
+        [stream] = technique.prepare(order(params), bench_on(sd15, installed, cache)).extra
+        return stream
+
+    with ThreadPoolExecutor(8) as threads:
+        streams = list(threads.map(prepare, range(8)))
+    assert len(built) == 1
+    first = streams[0].conditional
+    assert all(torch.equal(stream.conditional[name], kv) for stream in streams for name, kv in first.items())
+
+
+def mixed_orders(first: EncoderParams, second: EncoderParams) -> tuple[Order, Order, Order]:
+    return (
+        order(first, picture(0), strength=0.5),
+        order(
+            second,
+            picture(1),
+            prompts=("a blue cat", "a dog"),
+            seeds=(8, 9),
+            noise=SeededNoise((8, 9)),
+            steps=3,
+            negative_prompt="blurry",
+        ),
+        order(first, picture(2), guidance_scale=1.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("technique", "first", "second"),
+    [
+        (IPAdapter(), IPAdapterParams(), IPAdapterParams(scale=0.3, target_blocks=("up_blocks.1", "mid_block"))),
+        (InstantStyle(), InstantStyleParams(), InstantStyleParams(mode="style+layout", neg_content_prompt="a cat")),
+    ],
+)
+def test_a_result_does_not_depend_on_its_batch(
+    backbone: Backbone, installed: Installed, technique: Technique, first: EncoderParams, second: EncoderParams
+) -> None:
+    if backbone.base == "sdxl" and isinstance(second, IPAdapterParams):
+        second = second.model_copy(update={"target_blocks": ("up_blocks.0", "mid_block")})
+    bench, orders = bench_on(backbone, installed), mixed_orders(first, second)
+    assert len({technique.batch_key(each, backbone) for each in orders}) == 1
+    alone = [latents(technique, bench, each)[0] for each in orders]
+    together = latents(technique, bench, *orders)
+    for one, other in zip(alone, together, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_what_has_another_number_of_image_tokens_is_not_batched(sd15: Backbone) -> None:
+    technique = IPAdapter()
+    both = (picture(), picture(1))
+    orders = [
+        order(IPAdapterParams()),
+        order(IPAdapterParams(), *both),
+        order(IPAdapterParams(adapter="plus")),
+        order(IPAdapterParams(), strength=0.0),
+        order(IPAdapterParams(), width=128),
+    ]
+    assert len({technique.batch_key(each, sd15) for each in orders}) == len(orders)
+    same = [order(IPAdapterParams(combine="mean"), *both), order(IPAdapterParams(), *both, style_weights=(1.0, 0.0))]
+    assert {technique.batch_key(each, sd15) for each in same} == {technique.batch_key(orders[0], sd15)}
+
+
+def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, installed: Installed) -> None:
+    def work(prompt: str, seed: int, **params: Any) -> Work:
+        request = Request(
+            method="instantstyle",
+            model="sd15",
+            prompt=prompt,
+            style_images=("0" * 64,),
+            seed=seed,
+            width=64,
+            height=64,
+            steps=2,
+            guidance_scale=5.0,
+            strength=0.8,
+            params=params,
+        )
+        return Work(request, Pictures(styles=(picture(seed),)), lambda progress: None)
+
+    works = [work("a red house", 1, target_blocks=["block"]), work("a cat", 2, mode="style+layout")]
+
+    def fresh() -> Engine:
+        cache = StyleCache([MemoryTier("host", 1 << 28)])
+        return Engine(pool=Pool(lambda model: sd15), cache=cache, technique=registry.technique, weights=installed)
+
+    calls: list[int] = []
+    hook = sd15.unet.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
+    together = fresh().stylize_together(works)
+    hook.remove()
+    assert calls == [4, 4]
+    for one, other in zip([fresh().stylize_together([each])[0] for each in works], together, strict=True):
+        assert isinstance(one, Rendered)
+        assert isinstance(other, Rendered)
+        alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
+        assert abs(alone - batched).max() <= 1
+
+
+def state(backbone: Backbone) -> dict[str, Any]:
+    """Return everything of the UNet a technique could leave changed."""
+    modules = dict(backbone.unet.named_modules())
+    return {
+        "processors": {name: id(processor) for name, processor in backbone.unet.attn_processors.items()},
+        "modules": {name: id(module) for name, module in modules.items()},
+        "hooks": {name: (len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in modules.items()},
+        "config": dict(backbone.unet.config),
+        "weights": {name: t.clone() for name, t in backbone.unet.state_dict().items()},
+    }
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    weights, others = one.pop("weights"), other.pop("weights")
+    return one == other and all(torch.equal(t, others[name]) for name, t in weights.items())
+
+
+@each_kind
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_base_model_is_left_as_it_was(
+    backbone: Backbone, installed: Installed, technique: Technique, params: EncoderParams, fails: bool
+) -> None:
+    before = state(backbone)
+    bench = bench_on(backbone, installed)
+    trajectory = technique.prepare(order(params), bench)
+    if fails:
+        with pytest.raises(ZeroDivisionError), technique.patch(backbone, [trajectory]) as hooks:
+            denoise(backbone.unet, [trajectory], hooks=hooks, watch=lambda t: 1 / (1 - t.step))  # type: ignore[arg-type,return-value]
+    else:
+        carry(technique, bench, [trajectory])
+    assert same(before, state(backbone))
+
+
+def test_only_the_selected_attentions_are_replaced(sdxl: Backbone, installed: Installed) -> None:
+    technique = InstantStyle()
+    trajectory = technique.prepare(order(InstantStyleParams()), bench_on(sdxl, installed))
+    before = sdxl.unet.attn_processors
+    with technique.patch(sdxl, [trajectory]):
+        during = sdxl.unet.attn_processors
+        changed = [name for name in before if during[name] is not before[name]]
+    assert len(changed) == 2
+    assert all(name.startswith("up_blocks.0.attentions.1.") and name.endswith("attn2.processor") for name in changed)
