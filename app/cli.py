@@ -5,7 +5,12 @@ from typing import Annotated
 
 import typer
 
+from model_store import cli as models
+from workers.contract.errors import Misconfigured
+from workers.contract.settings import Settings
+
 app = typer.Typer(name="stylize", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
 
 
 @app.callback()
@@ -27,8 +32,12 @@ def up(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; a setting that is not as it must be is one line and exit status 2."""
+    try:
+        app()
+    except Misconfigured as fault:
+        typer.echo(f"stylize: {fault}", err=True)
+        raise SystemExit(2) from fault
 
 
 if __name__ == "__main__":

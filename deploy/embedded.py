@@ -15,6 +15,7 @@ from types import FrameType
 
 from deploy.processes import Child
 from deploy.redis_child import RedisChild, RedisUnavailable
+from model_store.catalogue.presence import presence
 
 GRACE_SECONDS = 10.0
 WORKER_GRACE_SECONDS = "3"
@@ -24,13 +25,13 @@ class CannotStart(Exception):
     """The stack cannot start; the text is one line that says why and what to do."""
 
 
-def up(host: str, port: int, data_dir: Path, workers: int, models: tuple[str, ...] = ()) -> int:
+def up(host: str, port: int, data_dir: Path, workers: int) -> int:
     """Run the stack until SIGINT or SIGTERM. Returns the exit status: 0, or 1 after a one-line error."""
     try:
         claim_port(host, port)
         data = claim_folder(data_dir)
         with RedisChild(data / "redis") as redis:
-            run(children(host, port, data, redis.url, workers, models), host, port)
+            run(children(host, port, data, redis.url, workers), host, port)
     except (CannotStart, RedisUnavailable) as fault:
         print(f"stylize: {fault}", file=sys.stderr)
         return 1
@@ -59,15 +60,13 @@ def claim_folder(folder: Path) -> Path:
         raise CannotStart(f"cannot write to {folder}: {fault.strerror}; choose another with --data-dir") from fault
 
 
-def children(
-    host: str, port: int, data: Path, redis_url: str, workers: int, models: tuple[str, ...]
-) -> tuple[Child, ...]:
+def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> tuple[Child, ...]:
     """Return the processes of the stack, in the order in which they start."""
     shared = {
         "STYLIZE_REDIS_URL": redis_url,
         "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
-        "STYLIZE_MODEL_DIR": str(data / "models"),
-        "STYLIZE_MODELS": ",".join(models) if models else os.environ.get("STYLIZE_MODELS", "tiny-sd15"),
+        "STYLIZE_MODEL_DIR": os.environ.get("STYLIZE_MODEL_DIR", str(data / "models")),
+        "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", default_model()),
     }
     gateway = shared | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
     worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS}
@@ -77,6 +76,11 @@ def children(
         Child("sweeper", python("workers.sweeper"), shared),
         Child("gateway", python("app"), gateway),
     )
+
+
+def default_model() -> str:
+    """Return the base model served when STYLIZE_MODELS names none: the starter model, if this copy has its weights."""
+    return "starter" if presence("starter", Path()).state == "installed" else "tiny-sd15"
 
 
 def python(module: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import warnings
-from pathlib import Path
 
 import torch
 from celery.platforms import SecurityWarning
@@ -44,7 +43,7 @@ class Worker:
         self.name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self.store = JobStore.from_settings(settings)
         self.blobs = open_blobs(settings)
-        models = settings.model_dir or Path("data/models")
+        models = settings.model_dir
         self.pool = Pool(loader(settings, models), capacity=len(settings.models))
         engine = Engine(
             pool=self.pool, cache=style_cache(settings), technique=registry.technique, weights=weights(models)

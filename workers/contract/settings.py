@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     blob_url: str = Field("file:./data/blobs", description="file:PATH or s3://BUCKET[/PREFIX]")
     s3_endpoint_url: str | None = Field(None, description="endpoint of an S3 server other than AWS")
     s3_region: str = Field("us-east-1", description="region of the S3 bucket")
-    model_dir: Path | None = Field(None, description="folder of the model store")
+    model_dir: Path = Field(Path("data/models"), description="folder of the model store")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="base models this host serves, separated by commas; the first is the default"
     )

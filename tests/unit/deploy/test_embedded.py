@@ -1,0 +1,71 @@
+"""The embedded stack as its user meets it: one command up, one Ctrl-C down, one line when it cannot start."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.demo import free_port, ready
+from tests.service import until
+
+pytestmark = pytest.mark.xdist_group("service")
+
+
+def up(*arguments: str, path: str | None = None) -> subprocess.Popen[str]:
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"PATH": path} if path is not None else {})
+    command = [sys.executable, "-m", "app.cli", "up", *arguments]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def refusal(*arguments: str, path: str | None = None) -> str:
+    process = up(*arguments, path=path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    [line] = errors.strip().splitlines()
+    return line
+
+
+def below(pid: int) -> set[int]:
+    children = {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return children.union(*map(below, children))
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        line = refusal("--port", port, "--data-dir", str(tmp_path))
+    assert f"127.0.0.1:{port}" in line
+    assert "--port" in line
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    line = refusal("--port", str(free_port()), "--data-dir", str(tmp_path / "file"))
+    assert "--data-dir" in line
+
+
+def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
+    port = free_port()
+    process = up("--port", str(port), "--data-dir", str(tmp_path / "data"))
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            until(lambda: ready(client) or process.poll() is not None, "the stack is ready")
+        assert process.poll() is None, process.communicate()[1]
+        family = below(process.pid)
+        assert len(family) >= 4, "Redis, gateway, sweeper, worker"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        left = [pid for pid in family if Path(f"/proc/{pid}").exists()]
+        assert not left
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
