@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,6 +101,36 @@ def test_celery_is_only_a_doorbell() -> None:
     assert not conf.worker_enable_remote_control
     assert conf.broker_transport_options["ack_emulation"] is False
     assert (conf.worker_pool, conf.worker_prefetch_multiplier) == ("solo", 1)
+
+
+CONSUMER = """
+import sys, time
+from redis import Redis
+from workers.contract.celery_config import WAKE, create_celery, queue_names
+app = create_celery(sys.argv[1])
+@app.task(name=WAKE)
+def wake(job_id):
+    Redis.from_url(sys.argv[1]).rpush("woken", job_id)
+    time.sleep(0.6)
+app.Worker(queues=list(queue_names("sd15")), without_gossip=True, without_mingle=True, quiet=True).start()
+"""
+
+
+def test_a_worker_hears_the_bell_after_redis_died_while_it_ran_a_task(server: RedisChild, bell: Doorbell) -> None:
+    worker = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CONSUMER, server.url], stderr=subprocess.DEVNULL)
+    with connect(server.url) as redis:
+        try:
+            bell.ring("job1", "sd15", "interactive")
+            assert until(lambda: redis.llen("woken") == 1, 30)
+            server.kill()
+            time.sleep(1)
+            server.start()
+            bell.ring("job2", "sd15", "interactive")
+            assert until(lambda: redis.llen("woken") == 2, 15)
+            assert worker.poll() is None
+        finally:
+            worker.kill()
+            worker.wait()
 
 
 def test_addresses_are_translated_for_celery() -> None:

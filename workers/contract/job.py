@@ -59,9 +59,9 @@ class Request(Frozen):
 class NewJob(Frozen):
     """What the gateway submits. `queue` is the base model's queue; `digest` is the sha256 of the whole request body."""
 
-    id: str
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     owner: str
-    queue: str
+    queue: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     priority: Priority = "interactive"
     request: Request
     digest: Sha256

@@ -1,6 +1,6 @@
 """A job's record as Redis keeps it: a flat hash of strings, written by the scripts, read here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from workers.contract.job import Failure, Job, NewJob, Progress, Request, Result, State, from_millis, to_millis
@@ -28,9 +28,13 @@ def inputs(request: Request) -> set[str]:
     return {*request.style_images, *(sha256 for sha256 in single if sha256)}
 
 
-def job_of(flat: Sequence[str]) -> Job:
-    """Return the job of a record given as field, value, field, value."""
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """Return the hash that a script answers as field, value, field, value."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def job_of(fields: Mapping[str, str]) -> Job:
+    """Return the job of a record."""
 
     def moment(name: str) -> datetime | None:
         return from_millis(int(fields[name])) if name in fields else None

@@ -7,7 +7,7 @@ from typing import Any
 from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as ConnectionFault
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
 from workers.contract.errors import Misconfigured, StoreUnavailable
@@ -51,15 +51,18 @@ def answering() -> Iterator[None]:
         raise StoreUnavailable(f"Redis does not answer: {fault}") from fault
 
 
-def refused(fault: BaseException | None) -> bool:
-    """Return True when the server, not the script, is why a write was refused."""
-    words = ("OOM ", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "NOAUTH", "NOPERM", "WRONGPASS")
-    return any(word in str(fault) for word in words)
+def refused(fault: ResponseError) -> bool:
+    """Return True when the server, not the script, is why a command was refused.
+
+    Redis 6 wraps the server's own words in the script's error; later versions have an error code for each reason.
+    """
+    words = ("OOM ", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN")
+    return type(fault) is not ResponseError or any(word in str(fault) for word in words)
 
 
 def full(fault: BaseException | None) -> bool:
     """Return True when the write was refused because Redis has reached its memory limit."""
-    return isinstance(fault, RedisError) and "OOM " in str(fault)
+    return isinstance(fault, OutOfMemoryError) or (isinstance(fault, ResponseError) and "OOM " in str(fault))
 
 
 def verify_server(redis: Redis) -> None:

@@ -14,18 +14,8 @@ from redis import Redis
 from workers.contract import scripts
 from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable
 from workers.contract.job import Failure, Job, NewJob, Priority, Progress, Result, State, from_millis
-from workers.contract.protocol import (
-    Beat,
-    Census,
-    Claim,
-    Page,
-    Queued,
-    Submission,
-    Sweep,
-    Wake,
-    WorkerStatus,
-)
-from workers.contract.record import job_of, submission_fields
+from workers.contract.protocol import Beat, Census, Claim, Page, Queued, Submission, Sweep, Wake, WorkerStatus
+from workers.contract.record import job_of, pairs, submission_fields
 from workers.contract.redis_server import answering, connect, full, verify_server
 from workers.contract.settings import Settings
 
@@ -77,15 +67,10 @@ class JobStore:
 
     def verify(self) -> None:
         """Check that Redis answers and keeps what it is told. Raises Misconfigured, StoreUnavailable."""
-        if self._allow_volatile:
-            self.ping()
-        else:
-            verify_server(self._redis)
-
-    def ping(self) -> None:
-        """Raise StoreUnavailable unless Redis answers."""
         with answering():
             self._redis.ping()
+        if not self._allow_volatile:
+            verify_server(self._redis)
 
     def submit(self, new: NewJob) -> Submission:
         """Accept a job; when this returns it is on disk. The same idempotency key and digest return the first job.
@@ -103,7 +88,7 @@ class JobStore:
         if verdict == "full":
             per_minute = max(1, int(rest[0]))
             raise QueueFull(f"{self._max_queued} jobs are waiting", retry_after=math.ceil(60 / per_minute))
-        return Submission(job_of(rest[0]), created=verdict == "created")
+        return Submission(job_of(pairs(rest[0])), created=verdict == "created")
 
     def claim(self, queue: str, worker: str) -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.
@@ -114,7 +99,7 @@ class JobStore:
         flat = self._run("claim", queue, worker, self._lease, self._max_attempts)
         if flat is None:
             return None
-        job = job_of(flat)
+        job = job_of(pairs(flat))
         return Claim(job, job.token)
 
     def beat(self, claim: Claim, progress: Progress | None = None) -> Beat:
@@ -148,7 +133,7 @@ class JobStore:
         Returns the job, or None when there is no such job or it is not `owner`'s (None: anyone's).
         """
         flat = self._run("cancel", job_id, owner or "")
-        return job_of(flat) if flat else None
+        return job_of(pairs(flat)) if flat else None
 
     def sweep(self) -> Sweep:
         """Put right what dead workers and lost wake-ups left behind, at most SWEEP_LIMIT jobs of each kind.
@@ -185,7 +170,7 @@ class JobStore:
         """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
         lines, running = self._run("census")
         queued = tuple(_queued(*lines[at : at + 4]) for at in range(0, len(lines), 4))
-        return Census(queued, dict(zip(running[::2], map(int, running[1::2]), strict=True)))
+        return Census(queued, {method: int(count) for method, count in pairs(running).items()})
 
     def announce(self, status: WorkerStatus, ttl: float) -> None:
         """Make a worker known for `ttl` seconds."""
@@ -219,7 +204,7 @@ class JobStore:
             for job_id in ids:
                 batch.hgetall(f"{self._prefix}job:{job_id}")
             records = batch.execute()
-        return [job_of([part for item in record.items() for part in item]) for record in records if record]
+        return [job_of(record) for record in records if record]
 
     def _run(self, name: str, *args: str | int) -> Any:
         now = self._clock() if self._clock else ""
