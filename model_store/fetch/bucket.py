@@ -1,7 +1,7 @@
 """An S3 mirror: `s3://bucket/prefix/<repository>/<path>`, read with boto3."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -47,7 +47,7 @@ class Bucket:
                 return
             span = f"bytes={start}-"
             found = self._client.get_object(Bucket=self._bucket, Key=key, Range=span, IfMatch=file.tag)
-            with found["Body"] as body:
+            with closing(found["Body"]) as body:
                 yield Stream(start, body.iter_chunks(BLOCK))
 
     @contextmanager

@@ -73,6 +73,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/api/models/"):
             self._api()
+        elif "/resolve/" not in self.path:  # the library may look for other things of a hub
+            self._fail(404, None)
         else:
             self._file("GET")
 
