@@ -86,6 +86,13 @@ class RedisChild:
             raise RedisUnavailable(f"cannot start Redis in {self._folder}: {fault.strerror}") from fault
         self._await_answer()
 
+    def revive(self) -> bool:
+        """Start the server again if it has ended by itself; return whether it had. Raises RedisUnavailable."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self.start()
+        return True
+
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would; `start` brings it back with its data."""
         self._end(signal_is_kill=True)

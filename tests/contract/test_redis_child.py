@@ -34,6 +34,19 @@ def test_a_long_folder_gets_a_short_socket(tmp_path: Path) -> None:
     assert (folder / "appendonly.aof").exists() or (folder / "appendonlydir").exists()
 
 
+def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
+    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+        assert not child.revive()
+        redis.set("kept", "yes")
+        pid = child.pid
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while not child.revive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert child.pid != pid
+        assert redis.get("kept") == "yes"
+
+
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from deploy.redis_child import RedisChild\n"
