@@ -9,7 +9,7 @@ import sys
 import uvicorn
 
 from app.main import create_app
-from app.protocol import bounded
+from app.serving import configuration
 from app.settings import GatewaySettings
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured, StoreUnavailable
@@ -36,7 +36,7 @@ def main() -> int:
         return 2
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
-    server = uvicorn.Server(configuration(settings))
+    server = uvicorn.Server(configuration(create_app(settings), settings))
     with listener:
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         server.run(sockets=[listener])
@@ -50,23 +50,6 @@ def check(settings: GatewaySettings) -> None:
         JobStore.from_settings(settings).verify()
     except StoreUnavailable as away:
         log.warning("Redis is not there yet: %s", away)
-
-
-def configuration(settings: GatewaySettings) -> uvicorn.Config:
-    """Return how uvicorn is to serve: one process, quiet, stopping within the grace time."""
-    return uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        http=bounded(settings.gateway_header_seconds),
-        ws="none",
-        lifespan="on",
-        access_log=False,  # paths may carry signatures
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=settings.gateway_grace_seconds,
-    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,13 +1,17 @@
 """What the routes work with: made once when the gateway starts, handed to each request."""
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends
 from starlette.requests import Request
 
 from app.intake.decoder import Decoder
-from app.intake.upload import Budget
+from app.intake.memory import Memory
 from app.links import Links
 from app.metrics import Metrics
 from app.offer import Offer
@@ -17,6 +21,10 @@ from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
 from workers.contract.store import JobStore
 
+P = ParamSpec("P")
+T = TypeVar("T")
+THREADS = 16
+"""Calls to Redis and the blob store under way at the same time."""
 ANYONE = "anyone"
 """The owner of all jobs while no keys are configured."""
 
@@ -29,17 +37,19 @@ class Services:
     offer: Offer
     links: Links
     metrics: Metrics
-    budget: Budget
+    memory: Memory
     store: JobStore
     blobs: BlobStore
     doorbell: Doorbell
     decoder: Decoder
     readiness: Readiness
+    threads: ThreadPoolExecutor
 
     @classmethod
     def open(cls, settings: GatewaySettings, metrics: Metrics) -> "Services":
         """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
         key = settings.gateway_url_key
+        memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         store, blobs = JobStore.from_settings(settings), open_blobs(settings)
         return cls(
             settings=settings,
@@ -50,28 +60,35 @@ class Services:
                 settings.gateway_url_seconds,
             ),
             metrics=metrics,
-            budget=Budget(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes),
+            memory=memory,
             store=store,
             blobs=blobs,
             doorbell=Doorbell(settings.redis_url),
-            decoder=Decoder(parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
+            decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models),
+            threads=ThreadPoolExecutor(THREADS, thread_name_prefix="storage"),
         )
 
     async def close(self) -> None:
         """Ring what is pending and end the decoder."""
         self.doorbell.close()
         await self.decoder.close()
+        self.memory.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what talks to Redis or the blob store in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **kwargs))
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """Return the services of the application that serves a request."""
     found = request.app.state.services
     assert isinstance(found, Services)
     return found
 
 
-def owner() -> str:
+async def owner() -> str:
     """Return who calls."""
     return ANYONE
 

@@ -3,8 +3,6 @@
 import asyncio
 import secrets
 
-from anyio import to_thread
-
 from app.deps import Services
 from app.errors import Fault, PictureRefused, Unavailable
 from app.intake.decoder import Decoded, DecoderLost
@@ -35,7 +33,7 @@ async def submit(services: Services, form: Form, *, owner: str, key: str | None,
             digest=drafted.digest(request),
             idempotency_key=key,
         )
-        submission = await to_thread.run_sync(_keep, services, list(pictures.values()), job)
+        submission = await services.call(_keep, services, list(pictures.values()), job)
     finally:
         for picture in pictures.values():
             picture.close()
@@ -47,26 +45,33 @@ async def submit(services: Services, form: Form, *, owner: str, key: str | None,
 
 async def _decode(services: Services, uploads: list[Upload]) -> dict[str, Decoded]:
     """Return the decoded pictures by pointer. Raises PictureRefused naming all that failed, or Unavailable."""
-    results = await asyncio.gather(
-        *(services.decoder.decode(upload.descriptor) for upload in uploads), return_exceptions=True
-    )
-    pictures = {up.pointer: result for up, result in zip(uploads, results, strict=True) if isinstance(result, Decoded)}
-    faults = [fault for fault in results if isinstance(fault, BaseException)]
-    if not faults:
+    if len(uploads) == 1:  # the usual case needs no task of its own
+        results = [await _attempt(services, uploads[0])]
+    else:
+        results = await asyncio.gather(*(_attempt(services, upload) for upload in uploads))
+    pictures: dict[str, Decoded] = {}
+    faults: list[Fault] = []
+    lost = False
+    for upload, result in zip(uploads, results, strict=True):
+        match result:
+            case Decoded():
+                pictures[upload.pointer] = result
+            case Refused():
+                faults.append(Fault(upload.pointer, str(result)))
+            case DecoderLost():
+                lost = True
+    if not faults and not lost:
         return pictures
     for picture in pictures.values():
         picture.close()
-    refused = [
-        Fault(upload.pointer, str(result))
-        for upload, result in zip(uploads, results, strict=True)
-        if isinstance(result, Refused)
-    ]
-    for fault in faults:
-        if isinstance(fault, DecoderLost):
-            raise Unavailable("pictures cannot be decoded now") from fault
-        if not isinstance(fault, Refused):
-            raise fault
-    raise PictureRefused.of(refused)
+    raise PictureRefused.of(faults) if faults else Unavailable("pictures cannot be decoded now")
+
+
+async def _attempt(services: Services, upload: Upload) -> Decoded | Refused | DecoderLost:
+    try:
+        return await services.decoder.decode(upload)
+    except (Refused, DecoderLost) as fault:
+        return fault
 
 
 def _keep(services: Services, pictures: list[Decoded], job: NewJob) -> Submission:

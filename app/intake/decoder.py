@@ -1,4 +1,4 @@
-"""The gateway's end of the decoder: hands uploads to the zygote, gets sealed PNGs back, restarts it when it dies."""
+"""The gateway's end of the decoder: hands uploads to the zygote, gets PNGs back, restarts it when it dies."""
 
 import asyncio
 import logging
@@ -8,9 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from app.intake import wire
+from app.intake.memory import Memory
 from app.intake.rules import Refused, Verdict
+from app.intake.upload import Upload
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +28,10 @@ class DecoderLost(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture that passed: `descriptor` holds the sealed PNG from wire.PNG_OFFSET on. Close it after use."""
+    """A picture that passed; its PNG is the first `size` bytes of `file`. Close it after use."""
 
-    descriptor: int
+    file: int
+    memory: Memory
     width: int
     height: int
     size: int
@@ -35,17 +39,18 @@ class Decoded:
 
     def png(self) -> bytes:
         """Return the bytes of the PNG."""
-        return os.pread(self.descriptor, self.size, wire.PNG_OFFSET)
+        return os.pread(self.file, self.size, 0)
 
     def close(self) -> None:
-        """Free the picture's memory."""
-        os.close(self.descriptor)
+        """Give the memory back."""
+        self.memory.restore(self.file)
 
 
 class Decoder:
     """Decodes at most `parallel` pictures at once, each in a child that is killed after `seconds`."""
 
-    def __init__(self, *, parallel: int, seconds: float) -> None:
+    def __init__(self, memory: Memory, *, parallel: int, seconds: float) -> None:
+        self._memory = memory
         self._seconds = seconds
         self._slots = asyncio.Semaphore(parallel)
         self._starting = asyncio.Lock()
@@ -56,26 +61,37 @@ class Decoder:
         """Start the zygote, so that the first picture need not wait for it. Raises DecoderLost."""
         await self._current_line()
 
-    async def decode(self, upload: int) -> Decoded:
-        """Return the picture in the file `upload`, decoded. Raises Refused or DecoderLost."""
-        async with self._slots:
-            for _ in range(ATTEMPTS):
-                line = await self._current_line()
-                try:
-                    async with asyncio.timeout(self._seconds + START_SECONDS):
-                        return await line.ask(upload)
-                except TimeoutError:
-                    log.error("the decoder hangs: restarting it")
-                    line.close()
-                except ConnectionError:
-                    log.warning("the decoder died: restarting it")
-        raise DecoderLost("the decoder died repeatedly")
+    async def decode(self, upload: Upload) -> Decoded:
+        """Return the picture in an upload, decoded. Raises Refused or DecoderLost."""
+        target = self._memory.borrow()
+        try:
+            async with self._slots:
+                reply = await self._ask(upload, target)
+        except (Refused, DecoderLost):
+            self._memory.restore(target)
+            raise
+        except BaseException:
+            os.close(target)  # given up halfway: the zygote may still write to it
+            raise
+        return Decoded(target, self._memory, reply.width, reply.height, reply.size, reply.sha256)
 
     async def close(self) -> None:
         """End the zygote and with it all its children."""
         self._closed = True
         if self._line is not None:
             self._line.close()
+
+    async def _ask(self, upload: Upload, target: int) -> "Reply":
+        for _ in range(ATTEMPTS):
+            line = self._line if self._line is not None and not self._line.closed else await self._current_line()
+            watch = asyncio.get_running_loop().call_later(self._seconds + START_SECONDS, line.close)
+            try:
+                return await line.ask(upload, target)
+            except ConnectionError:
+                log.warning("the decoder died or hung: restarting it")
+            finally:
+                watch.cancel()
+        raise DecoderLost("the decoder died repeatedly")
 
     async def _current_line(self) -> "Line":
         async with self._starting:
@@ -87,6 +103,15 @@ class Decoder:
             return self._line
 
 
+class Reply(NamedTuple):
+    """What the zygote says of a picture that passed."""
+
+    width: int
+    height: int
+    size: int
+    sha256: str
+
+
 class Line:
     """One zygote and the socket to it."""
 
@@ -95,24 +120,14 @@ class Line:
         self._control = control
         self._process = process
         self._numbers = 0
-        self._waiting: dict[int, asyncio.Future[Decoded]] = {}
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._loop.add_reader(control, self._read)
         self.closed = False
 
     @classmethod
     async def open(cls, seconds: float) -> "Line":
         """Start a zygote without our environment and descriptors, and wait until it is warm. Raises DecoderLost."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        descriptor = theirs.fileno()
-        with theirs:
-            process = subprocess.Popen(
-                (sys.executable, "-s", "-P", "-m", "app.intake.zygote", str(descriptor), str(seconds)),
-                env={"PYTHONPATH": str(PACKAGE_ROOT), "LANG": "C.UTF-8"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(descriptor,),
-            )
+        ours, process = spawn(seconds)
         try:
             async with asyncio.timeout(START_SECONDS):
                 hello = await asyncio.get_running_loop().sock_recv(ours, wire.HELLO.size)
@@ -125,13 +140,14 @@ class Line:
         log.info("decoder started, %s network", "without" if isolated else "WITH the host's")
         return cls(ours, process)
 
-    async def ask(self, upload: int) -> Decoded:
+    async def ask(self, upload: Upload, target: int) -> Reply:
         """Have one upload decoded. Raises Refused, or ConnectionError when the zygote is gone."""
         self._numbers += 1
-        answer: asyncio.Future[Decoded] = self._loop.create_future()
-        self._waiting[self._numbers] = answer
+        number = self._numbers
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting[number] = answer
         try:
-            socket.send_fds(self._control, [wire.REQUEST.pack(self._numbers)], [upload])
+            socket.send_fds(self._control, [wire.REQUEST.pack(number, upload.size)], [upload.file, target])
         except OSError as fault:
             self.close()
             raise ConnectionError("the zygote is gone") from fault
@@ -153,21 +169,37 @@ class Line:
 
     def _read(self) -> None:
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._control, wire.REPLY.size, 1)
+            message = self._control.recv(wire.REPLY.size)
         except BlockingIOError:
             return
         except OSError:
-            message, descriptors = b"", []
+            message = b""
         if not message:
             self.close()
             return
         number, verdict, width, height, size, sha256, status = wire.REPLY.unpack(message)
-        answer = self._waiting.pop(number)
-        if verdict == Verdict.ACCEPTED and not answer.done():
-            answer.set_result(Decoded(descriptors[0], width, height, size, sha256.hex()))
-            return
-        os.close(descriptors[0])
         if verdict == Verdict.CRASHED:
             log.warning("a picture ended its decoder with wait status %d", status)
-        if not answer.done():
+        answer = self._waiting.pop(number)
+        if answer.done():
+            return
+        if verdict == Verdict.ACCEPTED:
+            answer.set_result(Reply(width, height, size, sha256.hex()))
+        else:
             answer.set_exception(Refused(Verdict(verdict)))
+
+
+def spawn(seconds: float) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a zygote and return our end of its control socket."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    descriptor = theirs.fileno()
+    with theirs:
+        process = subprocess.Popen(
+            (sys.executable, "-s", "-P", "-m", "app.intake.zygote", str(descriptor), str(seconds)),
+            env={"PYTHONPATH": str(PACKAGE_ROOT), "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(descriptor,),
+        )
+    return ours, process

@@ -13,6 +13,7 @@ MAX_TEXT = 2000
 MAX_SEED = 2**63 - 1
 MAX_PIXELS = 2048 * 1536
 MAX_WEIGHT = 10.0
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,32}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
 
@@ -32,7 +33,7 @@ def text(help: str) -> Field:
         normal = unicodedata.normalize("NFC", value)
         if len(normal) > MAX_TEXT:
             raise ValueError(f"must have at most {MAX_TEXT} characters, has {len(normal)}")
-        if any(unicodedata.category(letter) == "Cc" for letter in normal):
+        if CONTROL.search(normal):
             raise ValueError("must not contain control characters, line breaks included")
         return normal
 

@@ -36,14 +36,13 @@ def _leave_files() -> None:
         os.chdir("/")
 
 
-def confine(source: int, target: int, *, max_output: int) -> tuple[int, int]:
-    """Limit this process to two descriptors, little memory and little time. Returns the descriptors' new numbers."""
-    os.dup2(source, 0)
-    os.dup2(target, 1)
-    os.closerange(2, 65536)
+def confine(result: int, *, max_output: int) -> int:
+    """Limit this process to one file, little memory and little time. Returns the file's new descriptor."""
+    os.dup2(result, 0)
+    os.closerange(1, 65536)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for limit, value in (
-        (resource.RLIMIT_NOFILE, 2),
+        (resource.RLIMIT_NOFILE, 1),
         (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, max_output),
@@ -51,4 +50,4 @@ def confine(source: int, target: int, *, max_output: int) -> tuple[int, int]:
         (resource.RLIMIT_CPU, CHILD_CPU_SECONDS),
     ):
         resource.setrlimit(limit, (value, value))
-    return 0, 1
+    return 0

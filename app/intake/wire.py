@@ -1,8 +1,10 @@
 """What gateway, zygote and child say to each other: fixed records, no pickles.
 
-gateway -> zygote   REQUEST, with the upload's descriptor
-child   -> zygote   RESULT at the start of the target file, the PNG from PNG_OFFSET on; then the child ends
-zygote  -> gateway  REPLY, with the target's descriptor, sealed: nobody can change it any more
+    gateway -> zygote   REQUEST, with two memory files: the upload, and the target for its PNG
+    child   -> zygote   RESULT at the start of a file of the child's own, the PNG from PNG_OFFSET on; then it ends
+    zygote  -> gateway  REPLY; the target holds the PNG
+
+No child ever holds a file that outlives it, or that a later picture will use, once it looks at its picture.
 """
 
 import struct
@@ -10,8 +12,8 @@ import struct
 HELLO = struct.Struct("<?")
 """Whether the zygote could leave the network behind."""
 
-REQUEST = struct.Struct("<Q")
-"""number"""
+REQUEST = struct.Struct("<QQ")
+"""number, bytes of the upload"""
 
 RESULT = struct.Struct("<4sBIIQ")
 """MAGIC, verdict, width, height, bytes of the PNG"""

@@ -1,13 +1,11 @@
 """The process that forks one throw-away child per picture: `python -m app.intake.zygote CONTROL_FD SECONDS`.
 
 It holds Pillow, imported once, and nothing else: no secrets, no network, one thread. It never reads a picture itself;
-it seals and hashes what a child has left behind, so that a captured child cannot lie about the hash.
+it copies and hashes what a child has left behind, so that a captured child cannot lie about the hash.
 """
 
-import fcntl
 import gc
 import hashlib
-import mmap
 import os
 import select
 import signal
@@ -24,15 +22,15 @@ from app.intake.image import encode, normalise
 from app.intake.rules import FORMATS, LONG_SIDE, Refused, Verdict
 
 NOTHING = (0, 0, 0, bytes(32))
-SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 @dataclass(frozen=True)
 class Child:
-    """A picture being decoded."""
+    """A picture being decoded: the child leaves its PNG in `result`, we copy it to the gateway's `target`."""
 
     number: int
     pid: int
+    result: int
     target: int
     deadline: float
 
@@ -62,18 +60,18 @@ class Zygote:
         return None if nearest is None else max(0.0, nearest - time.monotonic()) * 1000 + 1
 
     def _accept(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self._control, wire.REQUEST.size, 1)
+        message, descriptors, _, _ = socket.recv_fds(self._control, wire.REQUEST.size, 2)
         if not message:
             return False
-        (number,) = wire.REQUEST.unpack(message)
-        (source,) = descriptors
-        target = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        number, size = wire.REQUEST.unpack(message)
+        source, target = descriptors
+        result = os.memfd_create("result", os.MFD_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            decode_and_end(source, target)
+            decode_and_end(source, size, result)
         os.close(source)
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = Child(number, pid, target, time.monotonic() + self._seconds)
+        self._children[pidfd] = Child(number, pid, result, target, time.monotonic() + self._seconds)
         self._poll.register(pidfd, select.POLLIN)
         return True
 
@@ -82,8 +80,10 @@ class Zygote:
         self._poll.unregister(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(child.pid, 0)
-        reply = wire.REPLY.pack(child.number, *outcome(child.target, status, time.monotonic() > child.deadline), status)
-        socket.send_fds(self._control, [reply], [child.target])
+        late = time.monotonic() > child.deadline
+        reply = wire.REPLY.pack(child.number, *outcome(child.result, child.target, status, late), status)
+        self._control.send(reply)
+        os.close(child.result)
         os.close(child.target)
 
     def _kill_overdue(self) -> None:
@@ -93,23 +93,22 @@ class Zygote:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def decode_and_end(source: int, target: int) -> None:
-    """Decode `source` into `target` and end this process; never returns. An unexpected fault is exit status 1."""
+def decode_and_end(source: int, size: int, result: int) -> None:
+    """Decode `source` into `result` and end this process; never returns. An unexpected fault is exit status 1."""
     status = 1
     try:
-        source, target = sandbox.confine(source, target, max_output=wire.MAX_PNG_BYTES)
-        record = _decode(source, target)
-        os.pwrite(target, record, 0)
+        upload = os.pread(source, size, 0)
+        result = sandbox.confine(result, max_output=wire.MAX_PNG_BYTES)
+        os.pwrite(result, _decode(upload, result), 0)
         status = 0
     finally:
         os._exit(status)
 
 
-def _decode(source: int, target: int) -> bytes:
+def _decode(upload: bytes, result: int) -> bytes:
     try:
-        with open(source, "rb", closefd=False) as upload, open(target, "wb", closefd=False) as output:
-            upload.seek(0)
-            picture = normalise(upload)
+        with open(result, "wb", closefd=False) as output:
+            picture = normalise(BytesIO(upload))
             output.seek(wire.PNG_OFFSET)
             encode(picture, output)
             size = output.tell() - wire.PNG_OFFSET
@@ -118,32 +117,29 @@ def _decode(source: int, target: int) -> bytes:
         return wire.RESULT.pack(wire.MAGIC, refused.verdict, 0, 0, 0)
 
 
-def outcome(target: int, status: int, late: bool) -> tuple[int, int, int, int, bytes]:
-    """Return verdict, width, height, length and sha256 of what a child has left in `target`, sealing it."""
+def outcome(result: int, target: int, status: int, late: bool) -> tuple[int, int, int, int, bytes]:
+    """Return verdict, width, height, length and sha256 of what a child has left; its PNG is in `target` then."""
     if status == 0:
-        return _sealed(target) or (Verdict.CRASHED, *NOTHING)
+        return _taken_over(result, target) or (Verdict.CRASHED, *NOTHING)
     spent = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGXFSZ)
     return (Verdict.TIMED_OUT if late else Verdict.TOO_DEAR if spent else Verdict.CRASHED, *NOTHING)
 
 
-def _sealed(target: int) -> tuple[int, int, int, int, bytes] | None:
-    """Return what the child says it made, None when that cannot be: a captured child may leave anything behind."""
-    try:
-        fcntl.fcntl(target, fcntl.F_ADD_SEALS, SEALS)
-    except OSError:
-        return None  # somebody still maps it for writing
-    record = os.pread(target, wire.RESULT.size, 0)
+def _taken_over(result: int, target: int) -> tuple[int, int, int, int, bytes] | None:
+    """Copy what the child says it made, None when that cannot be: a captured child may leave anything behind."""
+    record = os.pread(result, wire.RESULT.size, 0)
     if len(record) < wire.RESULT.size:
         return None
     magic, verdict, width, height, size = wire.RESULT.unpack(record)
     if magic == wire.MAGIC and verdict in Refused.VERDICTS:
         return verdict, *NOTHING
     sides = 0 < width <= LONG_SIDE and 0 < height <= LONG_SIDE
-    if magic != wire.MAGIC or not sides or size == 0 or os.fstat(target).st_size != wire.PNG_OFFSET + size:
+    if magic != wire.MAGIC or verdict != Verdict.ACCEPTED or not sides or not 0 < size <= wire.MAX_PNG_BYTES:
         return None
-    with mmap.mmap(target, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as content:
-        with memoryview(content) as whole, whole[wire.PNG_OFFSET :] as png:
-            return Verdict.ACCEPTED, width, height, size, hashlib.sha256(png).digest()
+    png = os.pread(result, size, wire.PNG_OFFSET)
+    if len(png) != size or os.pwrite(target, png, 0) != size:
+        return None
+    return Verdict.ACCEPTED, width, height, size, hashlib.sha256(png).digest()
 
 
 def warm_up() -> None:

@@ -1,6 +1,5 @@
 """For those who run the service: is it alive, can it serve, what does it do."""
 
-from anyio import to_thread
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
@@ -28,7 +27,7 @@ async def livez() -> Response:
 )
 async def readyz(services: With) -> JSONResponse:
     """200 once Redis, the blob store and a warm worker are there; 503 says which is missing."""
-    checks = await to_thread.run_sync(services.readiness.checks)
+    checks = await services.call(services.readiness.checks)
     ready = all(state == OK for state in checks.values())
     health = HealthView(status="ready" if ready else "not ready", checks=dict(checks))
     headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})
@@ -38,7 +37,7 @@ async def readyz(services: With) -> JSONResponse:
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
 async def metrics(services: With) -> Response:
     """The gateway's metrics and the queue's, in Prometheus' text format."""
-    text = services.metrics.text(await to_thread.run_sync(census, services))
+    text = services.metrics.text(await services.call(census, services))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 

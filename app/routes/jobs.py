@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
@@ -36,7 +35,7 @@ def seen(services: Services, job: Job) -> JobView:
 async def read_job(job_id: JobId, services: With, owner: Owner, response: Response) -> JobView:
     """State, progress, pictures and recipe of a job."""
     response.headers["Cache-Control"] = "no-store"
-    return await to_thread.run_sync(lambda: seen(services, owned(services, job_id, owner)))
+    return await services.call(lambda: seen(services, owned(services, job_id, owner)))
 
 
 @router.get("/jobs", summary="All jobs", responses=documented(Invalid))
@@ -53,7 +52,7 @@ async def read_jobs(
         found = services.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
         return JobsView(jobs=[seen(services, job) for job in found.jobs], cursor=found.cursor)
 
-    return await to_thread.run_sync(page)
+    return await services.call(page)
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job", responses=documented(NotFound, Invalid))
@@ -66,7 +65,7 @@ async def cancel_job(job_id: JobId, services: With, owner: Owner) -> JobView:
             raise NotFound("there is no such job")
         return seen(services, job)
 
-    return await to_thread.run_sync(cancel)
+    return await services.call(cancel)
 
 
 @router.get(
@@ -91,7 +90,7 @@ async def read_image(
     """A finished picture; it never changes, its ETag is its sha256."""
     if not services.links.admits(job_id, number, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
-    job = await to_thread.run_sync(owned, services, job_id, owner)
+    job = await services.call(owned, services, job_id, owner)
     if job.result is None or number >= len(job.result.images):
         raise NotFound("the job has no such picture")
     image = job.result.images[number]
@@ -104,5 +103,5 @@ async def read_image(
     }
     if if_none_match and image.sha256 in if_none_match:
         return Response(status_code=304, headers=headers)
-    content = await to_thread.run_sync(services.blobs.get, image.blob)
+    content = await services.call(services.blobs.get, image.blob)
     return Response(content, media_type=image.content_type, headers=headers)

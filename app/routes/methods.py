@@ -1,6 +1,5 @@
 """What can be asked for: the techniques and the base models."""
 
-from anyio import to_thread
 from fastapi import APIRouter
 
 from app.deps import Services, With
@@ -19,14 +18,14 @@ def warm_models(services: Services) -> set[str]:
 @router.get("/methods", summary="All methods", responses=documented())
 async def read_methods(services: With) -> MethodsView:
     """Each technique with its parameters as JSON Schema, inputs, defaults, cost and terms."""
-    warm = await to_thread.run_sync(warm_models, services)
+    warm = await services.call(warm_models, services)
     return MethodsView(methods=[method_view(spec, services, warm) for spec in services.offer.specs])
 
 
 @router.get("/models", summary="All models", responses=documented())
 async def read_models(services: With) -> ModelsView:
     """The base models this host serves, the default first."""
-    warm = await to_thread.run_sync(warm_models, services)
+    warm = await services.call(warm_models, services)
     offer = services.offer
     return ModelsView(
         models=[

@@ -1,13 +1,13 @@
 """`POST /stylize`: ask for pictures."""
 
-from typing import Annotated
+import re
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
-from app.deps import Owner, With
-from app.errors import BodyTimeout, Conflict, Invalid, Malformed, TooLarge, TooManyJobs, UnsupportedMedia
+from app import deps
+from app.errors import BodyTimeout, Conflict, Fault, Invalid, Malformed, TooLarge, TooManyJobs, UnsupportedMedia
 from app.intake.form import FormReader, boundary_of, read
 from app.problems import documented
 from app.schemas import JobView, view
@@ -15,7 +15,14 @@ from app.submission import submit
 
 router = APIRouter(tags=["stylize"])
 
-KEY_PATTERN = r"^[\x21-\x7e]+$"
+KEY_HEADER = "Idempotency-Key"
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+PARAMETER = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "description": "the same key and request: the first answer again; another request: 409",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+}
 
 
 @router.post(
@@ -23,32 +30,35 @@ KEY_PATTERN = r"^[\x21-\x7e]+$"
     summary="Ask for pictures in the style of a reference",
     status_code=202,
     response_model=JobView,
+    openapi_extra={"parameters": [PARAMETER]},
     responses=documented(Malformed, BodyTimeout, Conflict, TooLarge, UnsupportedMedia, Invalid, TooManyJobs)
     | {
         202: {"description": "Accepted; `Location` is the job", "headers": {"Location": {"schema": {"type": "string"}}}}
     },
 )
-async def stylize(
-    request: Request,
-    services: With,
-    owner: Owner,
-    idempotency_key: Annotated[
-        str | None,
-        Header(max_length=255, pattern=KEY_PATTERN, description="the same key and request: the first answer again"),
-    ] = None,
-) -> JSONResponse:
+async def stylize(request: Request) -> Response:
     """Everything is checked before anything is stored; an accepted job is on disk when this answers."""
-    settings = services.settings
+    services = await deps.services(request)
+    settings, key = services.settings, idempotency_key(request)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMedia("the body must not be compressed")
     boundary = boundary_of(request.headers.get("content-type"))
-    services.budget.enter()
-    reader = FormReader(services.offer.shape, services.budget, boundary)
+    services.memory.enter()
+    reader = FormReader(services.offer.shape, services.memory, boundary)
     try:
         await read(request.receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
-        submission = await submit(services, reader.form, owner=owner, key=idempotency_key, source="api")
+        submission = await submit(services, reader.form, owner=await deps.owner(), key=key, source="api")
     finally:
         reader.form.close()
-        services.budget.leave()
+        services.memory.leave()
     seen = view(submission.job, services.links, position=None)
-    return JSONResponse(seen.model_dump(mode="json"), 202, {"Location": seen.links.self, "Cache-Control": "no-store"})
+    headers = {"Location": seen.links.self, "Cache-Control": "no-store"}
+    return Response(seen.model_dump_json(), 202, headers, media_type="application/json")
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the caller's key. Raises Invalid."""
+    key = request.headers.get(KEY_HEADER)
+    if key is not None and not KEY.fullmatch(key):
+        raise Invalid.of([Fault(f"#/{KEY_HEADER}", "must be 1 to 255 visible ASCII characters")])
+    return key

@@ -1,0 +1,37 @@
+"""The yardstick: an ASGI application that reads a body and answers, on the gateway's own uvicorn settings."""
+
+import logging
+import sys
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from app.__main__ import listen
+from app.serving import configuration
+from app.settings import GatewaySettings
+
+ANSWER = b'{"accepted": true}'
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())]
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        return await send({"type": "lifespan.shutdown.complete"})
+    while (await receive()).get("more_body", False):
+        pass
+    await send({"type": "http.response.start", "status": 202, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    settings = GatewaySettings.read()
+    with listen(settings.gateway_host, settings.gateway_port) as listener:
+        uvicorn.Server(configuration(bare, settings)).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
