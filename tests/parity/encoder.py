@@ -47,7 +47,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 def _intermediates(asked: Order, params: EncoderParams, bench: Bench) -> dict[str, Tensor]:
     found = adapter.resident(locate(params.adapter, bench), bench.backbone)
     refs = image_prompt.references(asked, params)
-    tower = towers.image_tower(found.located.image_encoder, bench.backbone)
+    tower = towers.image_tower(found.located, bench.backbone)
     edit = subtraction(params, found, bench) if isinstance(params, InstantStyleParams) else None
     return {
         "pixel_values": tower.pixels(refs.images, params.fit),

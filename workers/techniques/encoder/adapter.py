@@ -71,7 +71,7 @@ def _load(located: Located, backbone: Backbone) -> Adapter:
         kind=file.kind,
         tokens=file.tokens,
         fingerprint=file.fingerprint,
-        encoder_fingerprint=fingerprint(located.image_encoder),
+        encoder_fingerprint=fingerprint(located.image_encoder, located.preprocessor),
         image_config=image_config,
         projection=_placed(projection, backbone),
         layers=layers,

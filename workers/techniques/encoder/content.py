@@ -6,10 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from model_store.errors import ModelStoreError
-from model_store.load.shards import headers_of, weight_files
 from workers.pipelines.backbone import Backbone, fingerprint
-from workers.pipelines.errors import ModelUnusable, Refused
+from workers.pipelines.errors import Refused
 from workers.pipelines.style_cache import key_of
 from workers.techniques.base import Bench
 from workers.techniques.encoder import pairing, towers
@@ -37,7 +35,7 @@ class TextSource:
 def text_source(adapter: Adapter, bench: Bench) -> TextSource:
     """Return the text tower whose embeddings may be subtracted from the adapter's image embeddings.
 
-    It is the base model's second text encoder, or its only one where both were shipped with the adapter, or an
+    It is the base model's second text encoder, or what came with base model and adapter (`text_projector/`), or an
     installed one. Raises Refused when it is of another CLIP model, or the adapter reads no embedding; WeightsMissing
     with the command that fetches it.
     """
@@ -58,14 +56,10 @@ def text_source(adapter: Adapter, bench: Bench) -> TextSource:
 
 
 def _own(backbone: Backbone) -> tuple[Path, Path]:
-    """Return the folders of the base model's text encoder and tokenizer, if its file has the projection."""
+    """Return the folders of the text tower and tokenizer that came with the base model."""
     assert backbone.folder is not None, "an adapter was found there"
-    folder = backbone.folder / "text_encoder"
-    try:
-        projected = "text_projection.weight" in headers_of(weight_files(folder))
-    except ModelStoreError as broken:
-        raise ModelUnusable(f"{folder} cannot be read: {broken}") from broken
-    if not projected:
+    folder = backbone.folder / "text_projector"
+    if not folder.is_dir():
         raise Refused(
             f"{backbone.name} has no text tower in the space of its image encoder: leave the content text out"
         )

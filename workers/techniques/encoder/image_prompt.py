@@ -64,7 +64,7 @@ def features(refs: References, adapter: Adapter, bench: Bench) -> Tensor:
         )
 
         def build() -> dict[str, Tensor]:
-            tower = towers.image_tower(adapter.located.image_encoder, bench.backbone)
+            tower = towers.image_tower(adapter.located, bench.backbone)
             return {"features": tower.features(tower.pixels([image], refs.params.fit), adapter.kind)}
 
         return bench.cache.get(key, build)["features"].to(bench.backbone.device)
@@ -93,7 +93,7 @@ def unconditional_tokens(adapter: Adapter, bench: Bench) -> Tensor:
     if adapter.kind == "base":
         nothing = torch.zeros(1, adapter.image_config.projection_dim)
     else:
-        nothing = towers.image_tower(adapter.located.image_encoder, bench.backbone).zero_pixels()
+        nothing = towers.image_tower(adapter.located, bench.backbone).zero_pixels()
     return adapter.project(nothing).flatten(0, 1)
 
 

@@ -43,11 +43,15 @@ PUBLISHED: Mapping[tuple[Base, Variant], Published] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Located:
-    """Files of an adapter. `published` is None for an adapter that came with the base model."""
+    """Files of an adapter. `published` is None for an adapter that came with the base model.
+
+    `preprocessor` is a folder with the image encoder's own preprocessor_config.json; None means CLIP's.
+    """
 
     adapter: Path
     image_encoder: Path
     published: Published | None
+    preprocessor: Path | None = None
 
 
 def locate(variant: Variant, bench: Bench) -> Located:
@@ -69,13 +73,19 @@ def locate(variant: Variant, bench: Bench) -> Located:
 
 
 def beside(backbone: Backbone, variant: Variant) -> Located | None:
-    """Return an adapter in the base model's folder (`ip-adapter/*.safetensors`, `image_encoder/`), or None."""
+    """Return an adapter in the base model's folder, or None.
+
+    Its places there are `ip-adapter/*.safetensors`, `image_encoder/` and, if it has one, `feature_extractor/`.
+    """
     folder = backbone.folder
     if folder is None or not (folder / "image_encoder" / "config.json").is_file():
         return None
     files = sorted((folder / "ip-adapter").glob("*.safetensors"))
     fitting = [file for file in files if _variant(file.stem) == variant]
-    return Located(fitting[0], folder / "image_encoder", None) if fitting else None
+    if not fitting:
+        return None
+    extractor = folder / "feature_extractor"
+    return Located(fitting[0], folder / "image_encoder", None, extractor if extractor.is_dir() else None)
 
 
 def _variant(stem: str) -> Variant:

@@ -19,6 +19,7 @@ from transformers import (
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable
 from workers.techniques.encoder.adapter_file import Kind
+from workers.techniques.encoder.locate import Located
 
 Fit = Literal["crop", "squash"]
 
@@ -26,8 +27,10 @@ Fit = Literal["crop", "squash"]
 class ImageTower:
     """An image encoder on the device of the base model, with the projects' own preprocessing (PIL, not torchvision)."""
 
-    def __init__(self, model: CLIPVisionModelWithProjection) -> None:
+    def __init__(self, model: CLIPVisionModelWithProjection, preprocessor: Path | None = None) -> None:
+        """`preprocessor` is a folder with a preprocessor_config.json; None means CLIP's mean and deviation."""
         self._model = model
+        self._preprocessor = preprocessor
 
     def pixels(self, images: Sequence[Image.Image], fit: Fit = "crop") -> Tensor:
         """Return normalised pixel values (n, 3, S, S), float32 on the CPU.
@@ -37,8 +40,13 @@ class ImageTower:
         side: Any = self._model.config.image_size
         square = {"height": side, "width": side}
         size = {"shortest_edge": side} if fit == "crop" else square
-        processor = CLIPImageProcessorPil(size=size, crop_size=square)
+        processor = self._processor(size=size, crop_size=square)
         return torch.as_tensor(processor(images=list(images), return_tensors="pt").pixel_values)
+
+    def _processor(self, **sizes: Any) -> Any:
+        if self._preprocessor is None:
+            return CLIPImageProcessorPil(**sizes)
+        return CLIPImageProcessorPil.from_pretrained(self._preprocessor, local_files_only=True, **sizes)
 
     @torch.no_grad()
     def features(self, pixels: Tensor, kind: Kind) -> Tensor:
@@ -58,11 +66,18 @@ class ImageTower:
         return self.features(torch.zeros(1, 3, side, side), "plus")
 
 
-def image_tower(folder: Path, backbone: Backbone) -> ImageTower:
-    """Return the image encoder in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
-    tower: ImageTower = backbone.resident(
-        f"image-encoder {folder}", lambda: ImageTower(_load(CLIPVisionModelWithProjection, folder, backbone))
-    )
+def image_tower(located: Located, backbone: Backbone) -> ImageTower:
+    """Return an adapter's image encoder, resident beside the base model; the pipeline's own if it has loaded that one.
+
+    Raises ModelUnusable when it is broken.
+    """
+
+    def build() -> ImageTower:
+        own = getattr(backbone.pipe, "image_encoder", None) if located.published is None else None
+        model = own or _load(CLIPVisionModelWithProjection, located.image_encoder, backbone)
+        return ImageTower(model, located.preprocessor)
+
+    tower: ImageTower = backbone.resident(f"image-encoder {located.image_encoder} {located.preprocessor}", build)
     return tower
 
 

@@ -1,6 +1,7 @@
 """What the style images become, against diffusers' own pipeline and against each other."""
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
@@ -25,10 +26,12 @@ from tests.unit.techniques.encoder.samples import (
 from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.errors import Refused, WeightsMissing
 from workers.pipelines.noise import SeededNoise
+from workers.techniques.encoder import towers
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
 from workers.techniques.encoder.ip_adapter.technique import IPAdapter
+from workers.techniques.encoder.locate import locate
 
 Installed = Callable[[str], Path]
 IP, STYLE = IPAdapter(), InstantStyle()
@@ -180,16 +183,34 @@ def test_an_adapter_in_the_base_models_folder_is_used(with_adapter: Path, sd15: 
         IP.prepare(order(PLUS), bench)
 
 
-def test_its_own_text_encoder_is_subtracted_with_if_it_has_the_projection(with_adapter: Path) -> None:
+def test_its_own_text_tower_is_subtracted_with_if_it_has_one(with_adapter: Path) -> None:
     params = InstantStyleParams(mode="all", neg_content_prompt="a cat")
     with pytest.raises(Refused, match="no text tower"):
         STYLE.prepare(order(params), bench_on(load(with_adapter), nothing_installed))
-    file = with_adapter / "text_encoder" / "model.safetensors"
-    projection = load_file(WEIGHTS / "clip-text" / "model.safetensors")["text_projection.weight"]
-    config = with_adapter / "text_encoder" / "config.json"
-    config.write_text(config.read_text().replace('"projection_dim": 512', '"projection_dim": 32'))
-    own = {("" if "text_model." in name else "text_model.") + name: t for name, t in load_file(file).items()}
-    save_file(own | {"text_projection.weight": projection}, file, metadata={"format": "pt"})
+    shutil.copytree(WEIGHTS / "clip-text", with_adapter / "text_projector")
     bench = bench_on(load(with_adapter), nothing_installed)
     [changed], [plain] = latents(STYLE, bench, order(params)), latents(IP, bench, order(BASE))
     assert not torch.allclose(changed, plain, atol=1e-3)
+
+
+def test_its_own_way_of_preparing_pictures_is_kept(with_adapter: Path) -> None:
+    [clips] = latents(IP, bench_on(load(with_adapter), nothing_installed), order(BASE))
+    even = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, **even).save_pretrained(with_adapter / "feature_extractor")
+    backbone = load(with_adapter)
+    [own] = latents(IP, bench_on(backbone, nothing_installed), order(BASE))
+    assert not torch.allclose(own, clips, atol=1e-3)
+    located = locate("base", bench_on(backbone, nothing_installed))
+    pixels = towers.image_tower(located, backbone).pixels([picture()])
+    assert pixels.shape == (1, 3, 32, 32)
+    assert pixels.abs().max() <= 1
+
+
+def test_an_encoder_that_the_pipeline_loaded_is_not_loaded_again(with_adapter: Path) -> None:
+    index = with_adapter / "model_index.json"
+    stated = json.loads(index.read_text()) | {"image_encoder": ["transformers", "CLIPVisionModelWithProjection"]}
+    index.write_text(json.dumps(stated))
+    backbone = load(with_adapter)
+    assert backbone.pipe.image_encoder is not None
+    tower = towers.image_tower(locate("base", bench_on(backbone, nothing_installed)), backbone)
+    assert tower._model is backbone.pipe.image_encoder

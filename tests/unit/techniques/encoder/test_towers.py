@@ -11,13 +11,14 @@ from tests.unit.techniques.encoder.samples import WEIGHTS, picture
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable
 from workers.techniques.encoder import towers
+from workers.techniques.encoder.locate import Located
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.fixture
 def tower(sd15: Backbone, tiny_root: Path) -> towers.ImageTower:
-    return towers.image_tower(tiny_root / "clip-vision", sd15)
+    return towers.image_tower(Located(tiny_root, tiny_root / "clip-vision", None), sd15)
 
 
 def test_the_shorter_side_is_scaled_and_the_middle_cut_out(tower: towers.ImageTower) -> None:
@@ -66,4 +67,4 @@ def test_a_folder_without_a_tower_is_named(sd15: Backbone, tmp_path: Path) -> No
     with pytest.raises(ModelUnusable, match="no text encoder"):
         towers.text_config(tmp_path)
     with pytest.raises(ModelUnusable, match="cannot be loaded"):
-        towers.image_tower(tmp_path, sd15)
+        towers.image_tower(Located(tmp_path, tmp_path, None), sd15)
