@@ -1,0 +1,264 @@
+"""StyleAligned as a service: what a warm style costs, strength, partners of a batch, control, refusals."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import ControlNetModel
+from pydantic import ValidationError
+
+from tests.unit.pipelines.test_patches import portrait
+from tests.unit.techniques.shared_attention.asking import bench_of, counted, off, order, picture, run, together
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import denoise
+from workers.pipelines.errors import Refused
+from workers.pipelines.noise import SeededNoise
+from workers.techniques.base import Order, plain
+from workers.techniques.shared_attention.style_aligned import inversion, switches
+from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
+from workers.techniques.shared_attention.style_aligned.technique import StyleAligned
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+SIDE = {"sd15": 128, "sdxl": 64}
+STYLE = (picture(1),)
+
+
+def small(backbone: Backbone, **more: Any) -> Order:
+    side = SIDE[backbone.base]
+    return order(**{"width": side, "height": side} | more)
+
+
+@pytest.mark.parametrize("styles", [STYLE, ()], ids=["image", "generated"])
+def test_a_warm_style_costs_what_plain_text_to_image_costs(backbone: Backbone, styles: tuple[Any, ...]) -> None:
+    bench, asked = bench_of(backbone), small(backbone, styles=styles)
+    with counted(backbone) as cold_rows:
+        cold = run(asked, bench)
+    with counted(backbone) as warm_rows:
+        warm = run(asked, bench)
+    assert sum(warm_rows) == asked.steps * 2 * len(asked.prompts)
+    assert sum(cold_rows) == sum(warm_rows) + asked.steps * (4 if styles else 2)
+    assert off(warm, cold) <= 1e-4
+
+
+def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: Backbone) -> None:
+    bench = bench_of(sdxl)
+    run(order(STYLE), bench)
+    built = bench.cache.misses
+    run(order(STYLE, prompts=("a house",), strength=0.4, adain_values=True, guidance_scale=7.0), bench)
+    run(order(STYLE, shared_score_shift=0.0, shared_score_scale=0.5, inversion_offset=1), bench)
+    assert bench.cache.misses == built
+
+
+@pytest.mark.parametrize(
+    ("changed", "built"),
+    [
+        ({"styles": (picture(2),)}, 2),
+        ({"reference_prompt": "else"}, 2),
+        ({"inversion_guidance_scale": 3.0}, 2),
+        ({"width": 96}, 2),
+        ({"steps": 3}, 2),
+        ({"negative_prompt": None}, 1),
+        ({"inversion_offset": 0}, 1),
+        ({"guidance_scale": 1.0}, 1),
+        ({"only_self_level": 0.5}, 1),
+        ({"share_group_norm": False}, 1),
+    ],
+)
+def test_what_a_recording_depends_on_is_in_its_key(sdxl: Backbone, changed: dict[str, Any], built: int) -> None:
+    bench = bench_of(sdxl)
+    StyleAligned().prepare(order(**{"styles": STYLE}), bench)
+    before = bench.cache.misses
+    asked = order(**{"styles": STYLE} | changed)
+    result = run(asked, bench)
+    assert bench.cache.misses == before + built
+    assert off(result, run(asked, bench_of(sdxl))) <= 1e-4
+
+
+def test_simultaneous_first_requests_build_once(sdxl: Backbone) -> None:
+    bench = bench_of(sdxl)
+    asked = order(STYLE)
+    with counted(sdxl) as rows, torch.no_grad():
+        StyleAligned().prepare(asked, bench)
+    once = sum(rows)
+    bench = bench_of(sdxl)
+
+    def prepared() -> None:
+        with sdxl.lock, torch.no_grad():
+            StyleAligned().prepare(asked, bench)
+
+    threads = [threading.Thread(target=prepared) for _ in range(4)]
+    with counted(sdxl) as rows:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(rows) == once
+
+
+@pytest.mark.parametrize("styles", [STYLE, ()], ids=["image", "generated"])
+def test_no_strength_is_plain_text_to_image_exactly(backbone: Backbone, styles: tuple[Any, ...]) -> None:
+    asked, bench = small(backbone, styles=styles, strength=0.0), bench_of(backbone)
+    theirs = plain(asked, bench)
+    denoise(backbone.unet, [theirs])
+    assert torch.equal(run(asked, bench), theirs.latents)
+    assert bench.cache.outcome == "none"
+
+
+def test_strength_grows_from_plain_text_to_image(sdxl: Backbone) -> None:
+    bench = bench_of(sdxl)
+    none, *grown = (run(order(STYLE, strength=s, steps=1), bench) for s in (0.0, 1e-12, 0.1, 0.3, 0.6, 1.0))
+    away = [float((one - none).norm() / none.norm()) for one in grown]
+    assert away[0] < 1e-4
+    assert away == sorted(away)
+
+
+def test_partners_of_a_batch_do_not_matter(sdxl: Backbone) -> None:
+    bench = bench_of(sdxl)
+    asked = [
+        order(STYLE),
+        order((picture(2),), prompts=("a house",), strength=0.5, steps=3, guidance_scale=7.0, reference_prompt=None),
+        order(prompts=("a tree",), share_group_norm=True, shared_score_scale=0.5, guidance_scale=1.0),
+        order(STYLE, prompts=("a boat",), negative_prompt=None),
+    ]
+    technique = StyleAligned()
+    assert len({technique.batch_key(one, sdxl) for one in asked}) == 1
+    for alone, batched in zip([run(one, bench) for one in asked], together(asked, bench), strict=True):
+        assert off(batched, alone) <= 1e-5
+    for alone, batched in zip(
+        [run(one, bench) for one in asked], together(asked, bench_of(sdxl, budget=0)), strict=True
+    ):
+        assert off(batched, alone) <= 1e-4
+
+
+def test_a_full_share_keeps_requests_apart(sdxl: Backbone) -> None:
+    asked = [
+        order(STYLE, full_attention_share=True),
+        order(full_attention_share=True, share_group_norm=True, strength=0.5),
+    ]
+    bench = bench_of(sdxl)
+    for alone, batched in zip([run(one, bench) for one in asked], together(asked, bench), strict=True):
+        assert off(batched, alone) <= 1e-5
+
+
+def test_the_pictures_of_a_request_do_not_depend_on_each_other(sdxl: Backbone) -> None:
+    bench, both = bench_of(sdxl), order(STYLE)
+    second = replace(both, prompts=both.prompts[1:], seeds=both.seeds[1:], noise=SeededNoise(both.seeds[1:]))
+    assert off(run(second, bench), run(both, bench)[1:]) <= 1e-5
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_the_model_is_left_as_it_was(backbone: Backbone, budget: int) -> None:
+    before = portrait(backbone.unet)
+    run(small(backbone, styles=STYLE), bench_of(backbone, budget=budget))
+    assert portrait(backbone.unet) == before
+
+    def stop(trajectory: Any) -> None:
+        if trajectory.step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(small(backbone), bench_of(backbone, watch=stop))
+    technique, asked = StyleAligned(), small(backbone)
+    trajectory = technique.prepare(asked, bench_of(backbone))
+    with pytest.raises(KeyboardInterrupt), technique.patch(backbone, [trajectory]) as hooks:
+        denoise(backbone.unet, [trajectory], hooks=hooks, watch=stop)
+    assert portrait(backbone.unet) == before
+
+
+def test_the_inversion_ends_at_the_image(backbone: Backbone) -> None:
+    asked, bench = small(backbone, styles=STYLE), bench_of(backbone)
+    assert isinstance(asked.params, StyleAlignedParams)
+    zts = inversion.inverted(asked, asked.params, bench)
+    assert zts.shape == (asked.steps + 1, *backbone.latent_shape(asked.width, asked.height))
+    squashed = STYLE[0].resize((asked.width, asked.height))
+    pixels = torch.tensor(list(squashed.tobytes())).reshape(1, asked.height, asked.width, 3)
+    theirs = backbone.encode(pixels.permute(0, 3, 1, 2) / 127.5 - 1)
+    torch.testing.assert_close(zts[-1:], theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_defaults_follow_the_notebooks() -> None:
+    params = StyleAlignedParams()
+    image, generated = order(STYLE), order()
+    assert [switches.switches(image, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, True]
+    assert [switches.switches(generated, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, False]
+    assert (switches.shift(image, params), switches.shift(generated, params)) == (pytest.approx(0.6931472), 0.0)
+    assert inversion.guidance(params) == 1.0
+    assert inversion.guidance(StyleAlignedParams(reference_prompt="a cat")) == 2.0
+    assert [inversion.offset(replace(image, steps=steps), params) for steps in (1, 4, 50)] == [0, 3, 5]
+
+
+@pytest.mark.parametrize("level", [0.01, 0.99])
+def test_levels_that_pick_no_layer_anywhere_are_invalid(level: float) -> None:
+    with pytest.raises(ValidationError, match="picks no layer"):
+        StyleAlignedParams(only_self_level=level)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        (order(width=64, height=128), "at least 128x128 pixels"),
+        (order(width=128, height=130), "multiples of 8"),
+        (order(width=128, height=128, only_self_level=0.05), "picks no layer of the 16"),
+        (order(STYLE * 2, width=128, height=128), "one style image"),
+        (order(width=128, height=128, reference_prompt=None), "needs a style image"),
+        (order(STYLE, width=128, height=128, inversion_offset=2), "below the 2 steps"),
+        (order(width=128, height=128, control="canny"), "belong together"),
+        (order(width=128, height=128, control_image=picture(3)), "belong together"),
+        (order(STYLE, width=128, height=128, scheduler_config={"timestep_spacing": "linspace"}), "cannot be inverted"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(sd15: Backbone, asked: Order, text: str) -> None:
+    with pytest.raises(Refused, match=text):
+        run(asked, bench_of(sd15))
+
+
+@pytest.fixture(scope="module")
+def controlnet(sd15: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    net = ControlNetModel.from_unet(sd15.unet, conditioning_embedding_out_channels=(8, 16, 32, 32))
+    for part in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(part.weight, std=0.2)
+    folder = tmp_path_factory.mktemp("controlnet")
+    net.save_pretrained(folder)
+    return folder
+
+
+def controlled(**more: Any) -> Order:
+    return order(**{"width": 128, "height": 128, "control": "canny", "control_image": picture(5)} | more)
+
+
+def test_control_shapes_the_pictures_and_on_demand_the_reference(sd15: Backbone, controlnet: Path) -> None:
+    asked_for: list[str] = []
+
+    def weights(name: str) -> Path:
+        asked_for.append(name)
+        return controlnet
+
+    bench = bench_of(sd15, weights=weights)
+    free = run(order(width=128, height=128), bench)
+    shaped = run(controlled(), bench)
+    assert set(asked_for) == {"controlnet-canny-sd15"}
+    assert off(shaped, free) > 1e-3
+    assert off(run(controlled(controlnet_conditioning_scale=0.0), bench), free) == 0
+    assert off(run(controlled(control_guidance_start=0.6), bench), free) == 0
+    built = bench.cache.misses
+    on_reference = run(controlled(control_on_reference=True), bench)
+    assert bench.cache.misses == built + 1
+    assert off(on_reference, shaped) > 1e-4
+    assert (
+        off(run(controlled(control_on_reference=True), bench_of(sd15, budget=0, weights=weights)), on_reference) < 1e-4
+    )
+    assert off(run(controlled(controlnet_text="negative"), bench), shaped) > 1e-4
+
+
+def test_control_stays_at_strength_none(sd15: Backbone, controlnet: Path) -> None:
+    bench = bench_of(sd15, weights=lambda name: controlnet)
+    assert off(run(controlled(strength=0.0), bench), run(order(width=128, height=128, strength=0.0), bench)) > 1e-3
+
+
+def test_a_controlnet_of_another_model_is_refused(sdxl: Backbone, controlnet: Path) -> None:
+    with pytest.raises(Refused, match="was not made for sdxl"):
+        run(controlled(), bench_of(sdxl, weights=lambda name: controlnet))
