@@ -38,7 +38,7 @@ def test_only_settings_read_the_environment() -> None:
 
 
 def test_the_gateway_never_imports_torch() -> None:
-    program = "import sys, app.main, app.cli; sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}))"
+    program = "import sys, app.main, app.cli; sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}) or 0)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -48,7 +48,7 @@ def test_neither_the_sweeper_nor_the_specs_import_torch() -> None:
         "import sys, workers.sweeper\n"
         "from workers.techniques import registry\n"
         "specs = [registry.spec(name) for name in registry.names()]\n"
-        "sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}))"
+        "sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

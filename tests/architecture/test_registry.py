@@ -33,5 +33,7 @@ def test_the_defaults_are_within_the_parameters(name: str) -> None:
 
 def test_every_folder_is_registered() -> None:
     techniques = ROOT / "workers/techniques"
-    folders = {spec.parent.relative_to(techniques).as_posix().replace("/", ".") for spec in techniques.glob("*/*/spec.py")}
+    folders = {
+        spec.parent.relative_to(techniques).as_posix().replace("/", ".") for spec in techniques.glob("*/*/spec.py")
+    }
     assert folders == set(registry.FOLDERS.values())
