@@ -1,6 +1,5 @@
 """What the style images become, against diffusers' own pipeline and against each other."""
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -9,10 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+)
 
 from tests.unit.techniques.encoder.samples import (
     FILES,
@@ -26,6 +31,7 @@ from tests.unit.techniques.encoder.samples import (
 from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.errors import Refused, WeightsMissing
 from workers.pipelines.noise import SeededNoise
+from workers.techniques.base import Order
 from workers.techniques.encoder import towers
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
@@ -38,36 +44,74 @@ IP, STYLE = IPAdapter(), InstantStyle()
 BASE, PLUS = IPAdapterParams(), IPAdapterParams(adapter="plus")
 
 
+def theirs(pipe: Any, adapter: Path, scale: Any, embeds: Tensor, asked: Order) -> Tensor:
+    """Return the latents of diffusers' own pipeline with its own adapter loader."""
+    pipe.set_progress_bar_config(disable=True)
+    pipe.load_ip_adapter(adapter.parent.as_posix(), subfolder="", weight_name=adapter.name, image_encoder_folder=None)
+    pipe.set_ip_adapter_scale(scale)
+    found: Tensor = pipe(
+        prompt=asked.prompts[0],
+        negative_prompt=asked.negative_prompt,
+        width=asked.width,
+        height=asked.height,
+        num_inference_steps=asked.steps,
+        guidance_scale=asked.guidance_scale,
+        latents=SeededNoise(asked.seeds).normal("initial", (4, asked.height // 8, asked.width // 8)),
+        ip_adapter_image_embeds=[embeds],
+        output_type="latent",
+    ).images
+    return found
+
+
+def seen(folder: Path, images: list[Image.Image]) -> tuple[Any, Tensor]:
+    """Return the tiny image encoder and the pixels it is given."""
+    pixels = CLIPImageProcessorPil.from_pretrained(folder)(images=images, return_tensors="pt").pixel_values
+    return CLIPVisionModelWithProjection.from_pretrained(folder).eval(), pixels
+
+
+@torch.no_grad()
 def test_plus_on_sdxl_with_two_images_is_what_diffusers_pipeline_does(
     sdxl: Backbone, tiny_root: Path, installed: Installed
 ) -> None:
-    pipe: Any = StableDiffusionXLPipeline.from_pretrained(tiny_root / "sdxl", add_watermarker=False)
-    pipe.set_progress_bar_config(disable=True)
-    file = FILES["ip-adapter-plus-sdxl-vit-h"]
-    folder = (tiny_root / "clip-vision").as_posix()
-    pipe.image_encoder = None
-    pipe.load_ip_adapter(file.parent.as_posix(), subfolder="", weight_name=file.name, image_encoder_folder=None)
-    pipe.set_ip_adapter_scale({"down": {"block_2": [0.0, 0.7]}, "up": {"block_0": [0.0, 0.7, 0.0]}})
-    encoder = CLIPVisionModelWithProjection.from_pretrained(folder).eval()
-    processor = CLIPImageProcessorPil.from_pretrained(folder)
+    pipe = StableDiffusionXLPipeline.from_pretrained(tiny_root / "sdxl", add_watermarker=False)
     images = [picture(1), picture(2, (40, 90))]
-    with torch.no_grad():
-        pixels = processor(images=images, return_tensors="pt").pixel_values
-        both = [encoder(x, output_hidden_states=True).hidden_states[-2] for x in (torch.zeros_like(pixels), pixels)]
-    asked = order(InstantStyleParams(adapter="plus", mode="style+layout", scale=0.7), *images, width=128, height=128)
-    expected = pipe(
-        prompt=asked.prompts[0],
-        negative_prompt="blurry",
-        width=128,
-        height=128,
-        num_inference_steps=asked.steps,
-        guidance_scale=asked.guidance_scale,
-        latents=SeededNoise(asked.seeds).normal("initial", (4, 16, 16)),
-        ip_adapter_image_embeds=[torch.stack(both)],
-        output_type="latent",
-    ).images
-    [ours] = latents(STYLE, bench_on(sdxl, installed), dataclasses.replace(asked, negative_prompt="blurry"))
+    encoder, pixels = seen(tiny_root / "clip-vision", images)
+    both = [encoder(x, output_hidden_states=True).hidden_states[-2] for x in (torch.zeros_like(pixels), pixels)]
+    params = InstantStyleParams(adapter="plus", mode="style+layout", scale=0.7)
+    asked = order(params, *images, width=128, height=128, negative_prompt="blurry")
+    blocks = {"down": {"block_2": [0.0, 0.7]}, "up": {"block_0": [0.0, 0.7, 0.0]}}
+    expected = theirs(pipe, FILES["ip-adapter-plus-sdxl-vit-h"], blocks, torch.stack(both), asked)
+    [ours] = latents(STYLE, bench_on(sdxl, installed), asked)
     assert torch.allclose(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_mean_less_its_content_on_sd15_is_what_diffusers_pipeline_does(
+    sd15: Backbone, tiny_root: Path, installed: Installed
+) -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(tiny_root / "sd15", safety_checker=None)
+    images = [picture(1), picture(2, (40, 90))]
+    encoder, pixels = seen(tiny_root / "clip-vision", images)
+    text = CLIPTextModelWithProjection.from_pretrained(WEIGHTS / "clip-text").eval()
+    t = text(**CLIPTokenizer.from_pretrained(WEIGHTS / "clip-text")(["a rabbit"], return_tensors="pt")).text_embeds
+    e = encoder(pixels).image_embeds.mean(0, keepdim=True) - 0.8 * t
+    params = InstantStyleParams(
+        mode="style+layout", scale=1.2, combine="mean", neg_content_prompt="a rabbit", neg_content_scale=0.8
+    )
+    asked = order(params, *images, negative_prompt="blurry")
+    blocks = {"down": {"block_2": [1.2, 1.2]}, "mid": 1.2, "up": {"block_1": [1.2, 1.2, 1.2]}}
+    expected = theirs(pipe, FILES["ip-adapter-sd15"], blocks, torch.stack([torch.zeros_like(e), e]), asked)
+    [ours] = latents(STYLE, bench_on(sd15, installed), asked)
+    assert torch.allclose(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
+    sd15: Backbone, tiny_root: Path, installed: Installed
+) -> None:
+    bench = bench_on(load(tiny_root / "sd15", dtype=torch.bfloat16), installed)
+    [rounded], [exact] = latents(IP, bench, order(BASE)), latents(IP, bench_on(sd15, installed), order(BASE))
+    assert rounded.dtype == torch.bfloat16
+    assert torch.nn.functional.cosine_similarity(rounded.float().flatten(), exact.flatten(), dim=0) > 0.99
 
 
 def test_without_guidance_there_is_no_unconditional_half(sd15: Backbone, installed: Installed) -> None:
@@ -108,11 +152,11 @@ def test_squash_shows_what_cropping_cuts_off(sd15: Backbone, installed: Installe
     cut = wide.crop((40, 0, 80, 40))
     bench = bench_on(sd15, installed)
 
-    def seen(image: Any, fit: Any) -> Tensor:
+    def shown(image: Any, fit: Any) -> Tensor:
         return latents(IP, bench, order(IPAdapterParams(fit=fit), image))[0]
 
-    assert torch.allclose(seen(wide, "crop"), seen(cut, "crop"), atol=0.1)
-    assert not torch.allclose(seen(wide, "squash"), seen(wide, "crop"), atol=0.1)
+    assert torch.allclose(shown(wide, "crop"), shown(cut, "crop"), atol=0.1)
+    assert not torch.allclose(shown(wide, "squash"), shown(wide, "crop"), atol=0.1)
 
 
 def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_scale(
@@ -120,15 +164,15 @@ def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_sca
 ) -> None:
     bench = bench_on(sd15, installed)
 
-    def seen(text: str, scale: float) -> Tensor:
+    def less(text: str, scale: float) -> Tensor:
         params = InstantStyleParams(mode="all", neg_content_prompt=text, neg_content_scale=scale)
         return latents(STYLE, bench, order(params))[0]
 
-    plain = seen("", 0.5)
-    assert torch.equal(seen("a rabbit", 0.0), plain)
-    assert torch.equal(seen("  ", 0.5), plain)
-    assert not torch.allclose(seen("a rabbit", 0.5), plain, atol=1e-3)
-    assert not torch.allclose(seen("a rabbit", 1.0), seen("a rabbit", 0.5), atol=1e-3)
+    plain = less("", 0.5)
+    assert torch.equal(less("a rabbit", 0.0), plain)
+    assert torch.equal(less("  ", 0.5), plain)
+    assert not torch.allclose(less("a rabbit", 0.5), plain, atol=1e-3)
+    assert not torch.allclose(less("a rabbit", 1.0), less("a rabbit", 0.5), atol=1e-3)
 
 
 def test_mode_all_without_subtraction_is_ip_adapter(backbone: Backbone, installed: Installed) -> None:
