@@ -6,13 +6,12 @@ python -m tests.parity --cases DIR [--data-root ../shared]
 import argparse
 import sys
 import warnings
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from tests.parity import case as cases
+from tests.parity import families
 from tests.parity.case import Case
 from tests.parity.compare import compare
 from tests.parity.lab import Lab, data_root
@@ -21,25 +20,12 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".data" / "parity"
 
 
-class NotBuiltError(Exception):
-    """No technique of the case's family is built."""
-
-
-def module_of(family: str) -> str | None:
-    """Return the name of the module in this folder that runs a family's cases, or None when there is none."""
-    name = f"tests.parity.{family.replace('-', '_')}"
-    return name if family.replace("-", "_").isidentifier() and find_spec(name) else None
-
-
 def errors(case: Case, lab: Lab) -> dict[str, float]:
     """Return the worst error of each compared tensor as a fraction of its tolerance; 1 or less passes.
 
     Raises NotBuiltError, or whatever the technique raises.
     """
-    name = module_of(case.family)
-    if name is None:
-        raise NotBuiltError(f"no technique of family {case.family} is built")
-    return compare(case, import_module(name).run(case, lab))
+    return compare(case, families.run(case, lab))
 
 
 def verdict(case: Case, lab: Lab) -> tuple[bool, str]:

@@ -1,31 +1,29 @@
 """Every copied case of a registered technique passes; every registered technique has a case."""
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.parity import case as cases
-from tests.parity.__main__ import CACHE, ROOT, errors, main, module_of
+from tests.parity import families
+from tests.parity.__main__ import CACHE, ROOT, errors, main
 from tests.parity.case import Case
 from tests.parity.lab import Lab, data_root
 from workers.techniques import registry
 
 HERE = Path(__file__).parent / "cases"
-FAMILIES = {registry.spec(name).family for name in registry.names()}
 
 
-def techniques(module: str, case: Case) -> set[str]:
-    return {import_module(module).technique_of(case)}
+def built(case: Case) -> bool:
+    try:
+        families.technique_of(case)
+    except families.NotBuiltError:
+        return False
+    return True
 
 
-def registered(case: Case) -> bool:
-    module = module_of(case.family)
-    return module is not None and techniques(module, case) <= set(registry.names())
-
-
-FOUND = [case for case in cases.find(HERE, CACHE) if case.family in FAMILIES and registered(case)]
+FOUND = [case for case in cases.find(HERE, CACHE) if built(case)]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +44,7 @@ def test_case_is_inside_its_tolerance(case: Case, lab: Lab, root: Path) -> None:
 
 
 def test_every_registered_technique_has_a_case() -> None:
-    covered = {name for case in FOUND if (module := module_of(case.family)) for name in techniques(module, case)}
-    assert set(registry.names()) <= covered
+    assert {families.technique_of(case) for case in FOUND} == set(registry.names())
 
 
 def test_a_folder_without_cases_is_a_failure(

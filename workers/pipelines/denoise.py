@@ -86,17 +86,18 @@ class UNetCall:
 class Hooks:
     """What a technique may do around the UNet calls; the methods here do nothing.
 
-    One object serves one denoising, which may hold several trajectories of the same technique.
+    One object serves one denoising, which may hold several trajectories of the same technique. It runs in torch's
+    inference mode, the fastest; a technique that needs gradients sets `wants_gradients` and opens
+    `torch.enable_grad()` where it needs them.
     """
+
+    wants_gradients: bool = False
 
     def before_unet(self, call: UNetCall) -> None:
         """Look at or change the call: note timesteps and rows for processors, add ControlNet residuals."""
 
     def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: UNetCall) -> Tensor:
-        """Return the noise prediction (n, channels, h, w) that the scheduler shall use; `noise` is the guided one.
-
-        Gradients are off; a technique that wants them opens `torch.enable_grad()` here.
-        """
+        """Return the noise prediction (n, channels, h, w) that the scheduler shall use; `noise` is the guided one."""
         return noise
 
     def after_step(self, trajectory: Trajectory) -> None:
@@ -111,7 +112,6 @@ def start(scheduler: Any, noise: Tensor) -> Tensor:
     return noise * scheduler.init_noise_sigma
 
 
-@torch.no_grad()
 def denoise(
     unet: Any, trajectories: Sequence[Trajectory], *, hooks: Hooks | None = None, watch: Watch | None = None
 ) -> None:
@@ -121,10 +121,11 @@ def denoise(
     whole denoising, or set `stopped`, which takes that one trajectory out.
     """
     hooks = hooks or Hooks()
-    _observe(trajectories, watch)
-    while live := [trajectory for trajectory in trajectories if not trajectory.done]:
-        step(unet, live, hooks)
-        _observe(live, watch)
+    with torch.no_grad() if hooks.wants_gradients else torch.inference_mode():
+        _observe(trajectories, watch)
+        while live := [trajectory for trajectory in trajectories if not trajectory.done]:
+            step(unet, live, hooks)
+            _observe(live, watch)
 
 
 def _observe(trajectories: Iterable[Trajectory], watch: Watch | None) -> None:

@@ -3,7 +3,6 @@
 Every denoising has a scheduler of its own, so requests at different timesteps can share a UNet call.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -27,7 +26,11 @@ CLASSES: dict[str, Any] = {
     "unipc": UniPCMultistepScheduler,
     INVERSE: DDIMInverseScheduler,
 }
-ALWAYS = {"clip_sample": False, "skip_prk_steps": True}
+FIXED: dict[str, dict[str, bool]] = {
+    "ddim": {"clip_sample": False},
+    INVERSE: {"clip_sample": False},
+    "pndm": {"skip_prk_steps": True},
+}
 
 
 def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
@@ -36,10 +39,7 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     Latents are never clipped and PNDM makes no Runge-Kutta steps (as in every Stable Diffusion checkpoint), whatever
     the configuration says. Raises KeyError for an unknown name.
     """
-    chosen = CLASSES[name]
-    taken = inspect.signature(chosen.__init__).parameters
-    kept = {key: value for key, value in {**config, **ALWAYS}.items() if key in taken}
-    scheduler = chosen.from_config(kept)
+    scheduler = CLASSES[name].from_config(dict(config), **FIXED.get(name, {}))
     scheduler.set_timesteps(steps)
     return scheduler
 

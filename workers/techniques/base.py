@@ -38,7 +38,8 @@ Where the families enter:
 `batch_key(order, backbone)` decides which requests may be denoised together: those with equal keys, never None ones.
 `strength` is 0..1 for all techniques, 0 equal to plain text-to-image; the spec documents the mapping. A result may
 not depend on what it was batched with, beyond rounding. What cannot be done raises `Refused` in words that help.
-Everything runs under `torch.no_grad`. Techniques are stateless objects; requests come from several threads.
+`prepare` runs under `torch.no_grad`, denoising in inference mode unless `Hooks.wants_gradients`. Techniques are
+stateless objects; requests come from several threads.
 """
 
 from collections.abc import Callable, Hashable, Sequence

@@ -1,0 +1,95 @@
+"""Our loop against diffusers' own pipeline: the same text, noise, scheduler and steps, interleaved in one run.
+
+`python -m tests.bench.denoise [--rounds 15] [--steps 20]`, tiny models on one CPU thread. What is compared is the
+whole way from text to latents, in CPU time of the process, which other programs on the machine disturb least.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from diffusers import DDIMScheduler
+
+from model_store import tiny
+from tests.parity.__main__ import CACHE
+from workers.pipelines.backbone import Backbone, load
+from workers.pipelines.cache_tiers import MemoryTier
+from workers.pipelines.denoise import denoise
+from workers.pipelines.noise import SeededNoise
+from workers.pipelines.style_cache import RequestCache, StyleCache
+from workers.techniques.base import Bench, Order, plain
+from workers.techniques.spec import Params
+
+PROMPT = "an astronaut riding a horse"
+GOAL = 1.0
+SIDES = {"sd15": 64, "sdxl": 128}
+
+
+def ours(backbone: Backbone, pictures: int, steps: int) -> torch.Tensor:
+    side = SIDES[backbone.base]
+    seeds = tuple(range(pictures))
+    order = Order((PROMPT,) * pictures, seeds, side, side, steps, 7.5, Params(), SeededNoise(seeds))
+    bench = Bench(backbone, RequestCache(StyleCache([MemoryTier("host", 0)])), weights=lambda name: CACHE)
+    trajectory = plain(order, bench)
+    denoise(backbone.unet, [trajectory])
+    return trajectory.latents
+
+
+def theirs(backbone: Backbone, pictures: int, steps: int) -> torch.Tensor:
+    generators = [torch.Generator().manual_seed(seed) for seed in range(pictures)]
+    backbone.pipe.scheduler = DDIMScheduler.from_config(backbone.pipe.scheduler.config)
+    return backbone.pipe(
+        PROMPT,
+        num_images_per_prompt=pictures,
+        num_inference_steps=steps,
+        guidance_scale=7.5,
+        width=SIDES[backbone.base],
+        height=SIDES[backbone.base],
+        generator=generators,
+        output_type="latent",
+    ).images
+
+
+def timed(work: Callable[[], torch.Tensor]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def compare(backbone: Backbone, pictures: int, steps: int, rounds: int) -> float:
+    """Print and return the median of ours / theirs over pairs of runs, whose order alternates."""
+    works = (lambda: ours(backbone, pictures, steps), lambda: theirs(backbone, pictures, steps))
+    torch.testing.assert_close(works[0](), works[1](), rtol=0, atol=1e-3)
+    pairs = []
+    for number in range(rounds):
+        order = (0, 1) if number % 2 else (1, 0)
+        seconds = {which: timed(works[which]) for which in order}
+        pairs.append((seconds[0], seconds[1]))
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    print(
+        f"{backbone.name} batch {pictures}: ours {mine * 1000:.0f} ms, diffusers {other * 1000:.0f} ms, "
+        f"ratio {ratio:.3f} (goal <= {GOAL:.2f})",
+        flush=True,
+    )
+    return ratio
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=20)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    ratios = []
+    for name in SIDES:
+        backbone = load(tiny.build(CACHE / "tiny-models", name))
+        ratios += [compare(backbone, pictures, chosen.steps, chosen.rounds) for pictures in (1, 4)]
+    return 0 if max(ratios) <= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
