@@ -1,6 +1,6 @@
-"""Run by test_kills.py: pull in processes forked from this one, kill each at a random moment, look at the store.
+"""Run by test_kills.py: pull in processes forked from this one, which are killed at a random byte or moment.
 
-Arguments: hub, store, kills, seed. Prints what it saw as JSON.
+Arguments: hub, store, kills, seed, digest of the file. After each kill it looks at the store; it prints what it saw.
 """
 
 import hashlib
@@ -8,26 +8,50 @@ import json
 import os
 import random
 import signal
+import ssl
 import sys
 import time
 from pathlib import Path
+
+import httpx2
+from huggingface_hub import set_client_factory
 
 from model_store.fetch.hub import Hub
 from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
 
 
+class Killer(Silent):
+    """Kills this process when a random part of what is missing has arrived."""
+
+    def __init__(self, chance: float) -> None:
+        self._chance, self._at = chance, 0
+
+    def begin(self, name: str, size: int, done: int) -> None:
+        self._at = done + int(self._chance * (size - done) / 10)
+
+    def reached(self, name: str, done: int) -> None:
+        if done >= self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main() -> None:
     hub, store, kills, chance = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), random.Random(int(sys.argv[4]))
     final, digest = store / "models" / "thing" / "weights.safetensors", sys.argv[5]
     seen = {"killed": 0, "finished": 0, "broken": 0, "parts": 0, "failed": 0}
+    tls = ssl.create_default_context()  # made once: each child would spend longer on it than on its pull
+    set_client_factory(lambda: httpx2.Client(verify=tls, follow_redirects=True))
+    Hub(endpoint=hub, timeout_seconds=5).stat("them/thing", "main", "weights.safetensors")
     while seen["killed"] < kills:
+        by_moment, drawn = seen["killed"] % 4 == 3, chance.random()
         child = os.fork()
         if child == 0:
-            pull(["thing"], store, Hub(endpoint=hub, timeout_seconds=5), watcher=Silent())
+            watcher = Silent() if by_moment else Killer(drawn)
+            pull(["thing"], store, Hub(endpoint=hub, timeout_seconds=5), watcher=watcher)
             os._exit(0)
-        time.sleep(chance.uniform(0.0, 0.08))
-        os.kill(child, signal.SIGKILL)
+        if by_moment:
+            time.sleep(drawn / 10)
+            os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         seen["killed"] += os.WIFSIGNALED(status)
         seen["finished"] += status == 0
