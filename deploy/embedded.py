@@ -69,7 +69,7 @@ def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> 
         "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", default_model()),
     }
     gateway = shared | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
-    worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS}
+    worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
     numbered = range(1, workers + 1)
     return (
         *(Child(f"worker {n}", python("workers"), worker | {"STYLIZE_WORKER_ID": f"worker-{n}"}) for n in numbered),

@@ -30,6 +30,7 @@ from workers.presence import Presence
 from workers.runner import Runner
 from workers.settings import WorkerSettings
 from workers.techniques import registry
+from workers.warmup import rehearse
 from workers.watchdog import Watchdog
 
 log = logging.getLogger("workers")
@@ -45,11 +46,11 @@ class Worker:
         self.blobs = open_blobs(settings)
         models = settings.model_dir
         self.pool = Pool(loader(settings, models), capacity=len(settings.models))
-        engine = Engine(
+        self.engine = Engine(
             pool=self.pool, cache=style_cache(settings), technique=registry.technique, weights=weights(models)
         )
         self.beat = Beat(self.store, lease_seconds=settings.lease_seconds)
-        self.runner = Runner(self.store, self.blobs, engine, self.beat, queues=settings.models, worker=self.name)
+        self.runner = Runner(self.store, self.blobs, self.engine, self.beat, queues=settings.models, worker=self.name)
         self.watchdog = Watchdog(
             self.store,
             self.beat,
@@ -58,15 +59,23 @@ class Worker:
             stall_timeout=settings.worker_stall_seconds,
         )
         self.presence = Presence(self.store, self.status)
+        self.methods: dict[str, dict[str, str]] = {}
         self.stopping = threading.Event()
 
     def status(self) -> WorkerStatus:
         """Return what this worker serves, has warm and does."""
         held = self.beat.held
-        warm = self.pool.warm()
+        warm = tuple(self.methods)
         state = "stopping" if self.stopping.is_set() else "busy" if held else "idle" if warm else "starting"
         job_id = held[0].claim.job.id if held else None
-        return WorkerStatus(id=self.name, queues=self.settings.models, models=warm, state=state, job_id=job_id)
+        return WorkerStatus(
+            id=self.name,
+            queues=self.settings.models,
+            models=warm,
+            methods=dict(self.methods),
+            state=state,
+            job_id=job_id,
+        )
 
     def run(self) -> int:
         """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured, Refused."""
@@ -75,6 +84,7 @@ class Worker:
         for model in self.settings.models:
             began = time.monotonic()
             self.pool.get(model)
+            self.methods[model] = rehearse(self.engine, model)
             log.info("%s is warm after %.1f s", model, time.monotonic() - began)
         self.beat.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))

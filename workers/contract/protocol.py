@@ -79,12 +79,14 @@ class Census:
 class WorkerStatus(Frozen):
     """What a worker says about itself: the queues it serves, the models it has warm, the job in hand.
 
-    `seen` is set by the store: when the worker last spoke, by the Redis clock.
+    `methods` tells, by warm model and technique, why the technique cannot run there; empty when it can. `seen` is set
+    by the store: when the worker last spoke, by the Redis clock.
     """
 
     id: str
     queues: tuple[str, ...]
     models: tuple[str, ...] = ()
+    methods: dict[str, dict[str, str]] = {}
     state: Literal["starting", "idle", "busy", "stopping"] = "starting"
     job_id: str | None = None
     seen: datetime | None = None

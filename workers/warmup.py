@@ -1,0 +1,70 @@
+"""The rehearsal: one step of every technique before the worker says it is warm.
+
+It loads adapters, builds kernels, and finds out which techniques this worker can run and why not the others.
+"""
+
+import logging
+from collections.abc import Iterator
+
+from PIL import Image
+
+from model_store.catalogue import base_of, entry_of
+from workers.contract.job import Progress, Request
+from workers.pipelines.engine import Engine, Refused
+from workers.techniques import registry
+from workers.techniques.base import Pictures
+from workers.techniques.spec import Spec
+
+log = logging.getLogger(__name__)
+
+SEED = 0
+
+
+def rehearse(engine: Engine, model: str) -> dict[str, str]:
+    """Return why a technique cannot run on the model with its default parameters; empty text for those that can."""
+    return {spec.name: _refusal(engine, model, spec) for spec in _fitting(model)}
+
+
+def _fitting(model: str) -> Iterator[Spec]:
+    specs = (registry.spec(name) for name in registry.names())
+    return (spec for spec in specs if base_of(model) in spec.bases)
+
+
+def _refusal(engine: Engine, model: str, spec: Spec) -> str:
+    try:
+        engine.stylize(_request(model, spec), _pictures(model, spec), watch=_never_stop)
+    except Refused as refusal:
+        log.info("%s is not available on %s: %s", spec.name, model, refusal)
+        return str(refusal)
+    except Exception:
+        log.exception("%s failed its rehearsal on %s", spec.name, model)
+        return "it failed when the worker started; see the worker's log"
+    return ""
+
+
+def _request(model: str, spec: Spec) -> Request:
+    defaults = spec.bases[base_of(model)]
+    side = entry_of(model).native_size or defaults.width
+    return Request(
+        method=spec.name,
+        model=model,
+        prompt="a house",
+        seed=SEED,
+        width=side,
+        height=side,
+        steps=1,
+        guidance_scale=defaults.guidance_scale,
+        strength=defaults.strength,
+    )
+
+
+def _pictures(model: str, spec: Spec) -> Pictures:
+    side = entry_of(model).native_size or 512
+    picture = Image.linear_gradient("L").resize((side, side)).convert("RGB")
+    content = picture if spec.inputs.content_image == "required" else None
+    least, most = spec.inputs.references
+    return Pictures(styles=(picture,) * min(max(1, least), most), content=content)
+
+
+def _never_stop(_: Progress) -> None:
+    pass
