@@ -68,12 +68,12 @@ def _knobs(case: Case) -> dict[str, Any]:
     """Return a case's knobs by our names; what it leaves out is as the projects' functions have it."""
     plus = "plus" in case.weights("ip_adapter").name
     assumed = {"neg_content_scale": 1.0} if case.params.get("neg_content_prompt") else {}
-    return {**assumed, **case.params, "adapter": "plus" if plus else "base"}
+    return {"sampler": case.facts["scheduler"], **assumed, **case.params, "adapter": "plus" if plus else "base"}
 
 
 def _installed(case: Case, model: str) -> Path:
     """Return a case's file for a catalogue id."""
-    texts = [name for name in case.facts["extra_weights"] if "text" in name]
+    texts = [name for name, path in case.facts["extra_weights"].items() if "text" in name or "text" in path]
     names = {"ip-adapter": "ip_adapter", "clip-vit": "image_encoder"}
     if model.endswith("-text"):
         if not texts:
