@@ -15,11 +15,8 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model's weights."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.weights[name].lerp_(value, 1 - decay)
-            else:
-                self.weights[name].copy_(value)
+        current = model.state_dict()
+        torch._foreach_lerp_([self.weights[name] for name in current], list(current.values()), 1 - decay)
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Continue from saved averages."""

@@ -18,18 +18,23 @@ class Captioner:
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self.recipe = recipe
+        self._scene_words: dict[tuple[str, int], tuple[str, str]] = {}
         self.tokenizer: CLIPTokenizer = build_tokenizer()
         self.encoder: CLIPTextModelWithProjection = placed(build_text_encoder(self.tokenizer), device)
 
     def caption(self, spec: PictureSpec, rng: np.random.Generator) -> str:
         """One caption for the picture, its words dropped at random."""
-        place = size = ""
-        if self.recipe.dropout.place < 1:
-            scene = build_scene(spec.object_name, spec.scene_seed, self.recipe.placement)
-            place, size = scene.place_word, scene.size_word
+        place, size = self._place_and_size(spec) if self.recipe.dropout.place < 1 else ("", "")
         return dropped_caption(
             rng, self.recipe.dropout, spec.object_name, spec.style, spec.colour_word, place=place, size=size
         )
+
+    def _place_and_size(self, spec: PictureSpec) -> tuple[str, str]:
+        key = (spec.object_name, spec.scene_seed)
+        if key not in self._scene_words:
+            scene = build_scene(*key, self.recipe.placement)
+            self._scene_words[key] = (scene.place_word, scene.size_word)
+        return self._scene_words[key]
 
     @torch.no_grad()
     def encode(self, captions: list[str]) -> Tensor:

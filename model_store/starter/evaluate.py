@@ -78,7 +78,7 @@ def evaluate(space: Workspace, name: str, pictures: int) -> Evaluation:
     seconds = (time.perf_counter() - started) / pictures
     accuracy = content_accuracy(judges, as_tensor(drawn), [pair[0] for pair in asked])
     _, step = load_unet(space)
-    adapter = ()
+    adapter: tuple[AdapterFigures, ...] = ()
     if space.checkpoint_path("ip-adapter").exists():
         adapter = tuple(_adapter_figures(space, judges, pictures // len(SCALES)))
     return Evaluation(name, step, pictures, accuracy, seconds, adapter)

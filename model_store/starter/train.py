@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
     options = parser.parse_args(arguments)
+    torch.set_float32_matmul_precision("high")
     folder = options.folder.expanduser() / options.recipe
     folder.mkdir(parents=True, exist_ok=True)
     space = Workspace(RECIPES[options.recipe], folder, torch.device(options.device), options.workers)

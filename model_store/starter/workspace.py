@@ -80,6 +80,11 @@ def placed(module: Module, device: torch.device) -> Module:
     return module
 
 
+def half_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 where the device gains by it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def learning_rate(stage: Stage, step: int, *, decay: float = 0.25) -> float:
     """Linear warm-up, constant, then linear to zero over the last `decay` of the steps."""
     remaining = (stage.steps - step) / max(1.0, decay * stage.steps)

@@ -12,7 +12,7 @@ from model_store.starter.sample import load_unet
 from model_store.starter.stages.clip import load_shared
 from model_store.starter.stages.unet import noised
 from model_store.starter.unet import build_scheduler
-from model_store.starter.workspace import Workspace, learning_rate, set_learning_rate, steps
+from model_store.starter.workspace import Workspace, half_precision, learning_rate, set_learning_rate, steps
 from model_store.starter.world.captions import caption
 
 SAVE_EVERY = 100
@@ -43,8 +43,9 @@ def train_ip_adapter(space: Workspace) -> None:
         image = embeds[references] * torch.from_numpy(rng.uniform(size=(stage.batch, 1, 1)) >= NO_IMAGE)
         condition = {"image_embeds": [image.to(space.device)]}
         text = captioner.encode(captions)
-        predicted = unet(noisy, t, encoder_hidden_states=text, added_cond_kwargs=condition).sample
-        loss = (weight * (predicted - noise).square().mean(dim=(1, 2, 3))).mean()
+        with half_precision(space.device):
+            predicted = unet(noisy, t, encoder_hidden_states=text, added_cond_kwargs=condition).sample
+        loss = (weight * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()

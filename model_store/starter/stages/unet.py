@@ -11,7 +11,7 @@ from model_store.starter.average import Average
 from model_store.starter.captioner import Captioner
 from model_store.starter.patch_code import encode_all
 from model_store.starter.unet import build_scheduler, build_unet
-from model_store.starter.workspace import Workspace, learning_rate, placed, set_learning_rate, steps
+from model_store.starter.workspace import Workspace, half_precision, learning_rate, placed, set_learning_rate, steps
 from model_store.starter.world.picture import PictureSpec
 
 SAVE_EVERY = 250
@@ -95,7 +95,8 @@ def _step(
     latents = lesson.latents[torch.from_numpy(chosen)].to(device, memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     noisy, noise, t, weight = noised(latents, alphas, generator)
-    predicted = unet(noisy, t, encoder_hidden_states=captioner.encode(captions)).sample
-    loss = (weight * (predicted - noise).square().mean(dim=(1, 2, 3))).mean()
+    with half_precision(device):
+        predicted = unet(noisy, t, encoder_hidden_states=captioner.encode(captions)).sample
+    loss = (weight * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
     loss.backward()
     return loss.detach()
