@@ -4,6 +4,7 @@ from typing import Any
 
 from app.intake.rules import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
 from app.offer import Offer
+from app.schemas import ProblemView
 from workers.techniques.spec import Spec
 
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -27,6 +28,12 @@ def form_body(offer: Offer) -> dict[str, Any]:
     }
     encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
+
+
+def problem_schemas() -> dict[str, Any]:
+    """Return the schemas of the problem document, by name."""
+    schema = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs"), ProblemView.__name__: schema}
 
 
 def _file(name: str, most: int) -> dict[str, Any]:

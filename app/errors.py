@@ -1,7 +1,7 @@
 """The gateway's errors: RFC 9457 problems that carry their own status.
 
 Problem                        type, title, status, detail, errors[{pointer, detail}], headers
-|-- Malformed            400   the body is not well-formed multipart/form-data
+|-- Malformed            400   the request is not HTTP, or its body not well-formed multipart/form-data
 |-- NotFound             404   no such job, picture or page; also another caller's job
 |-- MethodNotAllowed     405   the page exists, the verb does not
 |-- BodyTimeout          408   the body took too long to arrive
@@ -57,9 +57,9 @@ class Problem(Exception):
 
 
 class Malformed(Problem):
-    """The body is not well-formed multipart/form-data."""
+    """The request is not HTTP, or its body not well-formed multipart/form-data."""
 
-    status, code, title = 400, "malformed-body", "The body is malformed"
+    status, code, title = 400, "malformed-request", "The request is malformed"
 
 
 class NotFound(Problem):

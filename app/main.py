@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app import problems
 from app.deps import Services
-from app.documentation import form_body
+from app.documentation import form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
@@ -52,6 +52,7 @@ def describe(app: FastAPI, offer: Offer) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
             document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
+            document["components"]["schemas"] |= problem_schemas()
             app.openapi_schema = document
         return app.openapi_schema
 

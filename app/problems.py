@@ -21,6 +21,7 @@ from workers.contract.errors import BlobMissing, ContractError, IdempotencyConfl
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+SCHEMA = {"$ref": f"#/components/schemas/{ProblemView.__name__}"}
 CLIENT_CLOSED = 499
 
 
@@ -113,6 +114,6 @@ def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems a route may answer with."""
     described: tuple[type[Problem], ...] = (*problems, Internal, Unavailable)
     return {
-        problem.status: {"model": ProblemView, "description": problem.title, "content": {MEDIA_TYPE: {}}}
+        problem.status: {"description": problem.title, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
         for problem in described
     }

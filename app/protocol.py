@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import HeadersTooLarge, Problem
+from app.errors import HeadersTooLarge, Malformed, Problem
 from app.problems import MEDIA_TYPE
 
 MAX_HEADER_BYTES = 32_768
@@ -50,6 +50,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_headers = False
         self._stop_clock()
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP."""
+        self._refuse(Malformed(msg))
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -1,0 +1,20 @@
+"""One Redis and one gateway process for all tests of a test process."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.redis_child import RedisChild
+from tests.gateway import Gateway
+
+
+@pytest.fixture(scope="session")
+def gateway_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
+    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+        yield child
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisChild) -> Iterator[Gateway]:
+    with Gateway(tmp_path_factory.mktemp("gateway"), gateway_redis) as running:
+        yield running
