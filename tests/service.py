@@ -39,7 +39,9 @@ def slow(**fields: Any) -> dict[str, str]:
 class Service:
     """The processes of a service; `worker(n)`, `gateway` and `sweeper` are children that a test may kill or start."""
 
-    def __init__(self, folder: Path, models: Path, *, workers: int = 1, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, models: Path, *, workers: int = 1, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.redis = RedisChild(folder / "redis")
         self.port = free_port()
         self.redis.start()
@@ -57,7 +59,8 @@ class Service:
         self.gateway = Child("gateway", python("app"), shared)
         self.sweeper = Child("sweeper", python("workers.sweeper"), shared)
         self.workers = [
-            Child(f"worker {n}", python("workers"), shared | {"STYLIZE_WORKER_ID": f"worker-{n}"}) for n in range(workers)
+            Child(f"worker {n}", python("workers"), shared | {"STYLIZE_WORKER_ID": f"worker-{n}"})
+            for n in range(workers)
         ]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
