@@ -23,7 +23,7 @@ from model_store.starter.world.picture import PictureSpec, draw
 from model_store.starter.world.scene import Placement
 
 CHUNK = 512
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Pencil:
         """See the protocol."""
         lead = hls(rng.uniform(), rng.uniform(0.12, 0.3), rng.uniform(0.0, 0.7))
         paper = hls(rng.uniform(0.05, 0.2), rng.uniform(0.93, 0.98), 0.5)
-        return cls(rng.uniform(7, 11), rng.uniform(0.4, 1.2), lead, paper)
+        return cls(rng.uniform(13, 18), rng.uniform(0.4, 1.2), lead, paper)
 
     def render(self, canvas: Canvas, noise: np.random.Generator) -> Field:
         """See the protocol."""
@@ -34,7 +34,7 @@ class Pencil:
         ink = np.zeros((size, size), dtype=np.float32)
         for turn, tone in ((0.0, 0.42), (1.3, 0.62), (0.7, 0.8)):
             across = (xs + wobble[0]) * np.sin(self.angle + turn) + (ys + wobble[1]) * np.cos(self.angle + turn)
-            line = np.cos(2 * np.pi * across / self.spacing) > 0.45
+            line = np.cos(2 * np.pi * across / self.spacing) > 0.3
             ink = np.maximum(ink, line * (dark > tone) * 0.75)
         line = displaced(canvas.outlines(3), wobble[0] * 0.5, wobble[1] * 0.5)
         ink = np.maximum(blur(ink, 0.6), line * 0.95) * (0.7 + 0.3 * cloud(noise, size, 60))

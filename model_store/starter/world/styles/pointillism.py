@@ -20,7 +20,7 @@ class Pointillism:
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
         """See the protocol."""
-        return cls(rng.uniform(7.5, 10.5), rng.uniform(0.5, 0.62), rng.uniform(0.1, 0.17))
+        return cls(rng.uniform(9, 12), rng.uniform(0.5, 0.62), rng.uniform(0.1, 0.17))
 
     def render(self, canvas: Canvas, noise: np.random.Generator) -> Field:
         """See the protocol."""
