@@ -19,6 +19,9 @@ from model_store.load.tensors import load_tensors, renamed, require_shapes
 
 Component = TypeVar("Component")
 
+_WRAPPERS = ("text_model", "vision_model")
+"""Prefixes that transformers' CLIP towers have in some versions and published files, and in others not."""
+
 
 def load_component(
     folder: Path,
@@ -37,7 +40,7 @@ def load_component(
     files = weight_files(folder)
     model: Any = empty_component(folder, kind)
     expected = _expected(model)
-    rename = _renaming(model, set(headers_of(files)), set(expected), skip)
+    rename = _renaming(model, set(expected), skip)
     tensors = load_tensors(files, device=device, dtype=dtype, expected=expected, rename=rename)
     model.load_state_dict(tensors, strict=False, assign=True)
     _tie(model)
@@ -51,7 +54,7 @@ def check_component(folder: Path, kind: type[Component], *, skip: Sequence[str] 
     model: Any = empty_component(folder, kind)
     expected = _expected(model)
     headers = headers_of(files)
-    rename = _renaming(model, set(headers), set(expected), skip)
+    rename = _renaming(model, set(expected), skip)
     require_shapes(renamed(headers, rename), headers, expected, files)
     return model  # type: ignore[no-any-return]
 
@@ -99,27 +102,20 @@ def _aliases() -> Mapping[str, tuple[tuple[re.Pattern[str], str], ...]]:
     return {kind: tuple((re.compile(rule["from"]), rule["to"]) for rule in rules) for kind, rules in raw.items()}
 
 
-def _renaming(
-    model: torch.nn.Module, stored: set[str], expected: set[str], skip: Sequence[str]
-) -> Callable[[str], str | None]:
-    """Return how stored names become the model's: aliases of older files, and the prefix of the base model."""
+def _renaming(model: Any, expected: set[str], skip: Sequence[str]) -> Callable[[str], str | None]:
+    """Return how stored names become the model's: aliases of older files, a wrapper's prefix more or less."""
     ignored = [*skip, *(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())]
     dropped = [re.compile(pattern) for pattern in (*ignored, r"(^|\.)position_ids$")]
     aliases = _aliases().get(type(model).__name__, ())
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    with_prefix = prefix != "." and any(name.startswith(prefix) for name in expected)
-    stored_with_prefix = prefix != "." and any(name.startswith(prefix) for name in stored)
+    prefixes = [f"{prefix}." for prefix in (getattr(model, "base_model_prefix", ""), *_WRAPPERS) if prefix]
 
     def rename(name: str) -> str | None:
         if any(pattern.search(name) for pattern in dropped):
             return None
         for pattern, replacement in aliases:
             name = pattern.sub(replacement, name)
-        if stored_with_prefix and not with_prefix:
-            return name.removeprefix(prefix)
-        if with_prefix and not stored_with_prefix and name not in expected:
-            return prefix + name
-        return name
+        candidates = (name, *(name.removeprefix(prefix) for prefix in prefixes), *(p + name for p in prefixes))
+        return next((candidate for candidate in candidates if candidate in expected), name)
 
     return rename
 
