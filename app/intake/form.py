@@ -213,7 +213,7 @@ async def read(receive: Receive, reader: FormReader, *, limit: int, seconds: flo
                 data: bytes = message.get("body", b"")
                 left -= len(data)
                 if left < 0:
-                    raise TooLarge(f"the body is larger than {limit:,} bytes", headers={"Connection": "close"})
+                    raise TooLarge(f"the body is larger than {limit:,} bytes")
                 reader.feed(data)
                 if not message.get("more_body", False):
                     return reader.finish()

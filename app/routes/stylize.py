@@ -42,6 +42,8 @@ async def stylize(request: Request) -> Response:
     settings, key = services.settings, idempotency_key(request)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMedia("the body must not be compressed")
+    if int(request.headers.get("content-length", "0")) > settings.gateway_body_bytes:
+        raise TooLarge(f"the body is larger than {settings.gateway_body_bytes:,} bytes")
     boundary = boundary_of(request.headers.get("content-type"))
     services.memory.enter()
     reader = FormReader(services.offer.shape, services.memory, boundary)

@@ -65,22 +65,19 @@ def empty_component(folder: Path, kind: type[Component]) -> Component:
     Raises NotInstalled without a config.json, MalformedFile for one that the model does not take.
     """
     with init_empty_weights(include_buffers=False):
-        return _empty(folder, kind)
+        return _empty(folder, kind)  # type: ignore[no-any-return]
 
 
-def _empty(folder: Path, kind: type[Component]) -> Component:
+def _empty(folder: Path, kind: Any) -> Any:
     """Build the model from the folder's config.json without memory for its parameters."""
     if not (folder / "config.json").is_file() or (folder / "config.json").is_symlink():
         raise NotInstalled(f"{folder}/config.json is missing, or a link")
-    built: Any
     try:
         if issubclass(kind, PreTrainedModel) and kind.config_class is not None:
-            built = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
-        else:
-            built = _of_diffusers(kind, folder)
+            return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+        return _of_diffusers(kind, folder)
     except (OSError, ValueError, KeyError) as fault:
         raise MalformedFile(f"{folder}/config.json: {fault}") from fault
-    return built  # type: ignore[no-any-return]
 
 
 def _of_diffusers(kind: Any, folder: Path) -> Any:

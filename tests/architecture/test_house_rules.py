@@ -38,7 +38,10 @@ def test_only_settings_read_the_environment() -> None:
 
 
 def test_the_gateway_never_imports_torch() -> None:
-    program = "import sys, app.main, app.cli; sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}) or 0)"
+    program = (
+        "import sys, app.main, app.cli\n"
+        "sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}) or 0)"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

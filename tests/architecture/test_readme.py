@@ -10,7 +10,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 def row(spec: Spec) -> str:
     bases = ", ".join(base.upper() for base in spec.bases)
-    return f"| `{spec.name}` | {spec.family} | {spec.inputs.driven_by} | {bases} | [{spec.paper.title}]({spec.paper.url}) |"
+    paper = f"[{spec.paper.title}]({spec.paper.url})"
+    return f"| `{spec.name}` | {spec.family} | {spec.inputs.driven_by} | {bases} | {paper} |"
 
 
 def test_the_table_of_techniques_is_the_registry() -> None:

@@ -1,7 +1,6 @@
 """One service with two workers for all fault tests; whatever a test killed is started again."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from workers.contract.job import Frozen, Job, Priority
 
 
@@ -86,7 +88,7 @@ class WorkerStatus(Frozen):
     id: str
     queues: tuple[str, ...]
     models: tuple[str, ...] = ()
-    methods: dict[str, dict[str, str]] = {}
+    methods: dict[str, dict[str, str]] = Field(default_factory=dict)
     state: Literal["starting", "idle", "busy", "stopping"] = "starting"
     job_id: str | None = None
     seen: datetime | None = None

@@ -18,8 +18,8 @@ from workers.pipelines.conditioning import Condition, stack
 class Trajectory:
     """The pictures of one request on their way from noise to latents (or back, with an inverse scheduler).
 
-    latents: (n, channels, h, w), scaled as the scheduler wants them (see `start`). `negative` is None when there is
-    no guidance. `scheduler` is this request's own, its timesteps set. `extra` belongs to the technique.
+    latents: (n, channels, h, w), scaled as the scheduler wants them (see `start`); float32 whatever the UNet's dtype, so
+    that steps do not lose what half precision cannot hold. `negative` is None when there is no guidance. `scheduler` is this request's own, its timesteps set. `extra` belongs to the technique.
     """
 
     latents: Tensor
@@ -157,7 +157,7 @@ def gather(trajectories: Sequence[Trajectory]) -> UNetCall:
         for half in trajectory.halves:
             begin = rows[-1].stop if rows else 0
             rows.append(Rows(trajectory, half is trajectory.positive, begin, begin + half.rows))
-            samples.append(scaled)
+            samples.append(scaled.to(half.text.dtype))
             timesteps.append(trajectory.timestep)
             conditions.append(half)
     sample = samples[0] if len(samples) == 1 else torch.cat(samples)
@@ -172,7 +172,8 @@ def _timestep(timesteps: list[Tensor], rows: list[Rows], sample: Tensor) -> Tens
 
 
 def guide(predicted: Tensor, trajectory: Trajectory) -> Tensor:
-    """Return the guided prediction (n, ...) of one trajectory's rows: e_neg + g (e - e_neg)."""
+    """Return the guided prediction (n, ...) of one trajectory's rows, in its latents' dtype: e_neg + g (e - e_neg)."""
+    predicted = predicted.to(trajectory.latents.dtype)
     if trajectory.negative is None:
         return predicted
     unconditional, conditional = predicted.chunk(2)

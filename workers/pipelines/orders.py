@@ -24,7 +24,7 @@ def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Or
     params = validated(spec, request)
     least, most = spec.inputs.references
     instead = spec.inputs.instead_of_references
-    if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead)):
+    if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead) is not None):
         raise Refused(f"{spec.name} takes {least} to {most} style images, not {len(pictures.styles)}")
     if spec.inputs.content_image == "required" and pictures.content is None:
         raise Refused(f"{spec.name} needs a content_image")

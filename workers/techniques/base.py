@@ -173,7 +173,7 @@ def plain(order: Order, bench: Bench, *, sampler: str = "ddim", unit_noise: torc
     if unit_noise is None:
         unit_noise = order.noise.normal(INITIAL, backbone.latent_shape(order.width, order.height))
     return Trajectory(
-        latents=denoise.start(scheduler, unit_noise).to(backbone.device, backbone.dtype),
+        latents=denoise.start(scheduler, unit_noise).to(backbone.device),
         scheduler=scheduler,
         positive=positive,
         negative=negative,

@@ -1,11 +1,12 @@
 """The loop: equal to diffusers' own pipeline, independent of batch partners, stopped within a step."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from workers.pipelines.backbone import Backbone
+from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.denoise import Hooks, Trajectory, UNetCall, denoise, gather
 from workers.pipelines.noise import SeededNoise
 from workers.techniques.base import Bench, Order, plain
@@ -140,3 +141,17 @@ def test_inversion_is_the_same_loop(sd15: Backbone, bench: Bench) -> None:
     bench.denoise([there])
     assert there.step == 50
     assert (there.latents - clean).abs().mean() > 0.1
+
+
+def test_half_precision_is_the_networks_alone(tiny_root: Path, sd15: Backbone, bench: Bench) -> None:
+    half = load(tiny_root / "sd15", dtype=torch.bfloat16)
+    assert (half.unet.dtype, half.pipe.text_encoder.dtype, half.vae.dtype) == (
+        torch.bfloat16,
+        torch.bfloat16,
+        torch.float32,
+    )
+    asked = order(sd15, steps=2)
+    latents = run(half, bench, asked)
+    assert latents.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([latents.flatten(), run(sd15, bench, asked).flatten()]))[0, 1] > 0.99
+    assert half.decode(latents)[0].shape == (64, 64, 3)

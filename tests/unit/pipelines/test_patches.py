@@ -49,13 +49,14 @@ def some_patches(unet: Any) -> list[Callable[[], AbstractContextManager[None]]]:
         lambda: patches.attribute(layer, "heads", 2),
         lambda: patches.attribute(unet, "conv_out", nn.Identity()),
         lambda: patches.config(unet, encoder_hid_dim_type="ip_image_proj"),
+        lambda: patches.weights(unet, {"conv_in.weight": torch.ones_like(unet.conv_in.weight)}),
         lambda: patches.forward(norms, lambda norm: lambda x: x),
         lambda: patches.forward_hook(unet, lambda *args: None),
         lambda: patches.forward_hook(unet, lambda *args: None, before=True),
     ]
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(11))
 def test_each_restores_exactly_after_an_exception(backbone: Backbone, number: int) -> None:
     before = portrait(backbone.unet)
     with pytest.raises(InterruptedError), some_patches(backbone.unet)[number]():

@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from tests.unit.pipelines.test_patches import portrait
 from tests.unit.techniques.shared_attention.asking import bench_of, counted, off, order, picture, run, together
-from workers.pipelines.backbone import Backbone
+from workers.pipelines.backbone import Backbone, load
+from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import denoise
 from workers.pipelines.errors import Refused
 from workers.pipelines.noise import SeededNoise
+from workers.pipelines.style_cache import RequestCache, StyleCache
 from workers.techniques.base import Order, plain
 from workers.techniques.shared_attention.style_aligned import inversion, switches
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
@@ -67,14 +69,34 @@ def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: Bac
         ({"share_group_norm": False}, 1),
     ],
 )
-def test_what_a_recording_depends_on_is_in_its_key(sdxl: Backbone, changed: dict[str, Any], built: int) -> None:
-    bench = bench_of(sdxl)
-    StyleAligned().prepare(order(**{"styles": STYLE}), bench)
-    before = bench.cache.misses
+def test_what_a_recording_depends_on_is_in_its_key(
+    sdxl: Backbone, known: StyleCache, changed: dict[str, Any], built: int
+) -> None:
+    bench = replace(bench_of(sdxl), cache=RequestCache(known))
     asked = order(**{"styles": STYLE} | changed)
     result = run(asked, bench)
-    assert bench.cache.misses == before + built
+    assert bench.cache.misses == built
     assert off(result, run(asked, bench_of(sdxl))) <= 1e-4
+
+
+@pytest.fixture(scope="module")
+def known(sdxl: Backbone) -> StyleCache:
+    """A style cache that knows the style of `order(STYLE)`."""
+    cache = StyleCache([MemoryTier("host", 1 << 30)])
+    with torch.no_grad():
+        StyleAligned().prepare(order(STYLE), replace(bench_of(sdxl), cache=RequestCache(cache)))
+    return cache
+
+
+def test_half_precision_stays_finite_and_inverts_in_single(tiny_root: Path) -> None:
+    half = load(tiny_root / "sdxl", dtype=torch.bfloat16)
+    asked, bench = order(STYLE), bench_of(half)
+    assert isinstance(asked.params, StyleAlignedParams)
+    assert inversion.inverted(asked, asked.params, bench).dtype is torch.float32
+    result = run(asked, bench)
+    assert result.dtype is torch.bfloat16
+    assert result.isfinite().all()
+    assert off(run(asked, bench_of(half, budget=0)).float(), result.float()) < 0.05
 
 
 def test_simultaneous_first_requests_build_once(sdxl: Backbone) -> None:

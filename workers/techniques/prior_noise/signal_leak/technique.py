@@ -37,7 +37,7 @@ class SignalLeak:
         k = order.strength * params.leak_scale
         if k > 0:
             x = self.initial_latents(order, params, bench, trajectory.scheduler, k)
-            trajectory.latents = start(trajectory.scheduler, x).to(bench.backbone.device, bench.backbone.dtype)
+            trajectory.latents = start(trajectory.scheduler, x).to(bench.backbone.device)
         return trajectory
 
     def initial_latents(self, order: Order, params: SignalLeakParams, bench: Bench, scheduler: Any, k: float) -> Tensor:

@@ -53,7 +53,7 @@ class StyleNoise:
         style.checked(found, shape, params.style)
         mu, sig = math.between(found.mu, found.sig, order.strength)
         n = math.style_noise(mu, sig, order.noise.normal(INITIAL, shape))
-        trajectory.latents = start(trajectory.scheduler, n).to(backbone.device, backbone.dtype)
+        trajectory.latents = start(trajectory.scheduler, n).to(backbone.device)
         trajectory.extra = Tuning(found, order.strength)
         return trajectory
 

@@ -15,7 +15,8 @@ EPS = 1e-5
 
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return m = mean_N(x) and s = sqrt(var_N(x) + eps), unbiased, each float32 (B, 1, C)."""
-    var, m = torch.var_mean(x.float(), dim=1, keepdim=True)
+    m = x.mean(1, keepdim=True, dtype=torch.float32)
+    var = (x - m).square().sum(1, keepdim=True) / (x.shape[1] - 1)
     return m, (var + EPS).sqrt()
 
 
@@ -28,8 +29,9 @@ def adain(x: Tensor, m: Tensor, s: Tensor, m_r: Tensor, s_r: Tensor, w: Tensor) 
 
 def moments(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Return the mean and biased variance of each group of channels of x (B, C, ...), float32 (B, groups)."""
-    var, mu = torch.var_mean(x.float().reshape(len(x), groups, -1), dim=2, correction=0)
-    return mu, var
+    x = x.reshape(len(x), groups, -1)
+    mu = x.mean(2, dtype=torch.float32)
+    return mu, (x - mu[:, :, None]).square().mean(2)
 
 
 def mixed_moments(mu: Tensor, var: Tensor, mu_r: Tensor, var_r: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
