@@ -1,0 +1,248 @@
+"""Techniques in random order on one warm model, now and then broken off, leave no trace on it."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from PIL import Image
+from safetensors.torch import save_file
+
+from workers.pipelines.backbone import Backbone, load
+from workers.pipelines.cache_tiers import MemoryTier
+from workers.pipelines.denoise import Trajectory, denoise
+from workers.pipelines.errors import WeightsMissing
+from workers.pipelines.noise import SeededNoise
+from workers.pipelines.style_cache import RequestCache, StyleCache
+from workers.techniques import registry
+from workers.techniques.base import Bench, Order, Pictures
+from workers.techniques.prior_noise import stats_file
+from workers.techniques.spec import Spec
+
+SEQUENCES = 1000
+FAULTS = 0.1
+SIDE = 64
+CASES = Path(__file__).parents[2] / "parity" / "cases"
+KNOBS: dict[str, tuple[dict[str, Any], ...]] = {
+    "ip-adapter": ({}, {"scale": 0.3, "target_blocks": ("up_blocks.0",)}, {"adapter": "plus"}),
+    "instantstyle": ({}, {"mode": "style+layout"}, {"adapter": "plus", "mode": "all"}),
+    "style-aligned": ({}, {"share_group_norm": True, "only_self_level": 0.5}, {"full_attention_share": True}),
+    "signal-leak": ({}, {"single_reference": "layout"}),
+    "style-noise": ({"style": "tuned"},),
+    "style-id": ({}, {"injection_layers": (3, 5), "schedule": "ldm"}, {"init_adain": False}),
+}
+"""Knobs to try, by technique; a technique that is not here runs with its defaults."""
+
+
+class InjectedError(Exception):
+    """The fault of a sequence that is broken off."""
+
+
+@dataclass
+class Fault:
+    """Where a sequence breaks: at a module of the UNet, or, without one, where progress is reported."""
+
+    module: torch.nn.Module | None
+
+    def watch(self, trajectory: Trajectory) -> None:
+        if self.module is None:
+            raise InjectedError
+
+    @contextmanager
+    def set(self) -> Iterator[None]:
+        """Raise when the module is called."""
+
+        def fail(module: Any, args: Any) -> None:
+            raise InjectedError
+
+        handle = None if self.module is None else self.module.register_forward_pre_hook(fail)
+        try:
+            yield
+        finally:
+            if handle is not None:
+                handle.remove()
+
+
+@cache
+def picture(seed: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((SIDE, SIDE))
+
+
+def ordered(spec: Spec, draw: random.Random) -> Order:
+    """A small random request that the technique accepts."""
+    seeds = tuple(draw.randrange(100) for _ in range(draw.choice((1, 1, 1, 1, 2))))
+    styles = tuple(picture(draw.randrange(3)) for _ in range(min(1, spec.inputs.references[1])))
+    content = None if spec.inputs.content_image == "none" else picture(draw.randrange(3))
+    return Order(
+        prompts=(draw.choice(("", "a boat")),) * len(seeds),
+        seeds=seeds,
+        width=SIDE,
+        height=SIDE,
+        steps=1,
+        guidance_scale=draw.choice((1.0, 1.0, 1.0, 5.0)),
+        params=spec.params.model_validate(draw.choice(KNOBS.get(spec.name, ({},)))),
+        noise=SeededNoise(seeds),
+        strength=draw.choice((0.0, 0.4, 1.0)),
+        pictures=Pictures(styles, content),
+    )
+
+
+def carried(name: str, order: Order, bench: Bench, watch: Callable[[Trajectory], None]) -> None:
+    technique = registry.technique(name)
+    trajectory = technique.prepare(order, bench)
+    with technique.patch(bench.backbone, [trajectory]) as hooks:
+        denoise(bench.backbone.unet, [trajectory], hooks=hooks, watch=watch)
+    assert trajectory.latents.isfinite().all()
+
+
+class State:
+    """Everything by which a change of the UNet could show: each attribute of each module, by identity."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        modules = list(backbone.unet.modules())
+        own = [vars(module) for module in modules]
+        inner = [value for attributes in own for value in attributes.values() if isinstance(value, dict)]
+        self._dicts = [*own, *inner, vars(backbone.pipe), backbone.scheduler_config]
+        self._tensors = [tensor for module in modules for tensor in module.parameters(recurse=False)]
+        self._tensors += [tensor for module in modules for tensor in module.buffers(recurse=False)]
+
+    def now(self) -> tuple[list[Any], list[int], list[tuple[int, int]]]:
+        """Names, identities of what they name, and where the weights are and how often they were written to."""
+        return (
+            list(chain.from_iterable(self._dicts)),
+            [id(value) for attributes in self._dicts for value in attributes.values()],
+            [(tensor.data_ptr(), tensor._version) for tensor in self._tensors],
+        )
+
+
+def parts(backbone: Backbone) -> list[torch.nn.Module]:
+    return [part for part in backbone.pipe.components.values() if isinstance(part, torch.nn.Module)]
+
+
+def digest(backbone: Backbone) -> str:
+    seen = hashlib.sha256()
+    for part in parts(backbone):
+        for name, tensor in part.state_dict().items():
+            seen.update(name.encode() + tensor.numpy().tobytes())
+    return seen.hexdigest()
+
+
+def tuned(folder: Path, backbone: Backbone) -> Path:
+    """A trained style whose tuning moves two weights."""
+    shape = backbone.latent_shape(SIDE, SIDE)
+    stats_file.write(folder, "pixel", {"mean_pixels": torch.zeros(shape), "var_pixels": torch.ones(shape)})
+    names = ("conv_in.weight", "mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight")
+    weights = dict(backbone.unet.named_parameters())
+    save_file({name: weights[name] + 0.01 for name in names}, folder / "diffusion_pytorch_model.safetensors")
+    (folder / "style.json").write_text(json.dumps({"base": backbone.base}))
+    return folder
+
+
+def called(backbone: Backbone) -> list[torch.nn.Module]:
+    """The UNet's modules that a plain call uses, keys and values of attentions aside, which a technique may replace."""
+    seen: list[torch.nn.Module] = []
+    leaves = [module for name, module in backbone.unet.named_modules() if not name.endswith(("to_k", "to_v"))]
+    handles = [m.register_forward_pre_hook(lambda module, args: seen.append(module)) for m in leaves]
+    text, _ = backbone.condition(("",), None, guided=False, width=SIDE, height=SIDE)
+    sample = torch.zeros(1, *backbone.latent_shape(SIDE, SIDE))
+    with torch.no_grad():
+        backbone.unet(sample, torch.tensor(1), **text.unet_inputs())
+    for handle in handles:
+        handle.remove()
+    return list(dict.fromkeys(seen))
+
+
+@pytest.fixture
+def quick(sdxl: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    """SDXL that remembers what its text encoders said, which no technique changes."""
+    condition, said = sdxl.condition, dict[str, Any]()
+
+    def remembered(*args: Any, **kwargs: Any) -> Any:
+        key = repr((args, kwargs))
+        if key not in said:
+            said[key] = condition(*args, **kwargs)
+        return said[key]
+
+    monkeypatch.setattr(sdxl, "condition", remembered)
+    return sdxl
+
+
+@pytest.fixture
+def weights(quick: Backbone, tiny_root: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Where the tiny weights of the recorded cases are, by catalogue id, and the style `tuned`."""
+    encoder = CASES / "encoder" / "weights"
+    found = {
+        "ip-adapter-sdxl": encoder / "ip-adapter_sdxl.safetensors",
+        "ip-adapter-plus-sdxl-vit-h": encoder / "ip-adapter-plus_sdxl_vit-h.bin",
+        "clip-vit-h": tiny_root / "clip-vision",
+        "clip-vit-bigg": tiny_root / "clip-vision",
+        "tuned": tuned(tmp_path, quick),
+    }
+
+    def locate(name: str) -> Path:
+        if name not in found:
+            raise WeightsMissing(name)
+        return found[name]
+
+    return locate
+
+
+def test_1000_sequences_leave_the_model_as_it_was(quick: Backbone, weights: Callable[[str], Path]) -> None:
+    draw = random.Random(2026)
+    specs = [registry.spec(name) for name in registry.names() if quick.base in registry.spec(name).bases]
+    modules, before = called(quick), digest(quick)
+    state = State(quick)
+    expected = state.now()
+    styles = StyleCache([MemoryTier("host", 1 << 28)])
+    broken = 0
+    for _ in range(SEQUENCES):
+        chosen = [draw.choice(specs) for _ in range(draw.choice((1, 1, 2)))]
+        breaks = draw.random() < FAULTS
+        fault = Fault(draw.choice((None, draw.choice(modules))))
+        if draw.random() < (0.5 if breaks else 0.01):
+            styles.clear()
+        for spec in chosen:
+            order = ordered(spec, draw)
+            if not breaks or spec is not chosen[-1]:
+                carried(spec.name, order, Bench(quick, RequestCache(styles), weights), lambda trajectory: None)
+                continue
+            try:
+                with fault.set():
+                    carried(spec.name, order, Bench(quick, RequestCache(styles), weights, fault.watch), fault.watch)
+            except InjectedError:
+                broken += 1
+        assert state.now() == expected, [spec.name for spec in chosen]
+    assert broken > 0.7 * FAULTS * SEQUENCES
+    assert digest(quick) == before
+
+
+@pytest.mark.parametrize("trace", ["processor", "hook", "forward", "attribute", "in place", "other tensor"])
+def test_any_trace_would_be_seen(tiny_root: Path, trace: str) -> None:
+    backbone = load(tiny_root / "sd15")
+    state = State(backbone)
+    expected = state.now()
+    attention = backbone.unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1")
+    if trace == "processor":
+        attention.set_processor(AttnProcessor())
+    elif trace == "hook":
+        attention.to_q.register_forward_hook(lambda module, args, output: None)
+    elif trace == "forward":
+        attention.forward = attention.forward
+    elif trace == "attribute":
+        attention.residual_connection = True
+    elif trace == "in place":
+        attention.to_q.weight.mul_(1.0)
+    else:
+        attention.to_q.weight.data = attention.to_q.weight.data.clone()
+    assert state.now() != expected
