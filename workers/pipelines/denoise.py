@@ -18,8 +18,9 @@ from workers.pipelines.conditioning import Condition, stack
 class Trajectory:
     """The pictures of one request on their way from noise to latents (or back, with an inverse scheduler).
 
-    latents: (n, channels, h, w), scaled as the scheduler wants them (see `start`); float32 whatever the UNet's dtype, so
-    that steps do not lose what half precision cannot hold. `negative` is None when there is no guidance. `scheduler` is this request's own, its timesteps set. `extra` belongs to the technique.
+    latents: (n, channels, h, w), scaled as the scheduler wants them (see `start`); float32 whatever the UNet's dtype,
+    so that steps do not lose what half precision cannot hold. `negative` is None when there is no guidance.
+    `scheduler` is this request's own, its timesteps set. `extra` belongs to the technique.
     """
 
     latents: Tensor
