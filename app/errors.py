@@ -91,9 +91,6 @@ class TooLarge(Problem):
 
     status, code, title = 413, "too-large", "The request is too large"
 
-    def __init__(self, detail: str, *, errors: Sequence[Fault] = ()) -> None:
-        super().__init__(detail, errors=errors, headers={"Connection": "close"})  # nobody reads the rest
-
 
 class UnsupportedMedia(Problem):
     """The body or a picture is of a type we do not take."""

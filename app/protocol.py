@@ -31,10 +31,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of headers that are not complete yet."""
-        if self._in_headers:
-            self._header_bytes += len(data)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+        if not self._in_headers:
+            return
+        self._header_bytes += len(data)
+        if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self._refuse(HeadersTooLarge(f"the request headers are larger than {MAX_HEADER_BYTES:,} bytes"))
 
     def on_message_begin(self) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.errors import BodyTimeout, Fault, Invalid, Malformed, TooLarge, UnsupportedMedia
+from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from app.intake.memory import Memory
 from app.intake.upload import Upload
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
+HANG_UP = {"Connection": "close"}
 MAX_PARTS = 32
 MAX_TEXT_BYTES = 32_768
 MAX_PART_HEADERS = 8
@@ -201,22 +202,42 @@ def boundary_of(content_type: str | None) -> bytes:
     return boundary
 
 
+def too_large(limit: int) -> TooLarge:
+    """Return the problem of a body of more than `limit` bytes; nobody reads the rest of it."""
+    return TooLarge(f"the body is larger than {limit:,} bytes", headers=HANG_UP)
+
+
 async def read(receive: Receive, reader: FormReader, *, limit: int, seconds: float) -> None:
-    """Read a body of at most `limit` bytes within `seconds`. Raises a Problem or Disconnected."""
+    """Read a body of at most `limit` bytes within `seconds`. Raises a Problem or Disconnected.
+
+    What follows a fault is read and dropped, so that the caller comes to hear of it.
+    """
+    refusal: Problem | None = None
     left = limit
     try:
         async with asyncio.timeout(seconds):
-            while True:
+            more = True
+            while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise Disconnected
                 data: bytes = message.get("body", b"")
+                more = message.get("more_body", False)
                 left -= len(data)
                 if left < 0:
-                    raise TooLarge(f"the body is larger than {limit:,} bytes")
-                reader.feed(data)
-                if not message.get("more_body", False):
-                    return reader.finish()
+                    raise too_large(limit)
+                refusal = refusal or _fed(reader, data)
     except TimeoutError as late:
-        detail = f"the body did not arrive within {seconds:g} seconds"
-        raise BodyTimeout(detail, headers={"Connection": "close"}) from late
+        raise BodyTimeout(f"the body did not arrive within {seconds:g} seconds", headers=HANG_UP) from late
+    if refusal is not None:
+        raise refusal
+    reader.finish()
+
+
+def _fed(reader: FormReader, data: bytes) -> Problem | None:
+    try:
+        reader.feed(data)
+    except Problem as refusal:
+        reader.form.close()
+        return refusal
+    return None

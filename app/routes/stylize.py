@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app import deps
 from app.errors import BodyTimeout, Conflict, Fault, Invalid, Malformed, TooLarge, TooManyJobs, UnsupportedMedia
-from app.intake.form import FormReader, boundary_of, read
+from app.intake.form import FormReader, boundary_of, read, too_large
 from app.problems import documented
 from app.schemas import JobView, view
 from app.submission import submit
@@ -43,7 +43,7 @@ async def stylize(request: Request) -> Response:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMedia("the body must not be compressed")
     if int(request.headers.get("content-length", "0")) > settings.gateway_body_bytes:
-        raise TooLarge(f"the body is larger than {settings.gateway_body_bytes:,} bytes")
+        raise too_large(settings.gateway_body_bytes)
     boundary = boundary_of(request.headers.get("content-type"))
     services.memory.enter()
     reader = FormReader(services.offer.shape, services.memory, boundary)
