@@ -11,6 +11,10 @@ Base = Literal["sd15", "sdxl"]
 Family = Literal["encoder", "shared-attention", "injection", "prior-noise"]
 
 
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)]
+"""The catalogue's id of an installed model: never a path."""
+
+
 class Params(BaseModel):
     """Root of every technique's own knobs: immutable, unknown keys, NaN and infinity refused."""
 

@@ -125,8 +125,8 @@ def test_what_is_undefined_is_refused(bench: Bench, asked: Order, text: str) -> 
 def test_installed_statistics_take_the_place_of_pictures(bench: Bench, tmp_path: Path) -> None:
     save_file({"mean_pixels": torch.ones(4, 8, 8), "var_pixels": torch.zeros(4, 8, 8)}, tmp_path / "stats.safetensors")
     (tmp_path / "statistic_type.txt").write_text("pixel")
-    there = replace(bench, weights=lambda name: tmp_path / name)
-    asked = order(SignalLeakParams(statistics="."), pictures=0)
+    there = replace(bench, weights=lambda name: tmp_path)
+    asked = order(SignalLeakParams(statistics="sky"), pictures=0)
     started = SignalLeak().prepare(asked, there)
     a = schedulers.signal(started.scheduler)
     e2 = asked.noise.normal("initial", (4, 8, 8))
@@ -141,5 +141,7 @@ def test_installed_statistics_take_the_place_of_pictures(bench: Bench, tmp_path:
 def test_values_that_make_no_sense_together() -> None:
     with pytest.raises(ValueError, match="channel"):
         SignalLeakParams(value=1.0)
+    with pytest.raises(ValueError, match="pattern"):
+        SignalLeakParams(statistics="../sky")
     with pytest.raises(ValueError, match="repeats"):
         SignalLeakParams(dct_indices=((0, 0), (0, 0)))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workers.techniques.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.techniques.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
 
 Coordinate = tuple[Annotated[int, Field(ge=0, le=511)], Annotated[int, Field(ge=0, le=511)]]
 Level = Annotated[float, Field(ge=-4, le=4)]
@@ -30,8 +30,8 @@ class SignalLeakParams(Params):
     value: Level = Field(0.0, description="constant added to the leak's `channel`: the manual colour control")
     color: tuple[Level, ...] | None = Field(None, max_length=16, description="a constant for every latent channel")
     leak_scale: float = Field(1.0, ge=0, le=3, description="the leak at strength 1; 1 is the paper's")
-    statistics: str | None = Field(
-        None, max_length=200, description="installed statistics of a style set, in place of style images"
+    statistics: ModelName | None = Field(
+        None, description="installed statistics of a style set, in place of style images"
     )
     sampler: Literal["ddim", "dpm++", "euler", "pndm", "unipc"] = "ddim"
 

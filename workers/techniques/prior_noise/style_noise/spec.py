@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from workers.techniques.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.techniques.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
 
 
 class StyleNoiseParams(Params):
     """Knobs of style-noise."""
 
-    style: str | None = Field(
-        None, max_length=200, description="the installed style: its statistics and the weights tuned with them"
+    style: ModelName | None = Field(
+        None, description="the installed style: its statistics and the weights tuned with them"
     )
     sampler: Literal["ddim", "dpm++", "euler", "pndm", "unipc"] = "ddim"
 
