@@ -44,8 +44,13 @@ def ldm_timesteps(train_steps: int, steps: int) -> Tensor:
 
 
 def configuration(own: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the DDIM configuration: the model's own noise levels with the paper's timesteps, unless one is given."""
-    return {**own, **DDIM} if given is None else {**DDIM, **given}
+    """Return the DDIM configuration: the model's own noise levels with the paper's timesteps, unless one is given.
+
+    diffusers lists in `_use_default_values` what it shall not take over from another scheduler's configuration.
+    """
+    merged = {**own, **DDIM} if given is None else {**DDIM, **given}
+    left_out = [name for name in merged.get("_use_default_values", ()) if name not in DDIM]
+    return {**merged, "_use_default_values": left_out}
 
 
 def inverse(schedule: str, config: Mapping[str, Any], steps: int) -> Any:
