@@ -31,7 +31,7 @@ def up(host: str, port: int, data_dir: Path, workers: int) -> int:
         claim_port(host, port)
         data = claim_folder(data_dir)
         with RedisChild(data / "redis") as redis:
-            run(children(host, port, data, redis.url, workers), host, port)
+            run(children(host, port, data, redis.url, workers), redis, host, port)
     except (CannotStart, RedisUnavailable) as fault:
         print(f"stylize: {fault}", file=sys.stderr)
         return 1
@@ -88,7 +88,7 @@ def python(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module)
 
 
-def run(stack: tuple[Child, ...], host: str, port: int) -> None:
+def run(stack: tuple[Child, ...], redis: RedisChild, host: str, port: int) -> None:
     """Keep the children running until a signal comes, then end them all."""
     stopping: list[int] = []
 
@@ -100,6 +100,8 @@ def run(stack: tuple[Child, ...], host: str, port: int) -> None:
     print(f"stylize: starting on http://{host}:{port} (Ctrl-C ends everything)", flush=True)
     try:
         while not stopping:
+            if redis.revive():
+                print("stylize: Redis ended: restarted with its data", file=sys.stderr)
             for child in stack:
                 if (status := child.tend()) is not None:
                     print(f"stylize: the {child.name} ended with status {status}: restarting", file=sys.stderr)

@@ -50,7 +50,15 @@ class Worker:
             pool=self.pool, cache=style_cache(settings), technique=registry.technique, weights=weights(models)
         )
         self.beat = Beat(self.store, lease_seconds=settings.lease_seconds)
-        self.runner = Runner(self.store, self.blobs, self.engine, self.beat, queues=settings.models, worker=self.name)
+        self.runner = Runner(
+            self.store,
+            self.blobs,
+            self.engine,
+            self.beat,
+            queues=settings.models,
+            worker=self.name,
+            most_pictures=settings.worker_batch_pictures,
+        )
         self.watchdog = Watchdog(
             self.store,
             self.beat,

@@ -1,9 +1,10 @@
-"""One job from claim to commit: claim -> prepare -> denoise -> publish -> commit. Knows nothing of Celery."""
+"""Jobs from claim to commit: claim -> prepare -> denoise -> publish -> commit. Knows nothing of Celery."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image
@@ -12,8 +13,9 @@ from workers.beat import Beat, GivenBack, Holding, Interrupted
 from workers.contract.blobs import BlobStore, input_name
 from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.job import Failure, Job, Sha256
+from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore
-from workers.pipelines.engine import Engine, Refused
+from workers.pipelines.engine import Engine, Refused, Rendered, Work
 from workers.publisher import Publisher
 from workers.settle import insist, settle
 from workers.techniques.base import Pictures
@@ -21,11 +23,35 @@ from workers.techniques.base import Pictures
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Errand:
+    """A job in hand, and what lets go of it."""
+
+    holding: Holding
+    hold: ExitStack
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.holding.claim.job
+
+
 class Runner:
-    """Runs jobs of `queues` on one engine, one at a time; the last one is published while the next denoises."""
+    """Runs jobs of `queues` on one engine, those of a company together; the last are published while the next denoise.
+
+    `most_pictures` bounds how many pictures are claimed for one batch.
+    """
 
     def __init__(
-        self, store: JobStore, blobs: BlobStore, engine: Engine, beat: Beat, *, queues: tuple[str, ...], worker: str
+        self,
+        store: JobStore,
+        blobs: BlobStore,
+        engine: Engine,
+        beat: Beat,
+        *,
+        queues: tuple[str, ...],
+        worker: str,
+        most_pictures: int = 1,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -33,40 +59,33 @@ class Runner:
         self._beat = beat
         self._queues = queues
         self._worker = worker
+        self._most_pictures = most_pictures
         self._publisher = Publisher(store, blobs)
         self._stopping = threading.Event()
 
     def drain(self, served: Callable[[], None] = lambda: None) -> int:
         """Run jobs until none is left or the worker stops; return how many. Calls `served` at each look for work."""
         count = 0
-        while not self._stopping.is_set() and (claim := self._claim()):
+        while not self._stopping.is_set() and (claims := tuple(self._claims())):
             served()
-            self.run(claim)
-            count += 1
+            self.run(claims)
+            count += len(claims)
         served()
         return count
 
-    def run(self, claim: Claim) -> None:
-        """Run one claimed job to its verdict, or to the publisher's hands. Raises nothing of the job's own."""
-        log.info("job %s attempt %d: %s", claim.job.id, claim.job.attempts, claim.job.request.method)
-        with ExitStack() as stack:
-            holding = stack.enter_context(self._beat.hold(claim))
+    def run(self, claims: Sequence[Claim]) -> None:
+        """Run claimed jobs to their verdicts, or to the publisher's hands. Raises nothing of the jobs' own."""
+        with ExitStack() as safety:
+            errands = []
+            for claim in claims:
+                log.info("job %s attempt %d: %s", claim.job.id, claim.job.attempts, claim.job.request.method)
+                hold = safety.enter_context(ExitStack())
+                errands.append(Errand(hold.enter_context(self._beat.hold(claim)), hold))
             try:
-                rendered = self._engine.stylize(claim.job.request, self._fetch(claim.job), watch=holding.watch)
-                self._publisher.submit(holding, rendered, done=stack.pop_all().close)
-            except Interrupted as interrupted:
-                settle(self._store, holding, interrupted)
-            except Refused as refusal:
-                self._fail(holding, Failure(code=refusal.code, detail=str(refusal)), retry=False)
-            except (BlobError, StoreUnavailable) as fault:
-                self._fail(holding, Failure(code=fault.code, detail="the job's pictures could not be read"), retry=True)
-            except Exception:
-                log.exception("job %s failed", claim.job.id)
-                self._fail(
-                    holding, Failure(code="internal", detail="the technique failed; see the worker's log"), retry=False
-                )
+                self._render(errands)
             except BaseException:
-                settle(self._store, holding, GivenBack())
+                for errand in errands:
+                    settle(self._store, errand.holding, GivenBack())
                 raise
 
     def stop(self, grace_seconds: float) -> None:
@@ -85,13 +104,33 @@ class Runner:
         for holding in self._beat.held:
             holding.stop(GivenBack)
 
-    def _claim(self) -> Claim | None:
+    def _claims(self) -> Iterator[Claim]:
+        """Yield the next job and those waiting right behind it that may share its batch."""
         try:
             claims = (self._store.claim(queue, self._worker) for queue in self._queues)
-            return next((claim for claim in claims if claim), None)
+            claim = next((claim for claim in claims if claim), None)
+            pictures = 0
+            while claim is not None:
+                yield claim
+                job = claim.job
+                pictures += job.request.num_images
+                room = pictures < self._most_pictures
+                claim = self._store.claim(job.queue, self._worker, company_of(job.request)) if room else None
         except StoreUnavailable as fault:
             log.warning("cannot claim: %s", fault)
-            return None
+
+    def _render(self, errands: Sequence[Errand]) -> None:
+        ready = []
+        for errand in errands:
+            try:
+                ready.append((errand, Work(errand.job.request, self._fetch(errand.job), errand.holding.watch)))
+            except (BlobError, OSError) as fault:
+                self._conclude(errand, fault)
+        for (errand, _), outcome in zip(ready, self._engine.stylize_together([work for _, work in ready]), strict=True):
+            if isinstance(outcome, Rendered):
+                self._publisher.submit(errand.holding, outcome, done=errand.hold.pop_all().close)
+            else:
+                self._conclude(errand, outcome)
 
     def _fetch(self, job: Job) -> Pictures:
         request = job.request
@@ -104,6 +143,21 @@ class Runner:
     def _read(self, sha256: Sha256) -> Image.Image:
         return Image.open(BytesIO(self._blobs.get(input_name(sha256)))).convert("RGB")
 
-    def _fail(self, holding: Holding, failure: Failure, *, retry: bool) -> None:
-        log.warning("job %s failed: %s: %s", holding.claim.job.id, failure.code, failure.detail)
-        insist(lambda: self._store.fail(holding.claim, failure, retry=retry), holding)
+    def _conclude(self, errand: Errand, fault: Exception) -> None:
+        """Write down why a job has no pictures."""
+        match fault:
+            case Interrupted():
+                settle(self._store, errand.holding, fault)
+            case Refused():
+                self._fail(errand, Failure(code=fault.code, detail=str(fault)), retry=False)
+            case BlobError() | OSError():
+                unreadable = Failure(code="blob", detail="the job's pictures could not be read")
+                self._fail(errand, unreadable, retry=True)
+            case _:
+                log.error("job %s failed", errand.job.id, exc_info=fault)
+                failure = Failure(code="internal", detail="the technique failed; the worker's log has the details")
+                self._fail(errand, failure, retry=False)
+
+    def _fail(self, errand: Errand, failure: Failure, *, retry: bool) -> None:
+        log.warning("job %s failed: %s: %s", errand.job.id, failure.code, failure.detail)
+        insist(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)

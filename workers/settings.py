@@ -19,6 +19,9 @@ class WorkerSettings(Settings):
         "auto", description="auto: bfloat16 on CUDA, float32 on the CPU"
     )
     worker_threads: int | None = Field(None, ge=1, description="CPU threads of torch; default: torch's own choice")
+    worker_batch_pictures: int = Field(
+        4, ge=1, le=64, description="pictures of queued jobs of one technique and size that are denoised together"
+    )
     worker_step_timeout_seconds: float = Field(
         120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
     )

@@ -4,7 +4,6 @@ ContractError                  a stable code, a sentence for people
 |-- StoreUnavailable           Redis does not answer or does not confirm a write
 |-- QueueFull                  too many jobs queued, or Redis is near its memory limit
 |-- IdempotencyConflict        the key was used with another body
-|-- LeaseLost                  this worker no longer owns the job
 |-- Misconfigured              a setting, or Redis itself, is not as we need it
 `-- BlobError
     |-- BlobMissing            nothing is stored under that name
@@ -39,12 +38,6 @@ class IdempotencyConflict(ContractError):
     """The Idempotency-Key was used before with another request."""
 
     code = "idempotency-conflict"
-
-
-class LeaseLost(ContractError):
-    """The job's lease ended or its token moved on: whatever this worker made is void."""
-
-    code = "lease-lost"
 
 
 class Misconfigured(ContractError):

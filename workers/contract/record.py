@@ -14,12 +14,18 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         new.queue,
         new.priority,
         new.request.method,
+        company_of(new.request),
         new.request.model_dump_json(),
         new.digest,
         new.idempotency_key or "",
         str(to_millis(new.deadline)) if new.deadline else "",
         " ".join(sorted(inputs(new.request))),
     )
+
+
+def company_of(request: Request) -> str:
+    """Return what requests have in common that are worth denoising together: technique, base model and size."""
+    return f"{request.method} {request.model} {request.width}x{request.height}"
 
 
 def inputs(request: Request) -> set[str]:

@@ -90,13 +90,15 @@ class JobStore:
             raise QueueFull(f"{self._max_queued} jobs are waiting", retry_after=math.ceil(60 / per_minute))
         return Submission(job_of(pairs(rest[0])), created=verdict == "created")
 
-    def claim(self, queue: str, worker: str) -> Claim | None:
+    def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.
+
+        With a `company` (see `company_of`) the next job is given only if it is of that company.
 
         Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
         are in the line again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.
         """
-        flat = self._run("claim", queue, worker, self._lease, self._max_attempts)
+        flat = self._run("claim", queue, worker, self._lease, self._max_attempts, company)
         if flat is None:
             return None
         job = job_of(pairs(flat))

@@ -32,12 +32,13 @@ local function clock()
 end
 local NOW = clock()
 
-local FIELDS = {'owner', 'queue', 'priority', 'method', 'state', 'token', 'attempts', 'arrival', 'created', 'deadline'}
+local FIELDS = {
+  'owner', 'queue', 'priority', 'method', 'company', 'state', 'token', 'attempts', 'arrival', 'created', 'deadline'}
 
 -- The fields that decide, as a table; nil when there is no such job.
 local function read(id)
   local values = redis.call('HMGET', name('job', id), unpack(FIELDS))
-  if not values[5] then return nil end
+  if not values[6] then return nil end
   local job = {id = id}
   for index, field in ipairs(FIELDS) do job[field] = values[index] or nil end
   job.token, job.attempts = tonumber(job.token), tonumber(job.attempts)

@@ -1,7 +1,7 @@
 -- Accept a job, or find the one that was accepted for the same idempotency key.
 -- Returns {'created' | 'known', record}, {'conflict'} or {'full', jobs finished in the last minute}.
-local id, owner, queue, priority, method, request, digest, key, deadline, inputs = unpack(ARGV, 2, 11)
-local max_queued, wake_after = tonumber(ARGV[12]), tonumber(ARGV[13])
+local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs = unpack(ARGV, 2, 12)
+local max_queued, wake_after = tonumber(ARGV[13]), tonumber(ARGV[14])
 
 local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
 local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
@@ -16,7 +16,7 @@ end
 
 local arrival = redis.call('INCR', name('arrivals'))
 redis.call('HSET', name('job', id),
-  'id', id, 'owner', owner, 'queue', queue, 'priority', priority, 'method', method, 'request', request,
+  'id', id, 'owner', owner, 'queue', queue, 'priority', priority, 'method', method, 'company', company, 'request', request,
   'digest', digest, 'key', key, 'inputs', inputs, 'arrival', arrival, 'created', whole(NOW),
   'state', 'queued', 'token', 0, 'attempts', 0)
 if deadline ~= '' then
