@@ -1,9 +1,11 @@
 """What the reference leaves behind at each step: keys, values and statistics by layer, moments by GroupNorm.
 
 A tensor of the recording is (steps, halves, ...); halves are the unconditional and the conditional one, or only the
-conditional one without guidance. Names are `<layer>.<quality>`. In bfloat16 with guidance SDXL at 1024 px leaves 0.84 GB
-a step, 25 GB in 30; SD1.5 at 512 px 92 MB, 2.8 GB. The style cache's tiers need that budget; where none in memory has
-it, nothing is recorded and the reference is denoised along with every request: the same pictures at twice the price.
+conditional one without guidance. Names are `<layer>.<quality>`.
+
+In bfloat16 with guidance SDXL at 1024 px leaves 0.84 GB a step, 25 GB in 30; SD1.5 at 512 px 92 MB, 2.8 GB. A tier of
+the style cache in memory needs that budget; where none has it, nothing is recorded and the reference is denoised along
+with every request: the same pictures at twice the price.
 """
 
 from collections.abc import Mapping

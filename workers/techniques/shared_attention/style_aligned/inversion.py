@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from workers.pipelines import schedulers
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
+from workers.pipelines.denoise import Hooks, Trajectory
 from workers.pipelines.errors import Refused
 from workers.pipelines.images import digest, to_signed
 from workers.pipelines.style_cache import key_of
@@ -66,15 +66,10 @@ def offset(order: Order, params: StyleAlignedParams) -> int:
 
 
 class Path(Hooks):
-    """Collects the latents of an inversion, which stay in float32 whatever the UNet's type is."""
+    """Collects the latents of an inversion."""
 
-    def __init__(self, start: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, start: Tensor) -> None:
         self.latents = [start]
-        self._dtype = dtype
-
-    def before_unet(self, call: UNetCall) -> None:
-        """Give the UNet its own type."""
-        call.sample = call.sample.to(self._dtype)
 
     def after_step(self, trajectory: Trajectory) -> None:
         """Keep the latents."""
@@ -99,7 +94,7 @@ def _invert(order: Order, params: StyleAlignedParams, bench: Bench) -> Tensor:
         negative=negative,
         guidance_scale=guidance(params),
     )
-    path = Path(start, backbone.dtype)
+    path = Path(start)
     bench.denoise([trajectory], path)
     return torch.cat(path.latents[::-1])
 
