@@ -9,12 +9,13 @@ from torch import Tensor
 
 from workers.techniques.injection.style_id import schedule
 
-MODEL = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1).config
-A = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
+LEVELS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+A = DDIMScheduler(**LEVELS).alphas_cumprod
 
 
 def config(**own: Any) -> dict[str, Any]:
-    return schedule.configuration({**MODEL, **own}, None)
+    """What becomes of a checkpoint's configuration; it leaves to PNDM's defaults what it does not say."""
+    return schedule.configuration(PNDMScheduler(**{**LEVELS, **own}).config, None)
 
 
 def moved(z: Tensor, e: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ def test_the_papers_timesteps_replace_the_models_own_spacing() -> None:
 
 
 def test_a_given_configuration_is_followed() -> None:
-    given = schedule.configuration({**MODEL}, {"steps_offset": 0, "beta_schedule": "linear"})
+    given = schedule.configuration(config(), {"steps_offset": 0, "beta_schedule": "linear"})
     assert schedule.inverse("aligned", given, 10).timesteps[0] == 0
 
 
