@@ -1,0 +1,141 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from model_store.catalogue import base_of, entries, entry_of, folder_of, needed_by, with_required
+from model_store.catalogue.entry import Entry, WantedFile, safe_path
+from model_store.catalogue.presence import presence, require_installed
+from model_store.errors import NotInstalled, StoreDamaged, UnknownModel
+from model_store.files import replace_with
+from model_store.lock import PinnedFile, PinnedModel, pin, read_lock
+from tests.unit.model_store.conftest import Register
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_lookups_the_gateway_uses() -> None:
+    assert [base_of(model) for model in ("tiny-sd15", "tiny-sdxl", "starter", "sd15", "sdxl")] == [
+        "sd15",
+        "sdxl",
+        "sd15",
+        "sd15",
+        "sdxl",
+    ]
+    for unknown in ("nothing", "ip-adapter-sdxl", "flux1-dev", ""):
+        with pytest.raises(KeyError, match=r"no model named|is not a base model"):
+            base_of(unknown)
+    assert folder_of("sd15", Path("/store")) == Path("/store/models/sd15")
+
+
+def test_every_entry_is_whole() -> None:
+    assert len(with_required(entries())) == len(entries())
+    for entry in entries().values():
+        assert entry.licence.name, entry.id
+        assert set(entry.requires) <= set(entries()), entry.id
+        targets = [file.target for file in entry.files]
+        assert len(set(targets)) == len(targets), entry.id
+        for file in entry.files:
+            kinds = (".safetensors", ".json", ".txt") if file.convert is None else (".bin", ".ckpt", ".pth", "nh]")
+            assert file.path.endswith(kinds) or file.path.endswith("/*"), (entry.id, file.path)
+        if entry.origin == "hub":
+            assert entry.repository is not None
+            assert entry.repository.count("/") == 1
+
+
+def test_gated_and_non_commercial_are_marked() -> None:
+    assert entry_of("flux1-redux").licence.gated
+    assert entry_of("flux1-dev").licence.non_commercial
+    assert entry_of("deadiff").licence.non_commercial
+    assert not entry_of("flux2-klein-4b").licence.non_commercial
+
+
+def test_what_a_method_needs() -> None:
+    assert needed_by("instantstyle", "sdxl") == ("sdxl-vae-fp16-fix", "sdxl", "clip-vit-bigg", "ip-adapter-sdxl")
+    assert set(needed_by("instantstyle", "sd15")) == {"sd15", "clip-vit-h", "clip-vit-h-text", "ip-adapter-sd15"}
+    assert set(needed_by("csgo", "sdxl")) >= {"csgo", "clip-vit-bigg", "controlnet-tile-sdxl-ttplanet"}
+    assert needed_by("signal-leak", "sd15") == ("sd15",)
+    with pytest.raises(UnknownModel):
+        needed_by("instantstyle", "clip-vit-h")
+
+
+def test_what_is_required_comes_once_and_first(store: Path, register: Register) -> None:
+    register("a", "x.json")
+    register("b", "x.json", requires=("a",))
+    register("c", "x.json", requires=("a", "b"))
+    assert with_required(["c", "a"], store) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/x", "../x", "a/../../x", "a//b", "a/", ".hidden", "a/.git/x", "a\\b", "a\0b", "."]
+)
+def test_paths_stay_inside(path: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        safe_path(path)
+    with pytest.raises(ValidationError):
+        WantedFile(path=path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": "Up"},
+        {"id": "../x"},
+        {"kind": "other"},
+        {"surprise": 1},
+        {"files": [{"path": "a.bin", "convert": "plain"}]},
+        {"files": [{"path": "*.json", "save_as": "b.json"}]},
+        {"files": []},
+        {"repository": None},
+    ],
+)
+def test_a_malformed_entry_is_refused(wrong: dict[str, object]) -> None:
+    right = {"id": "x", "kind": "vae", "title": "x", "repository": "a/b", "files": [{"path": "a.json"}]}
+    Entry.model_validate(right)
+    with pytest.raises(ValidationError):
+        Entry.model_validate({**right, **wrong})
+
+
+def test_presence_goes_by_pins_names_and_sizes(store: Path, register: Register) -> None:
+    register("thing", "a.json", "b.json")
+    assert presence("thing", store).state == "missing"
+    folder = folder_of("thing", store)
+    folder.mkdir(parents=True)
+    for name in ("a.json", "b.json"):
+        (folder / name).write_text("{}")
+    assert presence("thing", store).state == "missing", "files that nobody pinned do not count"
+    pins = {name: PinnedFile(size=2, sha256="0" * 64) for name in ("a.json", "b.json")}
+    pin(store, "thing", PinnedModel(revision="r", files=pins))
+    assert presence("thing", store).state == "installed"
+    (folder / "b.json").write_text("{ }")
+    found = presence("thing", store)
+    assert (found.state, found.missing, found.command) == ("partial", ("b.json",), "stylize models pull thing")
+    with pytest.raises(NotInstalled, match=r"thing is partial .*b\.json.*run: stylize models pull thing"):
+        require_installed("thing", store)
+    (folder / "b.json").unlink()
+    (folder / "b.json").symlink_to(folder / "a.json")
+    assert presence("thing", store).missing == ("b.json",)
+
+
+def test_a_damaged_store_says_which_file(store: Path) -> None:
+    replace_with(store / "added" / "x.json", b"{")
+    with pytest.raises(StoreDamaged, match=r"added/x\.json"):
+        entries(store)
+    replace_with(store / "lock.json", b'{"version": 2}')
+    with pytest.raises(StoreDamaged, match=r"lock\.json"):
+        read_lock(store)
+
+
+def test_an_operators_entry_never_hides_one_of_ours(store: Path, register: Register) -> None:
+    register("sd15", "x.json", repository="evil/sd15")
+    assert entry_of("sd15", store).repository == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+@pytest.mark.parametrize(
+    "module", ["model_store.catalogue", "model_store.catalogue.presence", "model_store.cli", "model_store.fetch.pull"]
+)
+def test_the_gateways_side_never_imports_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
