@@ -3,15 +3,16 @@
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from tests.unit.techniques.injection.requests import STEPS, counted, made, ordered, picture
-from workers.contract.job import Request
+from workers.contract.job import Progress, Request
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import DiskTier, MemoryTier
-from workers.pipelines.engine import Engine
+from workers.pipelines.engine import Engine, Rendered, Work
 from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import RequestCache, StyleCache
 from workers.techniques import registry
@@ -151,18 +152,45 @@ def request(seed: int) -> Request:
     )
 
 
-def test_simultaneous_first_requests_invert_once(sd15: Backbone) -> None:
-    engine = Engine(
-        pool=Pool(lambda name: sd15),
+def engine_on(backbone: Backbone) -> Engine:
+    return Engine(
+        pool=Pool(lambda name: backbone),
         cache=StyleCache([MemoryTier("host", 1 << 28)]),
         technique=registry.technique,
         weights=no_weights,
     )
-    pictures = Pictures((picture(1),), picture(2))
+
+
+def nothing(progress: Progress) -> None:
+    """Watch without a word."""
+
+
+def test_requests_together_give_the_pictures_they_give_alone(sd15: Backbone) -> None:
+    works = [
+        Work(request(0), Pictures((picture(1),), picture(2)), nothing),
+        Work(
+            request(1).model_copy(update={"prompt": "a boat", "guidance_scale": 3.0, "strength": 1.0}),
+            Pictures((picture(3),), picture(4)),
+            nothing,
+        ),
+    ]
+    engine = engine_on(sd15)
+    with counted(sd15) as rows:
+        together = engine.stylize_together(works)
+    assert rows == [2] * 2 * STEPS + [3] * STEPS
+    for outcome, work in zip(together, works, strict=True):
+        assert isinstance(outcome, Rendered)
+        alone = engine.stylize(work.request, work.pictures, watch=nothing)
+        off = np.asarray(outcome.pictures[0], np.int16) - np.asarray(alone.pictures[0], np.int16)
+        assert np.abs(off).max() <= 1, "rounding of one grey level"
+
+
+def test_simultaneous_first_requests_invert_once(sd15: Backbone) -> None:
+    engine, pictures = engine_on(sd15), Pictures((picture(1),), picture(2))
     results: list[Image.Image] = []
 
     def ask(seed: int) -> None:
-        results.extend(engine.stylize(request(seed), pictures, watch=lambda progress: None).pictures)
+        results.extend(engine.stylize(request(seed), pictures, watch=nothing).pictures)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
     with counted(sd15) as rows:
