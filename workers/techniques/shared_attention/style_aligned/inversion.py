@@ -40,12 +40,13 @@ def facts(order: Order, params: StyleAlignedParams) -> dict[str, Any]:
 
 def model_facts(order: Order, bench: Bench) -> dict[str, Any]:
     """Return what everything about a reference depends on: model, size, schedule."""
+    config = order.scheduler_config or bench.backbone.scheduler_config
     return {
         "model": bench.backbone.fingerprint,
         "dtype": str(bench.backbone.dtype),
         "size": [order.width, order.height],
         "steps": order.steps,
-        "scheduler": repr(sorted((order.scheduler_config or bench.backbone.scheduler_config).items())),
+        "scheduler": repr(sorted((name, value) for name, value in config.items() if not name.startswith("_"))),
     }
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from workers.pipelines import patches
 from workers.pipelines.backbone import Backbone
+from workers.pipelines.controlnet import Control
 from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
 from workers.pipelines.images import digest
 from workers.pipelines.noise import INITIAL, SeededNoise
 from workers.pipelines.style_cache import key_of
 from workers.techniques.base import Bench, Order, plain
 from workers.techniques.shared_attention.style_aligned import control, inversion
-from workers.techniques.shared_attention.style_aligned.control import Control
 from workers.techniques.shared_attention.style_aligned.features import Features, Recording, token_bytes
 from workers.techniques.shared_attention.style_aligned.processors import (
     RecordingAttention,

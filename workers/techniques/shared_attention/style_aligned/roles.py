@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from workers.pipelines.controlnet import Control
 from workers.pipelines.denoise import Trajectory
 from workers.techniques.shared_attention.style_aligned import math
-from workers.techniques.shared_attention.style_aligned.control import Control
 from workers.techniques.shared_attention.style_aligned.features import Features
 from workers.techniques.shared_attention.style_aligned.switches import Switches
 
