@@ -8,6 +8,7 @@ from torch import Tensor
 
 from workers.pipelines import patches
 from workers.pipelines.backbone import Backbone
+from workers.pipelines.controlnet import Control
 from workers.pipelines.denoise import Hooks, Trajectory, UNetCall, advance, gather, guide
 from workers.pipelines.errors import Refused
 from workers.techniques.base import Bench, Order, knobs, plain, plain_key
@@ -60,7 +61,7 @@ class StyleAligned:
         return trajectory
 
     def _following(
-        self, order: Order, params: StyleAlignedParams, bench: Bench, controlled: control.Control | None
+        self, order: Order, params: StyleAlignedParams, bench: Bench, controlled: Control | None
     ) -> Follower:
         _check(order, params, bench.backbone)
         shared = switches(order, params, bench.backbone.base)
