@@ -2,31 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.loaders.single_file_utils import SingleFileComponentError
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from model_store.catalogue.entry import Base
 from model_store.errors import BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
+from model_store.load.base import PARTS, TOKENIZERS
 from model_store.load.component import check_component
 from model_store.load.header import Header
 from model_store.load.shards import weight_files
 
-PARTS: Mapping[Base, Mapping[str, type[Any]]] = {
-    "sd15": {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel},
-    "sdxl": {
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
-    },
-}
-_TOKENIZERS: Mapping[Base, tuple[str, ...]] = {"sd15": ("tokenizer",), "sdxl": ("tokenizer", "tokenizer_2")}
 _TEXT = frozenset({".json", ".txt"})
 _PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
@@ -37,7 +26,7 @@ def prepare_single_file(header: Header, target: Path, base: Base, configs: Path)
 
     Numbers keep the type they have in the file. Raises WrongKeys and MalformedFile.
     """
-    for name in ("model_index.json", *(f"{folder}/tokenizer_config.json" for folder in _TOKENIZERS[base])):
+    for name in ("model_index.json", *(f"{folder}/tokenizer_config.json" for folder in TOKENIZERS[base])):
         if not (configs / name).is_file():
             raise NotInstalled(f"{configs}/{name} is missing; run: stylize models pull {base}-tokenizer")
     bare = target.with_name("configs")
@@ -83,7 +72,7 @@ def prepare_folder(source: Path, target: Path) -> Base:
     a part that is missing.
     """
     base = base_of_folder(source)
-    folders = [*PARTS[base], *_TOKENIZERS[base], "scheduler"]
+    folders = [*PARTS[base], *TOKENIZERS[base], "scheduler"]
     target.mkdir(parents=True)
     for folder in folders:
         if not (source / folder).is_dir() or (source / folder).is_symlink():

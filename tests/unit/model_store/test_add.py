@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from model_store.add.add import add
-from model_store.add.checkpoint import PARTS
 from model_store.catalogue import base_of, entry_of, folder_of
 from model_store.catalogue.entry import Base, Licence
 from model_store.catalogue.presence import presence
 from model_store.errors import AlreadyKnown, BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
+from model_store.load.base import PARTS
 from model_store.load.component import load_component
 from model_store.load.ip_adapter import load_ip_adapter
 from model_store.verify import verify

@@ -1,14 +1,17 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-from model_store.errors import NotInstalled, WrongKeys
+from model_store.catalogue.entry import Base
+from model_store.errors import MalformedFile, NotInstalled, WrongKeys
+from model_store.load.base import load_base
 from model_store.load.component import load_component
 from model_store.load.tensors import load_tensors
 
@@ -106,3 +109,26 @@ def test_what_is_no_model_or_has_no_description_is_refused(tiny: Tiny, tmp_path:
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(NotInstalled, match=r"config\.json is missing"):
         load_component(tmp_path, UNet2DConditionModel)
+
+
+@pytest.mark.parametrize(("base", "pipeline"), [("sd15", StableDiffusionPipeline), ("sdxl", StableDiffusionXLPipeline)])
+def test_a_base_model_is_what_the_pipeline_would_load(base: Base, pipeline: type, tiny: Tiny) -> None:
+    none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    extra = none if base == "sd15" else {}
+    ours = pipeline(**load_base(tiny(base), base), **extra)
+    theirs = pipeline.from_pretrained(tiny(base), local_files_only=True, use_safetensors=True, **extra)
+    asked = {"prompt": "a fox", "num_inference_steps": 2, "output_type": "latent", "height": 64, "width": 64}
+    pictures = [each(**asked, generator=torch.Generator().manual_seed(1)).images for each in (ours, theirs)]
+    assert torch.equal(*pictures)
+
+
+def test_a_scheduler_is_one_of_the_librarys(tiny: Tiny, tmp_path: Path) -> None:
+    shutil.copytree(tiny("sd15"), tmp_path / "copy")
+    config = tmp_path / "copy" / "scheduler" / "scheduler_config.json"
+    for name in ("os.system", "StableDiffusionPipeline", "UnknownScheduler", 3):
+        config.write_text(json.dumps({"_class_name": name}))
+        with pytest.raises(MalformedFile, match="is no scheduler"):
+            load_base(tmp_path / "copy", "sd15")
+    shutil.rmtree(tmp_path / "copy" / "tokenizer")
+    with pytest.raises(NotInstalled, match="tokenizer is missing"):
+        load_base(tmp_path / "copy", "sd15")

@@ -153,4 +153,4 @@ def test_a_method_and_a_model_name_what_is_fetched(hub: HubState, store: Path, r
     code, said = run("pull", "--method", "instantstyle", "--model", "sdxl", "--from", str(store.parent))
     assert code == 1
     named = [line.split(":")[0] for line in said.splitlines()]
-    assert named == ["sdxl-vae-fp16-fix", "sdxl", "clip-vit-bigg", "ip-adapter-sdxl", "not-found"]
+    assert named == ["sdxl", "clip-vit-bigg", "ip-adapter-sdxl", "not-found"]
