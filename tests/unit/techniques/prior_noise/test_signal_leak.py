@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from workers.pipelines import schedulers
 from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import denoise
 from workers.pipelines.errors import Refused
 from workers.pipelines.noise import SeededNoise
 from workers.techniques.base import Bench, Order, Pictures, plain
@@ -145,3 +146,26 @@ def test_values_that_make_no_sense_together() -> None:
         SignalLeakParams(statistics="../sky")
     with pytest.raises(ValueError, match="repeats"):
         SignalLeakParams(dct_indices=((0, 0), (0, 0)))
+
+
+def evaluations(bench: Bench, asked: Order, technique: SignalLeak | None) -> int:
+    """Count the rows that go through the UNet from order to latents."""
+    rows: list[int] = []
+    hook = bench.backbone.unet.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    try:
+        trajectory = technique.prepare(asked, bench) if technique else plain(asked, bench)
+        denoise(bench.backbone.unet, [trajectory])
+    finally:
+        hook.remove()
+    return sum(rows)
+
+
+def test_it_costs_no_unet_evaluations_not_even_cold(bench: Bench) -> None:
+    asked = order(pictures=2)
+    assert evaluations(bench, asked, SignalLeak()) == evaluations(bench, asked, None) == 4 * 2 * 2
+
+
+def test_warm_equals_cold_exactly(bench: Bench) -> None:
+    cold, warm = (SignalLeak().prepare(order(pictures=3), bench).latents for _ in range(2))
+    assert bench.cache.hits == 1
+    assert torch.equal(cold, warm)
