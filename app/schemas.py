@@ -118,7 +118,8 @@ class MethodView(BaseModel):
     weights: list[str]
     rights: str
     models: list[str] = Field(description="served base models it runs on")
-    available: bool = Field(description="whether a served model can run it")
+    available: list[str] = Field(description="warm base models on which it runs with default parameters")
+    refusals: dict[str, str] = Field(description="warm base models on which it does not, and why")
     warm: bool = Field(description="whether a worker has one of these models ready")
 
 

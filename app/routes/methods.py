@@ -9,35 +9,47 @@ from workers.techniques.spec import Spec
 
 router = APIRouter(tags=["methods"])
 
+Abilities = dict[str, dict[str, str]]
 
-def warm_models(services: Services) -> set[str]:
-    """Return the base models that some worker has ready."""
-    return {model for worker in services.store.workers() for model in worker.models}
+
+def abilities(services: Services) -> Abilities:
+    """Return what the workers have ready: by base model and method why it cannot run there, empty when it can.
+
+    A method that one worker can run is not held up by another that cannot.
+    """
+    able: Abilities = {}
+    for worker in services.store.workers():
+        for model, methods in worker.methods.items():
+            known = able.setdefault(model, {})
+            for method, refusal in methods.items():
+                known[method] = refusal and known.get(method, refusal)
+    return able
 
 
 @router.get("/methods", summary="All methods", responses=documented())
 async def read_methods(services: With) -> MethodsView:
     """Each technique with its parameters as JSON Schema, inputs, defaults, cost and terms."""
-    warm = await services.call(warm_models, services)
-    return MethodsView(methods=[method_view(spec, services, warm) for spec in services.offer.specs])
+    able = await services.call(abilities, services)
+    return MethodsView(methods=[method_view(spec, services, able) for spec in services.offer.specs])
 
 
 @router.get("/models", summary="All models", responses=documented())
 async def read_models(services: With) -> ModelsView:
     """The base models this host serves, the default first."""
-    warm = await services.call(warm_models, services)
+    able = await services.call(abilities, services)
     offer = services.offer
     return ModelsView(
         models=[
-            ModelView(id=model, base=base, default=model == offer.default_model, warm=model in warm)
+            ModelView(id=model, base=base, default=model == offer.default_model, warm=model in able)
             for model, base in offer.bases.items()
         ]
     )
 
 
-def method_view(spec: Spec, services: Services, warm: set[str]) -> MethodView:
+def method_view(spec: Spec, services: Services, able: Abilities) -> MethodView:
     """Return what callers see of a technique."""
     models = services.offer.models_of(spec)
+    refusals = {model: able[model].get(spec.name, "") for model in models if model in able}
     shared = set(MethodView.model_fields) & set(type(spec).model_fields)
     return MethodView(
         **{name: getattr(spec, name) for name in shared - {"weights"}},
@@ -46,6 +58,7 @@ def method_view(spec: Spec, services: Services, warm: set[str]) -> MethodView:
         defaults=spec.bases,
         weights=list(spec.weights),
         models=models,
-        available=bool(models),
-        warm=not warm.isdisjoint(models),
+        available=[model for model, refusal in refusals.items() if not refusal],
+        refusals={model: refusal for model, refusal in refusals.items() if refusal},
+        warm=bool(refusals),
     )

@@ -27,7 +27,7 @@ def test_methods_tell_all_that_a_spec_declares(gateway: Gateway) -> None:
     assert leak["parameters"]["additionalProperties"] is False
     assert leak["inputs"]["references"] == list(spec.inputs.references)
     assert leak["models"] == ["tiny-sd15", "tiny-sdxl"]
-    assert leak["available"] is True
+    assert (leak["available"], leak["refusals"]) == ([], {}), "no worker is there yet"
     assert {"family", "cost", "rights", "defaults", "strength", "paper", "warm"} <= leak.keys()
 
 
@@ -37,8 +37,16 @@ def test_warm_follows_the_workers(tmp_path: Path) -> None:
         starting = gateway.client.get("/readyz")
         assert (starting.status_code, starting.json()["checks"]["workers"]) == (503, "no worker is running")
         assert starting.headers["retry-after"]
-        gateway.store.announce(WorkerStatus(id="w", queues=("tiny-sd15",), models=("tiny-sd15",), state="idle"), 60)
-        assert all(method["warm"] for method in gateway.client.get("/methods").json()["methods"])
+        able = {"tiny-sd15": {"signal-leak": "", "ip-adapter": "not installed"}}
+        announced = WorkerStatus(id="w", queues=("tiny-sd15",), models=("tiny-sd15",), methods=able, state="idle")
+        gateway.store.announce(announced, 60)
+        methods = {method["name"]: method for method in gateway.client.get("/methods").json()["methods"]}
+        assert all(method["warm"] for method in methods.values())
+        assert (methods["signal-leak"]["available"], methods["signal-leak"]["refusals"]) == (["tiny-sd15"], {})
+        assert (methods["ip-adapter"]["available"], methods["ip-adapter"]["refusals"]) == (
+            [],
+            {"tiny-sd15": "not installed"},
+        )
         models = gateway.client.get("/models").json()["models"]
         assert [(model["id"], model["base"], model["default"], model["warm"]) for model in models] == [
             ("tiny-sd15", "sd15", True, True),
