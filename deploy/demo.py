@@ -22,6 +22,7 @@ from PIL import Image
 from deploy.contact_sheet import contact_sheet
 
 EXAMPLES = Path(__file__).parent / "examples"
+CONTENT = EXAMPLES / "content.png"
 SEED = 7
 START_SECONDS = 300.0
 
@@ -84,26 +85,30 @@ def ready(client: httpx.Client) -> bool:
 
 
 def demonstrate(client: httpx.Client, style: Path, prompt: str, out: Path) -> None:
-    """Stylize with every text-driven method at one seed; write each picture and a contact sheet into `out`."""
-    methods = [m for m in client.get("/methods").json()["methods"] if m["inputs"]["driven_by"] == "text"]
-    methods = [m for m in methods if m["available"]]
-    sheet = [("reference", Image.open(style).convert("RGB"))]
-    sheet.append(("plain", stylize(client, style, prompt, methods[0]["name"], out / "plain.png", strength=0.0)))
+    """Stylize with every available method at one seed; write each picture and a contact sheet into `out`."""
+    methods = [method for method in client.get("/methods").json()["methods"] if method["available"]]
+    plain = next(method for method in methods if method["inputs"]["driven_by"] == "text")
+    sheet = [
+        ("reference", Image.open(style).convert("RGB")),
+        ("content", Image.open(CONTENT).convert("RGB")),
+        ("plain", stylize(client, plain, style, prompt, out / "plain.png", strength="0")),
+    ]
     for method in methods:
-        picture = stylize(client, style, prompt, method["name"], out / f"{method['name']}.png")
+        picture = stylize(client, method, style, prompt, out / f"{method['name']}.png")
         sheet.append((method["name"], picture))
     contact_sheet(sheet).save(out / "contact-sheet.png")
     print(f"{out / 'contact-sheet.png'}: {', '.join(label for label, _ in sheet)}")
 
 
 def stylize(
-    client: httpx.Client, style: Path, prompt: str, method: str, target: Path, strength: float | None = None
+    client: httpx.Client, method: dict[str, Any], style: Path, prompt: str, target: Path, **fields: str
 ) -> Image.Image:
     """Post one job, show its progress, write its picture to `target` and return it."""
-    fields: dict[str, Any] = {"prompt": prompt, "method": method, "seed": SEED}
-    if strength is not None:
-        fields["strength"] = strength
-    accepted = client.post("/stylize", data=fields, files={"style_image": (style.name, style.read_bytes())})
+    files = {"style_image": (style.name, style.read_bytes())}
+    if method["inputs"]["content_image"] == "required":
+        files["content_image"] = (CONTENT.name, CONTENT.read_bytes())
+    form = {"prompt": prompt, "method": method["name"], "seed": str(SEED), **fields}
+    accepted = client.post("/stylize", data=form, files=files)
     if accepted.status_code != httpx.codes.ACCEPTED:
         raise SystemExit(f"POST /stylize answered {accepted.status_code}: {accepted.text}")
     job = accepted.json()
@@ -113,7 +118,7 @@ def stylize(
         time.sleep(0.1)
         job = client.get(f"/jobs/{job['id']}").json()
     if job["state"] != "succeeded":
-        raise SystemExit(f"\nthe job {job['state']}: {job['error']}")
+        raise SystemExit(f"\n{method['name']}: the job {job['state']}: {job['error']}")
     target.write_bytes(client.get(job["images"][0]["url"]).content)
     show(f"{target}: {sum(job['timings'].values()):.2f} s\n")
     return Image.open(BytesIO(target.read_bytes())).convert("RGB")
