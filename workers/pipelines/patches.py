@@ -4,7 +4,8 @@ They nest; each undoes only what it did, in reverse order.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -68,17 +69,29 @@ def forward(modules: Iterable[nn.Module], replacement: Callable[[nn.Module], Cal
             _restore(module, "forward", state)
 
 
-@contextmanager
-def weights(module: nn.Module, deltas: Mapping[str, Tensor], *, scale: float = 1.0) -> Iterator[None]:
+def weights(module: nn.Module, deltas: Mapping[str, Tensor], *, scale: float = 1.0) -> AbstractContextManager[None]:
     """Add `scale` times a change to parameters, by name; the very tensors of before come back.
 
     Raises KeyError when a name is unknown, before anything is changed.
     """
+    return replaced(module, {name: partial(_moved, delta=delta, scale=scale) for name, delta in deltas.items()})
+
+
+def _moved(own: Tensor, *, delta: Tensor, scale: float) -> Tensor:
+    return own + scale * delta.to(own)
+
+
+@contextmanager
+def replaced(module: nn.Module, values: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Give parameters, by name, what a function makes of their tensors; the very tensors of before come back.
+
+    Raises KeyError when a name is unknown, before anything is changed.
+    """
     parameters = dict(module.named_parameters())
-    before = [(parameters[name], parameters[name].data, delta) for name, delta in deltas.items()]
+    before = [(parameters[name], parameters[name].data, value) for name, value in values.items()]
     try:
-        for parameter, own, delta in before:
-            parameter.data = own + scale * delta.to(own)
+        for parameter, own, value in before:
+            parameter.data = value(own)
         yield
     finally:
         for parameter, own, _ in before:

@@ -1,0 +1,96 @@
+"""The sizes of DEADiff's readers: the published ones, or those in a `dims.json` beside the weights."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from transformers import CLIPVisionConfig, InstructBlipQFormerConfig
+
+from workers.pipelines.errors import ModelUnusable
+
+FILE = "dims.json"
+
+
+class Part(BaseModel):
+    """Immutable sizes of one part."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Vision(Part):
+    """The image tower: CLIP ViT-L/14 without its last layer."""
+
+    image_size: PositiveInt = 224
+    patch_size: PositiveInt = 14
+    width: PositiveInt = 1024
+    layers: PositiveInt = 23
+    heads: PositiveInt = 16
+    act: str = "quick_gelu"
+    layer_norm_eps: PositiveFloat = 1e-5
+
+    def config(self) -> CLIPVisionConfig:
+        """Return it as transformers takes it."""
+        return CLIPVisionConfig(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            hidden_size=self.width,
+            intermediate_size=4 * self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            hidden_act=self.act,
+            layer_norm_eps=self.layer_norm_eps,
+        )
+
+
+class QFormer(Part):
+    """The Q-Former: BERT-base with cross-attention in every layer."""
+
+    hidden_size: PositiveInt = 768
+    layers: PositiveInt = 12
+    heads: PositiveInt = 12
+    intermediate_size: PositiveInt = 3072
+    vocab_rows: PositiveInt = 30523
+    layer_norm_eps: PositiveFloat = 1e-12
+    cross_attention_frequency: PositiveInt = 1
+    act: str = "gelu"
+
+    def config(self, vision: Vision, positions: int) -> InstructBlipQFormerConfig:
+        """Return it as transformers takes it, for a number of text positions."""
+        return InstructBlipQFormerConfig(
+            vocab_size=self.vocab_rows,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=self.intermediate_size,
+            hidden_act=self.act,
+            max_position_embeddings=positions,
+            layer_norm_eps=self.layer_norm_eps,
+            cross_attention_frequency=self.cross_attention_frequency,
+            encoder_hidden_size=vision.width,
+        )
+
+
+class Projector(Part):
+    """The residual layers between Q-Former and attention; as wide as the Q-Former."""
+
+    hidden: PositiveInt = 3072
+    act: Literal["quick_gelu"] = "quick_gelu"
+    layer_norm_eps: PositiveFloat = 1e-12
+
+
+class Dims(Part):
+    """All of it."""
+
+    num_query_tokens: PositiveInt = 16
+    vision: Vision = Vision()
+    qformer: QFormer = QFormer()
+    projector: Projector = Projector()
+
+
+def read(folder: Path) -> Dims:
+    """Return the sizes stated beside the weights, else the published ones. Raises ModelUnusable."""
+    file = folder / FILE
+    try:
+        return Dims.model_validate_json(file.read_bytes()) if file.is_file() else Dims()
+    except (OSError, ValidationError) as broken:
+        raise ModelUnusable(f"{file}: {broken}") from broken

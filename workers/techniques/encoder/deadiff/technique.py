@@ -1,0 +1,72 @@
+"""DEADiff: cross-attention jointly over text and tokens of a picture's style, content or both. See spec.py, math.py."""
+
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import Hooks, Trajectory
+from workers.pipelines.errors import Refused
+from workers.techniques.base import Bench, Order, knobs, plain, plain_key
+from workers.techniques.encoder.deadiff import attention, own_weights, style
+from workers.techniques.encoder.deadiff.attention import Shown
+from workers.techniques.encoder.deadiff.checkpoint import Checkpoint, locate
+from workers.techniques.encoder.deadiff.own_weights import OwnWeights
+from workers.techniques.encoder.deadiff.spec import SPEC, DeadiffParams
+
+
+class Deadiff:
+    """The technique; stateless."""
+
+    spec = SPEC
+
+    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+        """Batches on the same model, size and weights, whatever the pictures, modes and strengths; plain ones apart."""
+        return plain_key(order, backbone), bool(order.strength) and knobs(order, DeadiffParams).base_weights
+
+    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+        """Return text-to-image that sees the picture; plain exactly at strength 0.
+
+        Raises WeightsMissing without the checkpoint, ModelUnusable for one of another layout, Refused for knobs that
+        do not go together.
+        """
+        params = knobs(order, DeadiffParams)
+        if order.strength == 0:
+            return scheduled(plain(order, bench, sampler=params.sampler), params)
+        found = locate(bench)
+        own = own_weights_of(params, found, bench.backbone)
+        with own.in_text_encoder(bench.backbone):
+            trajectory = scheduled(plain(order, bench, sampler=params.sampler), params)
+        seen = style.keys_values(order, params.subject_text, found, bench)
+        trajectory.extra = Shown(
+            keys_values={layer: both * params.img_weight for layer, both in seen.items()},
+            tokens=found.dims.num_query_tokens,
+            share=order.strength,
+            own_weights=own,
+        )
+        return trajectory
+
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
+        """Let all cross-attentions see text and picture jointly, with the checkpoint's own weights if asked for."""
+        return attention.joint_attention(backbone, trajectories)
+
+
+def own_weights_of(params: DeadiffParams, checkpoint: Checkpoint, backbone: Backbone) -> OwnWeights:
+    """Return the checkpoint's UNet and text encoder, or none where the model's own are asked for."""
+    return own_weights.resident(checkpoint, backbone) if params.base_weights == "checkpoint" else OwnWeights()
+
+
+def scheduled(trajectory: Trajectory, params: DeadiffParams) -> Trajectory:
+    """Give a trajectory the authors' timesteps if they are asked for (spec, "Sampling defaults")."""
+    if params.schedule == "ldm":
+        if params.sampler != "ddim":
+            raise Refused(f"params.schedule ldm goes with params.sampler ddim, not with {params.sampler}")
+        scheduler: Any = trajectory.scheduler
+        levels = int(scheduler.config.num_train_timesteps)
+        scheduler.timesteps = torch.arange(1, levels, levels // scheduler.num_inference_steps).flip(0)
+    return trajectory
+
+
+TECHNIQUE = Deadiff()
