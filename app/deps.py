@@ -53,7 +53,7 @@ class Services:
         store, blobs = JobStore.from_settings(settings), open_blobs(settings)
         return cls(
             settings=settings,
-            offer=Offer(settings.bases(), settings.model_dir),
+            offer=Offer(settings.bases()),
             links=Links(
                 settings.gateway_public_url or "",
                 key.get_secret_value().encode() if key else b"",

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from app.intake.fields import Field, fields
 from app.intake.form import Shape
-from model_store.catalogue import entry_of, folder_of
+from model_store.catalogue import entry_of
 from workers.techniques import registry
 from workers.techniques.spec import Base, Defaults, Spec
 
@@ -16,10 +15,9 @@ MAX_STYLE_IMAGES = 4
 
 @dataclass(frozen=True)
 class Offer:
-    """The served models and their architectures, the default first, and the model store if it is at hand."""
+    """The served models and their architectures, the default first."""
 
     bases: Mapping[str, Base]
-    store: Path | None = None
 
     @property
     def default_model(self) -> str:
@@ -49,21 +47,6 @@ class Offer:
     def models_of(self, spec: Spec) -> list[str]:
         """Return the served models that a technique runs on."""
         return [model for model, base in self.bases.items() if base in spec.bases]
-
-    def installed(self, spec: Spec, model: str) -> bool:
-        """Return whether what a technique needs beside a model is here; a model may bring it along in its own folder.
-
-        Without a model store to look into, it is taken to be where the workers are.
-        """
-        if self.store is None:
-            return True
-        needed = (entry_of(weights) for weights in spec.weights)
-        own = folder_of(model, self.store)
-        return all(
-            (own / entry.kind).is_dir() or folder_of(entry.id, self.store).is_dir()
-            for entry in needed
-            if entry.base in (None, self.bases[model])
-        )
 
     def defaults_of(self, spec: Spec, model: str) -> Defaults | None:
         """Return what a request gets when it does not say, at the model's own size; None when it does not run there."""
