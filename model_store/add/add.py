@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from model_store.add.checkpoint import prepare_folder, prepare_single_file
+from model_store.add.checkpoint import native_size, prepare_folder, prepare_single_file
 from model_store.add.ip_adapter import prepare_ip_adapter, width_of
 from model_store.add.kinds import base_of_checkpoint, base_of_lora, base_of_width, kind_of
 from model_store.add.lora import prepare_lora
@@ -52,6 +52,7 @@ def add(
             kind=kind,
             title=title or model,
             base=base,
+            native_size=native_size(target) if kind == "base" else None,
             origin="added",
             files=tuple(WantedFile(path=str(file.relative_to(target))) for file in _files(target)),
             licence=licence or Licence(name="unknown"),

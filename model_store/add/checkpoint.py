@@ -121,3 +121,10 @@ def check_folder(folder: Path, base: Base) -> None:
     """Return when every component's file has exactly the names and shapes its configuration asks for."""
     for part, kind in PARTS[base].items():
         check_component(folder / part, kind)
+
+
+def native_size(folder: Path) -> int | None:
+    """Return the side, in pixels, of the pictures a base model was trained on, where its configuration tells."""
+    sides = json.loads((folder / "unet" / "config.json").read_bytes()).get("sample_size")
+    side = 8 * sides if isinstance(sides, int) else 0
+    return side if 64 <= side <= 2048 else None

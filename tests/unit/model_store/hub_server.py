@@ -39,6 +39,8 @@ class HubState:
     no_digest: bool = False
     head_status: tuple[int, str | None] | None = None
     stated_size: int | None = None
+    moved_to: str | None = None
+    """Address of the server that has the bytes, as the hub keeps large files elsewhere."""
     answer: Callable[[str, int], Answer] = _as_asked
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     """(method, path, first byte) of each request for a file."""
@@ -110,10 +112,21 @@ class Handler(BaseHTTPRequestHandler):
             self._fail(*self.state.head_status)
         elif content is None:
             self._fail(404, "EntryNotFound")
+        elif self.state.moved_to is not None:
+            self._moved(path, content)
         elif method == "HEAD":
             self._head(path, content)
         else:
             self._body(path, content, start)
+
+    def _moved(self, path: str, content: bytes) -> None:
+        self.send_response(302)
+        self.send_header("Location", f"{self.state.moved_to}{self.path}")
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Linked-Etag", f'"{self.state.digest(path, content)}"')
+        self.send_header("X-Linked-Size", str(len(content)))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _head(self, path: str, content: bytes) -> None:
         self.send_response(200)

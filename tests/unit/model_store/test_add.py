@@ -58,6 +58,7 @@ def test_a_single_file_in_ldm_names(base: Base, whole: Tiny, store: Path, tmp_pa
     entry = add(tmp_path / "mine.safetensors", "mine", store, configs=whole(base), licence=Licence(name="CC0"))
     assert (entry.kind, entry.base, entry.origin) == ("base", base, "added")
     assert base_of("mine", store) == base
+    assert entry.native_size == {"sd15": 64, "sdxl": 128}[base]
     assert presence("mine", store).state == "installed"
     assert [finding.fault for finding in verify("mine", store)] == [None] * len(entry.files)
     assert same(weights_of(folder_of("mine", store), base), weights_of(whole(base), base))

@@ -12,6 +12,7 @@ from model_store.errors import NotInstalled, StoreDamaged, UnknownModel
 from model_store.files import replace_with
 from model_store.lock import PinnedFile, PinnedModel, pin, read_lock
 from tests.unit.model_store.conftest import Register
+from workers.techniques import registry
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,6 +65,14 @@ def test_what_a_method_needs() -> None:
     assert needed_by("signal-leak", "sd15") == ("sd15",)
     with pytest.raises(UnknownModel):
         needed_by("instantstyle", "clip-vit-h")
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_what_a_technique_says_it_needs_is_pulled_for_it(name: str) -> None:
+    spec = registry.spec(name)
+    for base in spec.bases:
+        fitting = {model for model in spec.weights if entry_of(model).base in (None, base)}
+        assert fitting <= set(needed_by(name, base)), base
 
 
 def test_what_is_required_comes_once_and_first(store: Path, register: Register) -> None:

@@ -11,7 +11,6 @@ from model_store.errors import (
     AccessDenied,
     DigestMismatch,
     Interrupted,
-    ModelStoreError,
     NotEnoughSpace,
     NotFound,
     NotInstalled,
@@ -25,7 +24,7 @@ from model_store.fetch.transfer import Patience
 from model_store.files import held
 from model_store.lock import read_lock
 from tests.unit.model_store.conftest import Register
-from tests.unit.model_store.hub_server import COMMIT, Answer, HubState
+from tests.unit.model_store.hub_server import COMMIT, Answer, HubState, Server
 
 HASTY = Patience(attempts=1, wait_seconds=0.0)
 ONE_TRY = Patience(attempts=0, wait_seconds=0.0)
@@ -280,5 +279,20 @@ def test_the_token_is_sent(hub: HubState, store: Path, register: Register) -> No
     assert hub.tokens == {"Bearer hf_secret"}
 
 
-def test_errors_share_one_root() -> None:
-    assert issubclass(NotEnoughSpace, ModelStoreError)
+def test_the_token_stays_with_the_hub_when_the_bytes_are_elsewhere(
+    hub: HubState, store: Path, register: Register
+) -> None:
+    register("thing", "weights.safetensors")
+    elsewhere = Server()
+    try:
+        hub.files = elsewhere.state.files = {("them/thing", "weights.safetensors"): content(200_000)}
+        elsewhere.state.answer = lambda path, start: Answer(cut_at=90_000)
+        hub.moved_to = elsewhere.state.url
+        source = Hub(endpoint=hub.url, timeout_seconds=5, token="hf_secret")
+        pull(["thing"], store, source, watcher=Silent(), patience=HASTY)
+        assert finals(store) == {"thing/weights.safetensors": content(200_000)}
+        assert hub.tokens == {"Bearer hf_secret"}
+        assert elsewhere.state.tokens == {None}
+        assert len(elsewhere.state.asked) >= 3
+    finally:
+        elsewhere.stop()
