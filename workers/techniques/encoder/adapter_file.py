@@ -1,8 +1,9 @@
 """A published IP-Adapter file: `.safetensors` with prefixed names, or `.bin` with two dictionaries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -62,17 +63,26 @@ class AdapterFile:
 
 def read(path: Path) -> AdapterFile:
     """Return the adapter in a file. Raises ModelUnusable when it cannot be read or holds no adapter."""
-    try:
-        parts = _flat(path) if path.suffix == ".safetensors" else _pickled(path)
-    except (BadCheckpoint, OSError, RuntimeError, ValueError) as broken:
-        raise ModelUnusable(f"{path} cannot be read: {broken}") from broken
+    parts = read_parts(path, PARTS)
     if not all(parts.values()):
         raise ModelUnusable(f"{path} holds no IP-Adapter: {' and '.join(PARTS)} are needed")
     return AdapterFile(path, **parts)
 
 
-def _flat(path: Path) -> dict[str, dict[str, Tensor]]:
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+def read_parts(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    """Return the named parts of a checkpoint, each a dictionary of tensors, empty where it has none.
+
+    The file is `.safetensors` with the parts as prefixes, or pickled with the parts as dictionaries. Raises
+    ModelUnusable when it cannot be read.
+    """
+    try:
+        return _flat(path, names) if path.suffix == ".safetensors" else _pickled(path, names)
+    except (BadCheckpoint, OSError, RuntimeError, ValueError, UnpicklingError) as broken:
+        raise ModelUnusable(f"{path} cannot be read: {broken}") from broken
+
+
+def _flat(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in names}
     for name, tensor in load_tensors(path).items():
         part, _, key = name.partition(".")
         if part in parts:
@@ -80,8 +90,8 @@ def _flat(path: Path) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def _pickled(path: Path) -> dict[str, dict[str, Tensor]]:
+def _pickled(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
     stored: Any = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(stored, dict):
         raise ValueError("it holds no dictionary")  # noqa: TRY004 - a fault of the file, not of the program
-    return {part: dict(stored.get(part, {})) for part in PARTS}
+    return {part: dict(stored.get(part, {})) for part in names}

@@ -6,7 +6,7 @@ The scale s is folded into the values, so that rows of different requests, scale
 whose s is 0 in a layer adds exactly nothing there. Layers in which every row's s is 0 keep their own processor.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +25,8 @@ from workers.techniques.encoder.adapter import KeysValues
 class Stream:
     """What one adapter adds to one request.
 
-    conditional, unconditional: keys and values of every layer for the two halves, the same number of tokens in both.
-    scales: s of the layers in which the adapter is active.
+    conditional, unconditional: keys and values by layer for the two halves, the same number of tokens in both; only
+    the layers in which a stream of the batch is active are read. scales: s of the layers in which this one is.
     """
 
     conditional: KeysValues
@@ -35,8 +35,9 @@ class Stream:
 
 
 Streams = tuple[Stream, ...]
+StreamsOf = Callable[[Trajectory], Streams]
 Kept = dict[str, list[Tensor]]
-"""By layer, per stream: keys and values of the rows of a call, (2, rows, tokens, width)."""
+"""By layer, per stream active there: keys and values of the rows of a call, (2, rows, tokens, width)."""
 
 
 class KeptImageAttention(IPAdapterAttnProcessor2_0):
@@ -68,11 +69,15 @@ class KeptImageAttention(IPAdapterAttnProcessor2_0):
 
 
 class ImageRows(Hooks):
-    """Lays out the kept keys and values for the rows of each call; anew only when the rows change."""
+    """Lays out the kept keys and values for the rows of each call; anew only when the rows change.
 
-    def __init__(self, kept: Kept, layers: Sequence[str]) -> None:
+    `active` says which of each trajectory's streams a layer reads.
+    """
+
+    def __init__(self, kept: Kept, active: Mapping[str, Sequence[int]], streams: StreamsOf) -> None:
         self._kept = kept
-        self._layers = layers
+        self._active = active
+        self._streams = streams
         self._owners: tuple[Rows, ...] = ()
 
     def before_unet(self, call: UNetCall) -> None:
@@ -80,32 +85,37 @@ class ImageRows(Hooks):
         if call.rows == self._owners:
             return
         self._owners = call.rows
-        for layer in self._layers:
-            per_row = [_of(rows, layer) for rows in call.rows]
-            self._kept[layer] = [torch.cat(parts, dim=1) for parts in zip(*per_row, strict=True)]
+        for layer, active in self._active.items():
+            self._kept[layer] = [torch.cat([self._of(rows, layer, i) for rows in call.rows], dim=1) for i in active]
 
-
-def _of(rows: Rows, layer: str) -> list[Tensor]:
-    """Return per stream the keys and the scaled values of some rows of one trajectory, (2, rows, tokens, width)."""
-    streams: Streams = rows.trajectory.extra
-    found = []
-    for stream in streams:
+    def _of(self, rows: Rows, layer: str, i: int) -> Tensor:
+        """Return the keys and the scaled values of some rows of one trajectory's stream i, (2, rows, tokens, width)."""
+        stream = self._streams(rows.trajectory)[i]
         key, value = (stream.conditional if rows.conditional else stream.unconditional)[layer]
         scaled = torch.stack([key, value * stream.scales.get(layer, 0.0)])
-        found.append(scaled[:, None].expand(-1, rows.stop - rows.start, -1, -1))
-    return found
+        return scaled[:, None].expand(-1, rows.stop - rows.start, -1, -1)
+
+
+@contextmanager
+def streamed(net: Any, trajectories: Sequence[Trajectory], streams: StreamsOf) -> Iterator[ImageRows]:
+    """Let the trajectories' rows see their streams in a UNet or ControlNet; change nothing without any.
+
+    All must have equally many streams with equally many tokens; batch keys see to that.
+    """
+    active: dict[str, list[int]] = {}
+    for trajectory in trajectories:
+        for i, stream in enumerate(streams(trajectory)):
+            for layer in (layer for layer, s in stream.scales.items() if s):
+                if i not in active.setdefault(layer, []):
+                    active[layer].append(i)
+    kept: Kept = {}
+    processors = {layer: KeptImageAttention(kept, layer, len(seen)) for layer, seen in active.items()}
+    with patches.attention_processors(net, processors):
+        yield ImageRows(kept, active, streams)
 
 
 @contextmanager
 def image_attention(backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
-    """Let trajectories see their streams (`trajectory.extra`) while they are denoised; change nothing without any.
-
-    All must have equally many streams with equally many tokens; batch keys see to that.
-    """
-    streams: list[Stream] = [stream for trajectory in trajectories for stream in trajectory.extra]
-    active = list(dict.fromkeys(layer for stream in streams for layer, s in stream.scales.items() if s))
-    kept: Kept = {}
-    count = len(trajectories[0].extra)
-    processors = {layer: KeptImageAttention(kept, layer, count) for layer in active}
-    with patches.attention_processors(backbone.unet, processors):
-        yield ImageRows(kept, active)
+    """Let trajectories see their streams (`trajectory.extra`) in the UNet while they are denoised."""
+    with streamed(backbone.unet, trajectories, lambda trajectory: trajectory.extra) as hooks:
+        yield hooks

@@ -14,7 +14,9 @@ from workers.pipelines.style_cache import key_of
 from workers.techniques.base import Bench, Order
 from workers.techniques.encoder import towers
 from workers.techniques.encoder.adapter import Adapter, KeysValues
+from workers.techniques.encoder.adapter_file import Kind
 from workers.techniques.encoder.ip_adapter import math
+from workers.techniques.encoder.locate import Located
 from workers.techniques.encoder.params import EncoderParams
 
 VERSION = 1
@@ -51,25 +53,40 @@ def references(order: Order, params: EncoderParams) -> References:
 
 def features(refs: References, adapter: Adapter, bench: Bench) -> Tensor:
     """Return the images' features (n, D) or (n, L, H), float32; each image is encoded once."""
+    return torch.cat(
+        [
+            encoded(image, adapter.located, adapter.encoder_fingerprint, adapter.kind, bench, fit=refs.params.fit)
+            for image in refs.images
+        ]
+    )
 
-    def one(image: Image.Image) -> Tensor:
-        key = key_of(
-            what="image features",
-            version=VERSION,
-            encoder=adapter.encoder_fingerprint,
-            kind=adapter.kind,
-            fit=refs.params.fit,
-            image=digest(image),
-            dtype=str(bench.backbone.dtype),
-        )
 
-        def build() -> dict[str, Tensor]:
-            tower = towers.image_tower(adapter.located, bench.backbone)
-            return {"features": tower.features(tower.pixels([image], refs.params.fit), adapter.kind)}
+def encoded(
+    image: Image.Image,
+    located: Located,
+    encoder: str,
+    kind: Kind,
+    bench: Bench,
+    *,
+    fit: towers.Fit = "crop",
+    of_style: bool = True,
+) -> Tensor:
+    """Return one image's features (1, D) or (1, L, H), float32, once encoded; `encoder` names the weights in keys."""
+    key = key_of(
+        what="image features",
+        version=VERSION,
+        encoder=encoder,
+        kind=kind,
+        fit=fit,
+        image=digest(image),
+        dtype=str(bench.backbone.dtype),
+    )
 
-        return bench.cache.get(key, build)["features"].to(bench.backbone.device)
+    def build() -> dict[str, Tensor]:
+        tower = towers.image_tower(located, bench.backbone)
+        return {"features": tower.features(tower.pixels([image], fit), kind)}
 
-    return torch.cat([one(image) for image in refs.images])
+    return bench.cache.get(key, build, of_style=of_style)["features"].to(bench.backbone.device)
 
 
 def tokens(refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None) -> Tensor:

@@ -81,7 +81,7 @@ def check_unet(adapter: AdapterFile, unet: Any) -> None:
         raise ModelUnusable(
             f"{adapter.path.name} is for another UNet: {odd} is missing, unexpected or of another shape"
         )
-    _check_projection(adapter)
+    check_projection(adapter)
 
 
 def _expected(unet: Any, width: int) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -92,7 +92,7 @@ def _expected(unet: Any, width: int) -> Iterator[tuple[str, tuple[int, int]]]:
             yield f"{position}.to_v_ip.weight", (inner, width)
 
 
-def _check_projection(adapter: AdapterFile) -> None:
+def check_projection(adapter: AdapterFile) -> None:
     """Raise ModelUnusable for projections that diffusers would read wrongly without a word."""
     t = adapter.image_proj
     if adapter.kind == "base":
