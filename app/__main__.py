@@ -1,5 +1,6 @@
 """`python -m app`: the gateway process."""
 
+import gc
 import logging
 import os
 import signal
@@ -36,7 +37,9 @@ def main() -> int:
         return 2
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
-    server = uvicorn.Server(configuration(create_app(settings), settings))
+    application = create_app(settings)
+    gc.freeze()  # what is there now stays: the collector need not look at it again
+    server = uvicorn.Server(configuration(application, settings))
     with listener:
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         server.run(sockets=[listener])

@@ -46,14 +46,14 @@ class Services:
     threads: ThreadPoolExecutor
 
     @classmethod
-    def open(cls, settings: GatewaySettings, metrics: Metrics) -> "Services":
+    def open(cls, settings: GatewaySettings, offer: Offer, metrics: Metrics) -> "Services":
         """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
         key = settings.gateway_url_key
         memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         store, blobs = JobStore.from_settings(settings), open_blobs(settings)
         return cls(
             settings=settings,
-            offer=Offer(settings.bases()),
+            offer=offer,
             links=Links(
                 settings.gateway_public_url or "",
                 key.get_secret_value().encode() if key else b"",

@@ -28,20 +28,20 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services.open(settings, metrics)
+        services = app.state.services = Services.open(settings, offer, metrics)
         try:
             await services.decoder.start()
             yield
         finally:
             await services.close()
 
-    metrics = Metrics()
+    offer, metrics = Offer.of(settings.bases()), Metrics()
     app = FastAPI(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
     for part in (stylize, jobs, methods, health):
         app.include_router(part.router)
-    describe(app, Offer(settings.bases()))
+    describe(app, offer)
     return app
 
 

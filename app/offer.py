@@ -19,6 +19,13 @@ class Offer:
 
     bases: Mapping[str, Base]
 
+    @classmethod
+    def of(cls, bases: Mapping[str, Base]) -> "Offer":
+        """Return the offer, all specs read: a broken one shows at the start, not at the first request."""
+        offer = cls(bases)
+        assert offer.specs
+        return offer
+
     @property
     def default_model(self) -> str:
         """The model of a request that names none."""
