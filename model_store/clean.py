@@ -30,10 +30,12 @@ def remove(model: str, store: Path, *, forget: bool = False, force: bool = False
     """Delete a model's files; its pins stay, so that a later pull brings the same bytes, unless `forget`.
 
     An operator's own model goes with its entry and pins. Raises UnknownModel, StoreBusy, and StillNeeded when an
-    installed model requires it and `force` is not set.
+    installed model requires it and `force` is not set, or it is part of this program.
     """
     entry = entry_of(model, store)
     folder = folder_of(model, store)
+    if entry.origin in ("shipped", "built"):
+        raise StillNeeded(f"{model} is part of this program and stays")
     if not force:
         _require_unneeded(model, store)
     with held(store, model):

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from model_store.catalogue import entry_of, folder_of
+from model_store.catalogue.entry import SafePath, Sha256
 from model_store.catalogue.presence import targets
 from model_store.errors import BadCheckpoint
 from model_store.files import sha256_of
 from model_store.load.header import read_header
 from model_store.lock import PinnedFile, read_lock
+
+_DIGESTS = TypeAdapter(dict[SafePath, Sha256])
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,13 @@ def verify(model: str, store: Path) -> Iterator[Finding]:
     Raises UnknownModel, StoreDamaged.
     """
     entry = entry_of(model, store)
-    if entry.origin in ("shipped", "built"):
+    folder = folder_of(model, store)
+    if entry.origin == "built":
+        return
+    if entry.origin == "shipped":
+        yield from _by_digests(model, folder)
         return
     pinned = read_lock(store).models.get(model)
-    folder = folder_of(model, store)
     expected = targets(entry, pinned)
     for path in expected:
         known = pinned.files.get(path) if pinned is not None else None
@@ -39,6 +47,19 @@ def verify(model: str, store: Path) -> Iterator[Finding]:
         path = str(stranger.relative_to(folder))
         if path not in expected and not stranger.is_dir() and not path.endswith(".partial"):
             yield Finding(model, path, "is not part of the model")
+
+
+def _by_digests(model: str, folder: Path) -> Iterator[Finding]:
+    """Compare a shipped model with the digests shipped beside it."""
+    try:
+        digests = _DIGESTS.validate_json((folder / "digests.json").read_bytes())
+    except (OSError, ValidationError) as fault:
+        yield Finding(model, "digests.json", f"cannot be read: {fault}")
+        return
+    for path, digest in digests.items():
+        file = folder / path
+        good = file.is_file() and sha256_of(file) == digest
+        yield Finding(model, path, None if good else "is missing or has other content than shipped")
 
 
 def _fault(file: Path, known: PinnedFile | None) -> str | None:

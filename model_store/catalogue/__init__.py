@@ -70,11 +70,14 @@ def base_of(model: str, store: Path | None = None) -> Base:
 
 
 def folder_of(model: str, store: Path) -> Path:
-    """Return the folder below `store` where a model's files lie once installed; it need not exist.
+    """Return the folder where a model's files lie once installed; it need not exist.
 
-    Raises UnknownModel, which is a KeyError.
+    It is below `store`, but for a shipped model, which lies in this package. Raises UnknownModel, which is a KeyError.
     """
-    return store / "models" / entry_of(model, store).id
+    entry = entry_of(model, store)
+    if entry.folder is None:
+        return store / "models" / entry.id
+    return (Path(__file__).parents[1] if entry.origin == "shipped" else store) / entry.folder
 
 
 def with_required(models: Iterable[str], store: Path | None = None) -> tuple[str, ...]:

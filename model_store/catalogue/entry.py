@@ -92,6 +92,8 @@ class Entry(Declared):
     """Pixels along a side of the square pictures that a base model was trained on."""
     origin: Origin = "hub"
     """Where its files come from: the hub or a mirror, this package, a builder of ours, the operator's own files."""
+    folder: SafePath | None = None
+    """Where it lies when it is shipped (below this package) or built (below the store)."""
     repository: str | None = None
     revision: str = "main"
     """A commit, or a branch that the first pull resolves to a commit and pins."""
@@ -114,4 +116,6 @@ class Entry(Declared):
             raise ValueError(f"{self.id}: a base model names its architecture")
         if self.origin == "hub" and (self.repository is None or not self.files):
             raise ValueError(f"{self.id}: repository and files are needed")
+        if (self.origin in ("shipped", "built")) != (self.folder is not None):
+            raise ValueError(f"{self.id}: shipped and built models name their folder, others do not")
         return self

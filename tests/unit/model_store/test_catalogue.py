@@ -29,6 +29,8 @@ def test_the_lookups_the_gateway_uses() -> None:
         with pytest.raises(KeyError, match=r"no model named|is not a base model"):
             base_of(unknown)
     assert folder_of("sd15", Path("/store")) == Path("/store/models/sd15")
+    assert folder_of("tiny-sd15", Path("/store")) == Path("/store/tiny/sd15")
+    assert folder_of("starter", Path("/store")) == ROOT / "model_store" / "starter" / "weights"
 
 
 def test_every_entry_is_whole() -> None:
@@ -103,6 +105,7 @@ def test_paths_stay_inside(path: str) -> None:
         {"files": [{"path": "*.json", "save_as": "b.json"}]},
         {"files": []},
         {"repository": None},
+        {"folder": "elsewhere"},
     ],
 )
 def test_a_malformed_entry_is_refused(wrong: dict[str, object]) -> None:

@@ -70,7 +70,7 @@ def test_verify_finds_every_kind_of_damage(installed: Path) -> None:
     (folder / "code.py").write_text("")
     (folder / "b.partial").write_text("")
     assert faults(installed) == {"a.safetensors": "is a link", "code.py": "is not part of the model"}
-    assert list(verify("starter", installed)) == []
+    assert list(verify("tiny-sd15", installed)) == []
     with pytest.raises(UnknownModel):
         list(verify("nothing", installed))
 
@@ -80,6 +80,17 @@ def test_verify_tells_a_pinned_file_that_is_no_safetensors(hub: HubState, store:
     hub.files = {("them/thing", "a.safetensors"): b"not what its name says"}
     pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
     assert "not a safetensors file" in faults(store, "thing")["a.safetensors"]
+
+
+def test_a_shipped_model_is_compared_with_its_own_digests(tmp_path: Path) -> None:
+    sound = all(finding.fault is None for finding in verify("starter", tmp_path))
+    assert sound == (presence("starter", tmp_path).state == "installed")
+
+
+def test_what_is_part_of_the_program_stays(store: Path) -> None:
+    for model in ("starter", "tiny-sd15"):
+        with pytest.raises(StillNeeded, match="part of this program"):
+            remove(model, store, force=True)
 
 
 def test_remove_keeps_pins_unless_told_to_forget(installed: Path) -> None:
