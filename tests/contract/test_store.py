@@ -214,3 +214,34 @@ def test_a_redis_that_may_lose_jobs_is_refused(tmp_path: Path) -> None:
 def test_an_impossible_address_is_refused() -> None:
     with pytest.raises(Misconfigured, match="STYLIZE_REDIS_URL"):
         JobStore.from_settings(Settings(redis_url="http://nowhere"))
+
+
+def test_the_census_counts_what_became_of_the_jobs(redis: Redis) -> None:
+    now = [1_700_000_000_000]
+    store = JobStore(redis, prefix=f"{secrets.token_hex(4)}:", lease_seconds=1, max_attempts=2, clock=lambda: now[0])
+    for _ in range(4):
+        store.submit(new_job())
+    done, refused = store.claim("sd15", "w1"), store.claim("sd15", "w1")
+    assert done is not None
+    assert refused is not None
+    assert store.commit(done, Result(images=()))
+    assert store.fail(refused, Failure(code="out-of-memory", detail="too large"), retry=False)
+    for _ in range(2):
+        assert store.claim("sd15", "w1") is not None
+        now[0] += 1000
+        store.sweep()
+    census = store.census()
+    assert census.finished == {
+        ("signal-leak", "succeeded", "none"): 1,
+        ("signal-leak", "failed", "out-of-memory"): 1,
+        ("signal-leak", "failed", "poison"): 1,
+    }
+    assert (census.lost, census.redelivered) == (2, 1)
+    store.cancel(next(job.id for job in store.page(state=State.QUEUED).jobs))
+    assert store.census().finished["signal-leak", "canceled", "none"] == 1
+
+
+def test_the_memory_of_redis(store: JobStore) -> None:
+    memory = store.memory()
+    assert memory.used > 0
+    assert memory.limit == 0

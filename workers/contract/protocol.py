@@ -1,6 +1,6 @@
 """What the verbs of the job store answer. Plain data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -72,10 +72,25 @@ class Queued:
 
 @dataclass(frozen=True)
 class Census:
-    """How many jobs wait, per queue and priority (every queue ever used), and run, per method."""
+    """How many jobs wait, per queue and priority (every queue ever used), and run, per method.
+
+    Since the store began: how many finished, by method, state and reason (a failure's code, else "none"); how many
+    lost their worker; how many were given to a worker again.
+    """
 
     queued: tuple[Queued, ...]
     running: dict[str, int]
+    finished: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    lost: int = 0
+    redelivered: int = 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of Redis in bytes; `limit` is 0 when it has none but the machine's."""
+
+    used: int
+    limit: int
 
 
 class WorkerStatus(Frozen):

@@ -12,14 +12,27 @@ from typing import Any, Self
 from redis import Redis
 
 from workers.contract import scripts
+from workers.contract.census import census_of
 from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable
-from workers.contract.job import Failure, Job, NewJob, Priority, Progress, Result, State, from_millis
-from workers.contract.protocol import Beat, Census, Claim, Page, Queued, Submission, Sweep, Wake, WorkerStatus
+from workers.contract.job import Failure, Job, NewJob, Progress, Result, State, from_millis
+from workers.contract.protocol import Beat, Census, Claim, Memory, Page, Queued, Submission, Sweep, Wake, WorkerStatus
 from workers.contract.record import job_of, pairs, submission_fields
 from workers.contract.redis_server import answering, connect, full, verify_server
 from workers.contract.settings import Settings
 
-__all__ = ["Beat", "Census", "Claim", "JobStore", "Page", "Queued", "Submission", "Sweep", "Wake", "WorkerStatus"]
+__all__ = [
+    "Beat",
+    "Census",
+    "Claim",
+    "JobStore",
+    "Memory",
+    "Page",
+    "Queued",
+    "Submission",
+    "Sweep",
+    "Wake",
+    "WorkerStatus",
+]
 
 SWEEP_LIMIT = 200
 """Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
@@ -170,9 +183,14 @@ class JobStore:
 
     def census(self) -> Census:
         """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
-        lines, running = self._run("census")
-        queued = tuple(_queued(*lines[at : at + 4]) for at in range(0, len(lines), 4))
-        return Census(queued, {method: int(count) for method, count in pairs(running).items()})
+        lines, running, counts = self._run("census")
+        return census_of(lines, pairs(running), pairs(counts))
+
+    def memory(self) -> Memory:
+        """Return how full Redis is."""
+        with answering():
+            facts: dict[str, Any] = self._redis.info("memory")
+        return Memory(int(facts["used_memory"]), int(facts.get("maxmemory", 0)))
 
     def announce(self, status: WorkerStatus, ttl: float) -> None:
         """Make a worker known for `ttl` seconds."""
@@ -212,7 +230,3 @@ class JobStore:
         now = self._clock() if self._clock else ""
         with answering():
             return self._scripts[name](keys=[self._prefix], args=[now, *args])
-
-
-def _queued(queue: str, priority: Priority, count: int, age: int) -> Queued:
-    return Queued(queue, priority, int(count), int(age) / 1000)

@@ -1,4 +1,5 @@
--- Counts for metrics. Returns {{queue, priority, queued, age of the oldest in milliseconds, ...}, {method, running, ...}}.
+-- Counts for metrics. Returns {{queue, priority, queued, age of the oldest in milliseconds, ...}, {method, running, ...},
+-- {what, times, ...}}, the last as `counts` keeps it.
 local lines = {}
 for _, queue in ipairs(redis.call('SMEMBERS', name('queues'))) do
   for _, priority in ipairs({'interactive', 'batch'}) do
@@ -8,4 +9,4 @@ for _, queue in ipairs(redis.call('SMEMBERS', name('queues'))) do
     for _, value in ipairs({queue, priority, redis.call('ZCARD', line), age}) do table.insert(lines, value) end
   end
 end
-return {lines, redis.call('HGETALL', name('running'))}
+return {lines, redis.call('HGETALL', name('running')), redis.call('HGETALL', name('counts'))}

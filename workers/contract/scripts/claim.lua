@@ -16,6 +16,7 @@ leave_line(job)
 local turns = name('turns', job.priority, queue)
 if redis.call('ZSCORE', turns, job.owner) then redis.call('ZADD', turns, redis.call('INCR', name('turn')), job.owner) end
 redis.call('HDEL', name('job', job.id), 'progress')
+if job.attempts > 0 then count('redelivered', 1) end
 redis.call('HSET', name('job', job.id),
   'state', 'running', 'token', job.token + 1, 'attempts', job.attempts + 1, 'worker', worker,
   'started', whole(NOW), 'lease', whole(NOW + lease))

@@ -12,6 +12,7 @@
 --   deadlines                       zset    id -> deadline: queued and running jobs
 --   finished                        zset    id -> time of finishing
 --   running, inputs                 hash    method -> jobs running; sha256 -> jobs that use that input
+--   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered'
 --   queues                          set     every queue seen
 --   arrivals, turn                  numbers
 --
@@ -93,6 +94,8 @@ local function requeue(job, attempts)
   join_line(job, NOW)
 end
 
+local function count(what, times) redis.call('HINCRBY', name('counts'), what, times) end
+
 -- Into a final state; `field` (result or failure) and its value are optional.
 local function finish(job, state, field, value)
   leave(job)
@@ -101,6 +104,8 @@ local function finish(job, state, field, value)
   redis.call('HSET', name('job', job.id), 'state', state, 'finished', whole(NOW))
   if field then redis.call('HSET', name('job', job.id), field, value) end
   redis.call('ZADD', FINISHED, whole(NOW), job.id)
+  local reason = field == 'failure' and cjson.decode(value).code or 'none'
+  count(table.concat({'finished', job.method, state, reason}, ' '), 1)
 end
 
 local function due(index, limit)
@@ -128,5 +133,6 @@ local function apply_leases(limit, max_attempts)
       requeue(job, job.attempts)
     end
   end
+  if #ended > 0 then count('lost', #ended) end
   return #ended, poison
 end
