@@ -1,13 +1,12 @@
-"""The gateway's metrics: its own, and the queue's, read from the store when asked. Labels are bounded."""
+"""The gateway's own metrics. Labels are bounded; for the queue's see queue_metrics."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from workers.contract.store import Census
-
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ETA_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 VERBS = frozenset({"GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS"})
 
 
@@ -26,12 +25,17 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
-        self._queued = Gauge(
-            "stylize_jobs_queued", "Jobs that wait for a worker.", ("queue", "priority"), registry=self.registry
+        self.webhooks = Counter(
+            "stylize_webhook_deliveries_total",
+            "Webhooks sent, by what became of them.",
+            ("outcome",),
+            registry=self.registry,
         )
-        self._running = Gauge("stylize_jobs_running", "Jobs that a worker holds.", ("method",), registry=self.registry)
-        self._oldest = Gauge(
-            "stylize_queue_oldest_age_seconds", "Age of the oldest waiting job.", ("queue",), registry=self.registry
+        self.eta_error = Histogram(
+            "stylize_eta_error_seconds",
+            "How far the first promise of when a job would be done was off, either way.",
+            buckets=ETA_BUCKETS,
+            registry=self.registry,
         )
         info = Gauge("stylize_build_info", "Versions; always 1.", ("version", "python"), registry=self.registry)
         info.labels(own_version(), platform.python_version()).set(1)
@@ -40,23 +44,9 @@ class Metrics:
         """Note one answered request."""
         self.requests.labels(verb if verb in VERBS else "other", route, str(status)).observe(seconds)
 
-    def text(self, census: Census | None) -> bytes:
-        """Return everything in Prometheus' text format; the queue's part is empty when the store is away."""
-        for gauge in (self._queued, self._running, self._oldest):
-            gauge.clear()
-        if census is not None:
-            self._count(census)
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
-
-    def _count(self, census: Census) -> None:
-        oldest: dict[str, float] = {}
-        for line in census.queued:
-            self._queued.labels(line.queue, line.priority).set(line.count)
-            oldest[line.queue] = max(oldest.get(line.queue, 0.0), line.oldest_age_seconds)
-        for queue, age in oldest.items():
-            self._oldest.labels(queue).set(age)
-        for method, count in census.running.items():
-            self._running.labels(method).set(count)
 
 
 def own_version() -> str:

@@ -4,11 +4,10 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from app.deps import Services, With
+from app import queue_metrics
+from app.deps import With
 from app.readiness import OK
 from app.schemas import HealthView
-from workers.contract.errors import StoreUnavailable
-from workers.contract.store import Census
 
 router = APIRouter(tags=["operation"])
 
@@ -37,13 +36,5 @@ async def readyz(services: With) -> JSONResponse:
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
 async def metrics(services: With) -> Response:
     """The gateway's metrics and the queue's, in Prometheus' text format."""
-    text = services.metrics.text(await services.call(census, services))
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
-
-
-def census(services: Services) -> Census | None:
-    """Return the state of the queue, None when the store is away: the gateway's own metrics matter most then."""
-    try:
-        return services.store.census()
-    except StoreUnavailable:
-        return None
+    facts = await services.call(queue_metrics.look, services.store, services.settings.blob_url)
+    return Response(services.metrics.text() + queue_metrics.text(facts), media_type=CONTENT_TYPE_LATEST)
