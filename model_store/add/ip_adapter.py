@@ -1,11 +1,15 @@
 """An IP-Adapter file of an operator: the published layout, checked layer by layer against the UNet it is for."""
 
 import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DConditionModel
 
 from model_store.errors import WrongKeys
+from model_store.load.component import empty_component
 from model_store.load.header import Header, read_header
-from model_store.load.ip_adapter import adapter_shapes, text_width
 
 WEIGHTS = "ip_adapter.safetensors"
 _BASE = frozenset({"proj.weight", "proj.bias", "norm.weight", "norm.bias"})
@@ -52,3 +56,26 @@ def _check_projection(source: Path, found: dict[str, list[int]], width: int) -> 
         raise WrongKeys(f"{source}: image_proj: neither the base nor the plus layout")
     if found[key][0] != width:
         raise WrongKeys(f"{source}: {key}: makes tokens {found[key][0]} wide, the UNet takes {width}")
+
+
+@cache
+def adapter_shapes(configs: Path) -> dict[str, list[int]]:
+    """Return name and shape of every adapter layer for the UNet described in `configs/unet/config.json`.
+
+    The number in a name is the position among all attention processors, in diffusers' order: down, up, middle.
+    """
+    unet: Any = empty_component(configs / "unet", UNet2DConditionModel)
+    width = text_width(configs)
+    shapes: dict[str, list[int]] = {}
+    for position, name in enumerate(unet.attn_processors):
+        layer = name.removesuffix(".processor")
+        if layer.endswith("attn2"):
+            rows = unet.get_submodule(layer).to_k.out_features
+            shapes[f"ip_adapter.{position}.to_k_ip.weight"] = [rows, width]
+            shapes[f"ip_adapter.{position}.to_v_ip.weight"] = [rows, width]
+    return shapes
+
+
+def text_width(configs: Path) -> int:
+    """Return the channels of the text that the UNet of `configs` attends to."""
+    return int(UNet2DConditionModel.load_config(configs / "unet", local_files_only=True)["cross_attention_dim"])

@@ -8,21 +8,18 @@ import torch
 from safetensors.torch import save_file
 
 from model_store.convert.keymap import KeyMap, keymap_of
-
-
-class Refused(Exception):
-    """The file is not one that may be converted."""
+from model_store.errors import ConversionFailed
 
 
 def convert(source: Path, target: Path, keymap: str) -> int:
     """Write the tensors of `source` that the key map keeps to `target`; return their number.
 
-    Raises Refused, and whatever torch raises for a file that is not a plain checkpoint.
+    Raises ConversionFailed, and whatever torch raises for a file that is not a plain checkpoint.
     """
     content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
     tensors = _named(content, keymap_of(keymap))
     if not tensors:
-        raise Refused(f"nothing in it fits the key map {keymap!r}")
+        raise ConversionFailed(f"nothing in it fits the key map {keymap!r}")
     save_file(_separate(tensors), target, metadata={"format": "pt"})
     return len(tensors)
 
@@ -31,7 +28,7 @@ def _named(content: object, rules: KeyMap) -> dict[str, torch.Tensor]:
     """Return the kept tensors under their new names."""
     if rules.root is not None:
         if not isinstance(content, Mapping) or rules.root not in content:
-            raise Refused(f"the file has no {rules.root!r}")
+            raise ConversionFailed(f"the file has no {rules.root!r}")
         content = content[rules.root]
     tensors: dict[str, torch.Tensor] = {}
     for stored, tensor in _flattened(content, ""):
@@ -39,7 +36,7 @@ def _named(content: object, rules: KeyMap) -> dict[str, torch.Tensor]:
         if name is None:
             continue
         if name in tensors:
-            raise Refused(f"{stored}: means the same as another tensor")
+            raise ConversionFailed(f"{stored}: means the same as another tensor")
         tensors[name] = tensor
     return tensors
 
@@ -48,12 +45,12 @@ def _flattened(content: object, prefix: str) -> Iterator[tuple[str, torch.Tensor
     """Yield every tensor with its joined name; numbers, texts and empty values are passed over."""
     if isinstance(content, torch.Tensor):
         if content.layout is not torch.strided or content.is_quantized or content.is_meta:
-            raise Refused(f"{prefix}: not a plain dense tensor")
+            raise ConversionFailed(f"{prefix}: not a plain dense tensor")
         yield prefix, content.detach()
     elif isinstance(content, Mapping):
         for key, value in content.items():
             if not isinstance(key, str | int):
-                raise Refused(f"{prefix}: a key is neither text nor number")
+                raise ConversionFailed(f"{prefix}: a key is neither text nor number")
             yield from _flattened(value, f"{prefix}.{key}" if prefix else str(key))
 
 

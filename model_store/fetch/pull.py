@@ -10,7 +10,7 @@ from model_store.catalogue import entry_of, with_required
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import Interrupted
 from model_store.fetch.plan import Plan, Step, plan
-from model_store.fetch.progress import Watcher
+from model_store.fetch.progress import Silent, Watcher
 from model_store.fetch.source import Source
 from model_store.fetch.space import require_space
 from model_store.fetch.transfer import Patience, digests_of, fetch_file, matches
@@ -23,7 +23,7 @@ def pull(
     store: Path,
     source: Source,
     *,
-    watcher: Watcher,
+    watcher: Watcher | None = None,
     patience: Patience | None = None,
     parallel: int = 4,
     stop: Event | None = None,
@@ -34,7 +34,7 @@ def pull(
     Interrupted. Raises UnknownModel, StoreBusy, ConversionFailed and FetchError's kinds; whatever happens, a file has
     its final name only when it is whole and verified, and the next call resumes.
     """
-    stop, patience = stop or Event(), patience or Patience()
+    watcher, patience, stop = watcher or Silent(), patience or Patience(), stop or Event()
     fetched = [entry_of(model, store) for model in with_required(models, store)]
     fetched = [entry for entry in fetched if entry.origin == "hub"]
     with ExitStack() as locks:

@@ -183,3 +183,12 @@ def ip_adapter(unet: torch.nn.Module, *, plus: bool = False) -> dict[str, Tensor
 def flattened(nested: dict[str, Tensors]) -> Tensors:
     """Return nested tensors with joined names, as the published safetensors files have them."""
     return {f"{part}.{name}": tensor for part, tensors in nested.items() for name, tensor in tensors.items()}
+
+
+def nested(flat: Tensors) -> dict[str, Tensors]:
+    """Return tensors with joined names nested by their first part, as diffusers' loader takes an adapter."""
+    parts: dict[str, Tensors] = {}
+    for name, tensor in flat.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    return parts

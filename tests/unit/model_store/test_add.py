@@ -16,7 +16,7 @@ from model_store.catalogue.presence import presence
 from model_store.errors import AlreadyKnown, BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
 from model_store.load.base import PARTS
 from model_store.load.component import load_component
-from model_store.load.ip_adapter import load_ip_adapter
+from model_store.load.tensors import load_tensors
 from model_store.verify import verify
 from tests.unit.model_store import layouts
 
@@ -195,7 +195,7 @@ def test_every_ip_adapter_layout(base: Base, suffix: str, plus: bool, tiny: Tiny
         save_file(layouts.flattened(nested), file)
     entry = add(file, "mine", store, base=base, configs=tiny(base))
     assert (entry.kind, entry.base) == ("ip-adapter", base)
-    loaded = load_ip_adapter(folder_of("mine", store) / "ip_adapter.safetensors")
+    loaded = layouts.nested(load_tensors(folder_of("mine", store) / "ip_adapter.safetensors"))
     assert all(same(loaded[part], nested[part]) for part in nested)
     unet._load_ip_adapter_weights([loaded])
     assert sum("IPAdapter" in type(each).__name__ for each in unet.attn_processors.values()) * 2 == len(

@@ -18,7 +18,7 @@ from model_store.fetch.folder import Folder
 from model_store.fetch.progress import Bars, Silent
 from model_store.fetch.pull import pull
 from model_store.load.base import PARTS, load_base
-from model_store.load.ip_adapter import load_ip_adapter
+from model_store.load.tensors import load_tensors
 from model_store.verify import verify
 from tests.unit.model_store import layouts
 
@@ -70,7 +70,7 @@ def test_an_adapter_and_its_encoder_come_together(tiny: Tiny, store: Path, tmp_p
     save_file(layouts.flattened(layouts.ip_adapter(unet)), repository / "ip-adapter_sd15.safetensors")
     pull(["ip-adapter-sd15"], store, Folder(tmp_path / "mirror"), watcher=Silent())
     assert (folder_of("clip-vit-h", store) / "model.safetensors").is_file()
-    loaded = load_ip_adapter(require_installed("ip-adapter-sd15", store) / "ip_adapter.safetensors")
+    loaded = layouts.nested(load_tensors(require_installed("ip-adapter-sd15", store) / "ip_adapter.safetensors"))
     assert loaded["image_proj"]["proj.weight"].shape == (4 * 32, 32)
 
 

@@ -11,11 +11,11 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from model_store.add.ip_adapter import adapter_shapes
 from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
 from model_store.load.base import PARTS
 from model_store.load.component import check_component, empty_component
-from model_store.load.ip_adapter import adapter_shapes
 from tests.unit.model_store.layouts import ldm_unet_name
 
 Shapes = dict[str, tuple[int, ...]]
