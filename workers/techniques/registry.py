@@ -13,6 +13,7 @@ FOLDERS: dict[str, str] = {
     "ip-adapter": "encoder.ip_adapter",
     "instantstyle": "encoder.instantstyle",
     "deadiff": "encoder.deadiff",
+    "csgo": "encoder.csgo",
     "style-aligned": "shared_attention.style_aligned",
     "signal-leak": "prior_noise.signal_leak",
     "style-noise": "prior_noise.style_noise",

@@ -36,6 +36,7 @@ CASES = Path(__file__).parents[2] / "parity" / "cases"
 KNOBS: dict[str, tuple[dict[str, Any], ...]] = {
     "ip-adapter": ({}, {"scale": 0.3, "target_blocks": ("up_blocks.0",)}, {"adapter": "plus"}),
     "instantstyle": ({}, {"mode": "style+layout"}, {"adapter": "plus", "mode": "all"}),
+    "csgo": ({}, {"content_in_unet": True, "style_scale": 0.5}, {"controlnet_conditioning_scale": 0.0}),
     "style-aligned": ({}, {"share_group_norm": True, "only_self_level": 0.5}, {"full_attention_share": True}),
     "signal-leak": ({}, {"single_reference": "layout"}),
     "style-noise": ({"style": "tuned"},),
@@ -181,10 +182,12 @@ def quick(sdxl: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
 @pytest.fixture
 def weights(quick: Backbone, tiny_root: Path, tmp_path: Path) -> Callable[[str], Path]:
     """Where the tiny weights of the recorded cases are, by catalogue id, and the style `tuned`."""
-    encoder = CASES / "encoder" / "weights"
+    encoder, csgo = CASES / "encoder" / "weights", CASES / "csgo" / "weights"
     found = {
         "ip-adapter-sdxl": encoder / "ip-adapter_sdxl.safetensors",
         "ip-adapter-plus-sdxl-vit-h": encoder / "ip-adapter-plus_sdxl_vit-h.bin",
+        "csgo": csgo / "csgo_4_32.bin",
+        "controlnet-tile-sdxl-ttplanet": csgo / "controlnet",
         "clip-vit-h": tiny_root / "clip-vision",
         "clip-vit-bigg": tiny_root / "clip-vision",
         "tuned": tuned(tmp_path, quick),

@@ -1,0 +1,125 @@
+"""CSGO resident beside the base model: projections, adapters, and a ControlNet that no other method can share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import IPAdapterPlusImageProjection
+from torch import Tensor
+from transformers import CLIPVisionConfig
+
+from workers.pipelines import controlnet
+from workers.pipelines.backbone import Backbone, fingerprint
+from workers.pipelines.errors import ModelUnusable
+from workers.techniques.base import Bench
+from workers.techniques.encoder import pairing
+from workers.techniques.encoder.adapter_file import AdapterFile
+from workers.techniques.encoder.csgo import checkpoint
+from workers.techniques.encoder.csgo.math import Maps
+from workers.techniques.encoder.locate import VIT_BIGG, Located, Published, adapter_in, installed
+
+CHECKPOINTS = {32: "csgo", 16: "csgo-16"}
+CONTROLNET = "controlnet-tile-sdxl-ttplanet"
+IMAGE_ENCODER = "clip-vit-bigg"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files CSGO is made of."""
+
+    checkpoint: Located
+    controlnet: Path
+
+
+@dataclass(frozen=True)
+class Network:
+    """The method's own modules on the device of the base model, in its dtype."""
+
+    located: Located
+    fingerprint: str
+    encoder_fingerprint: str
+    vision: CLIPVisionConfig
+    content: IPAdapterPlusImageProjection
+    style: IPAdapterPlusImageProjection
+    content_in_unet: Maps
+    style_in_unet: Maps
+    style_in_controlnet: Maps
+    controlnet: Any
+    conv_in: torch.nn.Conv2d | None
+
+    def project(self, projection: IPAdapterPlusImageProjection, features: Tensor) -> Tensor:
+        """Return tokens (tokens, C) of image features (1, L, H) of any dtype."""
+        weight = next(projection.parameters())
+        return projection(features.to(weight.device, weight.dtype))[0]
+
+
+def locate(num_style_tokens: int, bench: Bench) -> Files:
+    """Return the installed files. Raises WeightsMissing with the command that fetches what is not there."""
+    model = CHECKPOINTS[num_style_tokens]
+    published = Published(model, IMAGE_ENCODER, VIT_BIGG, None)
+    return Files(
+        checkpoint=Located(
+            adapter=adapter_in(installed(model, model, bench)),
+            image_encoder=installed(IMAGE_ENCODER, model, bench),
+            published=published,
+        ),
+        controlnet=installed(CONTROLNET, CONTROLNET, bench),
+    )
+
+
+def resident(files: Files, backbone: Backbone) -> Network:
+    """Return the network in files, loaded and checked against base model and image encoder on first use.
+
+    Raises ModelUnusable, naming the tensor, when they do not belong together.
+    """
+    network: Network = backbone.resident(f"csgo {files}", lambda: _load(files, backbone))
+    return network
+
+
+def _load(files: Files, backbone: Backbone) -> Network:
+    located, unet = files.checkpoint, backbone.unet
+    stored = checkpoint.read(located.adapter)
+    stored.check_unet(unet)
+    vision = _vision(located.image_encoder)
+    for projection in (stored.content, stored.style):
+        pairing.check_image_tower(projection, vision, clip=VIT_BIGG)
+    net = controlnet.load(files.controlnet, backbone)
+    adapters = stored.style_in_controlnet(net)
+    net.load_state_dict(stored.controlnet_values(net), strict=False)
+    return Network(
+        located=located,
+        fingerprint=f"{stored.style.fingerprint} {fingerprint(files.controlnet)}",
+        encoder_fingerprint=fingerprint(located.image_encoder),
+        vision=vision,
+        content=_projection(stored.content, backbone),
+        style=_projection(stored.style, backbone),
+        content_in_unet=_placed(stored.content_in_unet(unet), backbone),
+        style_in_unet=_placed(stored.style_in_unet(unet), backbone),
+        style_in_controlnet=_placed(adapters, backbone),
+        controlnet=net,
+        conv_in=_module(checkpoint.conv_in(stored, unet), backbone),
+    )
+
+
+def _vision(folder: Path) -> CLIPVisionConfig:
+    try:
+        return CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as broken:
+        raise ModelUnusable(f"{folder} holds no image encoder: {broken}") from broken
+
+
+def _projection(stored: AdapterFile, backbone: Backbone) -> Any:
+    """Return diffusers' resampler of a projection."""
+    return _module(backbone.unet._convert_ip_adapter_image_proj_to_diffusers(dict(stored.image_proj)), backbone)
+
+
+def _module(module: Any, backbone: Backbone) -> Any:
+    if module is None:
+        return None
+    return module.to(backbone.device, backbone.dtype).eval().requires_grad_(False)
+
+
+def _placed(maps: Maps, backbone: Backbone) -> Maps:
+    where: Any = {"device": backbone.device, "dtype": backbone.dtype}
+    return {name: (to_k.to(**where), to_v.to(**where)) for name, (to_k, to_v) in maps.items()}
