@@ -70,12 +70,18 @@ def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> 
     }
     gateway = shared | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
     worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
-    numbered = range(1, workers + 1)
     return (
-        *(Child(f"worker {n}", python("workers"), worker | {"STYLIZE_WORKER_ID": f"worker-{n}"}) for n in numbered),
+        *(Child(f"worker {n}", python("workers"), worker | numbered(n)) for n in range(1, workers + 1)),
         Child("sweeper", python("workers.sweeper"), shared),
         Child("gateway", python("app"), gateway),
     )
+
+
+def numbered(n: int) -> dict[str, str]:
+    """Return what is the n-th worker's own: its name, and its port for metrics behind those of the workers before."""
+    first = os.environ.get("STYLIZE_WORKER_METRICS_PORT", "0")
+    port = str(int(first) + n - 1) if first.isdecimal() and int(first) else first
+    return {"STYLIZE_WORKER_ID": f"worker-{n}", "STYLIZE_WORKER_METRICS_PORT": port}
 
 
 def default_model() -> str:

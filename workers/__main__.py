@@ -22,6 +22,7 @@ from workers.celery_app import consume, create_consumer
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.store import JobStore, WorkerStatus
+from workers.metrics import WorkerMetrics
 from workers.models import loader, style_cache, weights
 from workers.pipelines.engine import Engine
 from workers.pipelines.errors import Refused
@@ -45,10 +46,16 @@ class Worker:
         self.store = JobStore.from_settings(settings)
         self.blobs = open_blobs(settings)
         models = settings.model_dir
-        self.pool = Pool(loader(settings, models), capacity=len(settings.models))
+        self.metrics = WorkerMetrics()
+        self.pool = Pool(self.metrics.loading(loader(settings, models)), capacity=len(settings.models))
         self.engine = Engine(
-            pool=self.pool, cache=style_cache(settings), technique=registry.technique, weights=weights(models)
+            pool=self.pool,
+            cache=style_cache(settings),
+            technique=registry.technique,
+            weights=weights(models),
+            observer=self.metrics,
         )
+        self.metrics.watch(self.engine)
         self.beat = Beat(self.store, lease_seconds=settings.lease_seconds)
         self.runner = Runner(
             self.store,
@@ -58,6 +65,7 @@ class Worker:
             queues=settings.models,
             worker=self.name,
             most_pictures=settings.worker_batch_pictures,
+            metrics=self.metrics,
         )
         self.watchdog = Watchdog(
             self.store,
@@ -87,6 +95,8 @@ class Worker:
 
     def run(self) -> int:
         """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured, Refused."""
+        if self.settings.worker_metrics_port:
+            self.metrics.serve(self.settings.worker_metrics_host, self.settings.worker_metrics_port)
         await_servers(self.store, self.blobs)
         self.presence.start()
         for model in self.settings.models:

@@ -43,7 +43,7 @@ class Holding:
         self.claim = claim
         self.progress: Progress | None = None
         self.reason: type[Interrupted] | None = None
-        self.renewed_at = self.moved_at = time.monotonic()
+        self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
 
     def watch(self, progress: Progress) -> None:
         """Note progress. Raises Interrupted when the job must stop."""

@@ -16,6 +16,7 @@ from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.job import Failure, Image, Job, Progress, Result, Timings
 from workers.contract.store import JobStore
 from workers.encode import CONTENT_TYPES, encode, recipe
+from workers.metrics import WorkerMetrics
 from workers.pipelines.engine import Rendered
 from workers.settle import insist, settle
 
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 class Publisher:
     """Encodes, uploads and commits finished jobs, at most `backlog` behind the device."""
 
-    def __init__(self, store: JobStore, blobs: BlobStore, *, backlog: int = 2) -> None:
+    def __init__(self, store: JobStore, blobs: BlobStore, metrics: WorkerMetrics, *, backlog: int = 2) -> None:
         self._store = store
         self._blobs = blobs
+        self._metrics = metrics
         self._slots = BoundedSemaphore(backlog)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
@@ -51,6 +53,8 @@ class Publisher:
             holding.watch(Progress(stage="publish", step=job.request.steps, steps=job.request.steps, fraction=0.99))
             result = self._write(holding, rendered)
             committed = insist(lambda: self._store.commit(holding.claim, result), holding)
+            if committed:
+                self._metrics.published(job.request, result, time.monotonic() - holding.claimed_at)
             log.info("job %s %s", job.id, "published" if committed else "was no longer ours: nothing published")
         except Interrupted as interrupted:
             settle(self._store, holding, interrupted)

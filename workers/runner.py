@@ -15,8 +15,9 @@ from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.job import Failure, Job, Sha256
 from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore
+from workers.metrics import WorkerMetrics
 from workers.pipelines.engine import Engine, Refused, Rendered, Work
-from workers.publisher import Publisher
+from workers.publisher import Publisher, queue_seconds
 from workers.settle import insist, settle
 from workers.techniques.base import Pictures
 
@@ -52,6 +53,7 @@ class Runner:
         queues: tuple[str, ...],
         worker: str,
         most_pictures: int = 1,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -60,7 +62,8 @@ class Runner:
         self._queues = queues
         self._worker = worker
         self._most_pictures = most_pictures
-        self._publisher = Publisher(store, blobs)
+        self._metrics = metrics or WorkerMetrics()
+        self._publisher = Publisher(store, blobs, self._metrics)
         self._stopping = threading.Event()
 
     def drain(self, served: Callable[[], None] = lambda: None) -> int:
@@ -79,6 +82,7 @@ class Runner:
             errands = []
             for claim in claims:
                 log.info("job %s attempt %d: %s", claim.job.id, claim.job.attempts, claim.job.request.method)
+                self._metrics.claimed(claim.job.request, queue_seconds(claim.job))
                 hold = safety.enter_context(ExitStack())
                 errands.append(Errand(hold.enter_context(self._beat.hold(claim)), hold))
             try:
@@ -123,7 +127,8 @@ class Runner:
         ready = []
         for errand in errands:
             try:
-                ready.append((errand, Work(errand.job.request, self._fetch(errand.job), errand.holding.watch)))
+                watch = self._metrics.watching(errand.job.request, errand.holding.watch)
+                ready.append((errand, Work(errand.job.request, self._fetch(errand.job), watch)))
             except (BlobError, OSError) as fault:
                 self._conclude(errand, fault)
         for (errand, _), outcome in zip(ready, self._engine.stylize_together([work for _, work in ready]), strict=True):

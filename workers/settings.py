@@ -18,6 +18,8 @@ class WorkerSettings(Settings):
     worker_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on CUDA, float32 on the CPU"
     )
+    worker_metrics_port: int = Field(0, ge=0, le=65535, description="port for Prometheus; 0: no metrics")
+    worker_metrics_host: str = Field("127.0.0.1", description="address on which the metrics are served")
     worker_threads: int | None = Field(None, ge=1, description="CPU threads of torch; default: torch's own choice")
     worker_batch_pictures: int = Field(
         4, ge=1, le=64, description="pictures of queued jobs of one technique and size that are denoised together"

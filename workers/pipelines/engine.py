@@ -4,7 +4,9 @@ engine = Engine(pool=pool, cache=cache, technique=registry.technique, weights=lo
 rendered = engine.stylize(request, pictures, watch=watch)
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +20,7 @@ from workers.pipelines.backbone import Backbone
 from workers.pipelines.batch import Part
 from workers.pipelines.errors import OutOfMemory, Refused
 from workers.pipelines.meter import Meter, Watcher, prepare_share
+from workers.pipelines.observer import Observer
 from workers.pipelines.orders import order_of
 from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import RequestCache, StyleCache
@@ -71,11 +74,13 @@ class Engine:
         cache: StyleCache,
         technique: Callable[[str], Technique],
         weights: Callable[[str], Path],
+        observer: Observer | None = None,
     ) -> None:
         self.pool = pool
         self.cache = cache
         self._technique = technique
         self._weights = weights
+        self._observer = observer or Observer()
 
     def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> Rendered:
         """Return the pictures of one request. Raises Refused, or whatever `watch` raised."""
@@ -116,9 +121,11 @@ class Engine:
         with backbone.lock:
             try:
                 _require_memory(backbone, parts)
-                batch.run(backbone, technique, parts, self._weights)
+                with self._observed(technique, parts):
+                    batch.run(backbone, technique, parts, self._weights)
                 return
             except (torch.OutOfMemoryError, OutOfMemory) as full:
+                self._observer.ran_out_of_memory()
                 reason = str(full)
             if backbone.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -132,6 +139,15 @@ class Engine:
                 parts[0].join(pieces)
             else:
                 parts[0].failure = OutOfMemory(reason)
+
+    @contextmanager
+    def _observed(self, technique: Technique, parts: Sequence[Part]) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            pictures = sum(len(part.order.seeds) for part in parts)
+            self._observer.ran(technique.spec.name, pictures, time.perf_counter() - began)
 
 
 def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:
