@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench parity lock clean
+.PHONY: help demo up test lint bench bench-gpu parity lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ lint: $(VENV)/dev.done ## style, types, import rules
 
 bench: $(VENV)/dev.done ## measured ratios: latency, uploads, our loop against diffusers, checkpoint loading
 	$(BIN)/python -m tests.bench
+
+bench-gpu: $(VENV)/dev.done ## time per image on a CUDA device, true sizes, random weights
+	$(BIN)/python -m tests.bench.gpu
 
 parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity --cases tests/parity/cases

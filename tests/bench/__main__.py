@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+ELSEWHERE = {"gpu"}
+NAMES = sorted({path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - ELSEWHERE)
 
 
 def main() -> int:
