@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageFilter
 from deploy.demo import free_port
 from deploy.redis_child import RedisChild
 
-REQUESTS = 60
+REQUESTS = 150
 WARM_UP = 20
 GOAL = 2.5
 PIECE = 65536
