@@ -12,6 +12,7 @@ import uvicorn
 from app.main import create_app
 from app.serving import configuration
 from app.settings import GatewaySettings
+from workers.contract import logs
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured, StoreUnavailable
 from workers.contract.store import JobStore
@@ -27,9 +28,9 @@ class CannotListen(Exception):
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status: 0, or 2 after one line about bad configuration."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = GatewaySettings.read()
+        logs.configure("gateway", settings)
         check(settings)
         listener = listen(settings.gateway_host, settings.gateway_port)
     except (Misconfigured, CannotListen) as fault:

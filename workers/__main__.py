@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from workers.beat import Beat
 from workers.celery_app import consume, create_consumer
+from workers.contract import logs
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.store import JobStore, WorkerStatus
@@ -149,10 +150,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
     parser.epilog = "Settings: " + ", ".join(f"STYLIZE_{name.upper()}" for name in WorkerSettings.model_fields)
     parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     quiet_libraries()
     try:
         settings = WorkerSettings.read()
+        logs.configure("worker", settings)
         if not settings.models:
             raise Misconfigured("STYLIZE_MODELS names no base model; name at least one")
         if settings.worker_threads:

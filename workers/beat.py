@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.job import Progress
+from workers.contract.logs import of_job
 from workers.contract.store import Claim, JobStore
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ class Beat(threading.Thread):
         try:
             beat = self._store.beat(holding.claim, holding.progress)
         except StoreUnavailable as fault:
-            log.warning("beat of job %s failed: %s", holding.claim.job.id, fault)
+            job_id = holding.claim.job.id
+            log.warning("beat of job %s failed: %s", job_id, fault, extra=of_job(job_id))
             if time.monotonic() - holding.renewed_at > self._lease:
                 holding.stop(Lost)
             return

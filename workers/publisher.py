@@ -14,6 +14,7 @@ from workers.beat import Holding, Interrupted
 from workers.contract.blobs import BlobStore, manifest_name, output_name
 from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.job import Failure, Image, Job, Progress, Result, Timings
+from workers.contract.logs import of_job
 from workers.contract.store import JobStore
 from workers.encode import CONTENT_TYPES, encode, recipe
 from workers.metrics import WorkerMetrics
@@ -55,15 +56,16 @@ class Publisher:
             committed = insist(lambda: self._store.commit(holding.claim, result), holding)
             if committed:
                 self._metrics.published(job.request, result, time.monotonic() - holding.claimed_at)
-            log.info("job %s %s", job.id, "published" if committed else "was no longer ours: nothing published")
+            became = "published" if committed else "was no longer ours: nothing published"
+            log.info("job %s %s", job.id, became, extra=of_job(job.id))
         except Interrupted as interrupted:
             settle(self._store, holding, interrupted)
         except (BlobError, StoreUnavailable) as fault:
-            log.exception("job %s could not be published", job.id)
+            log.exception("job %s could not be published", job.id, extra=of_job(job.id))
             problem = Failure(code=fault.code, detail="the pictures could not be stored")
             insist(lambda: self._store.fail(holding.claim, problem, retry=True), holding)
         except Exception:
-            log.exception("job %s failed while publishing", job.id)
+            log.exception("job %s failed while publishing", job.id, extra=of_job(job.id))
             problem = Failure(code="internal", detail="the pictures could not be encoded")
             insist(lambda: self._store.fail(holding.claim, problem, retry=False), holding)
 

@@ -13,6 +13,7 @@ from workers.beat import Beat, GivenBack, Holding, Interrupted
 from workers.contract.blobs import BlobStore, input_name
 from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.job import Failure, Job, Sha256
+from workers.contract.logs import of_job
 from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore
 from workers.metrics import WorkerMetrics
@@ -81,8 +82,9 @@ class Runner:
         with ExitStack() as safety:
             errands = []
             for claim in claims:
-                log.info("job %s attempt %d: %s", claim.job.id, claim.job.attempts, claim.job.request.method)
-                self._metrics.claimed(claim.job.request, queue_seconds(claim.job))
+                job = claim.job
+                log.info("job %s attempt %d: %s", job.id, job.attempts, job.request.method, extra=of_job(job.id))
+                self._metrics.claimed(job.request, queue_seconds(job))
                 hold = safety.enter_context(ExitStack())
                 errands.append(Errand(hold.enter_context(self._beat.hold(claim)), hold))
             try:
@@ -159,10 +161,11 @@ class Runner:
                 unreadable = Failure(code="blob", detail="the job's pictures could not be read")
                 self._fail(errand, unreadable, retry=True)
             case _:
-                log.error("job %s failed", errand.job.id, exc_info=fault)
+                log.error("job %s failed", errand.job.id, exc_info=fault, extra=of_job(errand.job.id))
                 failure = Failure(code="internal", detail="the technique failed; the worker's log has the details")
                 self._fail(errand, failure, retry=False)
 
     def _fail(self, errand: Errand, failure: Failure, *, retry: bool) -> None:
-        log.warning("job %s failed: %s: %s", errand.job.id, failure.code, failure.detail)
+        job_id = errand.job.id
+        log.warning("job %s failed: %s: %s", job_id, failure.code, failure.detail, extra=of_job(job_id))
         insist(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)

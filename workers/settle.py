@@ -7,6 +7,7 @@ from collections.abc import Callable
 from workers.beat import Canceled, DeadlinePassed, GivenBack, Holding, Interrupted, Lost
 from workers.contract.errors import StoreUnavailable
 from workers.contract.job import Failure
+from workers.contract.logs import of_job
 from workers.contract.store import JobStore
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
             return verdict()
         except StoreUnavailable as fault:
             if holding.reason is Lost or time.monotonic() > ends:
-                log.error("job %s is left to its lease: %s", holding.claim.job.id, fault)
+                job_id = holding.claim.job.id
+                log.error("job %s is left to its lease: %s", job_id, fault, extra=of_job(job_id))
                 return False
             time.sleep(0.2)
 
@@ -34,7 +36,7 @@ def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
 def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:
     """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
     claim = holding.claim
-    log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__)
+    log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=of_job(claim.job.id))
     match interrupted:
         case Canceled():
             insist(lambda: store.canceled(claim), holding)

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from workers.contract import logs
 from workers.contract.blobs import BlobStore, Stored, job_prefix, open_blobs
 from workers.contract.blobs.names import INPUTS, JOBS, attempt_of, input_sha256
 from workers.contract.doorbell import Doorbell
@@ -139,11 +140,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workers.sweeper", description=__doc__)
     parser.epilog = "Settings: " + ", ".join(f"STYLIZE_{name.upper()}" for name in SweeperSettings.model_fields)
     parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _end)
     try:
-        run(SweeperSettings.read())
+        settings = SweeperSettings.read()
+        logs.configure("sweeper", settings)
+        run(settings)
     except Misconfigured as fault:
         print(f"sweeper: {fault}", file=sys.stderr)
         return 2

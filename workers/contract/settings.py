@@ -1,12 +1,12 @@
 """Settings, read once per process from the environment; nothing else reads the environment.
 
 Variables are STYLIZE_*. Those of one process carry its name (STYLIZE_GATEWAY_*, STYLIZE_WORKER_*, STYLIZE_SWEEPER_*),
-so that one environment file serves all of them.
+so that one environment file serves all of them. For secrets, NAME_FILE instead of NAME names a file with the value.
 """
 
 import os
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from workers.contract.errors import Misconfigured
 
 PREFIX = "STYLIZE_"
+FILE = "_FILE"
 PROCESSES = ("GATEWAY", "WORKER", "SWEEPER")
 
 
@@ -37,6 +38,9 @@ class Settings(BaseSettings):
     max_queued: int = Field(1000, ge=1, description="jobs waiting before new ones are refused with 429")
     retention_hours: float = Field(24.0, gt=0, description="finished jobs and their pictures are kept this long")
 
+    log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
+
     @field_validator("models", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -46,15 +50,27 @@ class Settings(BaseSettings):
     def read(cls) -> Self:
         """Return the settings of this process.
 
-        Raises Misconfigured naming each unknown or malformed variable.
+        Raises Misconfigured naming each unknown or malformed variable and each file that cannot be read.
         """
-        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields}
+        known = {f"{PREFIX}{name}".upper(): name for name in cls.model_fields}
         others = tuple(f"{PREFIX}{process}_" for process in PROCESSES if process != cls.process)
         ours = [name for name in os.environ if name.upper().startswith(PREFIX) and not name.upper().startswith(others)]
-        if unknown := sorted(name for name in ours if name.upper() not in known):
+        if unknown := sorted(name for name in ours if name.upper().removesuffix(FILE) not in known):
             raise Misconfigured(f"unknown setting {', '.join(unknown)}")
+        files = [name for name in ours if name.upper().endswith(FILE)]
+        secrets: dict[str, Any] = {known[name.upper().removesuffix(FILE)]: _content(name) for name in files}
         try:
-            return cls()
+            return cls(**secrets)
         except ValidationError as invalid:
             faults = (f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in invalid.errors())
             raise Misconfigured("; ".join(faults)) from invalid
+
+
+def _content(variable: str) -> str:
+    """Return what stands in the file that a variable names. Raises Misconfigured."""
+    if variable.upper().removesuffix(FILE) in map(str.upper, os.environ):
+        raise Misconfigured(f"both {variable} and {variable[: -len(FILE)]} are set: keep one")
+    try:
+        return Path(os.environ[variable]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Misconfigured(f"{variable}: cannot read {os.environ[variable]}: {fault}") from fault
