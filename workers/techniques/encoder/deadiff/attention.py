@@ -24,7 +24,7 @@ from workers.techniques.encoder.deadiff.style import KeysValues
 class Shown:
     """What a request's attentions are shown beside the text.
 
-    keys_values: weighted, of some layers, (2, tokens, C); the others are shown zero tokens. share: m, above 0.
+    keys_values: weighted, of some layers, (2, tokens, C); the others are shown zero tokens. share: s, above 0.
     """
 
     keys_values: KeysValues
@@ -35,10 +35,10 @@ class Shown:
 
 @dataclass
 class Kept:
-    """The image side of the current call's rows: by layer (2, rows, tokens, C), and m (rows,) unless all are 1."""
+    """The image side of the current call's rows: by layer (2, rows, tokens, C), and s (rows,) unless all are 1."""
 
     layers: dict[str, Tensor] = field(default_factory=dict)
-    m: Tensor | None = None
+    s: Tensor | None = None
 
 
 class JointAttention:
@@ -54,7 +54,7 @@ class JointAttention:
         """Attend from hidden_states (rows, cells, C) to text (rows, tokens, width) and to the kept picture."""
         k_i, v_i = self._kept.layers[self._layer]
         q, k, v = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
-        attended = math.joint_attention(q, k, v, k_i, v_i, attn.heads, self._kept.m)
+        attended = math.joint_attention(q, k, v, k_i, v_i, attn.heads, self._kept.s)
         result: Tensor = attn.to_out[1](attn.to_out[0](attended))
         return result
 
@@ -78,7 +78,7 @@ class ShownRows(Hooks):
             parts = [_of(rows, layer, width, call.sample) for rows in call.rows]
             self._kept.layers[layer] = torch.cat(parts, dim=1)
         shares = [rows.trajectory.extra.share for rows in call.rows for _ in range(rows.start, rows.stop)]
-        self._kept.m = None if set(shares) == {1.0} else torch.tensor(shares, device=call.sample.device)
+        self._kept.s = None if set(shares) == {1.0} else torch.tensor(shares, device=call.sample.device)
 
 
 def _of(rows: Rows, layer: str, width: int, like: Tensor) -> Tensor:

@@ -18,34 +18,39 @@ def side_of(layer: str) -> Side:
 
 
 def joint_attention(
-    q: Tensor, k: Tensor, v: Tensor, k_i: Tensor, v_i: Tensor, heads: int, m: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, k_i: Tensor, v_i: Tensor, heads: int, s: Tensor | None = None
 ) -> Tensor:
-    """Return softmax over text and image in one: sum (e^{q k} v + m e^{q k_i} v_i) / sum (e^{q k} + m e^{q k_i}).
+    """Return o_t + s (o - o_t): o attends to text and image in one softmax (spec, step 6), o_t to the text alone.
 
-    q: (rows, cells, C); k, v of the text: (rows, tokens, C); k_i, v_i of the image: (rows, image tokens, C). m (rows,)
-    is the image's share, above 0; None means 1, the published attention (spec, step 6). Products are divided by
-    sqrt(C / heads).
+    q: (rows, cells, C); k, v of the text: (rows, tokens, C); k_i, v_i of the image: (rows, image tokens, C). Where the
+    image has the share p of the softmax of o, it gets s p, and the text what is left. s: (rows,) in 0..1; None means 1,
+    the published attention.
     """
-    bias = None
-    if m is not None:
-        bias = torch.zeros(len(m), 1, 1, k.shape[1] + k_i.shape[1], dtype=q.dtype, device=q.device)
-        bias[..., k.shape[1] :] = m.log().to(bias)[:, None, None, None]
-    Q, K, V = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, torch.cat([k, k_i], 1), torch.cat([v, v_i], 1)))
-    return F.scaled_dot_product_attention(Q, K, V, attn_mask=bias).transpose(1, 2).flatten(2)
+    o = attention(q, torch.cat([k, k_i], 1), torch.cat([v, v_i], 1), heads)
+    if s is None:
+        return o
+    return torch.lerp(attention(q, k, v, heads), o, s.to(o)[:, None, None])
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Return softmax(q k^T / sqrt(C / heads)) v per head, for q (rows, cells, C) and k, v (rows, tokens, C)."""
+    Q, K, V = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(Q, K, V).transpose(1, 2).flatten(2)
 
 
 def is_own(own: Tensor, theirs: Tensor) -> bool:
     """Return whether two stored weights differ by no more than the coarser of the two stores.
 
-    own: the base model's, in the dtype it runs in; theirs: the checkpoint's. Either may have been rounded to half
-    precision before.
+    own: the base model's, in the dtype it runs in, before that perhaps stored in half precision; theirs: the
+    checkpoint's. A base model in float32 that is finer than the checkpoint is not the same: it can be rounded.
     """
     exact = theirs.float()
-    if own.dtype is not torch.float32:
-        smallest = torch.finfo(torch.float16).smallest_normal * torch.finfo(torch.float16).eps
-        allowed = exact.abs() * torch.finfo(own.dtype).eps + smallest
-        return bool(((own.float() - exact).abs() <= allowed).all())
-    return torch.equal(own, exact) or torch.equal(own, exact.half().float())
+    if own.dtype is torch.float32:
+        return torch.equal(own, exact) or torch.equal(own, exact.half().float())
+    half = torch.finfo(torch.float16)
+    coarser = max(torch.finfo(own.dtype).eps, torch.finfo(theirs.dtype).eps)
+    allowed = exact.abs() * coarser + half.smallest_normal * half.eps
+    return bool(((own.float() - exact).abs() <= allowed).all())
 
 
 def is_rounded(own: Tensor, theirs: Tensor) -> bool:

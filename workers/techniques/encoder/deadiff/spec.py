@@ -56,10 +56,10 @@ SPEC = Spec(
     params=DeadiffParams,
     bases={"sd15": Defaults(width=512, height=512, steps=50, guidance_scale=7.5)},
     cost=Cost(row_passes=2.0),
-    strength="The share of the picture's tokens in each attention: their part of the softmax is multiplied by strength "
-    "before it is normalised, in both halves of the guidance. 1 is the published method exactly; 0 is plain "
-    "text-to-image exactly, with the model's own weights. params.img_weight is the authors' own knob and works at any "
-    "strength; 0 there is not plain, because tokens without content still take their share.",
+    strength="The picture's share of each attention is multiplied by strength and the text gets the rest, in both "
+    "halves of the guidance. 1 is the published method exactly; 0 is plain text-to-image exactly, with the model's own "
+    "weights. params.img_weight is the authors' own knob and works at any strength; 0 there is not plain, because "
+    "tokens without content still take their share.",
     rights="Runs the published checkpoint (hub: qth/DEADiff, openrail) through diffusers and transformers; no code of "
     "the project is used (Apache-2.0). Its README limits the project to personal, research and non-commercial use: "
     "treat it as non-commercial unless cleared.",
