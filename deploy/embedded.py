@@ -18,6 +18,8 @@ from deploy.redis_child import RedisChild, RedisUnavailable
 from model_store.catalogue.presence import presence
 
 GRACE_SECONDS = 10.0
+MISCONFIGURED = 2
+"""Exit status of a process whose settings or servers are not as they must be."""
 WORKER_GRACE_SECONDS = "3"
 
 
@@ -109,7 +111,10 @@ def run(stack: tuple[Child, ...], redis: RedisChild, host: str, port: int) -> No
             if redis.revive():
                 print("stylize: Redis ended: restarted with its data", file=sys.stderr)
             for child in stack:
-                if (status := child.tend()) is not None:
+                status = child.tend()
+                if status == MISCONFIGURED:
+                    raise CannotStart(f"the {child.name} refuses to start as configured")
+                if status is not None:
                     print(f"stylize: the {child.name} ended with status {status}: restarting", file=sys.stderr)
             time.sleep(0.1)
     finally:

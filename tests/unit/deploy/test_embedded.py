@@ -51,6 +51,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert "--data-dir" in line
 
 
+def test_a_bad_setting_ends_everything_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLIZE_LEASE_SECONDS", "soon")
+    process = up("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "STYLIZE_LEASE_SECONDS" in errors
+
+
 def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
     port = free_port()
     process = up("--port", str(port), "--data-dir", str(tmp_path / "data"))
