@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import Event
 
 from model_store.catalogue import folder_of
 from model_store.catalogue.entry import Entry, WantedFile, safe_path
 from model_store.errors import DigestMismatch, NotFound
 from model_store.fetch.source import RemoteFile, Source
-from model_store.fetch.transfer import Job, digests_of, matches, partial_of
+from model_store.fetch.transfer import Job, Patience, digests_of, matches, partial_of, patiently
 from model_store.lock import Lock, PinnedFile, PinnedModel
 
 
@@ -40,14 +42,14 @@ class Plan:
 
 
 def _bytes_needed(step: Step) -> int:
-    partial = partial_of(step.job.target, step.job.remote.tag)
-    arrived = partial.stat().st_size if partial.exists() else 0
+    gathered = partial_of(step.job.target, step.job.remote.tag)
+    arrived = gathered.stat().st_size if gathered.exists() else 0
     converted = step.job.remote.size if step.keymap else 0
     return max(0, step.job.remote.size - arrived) + converted
 
 
-def plan(entry: Entry, store: Path, source: Source, lock: Lock) -> Plan:
-    """Ask the source for what is missing of an entry.
+def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patience, stop: Event) -> Plan:
+    """Ask the source, patiently, for what is missing of an entry.
 
     Raises FetchError's kinds; DigestMismatch when the source already states another digest than the pinned one.
     """
@@ -56,13 +58,13 @@ def plan(entry: Entry, store: Path, source: Source, lock: Lock) -> Plan:
     folder = folder_of(entry.id, store)
     steps: list[Step] = []
     kept: dict[str, PinnedFile] = {}
-    for wanted in _expanded(entry, source, revision, pinned):
+    for wanted in patiently(partial(_expanded, entry, source, revision, pinned), patience, stop):
         known = pinned.files.get(wanted.target) if pinned is not None else None
         final = folder / wanted.target
         if known is not None and final.is_file() and final.stat().st_size == known.size:
             kept[wanted.target] = known
             continue
-        remote = source.stat(_repository(entry), revision, wanted.path)
+        remote = patiently(partial(source.stat, _repository(entry), revision, wanted.path), patience, stop)
         revision = remote.revision
         found = None if wanted.convert else _already_there(final, remote)
         if found is not None and known is None and wanted.sha256 in (None, found.sha256):

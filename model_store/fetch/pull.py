@@ -41,7 +41,7 @@ def pull(
         for entry in sorted(fetched, key=lambda entry: entry.id):
             locks.enter_context(held(store, entry.id))
         lock = read_lock(store)
-        plans = tuple(plan(entry, store, source, lock) for entry in fetched)
+        plans = tuple(plan(entry, store, source, lock, patience, stop) for entry in fetched)
         require_space(store, sum(each.bytes_needed for each in plans))
         steps = [step for each in plans for step in each.steps]
         digests = _fetch_all(steps, source, patience, watcher, stop, parallel)

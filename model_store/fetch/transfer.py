@@ -4,14 +4,18 @@ import errno
 import glob
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from model_store.errors import DigestMismatch, Interrupted, NotEnoughSpace, SourceUnavailable
 from model_store.fetch.progress import Watcher
 from model_store.fetch.source import RemoteFile, Source
 from model_store.files import BLOCK, put_in_place
+
+Answer = TypeVar("Answer")
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -25,6 +29,18 @@ class Patience:
 
     attempts: int = 6
     wait_seconds: float = 1.0
+
+
+def patiently(ask: Callable[[], Answer], patience: Patience, stop: Event) -> Answer:
+    """Return what `ask` returns, asked again while the source does not answer and patience lasts."""
+    for fruitless in range(1, max(1, patience.attempts)):
+        try:
+            return ask()
+        except SourceUnavailable:
+            stop.wait(patience.wait_seconds * 2 ** min(fruitless, 4))
+            if stop.is_set():
+                break
+    return ask()
 
 
 @dataclass(frozen=True)

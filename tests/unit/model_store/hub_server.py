@@ -38,6 +38,8 @@ class HubState:
     """Paths kept in git itself: their digest is the git blob's."""
     no_digest: bool = False
     head_status: tuple[int, str | None] | None = None
+    heads_refused: int = 0
+    """How many more questions about a file are answered with 503."""
     stated_size: int | None = None
     moved_to: str | None = None
     """Address of the server that has the bytes, as the hub keeps large files elsewhere."""
@@ -108,7 +110,10 @@ class Handler(BaseHTTPRequestHandler):
         self.state.asked.append((method, path, start))
         self.state.tokens.add(self.headers.get("Authorization"))
         content = self.state.files.get((repository, path))
-        if method == "HEAD" and self.state.head_status is not None:
+        if method == "HEAD" and self.state.heads_refused > 0:
+            self.state.heads_refused -= 1
+            self._fail(503, None)
+        elif method == "HEAD" and self.state.head_status is not None:
             self._fail(*self.state.head_status)
         elif content is None:
             self._fail(404, "EntryNotFound")

@@ -208,6 +208,7 @@ def test_not_found(hub: HubState, store: Path, register: Register) -> None:
 def test_a_broken_server_is_retried_then_named(hub: HubState, store: Path, register: Register) -> None:
     register("thing", "weights.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): content(5_000)}
+    hub.heads_refused = 2
     answers = iter([Answer(status=503), Answer(status=500), Answer()])
     hub.answer = lambda path, start: next(answers)
     bring(hub, store, "thing", patience=Patience(attempts=3, wait_seconds=0.0))
@@ -221,12 +222,12 @@ def test_a_broken_server_is_retried_then_named(hub: HubState, store: Path, regis
 def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(hub: HubState, store: Path, register: Register) -> None:
     register("thing", "weights.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): content(20_000)}
-    hub.answer = lambda path, start: Answer(block=1_000, pause_seconds=0.03)
-    source = Hub(endpoint=hub.url, timeout_seconds=0.3)
+    hub.answer = lambda path, start: Answer(block=1_000, pause_seconds=0.05)
+    source = Hub(endpoint=hub.url, timeout_seconds=0.7)
     pull(["thing"], store, source, watcher=Silent(), patience=HASTY)
     assert finals(store) == {"thing/weights.safetensors": content(20_000)}
     (store / "models" / "thing" / "weights.safetensors").unlink()
-    hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=0.8)
+    hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=1.5)
     with pytest.raises(SourceUnavailable):
         pull(["thing"], store, source, watcher=Silent(), patience=ONE_TRY)
     assert finals(store) == {}
