@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 
 from app import problems
 from app.deps import Services
@@ -36,7 +37,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             await services.close()
 
     offer, metrics = Offer.of(settings.bases()), Metrics()
-    app = FastAPI(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
     for part in (stylize, jobs, methods, health):

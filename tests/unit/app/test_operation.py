@@ -1,5 +1,6 @@
 """Methods, models, health, metrics, documentation, and errors of every status."""
 
+import re
 import subprocess
 import sys
 import time
@@ -238,3 +239,10 @@ def test_a_volatile_redis_is_refused(tmp_path: Path) -> None:
 def test_the_command_line_says_what_it_can() -> None:
     done = subprocess.run([sys.executable, "-m", "app.cli", "up", "--help"], capture_output=True, text=True, check=True)
     assert "--data-dir" in done.stdout
+
+
+def test_the_documentation_page_needs_no_other_host(gateway: Gateway) -> None:
+    page = gateway.client.get("/docs").raise_for_status().text
+    assert "https://" not in page
+    for address in re.findall(r'(?:src|href)="(/[^"]+)"', page):
+        assert gateway.client.get(address).is_success, address
