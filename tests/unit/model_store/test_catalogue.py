@@ -41,7 +41,7 @@ def test_every_entry_is_whole() -> None:
         targets = [file.target for file in entry.files]
         assert len(set(targets)) == len(targets), entry.id
         for file in entry.files:
-            kinds = (".safetensors", ".json", ".txt") if file.convert is None else (".bin", ".ckpt", ".pth", "nh]")
+            kinds = (".safetensors", ".json", ".txt") if file.convert is None else (".bin", ".ckpt", ".pth")
             assert file.path.endswith(kinds) or file.path.endswith("/*"), (entry.id, file.path)
         if entry.origin == "hub":
             assert entry.repository is not None
