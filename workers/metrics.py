@@ -2,20 +2,18 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import TypeVar
 
-import torch
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, start_http_server
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from workers.contract.errors import Misconfigured
 from workers.contract.job import Progress, Request, Result
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.engine import Engine
-from workers.pipelines.meter import Watcher
 from workers.pipelines.observer import Observer
+from workers.pipelines.work import Watcher
+
+T = TypeVar("T")
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 12, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 STEP_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10)
@@ -32,7 +30,8 @@ def resolution(request: Request) -> str:
 class WorkerMetrics(Observer):
     """All metrics of one worker process, on a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: str | None = None) -> None:
+        """`cuda` is the version that torch was built for."""
         self.registry = CollectorRegistry()
         self._waited = self._histogram("queue_wait_seconds", "Time from acceptance to a worker's claim.", ("method",))
         self._lasted = self._histogram(
@@ -49,7 +48,7 @@ class WorkerMetrics(Observer):
         self._styles = self._counter("style_cache_requests_total", "Jobs by what they found.", ("method", "result"))
         self._device = self._counter("gpu_seconds_total", "Time that the device was held.", ("method",))
         self._full = self._counter("oom_total", "Batches that did not fit into the memory.", ())
-        self._info()
+        self._info(cuda or "none")
 
     def claimed(self, request: Request, queue_seconds: float) -> None:
         """Note a job that begins here."""
@@ -80,10 +79,10 @@ class WorkerMetrics(Observer):
 
         return timing
 
-    def loading(self, load: Callable[[str], Backbone]) -> Callable[[str], Backbone]:
+    def loading(self, load: Callable[[str], T]) -> Callable[[str], T]:
         """Return a loader of base models whose time is noted."""
 
-        def timed(model: str) -> Backbone:
+        def timed(model: str) -> T:
             with self._loads.labels(model).time():
                 return load(model)
 
@@ -97,10 +96,6 @@ class WorkerMetrics(Observer):
     def ran_out_of_memory(self) -> None:
         """See Observer."""
         self._full.inc()
-
-    def watch(self, engine: Engine) -> None:
-        """Tell from now on what the engine holds, looked up at each scrape."""
-        self.registry.register(Holdings(engine))
 
     def serve(self, host: str, port: int) -> int:
         """Answer Prometheus on a port, 0 for a free one, from a thread; return it. Raises Misconfigured."""
@@ -118,37 +113,8 @@ class WorkerMetrics(Observer):
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"stylize_{name}", text, labels, registry=self.registry)
 
-    def _info(self) -> None:
+    def _info(self, cuda: str) -> None:
         labels = {name: version(name) for name in ("torch", "diffusers")}
-        labels |= {"python": platform.python_version(), "cuda": torch.version.cuda or "none"}
+        labels |= {"python": platform.python_version(), "cuda": cuda}
         info = Gauge("stylize_build_info", "Versions; always 1.", tuple(labels), registry=self.registry)
         info.labels(**labels).set(1)
-
-
-class Holdings(Collector):
-    """What an engine holds: warm models, cached styles, memory of the device."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every family."""
-        models = len(self._engine.pool.warm())
-        yield GaugeMetricFamily("stylize_models_resident", "Base models that are loaded.", models)
-        cached = GaugeMetricFamily("stylize_style_cache_bytes", "What the style cache holds.", labels=("tier",))
-        for tier, size in self._engine.cache.bytes().items():
-            cached.add_metric((tier,), size)
-        memory = GaugeMetricFamily("stylize_gpu_memory_bytes", "Memory of the device, by torch.", labels=("kind",))
-        for kind, size in _device_memory().items():
-            memory.add_metric((kind,), size)
-        yield from (cached, memory)
-
-
-def _device_memory() -> dict[str, int]:
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return {}
-    return {
-        "allocated": torch.cuda.memory_allocated(),
-        "reserved": torch.cuda.memory_reserved(),
-        "peak": torch.cuda.max_memory_allocated(),
-    }

@@ -18,7 +18,7 @@ from workers.contract.logs import of_job
 from workers.contract.store import JobStore
 from workers.encode import CONTENT_TYPES, encode, recipe
 from workers.metrics import WorkerMetrics
-from workers.pipelines.engine import Rendered
+from workers.pipelines.work import Rendered
 from workers.settle import insist, settle
 
 log = logging.getLogger(__name__)

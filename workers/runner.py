@@ -17,10 +17,10 @@ from workers.contract.logs import of_job
 from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore
 from workers.metrics import WorkerMetrics
-from workers.pipelines.engine import Engine, Refused, Rendered, Work
+from workers.pipelines.errors import Refused
+from workers.pipelines.work import Pictures, Rendered, Stylist, Work
 from workers.publisher import Publisher, queue_seconds
 from workers.settle import insist, settle
-from workers.techniques.base import Pictures
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Runner:
         self,
         store: JobStore,
         blobs: BlobStore,
-        engine: Engine,
+        engine: Stylist,
         beat: Beat,
         *,
         queues: tuple[str, ...],

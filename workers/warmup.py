@@ -10,9 +10,10 @@ from PIL import Image
 
 from model_store.catalogue import base_of, entry_of
 from workers.contract.job import Progress, Request
-from workers.pipelines.engine import Engine, Refused
+from workers.pipelines.engine import Engine
+from workers.pipelines.errors import Refused
+from workers.pipelines.work import Pictures
 from workers.techniques import registry
-from workers.techniques.base import Pictures
 from workers.techniques.spec import Spec
 
 log = logging.getLogger(__name__)

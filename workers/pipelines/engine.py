@@ -5,48 +5,27 @@ rendered = engine.stylize(request, pictures, watch=watch)
 """
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
-from PIL import Image
 
 from workers.contract.job import Request
-from workers.pipelines import batch, memory
+from workers.pipelines import batch, device, memory
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.batch import Part
-from workers.pipelines.errors import OutOfMemory, Refused
-from workers.pipelines.meter import Meter, Watcher, prepare_share
+from workers.pipelines.errors import DeviceLost, OutOfMemory, Refused
+from workers.pipelines.meter import Meter, prepare_share
 from workers.pipelines.observer import Observer
 from workers.pipelines.orders import order_of
 from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import RequestCache, StyleCache
-from workers.techniques.base import Pictures, Technique
+from workers.pipelines.work import Pictures, Rendered, Watcher, Work
+from workers.techniques.base import Technique
 
 __all__ = ["Engine", "Refused", "Rendered", "Work"]
-
-
-@dataclass(frozen=True)
-class Work:
-    """One request with its decoded pictures. `watch` is called at each step and may raise to stop."""
-
-    request: Request
-    pictures: Pictures
-    watch: Watcher
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did."""
-
-    pictures: list[Image.Image]
-    seeds: tuple[int, ...]
-    timings: Mapping[str, float]
-    device_seconds: float
-    style_cache: Literal["hit", "miss", "none"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,8 @@ class Engine:
     def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
         """Return the outcome of each request, in order; requests with equal batch keys are denoised together.
 
-        One request's failure or cancellation is its own outcome and does not touch the others.
+        One request's failure or cancellation is its own outcome and does not touch the others. When the device is lost,
+        the outcome of those that it had is DeviceLost.
         """
         admitted = [self._admit(work) for work in works]
         groups: dict[Hashable, list[Admitted]] = {}
@@ -101,7 +81,8 @@ class Engine:
                 groups.setdefault(one.key, []).append(one)
         for group in groups.values():
             self._run(group[0].backbone, group[0].technique, [one.part for one in group])
-        return [one if isinstance(one, Exception) else _outcome(one.part) for one in admitted]
+        outcomes = (one if isinstance(one, Exception) else _outcome(one.part) for one in admitted)
+        return [device.verdict(one) if isinstance(one, Exception) else one for one in outcomes]
 
     def _admit(self, work: Work) -> Admitted | Exception:
         meter = Meter(work.watch)
@@ -117,7 +98,7 @@ class Engine:
         return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache)))
 
     def _run(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
-        """Run parts as one batch, or one after the other in smaller pieces where memory does not suffice."""
+        """Run parts as one batch; where it fails, one after the other; where memory is short, in smaller pieces."""
         with backbone.lock:
             try:
                 _require_memory(backbone, parts)
@@ -126,19 +107,28 @@ class Engine:
                 return
             except (torch.OutOfMemoryError, OutOfMemory) as full:
                 self._observer.ran_out_of_memory()
-                reason = str(full)
-            if backbone.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if len(parts) > 1:
-                for part in parts:
-                    self._run(backbone, technique, [part])
-            elif len(parts[0].order.seeds) > 1:
-                pieces = parts[0].split()
-                for piece in pieces:
-                    self._run(backbone, technique, [piece])
-                parts[0].join(pieces)
-            else:
-                parts[0].failure = OutOfMemory(reason)
+                failure: Exception = OutOfMemory(str(full))
+            except Exception as fault:  # noqa: BLE001 - whatever it is, it is the fault of one of these parts
+                failure = device.verdict(fault)
+            self._divide(backbone, technique, parts, failure)
+
+    def _divide(self, backbone: Backbone, technique: Technique, parts: Sequence[Part], failure: Exception) -> None:
+        """Try again in smaller pieces what failed as a batch."""
+        if isinstance(failure, OutOfMemory) and backbone.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if isinstance(failure, DeviceLost):
+            for part in parts:
+                part.failure = failure
+        elif len(parts) > 1:
+            for part in parts:
+                self._run(backbone, technique, [part])
+        elif isinstance(failure, OutOfMemory) and len(parts[0].order.seeds) > 1:
+            pieces = parts[0].split()
+            for piece in pieces:
+                self._run(backbone, technique, [piece])
+            parts[0].join(pieces)
+        else:
+            parts[0].failure = failure
 
     @contextmanager
     def _observed(self, technique: Technique, parts: Sequence[Part]) -> Iterator[None]:

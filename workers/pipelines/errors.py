@@ -1,9 +1,10 @@
-"""The errors of the pipelines and techniques. All are final: trying again gives the same answer.
+"""The errors of the pipelines and techniques. A refusal is final: trying again gives the same answer.
 
 Refused                  the work cannot be done: a stable code, a sentence for people that says why
 |-- ModelUnusable        the folder holds no base model that we can run
 |-- WeightsMissing       a technique's own weights are not installed; says how to get them
 `-- OutOfMemory          one picture alone does not fit on the device
+DeviceLost               the device will not work again in this process; another process can do the work
 """
 
 
@@ -29,3 +30,7 @@ class OutOfMemory(Refused):
     """One picture alone does not fit on the device; a smaller one might."""
 
     code = "out-of-memory"
+
+
+class DeviceLost(Exception):
+    """The device will not work again in this process: replace it, and try the work in another."""

@@ -1,17 +1,17 @@
 """How far one request is, told to its watcher; and how long each stage took."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from workers.contract.job import Progress
 from workers.pipelines.denoise import Trajectory
+from workers.pipelines.work import Watcher
 from workers.techniques.base import Order
 from workers.techniques.spec import Spec
 
 Stage = Literal["load", "prepare", "denoise", "decode"]
-Watcher = Callable[[Progress], None]
 DENOISED = 0.95
 DECODED = 0.99
 

@@ -9,7 +9,8 @@ from workers.contract.job import Request
 from workers.pipelines.backbone import Base
 from workers.pipelines.errors import Refused
 from workers.pipelines.noise import SeededNoise
-from workers.techniques.base import Order, Pictures
+from workers.pipelines.work import Pictures
+from workers.techniques.base import Order
 from workers.techniques.spec import Params, Spec
 
 

@@ -49,7 +49,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from PIL import Image
 
 from workers.pipelines import denoise, schedulers
 from workers.pipelines.backbone import Backbone
@@ -57,18 +56,10 @@ from workers.pipelines.denoise import Hooks, Trajectory, Watch
 from workers.pipelines.errors import Refused
 from workers.pipelines.noise import INITIAL, Noise
 from workers.pipelines.style_cache import RequestCache
+from workers.pipelines.work import Pictures
 from workers.techniques.spec import Params, Spec
 
 P = TypeVar("P", bound=Params)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The decoded RGB pictures of a request."""
-
-    styles: tuple[Image.Image, ...] = ()
-    content: Image.Image | None = None
-    control: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +79,7 @@ class Order:
     noise: Noise
     strength: float = 1.0
     negative_prompt: str | None = None
-    pictures: Pictures = Pictures()
+    pictures: Pictures = field(default_factory=Pictures)
     style_weights: tuple[float, ...] = ()
     scheduler_config: dict[str, Any] | None = None
 

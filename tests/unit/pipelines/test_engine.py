@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from workers.contract.job import Progress, Request
-from workers.pipelines import batch, memory
+from workers.pipelines import batch, device, memory
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.engine import Engine, Work
-from workers.pipelines.errors import OutOfMemory, Refused
+from workers.pipelines.errors import DeviceLost, OutOfMemory, Refused
 from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
 from workers.techniques import registry
@@ -170,3 +170,31 @@ def test_one_picture_that_does_not_fit_is_refused(engine: Engine, monkeypatch: p
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(OutOfMemory, match="GiB are free"):
         engine.stylize(request(), STYLE, watch=quiet)
+
+
+def test_a_model_that_fails_for_one_request_fails_it_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = batch.run
+
+    def broken(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
+        if any(part.order.seeds == (9,) for part in parts):
+            raise RuntimeError("shapes do not match")
+        real(backbone, technique, parts, weights)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch, "run", broken)
+    sound, fault = engine.stylize_together([Work(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
+    assert not isinstance(sound, Exception)
+    assert isinstance(fault, RuntimeError)
+
+
+def test_a_lost_device_is_told_to_all_that_it_had(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def broken(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
+        tries.append(len(parts))
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(batch, "run", broken)
+    monkeypatch.setattr(device, "works", lambda: False)
+    outcomes = engine.stylize_together([Work(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
+    assert [type(outcome) for outcome in outcomes] == [DeviceLost, DeviceLost]
+    assert tries == [2]

@@ -1,0 +1,48 @@
+"""What goes into an engine and what comes out of it. Plain data, without torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from PIL import Image
+
+from workers.contract.job import Progress, Request
+
+Watcher = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The decoded RGB pictures of a request."""
+
+    styles: tuple[Image.Image, ...] = ()
+    content: Image.Image | None = None
+    control: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """One request with its decoded pictures. `watch` is called at each step and may raise to stop."""
+
+    request: Request
+    pictures: Pictures
+    watch: Watcher
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did."""
+
+    pictures: list[Image.Image]
+    seeds: tuple[int, ...]
+    timings: Mapping[str, float]
+    device_seconds: float
+    style_cache: Literal["hit", "miss", "none"]
+
+
+class Stylist(Protocol):
+    """What runs requests: the engine, as the runner sees it."""
+
+    def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
+        """Return the outcome of each request, in order. One request's failure does not touch the others."""
+        ...

@@ -1,0 +1,120 @@
+"""One worker process beside one device, whatever its engine: it says what is warm and runs jobs until SIGTERM."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from workers.beat import Beat
+from workers.celery_app import consume, create_consumer
+from workers.contract.blobs import BlobStore
+from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.store import JobStore, WorkerStatus
+from workers.metrics import WorkerMetrics
+from workers.pipelines.work import Stylist
+from workers.presence import Presence
+from workers.runner import Runner
+from workers.settings import WorkerSettings
+from workers.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """The parts of one worker process, wired."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        store: JobStore,
+        blobs: BlobStore,
+        engine: Stylist,
+        warm: Callable[[str], dict[str, str]],
+        metrics: WorkerMetrics,
+    ) -> None:
+        """`warm` makes a base model ready and returns why each technique cannot run on it; empty text if it can."""
+        self.settings = settings
+        self.name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+        self.store = store
+        self.blobs = blobs
+        self.metrics = metrics
+        self._warm = warm
+        self.beat = Beat(self.store, lease_seconds=settings.lease_seconds)
+        self.runner = Runner(
+            store,
+            blobs,
+            engine,
+            self.beat,
+            queues=settings.models,
+            worker=self.name,
+            most_pictures=settings.worker_batch_pictures,
+            metrics=metrics,
+        )
+        self.watchdog = Watchdog(
+            self.store,
+            self.beat,
+            settings.models,
+            step_timeout=settings.worker_step_timeout_seconds,
+            stall_timeout=settings.worker_stall_seconds,
+        )
+        self.presence = Presence(self.store, self.status)
+        self.methods: dict[str, dict[str, str]] = {}
+        self.stopping = threading.Event()
+
+    def status(self) -> WorkerStatus:
+        """Return what this worker serves, has warm and does."""
+        held = self.beat.held
+        warm = tuple(self.methods)
+        state = "stopping" if self.stopping.is_set() else "busy" if held else "idle" if warm else "starting"
+        job_id = held[0].claim.job.id if held else None
+        return WorkerStatus(
+            id=self.name,
+            queues=self.settings.models,
+            models=warm,
+            methods=dict(self.methods),
+            state=state,
+            job_id=job_id,
+        )
+
+    def run(self) -> int:
+        """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured, Refused."""
+        if self.settings.worker_metrics_port:
+            self.metrics.serve(self.settings.worker_metrics_host, self.settings.worker_metrics_port)
+        await_servers(self.store, self.blobs)
+        self.presence.start()
+        for model in self.settings.models:
+            began = time.monotonic()
+            self.methods[model] = self._warm(model)
+            log.info("%s is warm after %.1f s", model, time.monotonic() - began)
+        self.beat.start()
+        app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))
+        try:
+            return consume(app, self.settings.models, name=self.name, ready=self.watchdog.start, stopping=self.stop)
+        finally:
+            self.runner.close()
+            self.presence.end()
+            self.presence.join(1.0)
+
+    def stop(self) -> None:
+        """Claim nothing more; give the job in hand back when it outlasts the grace."""
+        self.stopping.set()
+        self.watchdog.end()
+        self.runner.stop(self.settings.worker_grace_seconds)
+
+
+def await_servers(store: JobStore, blobs: BlobStore, patience: float = 60.0) -> None:
+    """Return once Redis and the blob store are as they must be. Raises Misconfigured when they are not."""
+    ends = time.monotonic() + patience
+    while True:
+        try:
+            store.verify()
+            blobs.probe()
+            return
+        except (StoreUnavailable, BlobError) as fault:
+            if time.monotonic() > ends:
+                raise Misconfigured(str(fault)) from fault
+            log.warning("waiting: %s", fault)
+            time.sleep(0.5)
