@@ -1,7 +1,7 @@
 """What a module of the checkpoint has other than the base model's: kept beside it, never a second copy of the base.
 
 Of weights that are the base's own nothing is kept; of those that are the base's in half precision, their names, as the
-base model can be rounded when they are needed; only of the others, the tensors.
+base model can be rounded while they are needed (only then is there a second tensor); only of the others, the tensors.
 """
 
 from collections.abc import Callable, Iterator, Mapping
