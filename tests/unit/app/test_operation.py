@@ -42,7 +42,7 @@ def test_warm_follows_the_workers(tmp_path: Path) -> None:
         announced = WorkerStatus(id="w", queues=("tiny-sd15",), models=("tiny-sd15",), methods=able, state="idle")
         gateway.store.announce(announced, 60)
         methods = {method["name"]: method for method in gateway.client.get("/methods").json()["methods"]}
-        assert all(method["warm"] for method in methods.values())
+        assert all(method["warm"] == ("tiny-sd15" in method["models"]) for method in methods.values())
         assert (methods["signal-leak"]["available"], methods["signal-leak"]["refusals"]) == (["tiny-sd15"], {})
         assert (methods["ip-adapter"]["available"], methods["ip-adapter"]["refusals"]) == (
             [],
@@ -171,8 +171,8 @@ def test_the_documentation_describes_the_form(gateway: Gateway) -> None:
     assert form["additionalProperties"] is False
     assert form["properties"]["style_image"]["maxItems"] == 4
     assert form["properties"]["method"]["enum"][: len(registry.names())] == list(registry.names())
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
-    assert set(operation["responses"]) >= {"202", "400", "408", "409", "413", "415", "422", "429", "500", "503"}
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key", "Prefer", "Cancel-After"]
+    assert set(operation["responses"]) >= {"200", "202", "400", "408", "409", "413", "415", "422", "429", "500", "503"}
 
 
 def test_every_error_in_the_documentation_is_a_problem(gateway: Gateway) -> None:
