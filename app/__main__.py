@@ -7,10 +7,8 @@ import signal
 import socket
 import sys
 
-import uvicorn
-
 from app.main import create_app
-from app.serving import configuration
+from app.serving import Server, configuration
 from app.settings import GatewaySettings
 from workers.contract import logs
 from workers.contract.blobs import open_blobs
@@ -40,7 +38,7 @@ def main() -> int:
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
     application = create_app(settings)
     gc.freeze()  # what is there now stays: the collector need not look at it again
-    server = uvicorn.Server(configuration(application, settings))
+    server = Server(configuration(application, settings), lambda: application.state.stopping())
     with listener:
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         server.run(sockets=[listener])

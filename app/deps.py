@@ -17,6 +17,7 @@ from app.metrics import Metrics
 from app.offer import Offer
 from app.readiness import Readiness
 from app.settings import GatewaySettings
+from app.watch import Watch
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
 from workers.contract.store import JobStore
@@ -43,6 +44,7 @@ class Services:
     doorbell: Doorbell
     decoder: Decoder
     readiness: Readiness
+    watch: Watch
     threads: ThreadPoolExecutor
 
     @classmethod
@@ -51,6 +53,12 @@ class Services:
         key = settings.gateway_url_key
         memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         store, blobs = JobStore.from_settings(settings), open_blobs(settings)
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+        watch = Watch(
+            lambda ids: asyncio.get_running_loop().run_in_executor(threads, store.versions, ids),
+            per_caller=settings.gateway_streams_per_caller,
+            most=settings.gateway_streams,
+        )
         return cls(
             settings=settings,
             offer=offer,
@@ -66,11 +74,13 @@ class Services:
             doorbell=Doorbell(settings.redis_url),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models),
-            threads=ThreadPoolExecutor(THREADS, thread_name_prefix="storage"),
+            watch=watch,
+            threads=threads,
         )
 
     async def close(self) -> None:
         """Ring what is pending and end the decoder."""
+        self.watch.close()
         self.doorbell.close()
         await self.decoder.close()
         self.memory.close()

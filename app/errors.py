@@ -12,8 +12,11 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |   `-- PictureRefused   422   a picture breaks a rule
 |-- HeadersTooLarge      431   the request's headers are too large
 |-- TooManyJobs          429   the queue is full
+|-- TooManyStreams       429   too many wait for jobs at the same time
 |-- Internal             500   our fault
 `-- Unavailable          503   Redis, the blob store or the decoder is away, or we are too busy
+
+NothingNew               204   no error: a stream of events that has told all
 """
 
 import math
@@ -125,6 +128,19 @@ class TooManyJobs(Problem):
     """The queue takes no more jobs now."""
 
     status, code, title = 429, "queue-full", "The queue is full"
+
+
+class TooManyStreams(Problem):
+    """Too many wait for jobs at the same time, the caller or all together."""
+
+    status, code, title = 429, "too-many-streams", "Too many open streams"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "5"})
+
+
+class NothingNew(Exception):
+    """All has been told: ends the reconnecting of an event stream with 204."""
 
 
 class Internal(Problem):

@@ -14,7 +14,7 @@ from app.documentation import form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
-from app.routes import health, jobs, methods, stylize
+from app.routes import events, health, jobs, methods, stylize
 from app.settings import GatewaySettings
 
 TITLE = "Stylize"
@@ -32,6 +32,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         services = app.state.services = Services.open(settings, offer, metrics)
         try:
             await services.decoder.start()
+            app.state.stopping = services.watch.stop
             yield
         finally:
             await services.close()
@@ -40,7 +41,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
-    for part in (stylize, jobs, methods, health):
+    for part in (stylize, jobs, events, methods, health):
         app.include_router(part.router)
     describe(app, offer)
     return app

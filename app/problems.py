@@ -13,7 +13,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app import errors
-from app.errors import Fault, Internal, Invalid, MethodNotAllowed, NotFound, Problem, TooManyJobs, Unavailable
+from app.errors import (
+    Fault,
+    Internal,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    NothingNew,
+    Problem,
+    TooManyJobs,
+    Unavailable,
+)
 from app.intake.form import Disconnected
 from app.schemas import ProblemView
 from workers.contract.errors import BlobMissing, ContractError, IdempotencyConflict, QueueFull
@@ -88,6 +98,11 @@ async def on_disconnect(_: Request, __: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED)
 
 
+async def on_nothing_new(_: Request, __: Exception) -> Response:
+    """Tell a browser to come back no more."""
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
 def internal(fault: Exception) -> Response:
     """Answer a bug. The log gets where and of which kind; never its text, which may hold what the caller sent."""
     places = "".join(traceback.format_tb(fault.__traceback__))
@@ -101,6 +116,7 @@ HANDLERS: tuple[tuple[type[Exception], Callable[[Request, Exception], Any]], ...
     (HTTPException, on_http),
     (RequestValidationError, on_validation),
     (Disconnected, on_disconnect),
+    (NothingNew, on_nothing_new),
 )
 
 

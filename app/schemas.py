@@ -65,6 +65,7 @@ class LinksView(BaseModel):
     """Where to go from here; DELETE `cancel` to cancel."""
 
     self: str
+    events: str
     cancel: str | None = None
 
 
@@ -172,7 +173,7 @@ def view(job: Job, links: Links, position: int | None) -> JobView:
         cache=CacheView(style=result.style_cache if result else "none"),
         attempts=job.attempts,
         recipe=job.request,
-        links=LinksView(self=links.job(job.id), cancel=None if job.state.final else links.job(job.id)),
+        links=_links(job, links),
     )
 
 
@@ -184,6 +185,11 @@ def _images(job: Job, links: Links) -> list[ImageView]:
         ImageView(**image.model_dump(exclude={"blob"}), url=url, expires_at=expires)
         for image, (url, expires) in zip(job.result.images, addresses, strict=True)
     ]
+
+
+def _links(job: Job, links: Links) -> LinksView:
+    address = links.job(job.id)
+    return LinksView(self=address, events=f"{address}/events", cancel=None if job.state.final else address)
 
 
 def _failure(job: Job) -> FailureView | None:

@@ -1,5 +1,8 @@
 """How uvicorn is to serve the gateway."""
 
+from collections.abc import Callable
+from types import FrameType
+
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -23,3 +26,17 @@ def configuration(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Co
         date_header=False,
         timeout_graceful_shutdown=settings.gateway_grace_seconds,
     )
+
+
+class Server(uvicorn.Server):
+    """Calls `stopping` at the first signal: who only waits need not be waited for."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the stop."""
+        if self.started:
+            self._stopping()
+        super().handle_exit(sig, frame)

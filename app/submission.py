@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from datetime import timedelta
 
 from app.deps import Services
 from app.errors import Fault, PictureRefused, Unavailable
@@ -15,9 +16,12 @@ from workers.contract.job import NewJob
 from workers.contract.store import Submission
 
 
-async def submit(services: Services, form: Form, *, owner: str, key: str | None, source: str) -> Submission:
+async def submit(
+    services: Services, form: Form, *, owner: str, key: str | None, source: str, lifetime: timedelta | None = None
+) -> Submission:
     """Accept the job that a form asks for; nothing is stored before everything has been checked.
 
+    It fails unless it is done within its `lifetime`.
     Raises a Problem or a ContractError.
     """
     drafted = draft(form, services.offer, max_cost=services.settings.gateway_max_cost)
@@ -32,6 +36,7 @@ async def submit(services: Services, form: Form, *, owner: str, key: str | None,
             request=request,
             digest=drafted.digest(request),
             idempotency_key=key,
+            deadline=await services.call(services.store.now) + lifetime if lifetime else None,
         )
         submission = await services.call(_keep, services, list(pictures.values()), job)
     finally:

@@ -5,30 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from app.deps import Owner, Services, With
+from app.deps import Owner, With
 from app.errors import Invalid, NotFound
+from app.lookup import owned, seen
 from app.problems import documented
-from app.schemas import JobsView, JobView, view
-from workers.contract.job import Job, State
+from app.schemas import JobsView, JobView
+from workers.contract.job import State
 
 router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the job's id")]
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 FOREVER = "private, max-age=31536000, immutable"
-
-
-def owned(services: Services, job_id: str, owner: str) -> Job:
-    """Return the caller's job. Raises NotFound, also for another caller's."""
-    job = services.store.get(job_id)
-    if job is None or job.owner != owner:
-        raise NotFound("there is no such job")
-    return job
-
-
-def seen(services: Services, job: Job) -> JobView:
-    """Return what callers see of a job, with its place in the queue."""
-    return view(job, services.links, services.store.position(job) if job.state is State.QUEUED else None)
 
 
 @router.get("/jobs/{job_id}", summary="One job", responses=documented(NotFound, Invalid))

@@ -7,10 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import deps
+from app.answer import answered
 from app.errors import BodyTimeout, Conflict, Fault, Invalid, Malformed, TooLarge, TooManyJobs, UnsupportedMedia
 from app.intake.form import FormReader, boundary_of, read, too_large
+from app.preferences import CANCEL_AFTER, PARAMETERS, PREFER, cancel_after
 from app.problems import documented
-from app.schemas import JobView, view
+from app.schemas import JobView
 from app.submission import submit
 
 router = APIRouter(tags=["stylize"])
@@ -30,16 +32,21 @@ PARAMETER = {
     summary="Ask for pictures in the style of a reference",
     status_code=202,
     response_model=JobView,
-    openapi_extra={"parameters": [PARAMETER]},
+    openapi_extra={"parameters": [PARAMETER, *PARAMETERS]},
     responses=documented(Malformed, BodyTimeout, Conflict, TooLarge, UnsupportedMedia, Invalid, TooManyJobs)
     | {
-        202: {"description": "Accepted; `Location` is the job", "headers": {"Location": {"schema": {"type": "string"}}}}
+        200: {"description": "Done within the time that `Prefer: wait=n` gave", "model": JobView},
+        202: {
+            "description": "Accepted; `Location` is the job",
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        },
     },
 )
 async def stylize(request: Request) -> Response:
     """Everything is checked before anything is stored; an accepted job is on disk when this answers."""
     services = await deps.services(request)
-    settings, key = services.settings, idempotency_key(request)
+    settings, key, owner = services.settings, idempotency_key(request), await deps.owner()
+    lifetime = cancel_after(request.headers.get(CANCEL_AFTER))
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMedia("the body must not be compressed")
     if int(request.headers.get("content-length", "0")) > settings.gateway_body_bytes:
@@ -49,13 +56,11 @@ async def stylize(request: Request) -> Response:
     reader = FormReader(services.offer.shape, services.memory, boundary)
     try:
         await read(request.receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
-        submission = await submit(services, reader.form, owner=await deps.owner(), key=key, source="api")
+        submission = await submit(services, reader.form, owner=owner, key=key, source="api", lifetime=lifetime)
     finally:
         reader.form.close()
         services.memory.leave()
-    seen = view(submission.job, services.links, position=None)
-    headers = {"Location": seen.links.self, "Cache-Control": "no-store"}
-    return Response(seen.model_dump_json(), 202, headers, media_type="application/json")
+    return await answered(services, submission.job, request.headers.get(PREFER))
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -7,6 +7,7 @@ job to the next one. All verbs raise StoreUnavailable when Redis does not answer
 
 import math
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, Self
 
 from redis import Redis
@@ -163,6 +164,23 @@ class JobStore:
     def get(self, job_id: str) -> Job | None:
         """Return the job, or None when there is none."""
         return next(iter(self._jobs([job_id])), None)
+
+    def versions(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return a text per job that changes whenever its state or progress does; cheap, for those who wait."""
+        asked = list(ids)
+        with answering():
+            batch = self._redis.pipeline(transaction=False)
+            for job_id in asked:
+                batch.hmget(f"{self._prefix}job:{job_id}", ("state", "attempts", "progress"))
+            return {job_id: str(facts) for job_id, facts in zip(asked, batch.execute(), strict=True)}
+
+    def now(self) -> datetime:
+        """Return the time by the clock that all jobs go by."""
+        if self._clock:
+            return from_millis(self._clock())
+        with answering():
+            seconds, micros = self._redis.time()
+        return from_millis(round(seconds * 1000 + micros / 1000))
 
     def page(
         self, *, owner: str | None = None, state: State | None = None, limit: int = 50, cursor: str | None = None
