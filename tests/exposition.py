@@ -18,7 +18,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def families(text: str) -> dict[str, Metric]:
-    """Return the families by the name that Prometheus knows: counters with `_total`; without the library's `_created`."""
+    """Return the families by the name that Prometheus knows, counters with `_total`, but no `_created`."""
     found = [family for family in text_string_to_metric_families(text) if not family.name.endswith("_created")]
     return {f"{family.name}_total" if family.type == "counter" else family.name: family for family in found}
 

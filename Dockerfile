@@ -1,0 +1,58 @@
+# Stylize as two images: `gateway` (no torch; also runs the sweeper) and `worker` (CUDA through torch's own wheels).
+#   docker build --target gateway --tag stylize-gateway .
+#   docker build --target worker --tag stylize-worker .
+# Versions come from requirements.lock. Behind a mirror: --build-arg PIP_INDEX_URL=...; what is given stays out of the
+# images, whose last stages know nothing of it.
+ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS source
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /source
+RUN python -m venv --without-pip /opt/stylize
+# Dependencies first, from empty packages: changed code does not install them again.
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+RUN mkdir app workers model_store deploy
+
+FROM source AS gateway-source
+RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway]'
+COPY . .
+RUN pip --python /opt/stylize/bin/python install --no-deps --force-reinstall .
+
+FROM source AS worker-source
+RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker]'
+COPY . .
+RUN pip --python /opt/stylize/bin/python install --no-deps --force-reinstall .
+
+FROM ${PYTHON} AS runtime
+RUN python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin stylize \
+    && install --directory --owner=10001 --group=10001 /data /models
+ENV PATH=/opt/stylize/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    STYLIZE_BLOB_URL=file:/data/blobs \
+    STYLIZE_MODEL_DIR=/models \
+    STYLIZE_LOG_FORMAT=json
+WORKDIR /data
+USER 10001:10001
+
+FROM runtime AS gateway
+COPY --from=gateway-source /opt/stylize /opt/stylize
+ENV STYLIZE_GATEWAY_HOST=0.0.0.0
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-m", "deploy.healthcheck", "http://127.0.0.1:8000/livez"]
+CMD ["python", "-m", "app"]
+
+FROM runtime AS worker
+COPY --from=worker-source /opt/stylize /opt/stylize
+ENV STYLIZE_WORKER_METRICS_HOST=0.0.0.0 \
+    STYLIZE_WORKER_METRICS_PORT=9100
+EXPOSE 9100
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m \
+    CMD ["python", "-m", "deploy.healthcheck", "http://127.0.0.1:9100/metrics", "stylize_models_resident"]
+CMD ["python", "-m", "workers"]
