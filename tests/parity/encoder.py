@@ -1,4 +1,4 @@
-"""Parity of the encoder family: cases as calls of ip-adapter and instantstyle."""
+"""Parity of the encoder family: cases as calls of ip-adapter, instantstyle and instantstyle-plus."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tests.parity import instantstyle_plus
 from tests.parity.case import Case
 from tests.parity.lab import Lab, carry, order
 from workers.pipelines.errors import WeightsMissing
@@ -33,6 +34,8 @@ def technique_of(case: Case) -> str:
 
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case that we can compute, by its recorded name."""
+    if case.variant == "instantstyle-plus":
+        return instantstyle_plus.run(case, lab)
     technique, kind = TECHNIQUES[case.variant]
     params = kind.model_validate(
         {name: v for name, v in _knobs(case).items() if name in kind.model_fields}, strict=False

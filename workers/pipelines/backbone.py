@@ -125,24 +125,30 @@ class Backbone:
         return torch.tensor([list(ids)], dtype=torch.float32, device=self.device).expand(rows, -1)
 
     @torch.no_grad()
-    def encode(self, signed: Tensor) -> Tensor:
-        """Return the latents of one picture (1, 3, h, w) in -1..1: posterior mode times scaling factor, float32."""
+    def encode(self, signed: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the latents of one picture (1, 3, h, w) in -1..1, float32: posterior mode times scaling factor.
+
+        With a CPU `generator`, a sample of the posterior in place of its mode.
+        """
         posterior = self.vae.encode(signed.to(self.device, torch.float32)).latent_dist
-        return self._scaled(posterior.mode())
+        return self._scaled(posterior.mode() if generator is None else posterior.sample(generator=generator))
 
     def _scaled(self, latents: Tensor) -> Tensor:
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         return (latents - shift) * self.vae.config.scaling_factor
 
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> list[Pixels]:
-        """Return latents (n, channels, h, w) as n RGB uint8 arrays, decoded one by one."""
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Return latents (n, channels, h, w) as pictures (n, 3, h, w) in about -1..1, float32; gradients pass."""
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         unscaled = latents.float() / self.vae.config.scaling_factor + shift
         reduced = self.dtype is torch.bfloat16 and self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
-            rows = [self.vae.decode(row[None], return_dict=False)[0] for row in unscaled]
-        return [pixels for row in rows for pixels in from_signed(row)]
+            return self.vae.decode(unscaled, return_dict=False)[0].float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Pixels]:
+        """Return latents (n, channels, h, w) as n RGB uint8 arrays, decoded one by one."""
+        return [pixels for row in latents for pixels in from_signed(self.pictures(row[None]))]
 
 
 def load(

@@ -14,6 +14,7 @@ FOLDERS: dict[str, str] = {
     "instantstyle": "encoder.instantstyle",
     "deadiff": "encoder.deadiff",
     "csgo": "encoder.csgo",
+    "instantstyle-plus": "encoder.instantstyle_plus",
     "style-aligned": "shared_attention.style_aligned",
     "signal-leak": "prior_noise.signal_leak",
     "style-noise": "prior_noise.style_noise",

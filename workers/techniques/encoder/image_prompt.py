@@ -51,13 +51,11 @@ def references(order: Order, params: EncoderParams) -> References:
     return References(tuple(image for image, _ in pairs), tuple(w for _, w in pairs), params)
 
 
-def features(refs: References, adapter: Adapter, bench: Bench) -> Tensor:
+def features(refs: References, adapter: Adapter, bench: Bench, *, of_style: bool = True) -> Tensor:
     """Return the images' features (n, D) or (n, L, H), float32; each image is encoded once."""
+    encoder, kind, fit = adapter.encoder_fingerprint, adapter.kind, refs.params.fit
     return torch.cat(
-        [
-            encoded(image, adapter.located, adapter.encoder_fingerprint, adapter.kind, bench, fit=refs.params.fit)
-            for image in refs.images
-        ]
+        [encoded(image, adapter.located, encoder, kind, bench, fit=fit, of_style=of_style) for image in refs.images]
     )
 
 
@@ -89,7 +87,9 @@ def encoded(
     return bench.cache.get(key, build, of_style=of_style)["features"].to(bench.backbone.device)
 
 
-def tokens(refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None) -> Tensor:
+def tokens(
+    refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None, *, of_style: bool = True
+) -> Tensor:
     """Return the image prompt's tokens (groups * tokens, C).
 
     Raises Refused for what is not defined for plus adapters: a mean embedding, or an edit of it.
@@ -97,7 +97,7 @@ def tokens(refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit |
     if adapter.kind == "plus" and (edit is not None or (refs.params.combine == "mean" and len(refs.images) > 1)):
         asked = "content subtraction" if edit is not None else "params.combine mean"
         raise Refused(f"{asked} is not defined for plus adapters, which read patches; use params.adapter base")
-    e = features(refs, adapter, bench)
+    e = features(refs, adapter, bench, of_style=of_style)
     if refs.params.combine == "mean" and len(refs.images) > 1:
         e = math.mean(e, refs.weights)
     if edit is not None:
@@ -114,8 +114,10 @@ def unconditional_tokens(adapter: Adapter, bench: Bench) -> Tensor:
     return adapter.project(nothing).flatten(0, 1)
 
 
-def conditional(refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None) -> KeysValues:
-    """Return every layer's keys and values of the style images, built once per style."""
+def conditional(
+    refs: References, adapter: Adapter, bench: Bench, edit: FeatureEdit | None = None, *, of_style: bool = True
+) -> KeysValues:
+    """Return every layer's keys and values of the images, built once; `of_style` says whether they are a style."""
     key = key_of(
         what="image keys and values",
         version=VERSION,
@@ -130,12 +132,12 @@ def conditional(refs: References, adapter: Adapter, bench: Bench, edit: FeatureE
     )
 
     def build() -> KeysValues:
-        found = adapter.keys_values(tokens(refs, adapter, bench, edit))
+        found = adapter.keys_values(tokens(refs, adapter, bench, edit, of_style=of_style))
         if refs.groups == 1:
             return found
         return {name: torch.stack([k, math.weighed(v, refs.weights)]) for name, (k, v) in found.items()}
 
-    return _placed(bench.cache.get(key, build), bench)
+    return _placed(bench.cache.get(key, build, of_style=of_style), bench)
 
 
 def unconditional(groups: int, adapter: Adapter, bench: Bench) -> KeysValues:

@@ -1,0 +1,98 @@
+"""Guidance by CSD: each step follows the gradient of what the descriptor says of the picture in the making."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.pipelines.images import digest
+from workers.pipelines.style_cache import key_of
+from workers.techniques.base import Bench
+from workers.techniques.encoder.instantstyle_plus import csd, math
+from workers.techniques.encoder.instantstyle_plus.csd import Descriptor
+from workers.techniques.encoder.locate import adapter_in, installed
+
+CSD = "csd"
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """What one request is guided to: descriptors (1, d) of style and content image, and their scales."""
+
+    descriptor: Descriptor
+    references: tuple[Tensor, Tensor]
+    scales: tuple[float, float]
+
+
+def descriptor(bench: Bench) -> Descriptor:
+    """Return CSD, resident beside the base model. Raises WeightsMissing with the command that fetches it."""
+    path = adapter_in(installed(CSD, CSD, bench))
+    device = bench.backbone.device
+    found: Descriptor = bench.backbone.resident(f"csd {path}", lambda: csd.load(path).to(device))
+    return found
+
+
+def described(image: Image.Image, judge: Descriptor, bench: Bench, *, of_style: bool) -> tuple[Tensor, Tensor]:
+    """Return a picture's style and content descriptors (1, d), kept in the cache."""
+    key = key_of(what="csd descriptors", version=1, csd=judge.fingerprint, image=digest(image))
+
+    def build() -> dict[str, Tensor]:
+        style, content = judge.describe(image)
+        return {"style": style, "content": content}
+
+    kept = bench.cache.get(key, build, of_style=of_style)
+    return kept["style"].to(bench.backbone.device), kept["content"].to(bench.backbone.device)
+
+
+def guidance(style: Image.Image, content: Image.Image, scales: tuple[float, float], bench: Bench) -> Guidance | None:
+    """Return what to guide to, None when both scales are 0."""
+    if not any(scales):
+        return None
+    judge = descriptor(bench)
+    to_style, _ = described(style, judge, bench, of_style=True)
+    _, to_content = described(content, judge, bench, of_style=False)
+    return Guidance(judge, (to_style, to_content), scales)
+
+
+def guided(trajectory: Trajectory, asked: Guidance, noise: Tensor, call: UNetCall, rows: Hooks, of: Backbone) -> Tensor:
+    """Return the noise prediction (n, C, h, w) corrected by the gradient, one picture at a time.
+
+    `rows` prepares the attention processors for each of the calls.
+    """
+    a_t = float(trajectory.scheduler.alphas_cumprod[int(trajectory.timestep)])
+    first = next(part for part in call.rows if part.trajectory is trajectory)
+    ascents = [_ascent(x, asked, a_t, _single(call, first, i), rows, of) for i, x in enumerate(trajectory.latents)]
+    return math.corrected(noise, torch.cat(ascents), a_t)
+
+
+def _single(call: UNetCall, half: Rows, i: int) -> UNetCall:
+    """Return the part of a call that is picture i of one half: the unconditional one, where there is guidance."""
+    row = slice(half.start + i, half.start + i + 1)
+    return UNetCall(
+        sample=call.sample[row],
+        timestep=call.timestep if call.timestep.ndim == 0 else call.timestep[row],
+        condition=call.condition.select(row),
+        rows=(Rows(half.trajectory, half.conditional, 0, 1),),
+        inputs={name: _rows_of(value, row) for name, value in call.inputs.items()},
+    )
+
+
+def _rows_of(residuals: Any, row: slice) -> Any:
+    return tuple(r[row] for r in residuals) if isinstance(residuals, tuple) else residuals[row]
+
+
+def _ascent(x_t: Tensor, asked: Guidance, a_t: float, call: UNetCall, rows: Hooks, of: Backbone) -> Tensor:
+    """Return g = -dL/dx_t (1, C, h, w) through UNet and VAE; the ControlNet's residuals are taken as they are."""
+    rows.before_unet(call)
+    with torch.enable_grad():
+        x = x_t[None].detach().requires_grad_(True)
+        inputs = {**call.condition.unet_inputs(), **call.inputs}
+        eps = of.unet(x.to(call.sample.dtype), call.timestep, **inputs, return_dict=False)[0].to(x)
+        picture = of.pictures(math.mixed(math.clean(x, eps, a_t), x, a_t))
+        style, content = asked.descriptor(math.judged(picture, asked.descriptor.side))
+        L = math.loss(style, content, asked.references, asked.scales)
+        return -torch.autograd.grad(L, x)[0]

@@ -1,0 +1,154 @@
+"""ReNoise inversion of the content image, on the one loop: what refines a step answers with its last prediction.
+
+From z at level t - k to level t, every estimate is the DDIM step from the same z with another prediction, so the step
+that the loop makes with the last prediction is the inversion's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from workers.pipelines import patches, schedulers
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.conditioning import stack
+from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
+from workers.pipelines.images import digest, to_signed
+from workers.pipelines.style_cache import key_of
+from workers.techniques.base import Bench
+from workers.techniques.encoder.instantstyle_plus import renoise
+from workers.techniques.encoder.instantstyle_plus.renoise import Roll
+from workers.techniques.encoder.instantstyle_plus.spec import SPEC
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that an inversion depends on beside picture, prompt and model. config: of the scheduler; K: refinements."""
+
+    config: Mapping[str, Any]
+    steps: int
+    K: int
+    seed: int
+
+
+class Renoise(Hooks):
+    """Refines each step of one inversion."""
+
+    wants_gradients = True
+
+    def __init__(self, unet: Any, z_0: Tensor, n: Tensor, K: int, roll: Roll) -> None:
+        self._unet = unet
+        self._z_0 = z_0
+        self._n = n
+        self._K = K
+        self._roll = roll
+        self._optimal: Tensor | None = None
+
+    def before_unet(self, call: UNetCall) -> None:
+        """Add the row whose prediction the others are compared with, at the timesteps that do."""
+        [rows] = call.rows
+        t = int(call.timestep)
+        self._optimal = None
+        if renoise.averaged(t).start > renoise.refinements(t, self._K):
+            return
+        a_t = float(rows.trajectory.scheduler.alphas_cumprod[t])
+        forward = renoise.noised(self._z_0, self._n, a_t)
+        call.sample = torch.cat([call.sample, forward.to(call.sample)])
+        call.condition = stack([call.condition, call.condition])
+
+    def see(self, unet: Any, args: Any, kwargs: Any, output: tuple[Tensor]) -> None:
+        """Keep the prediction of the added row (a forward hook)."""
+        if len(output[0]) > 1:
+            self._optimal = output[0][1:].to(self._z_0)
+
+    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: UNetCall) -> Tensor:
+        """Return the prediction (1, C, h, w) of the last refinement, or the regularised mean of those to average."""
+        t, eps, mean = int(call.timestep), noise, None
+        to_average = renoise.averaged(t)
+        for i in range(renoise.refinements(t, self._K) + 1):
+            if i:
+                eps = self._predicted(trajectory, eps)
+            if i in to_average:
+                j = i - to_average.start
+                mean = eps if mean is None else (j * mean + eps) / (j + 1)
+            if i >= to_average.start:
+                eps = self._regularised(eps)
+        return eps if mean is None else self._regularised(mean)
+
+    def _predicted(self, trajectory: Trajectory, eps: Tensor) -> Tensor:
+        """Return the prediction at the point that the step with the prediction before leads to."""
+        t, text = trajectory.timestep, trajectory.positive
+        x = trajectory.scheduler.step(eps, t, trajectory.latents, return_dict=False)[0]
+        return self._unet(x.to(text.text.dtype), t, **text.unet_inputs(), return_dict=False)[0].to(x)
+
+    def _regularised(self, eps: Tensor) -> Tensor:
+        assert self._optimal is not None
+        moved = renoise.regularised(eps, self._optimal, self._roll)
+        return eps if moved.isnan().any() else moved
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """A picture about to be inverted."""
+
+    trajectory: Trajectory
+    hooks: Renoise
+    z_0: Tensor
+    n: Tensor
+
+    def run(self, bench: Bench) -> Tensor:
+        """Return the inverted latents (1, C, h, w), float32."""
+        with patches.forward_hook(bench.backbone.unet, self.hooks.see):
+            bench.denoise([self.trajectory], self.hooks)
+        return self.trajectory.latents.float()
+
+
+class Rolls:
+    """Draws of a generator, as ReNoise makes them."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def __call__(self, bound: int) -> int:
+        """Return a uniform draw from 0 to below the bound."""
+        return int(torch.randint(0, bound, (1,), generator=self._generator))
+
+
+def begin(
+    content: Image.Image,
+    prompt: str,
+    recipe: Recipe,
+    backbone: Backbone,
+    rolls: Callable[[torch.Generator], Roll] = Rolls,
+) -> Inversion:
+    """Return a picture ready to be inverted. One generator draws posterior sample, forward noise, rolls, in order."""
+    generator = torch.Generator("cpu").manual_seed(recipe.seed)
+    z_0 = backbone.encode(to_signed(content), generator)
+    n = torch.randn(z_0.shape, generator=generator).to(z_0.device)
+    text, _ = backbone.condition((prompt,), None, guided=False, width=content.width, height=content.height)
+    scheduler = schedulers.build(schedulers.INVERSE, recipe.config, recipe.steps)
+    hooks = Renoise(backbone.unet, z_0, n, recipe.K, rolls(generator))
+    return Inversion(Trajectory(z_0, scheduler, text), hooks, z_0, n)
+
+
+def inverted(content: Image.Image, prompt: str, recipe: Recipe, bench: Bench) -> Tensor:
+    """Return the inverted latents (1, C, h, w) of a picture, kept in the cache; they do not depend on any style."""
+    backbone = bench.backbone
+    key = key_of(
+        technique=SPEC.name,
+        version=SPEC.version,
+        what="inverted content",
+        model=backbone.fingerprint,
+        dtype=str(backbone.dtype),
+        image=digest(content),
+        prompt=prompt,
+        config={name: value for name, value in recipe.config.items() if not name.startswith("_")},
+        steps=recipe.steps,
+        K=recipe.K,
+        seed=recipe.seed,
+    )
+    kept = bench.cache.get(key, lambda: {"z": begin(content, prompt, recipe, backbone).run(bench)}, of_style=False)
+    return kept["z"].to(backbone.device)
