@@ -24,22 +24,26 @@ def open_blobs(settings: Settings) -> BlobStore:
     raise Misconfigured(f"STYLIZE_BLOB_URL: {url!r} is neither file:PATH nor s3://BUCKET[/PREFIX]")
 
 
-def _open_s3(settings: Settings) -> BlobStore:
+def s3_client(settings: Settings) -> Any:
+    """Return a boto3 client of the settings' S3 server, bounded in time; the keys are found as boto3 finds them."""
     # boto3 takes a third of a second to import, which a store on disk need not pay.
     import boto3
     from botocore.config import Config
 
-    from workers.contract.blobs.s3 import S3Blobs
-
-    parts = urlsplit(settings.blob_url)
-    prefix = parts.path.strip("/")
     bounded = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=ANSWER_SECONDS,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
         max_pool_connections=32,
     )
-    client: Any = boto3.session.Session().client(
+    return boto3.session.Session().client(
         "s3", endpoint_url=settings.s3_endpoint_url, region_name=settings.s3_region, config=bounded
     )
-    return S3Blobs(client, parts.netloc, f"{prefix}/" if prefix else "")
+
+
+def _open_s3(settings: Settings) -> BlobStore:
+    from workers.contract.blobs.s3 import S3Blobs
+
+    parts = urlsplit(settings.blob_url)
+    prefix = parts.path.strip("/")
+    return S3Blobs(s3_client(settings), parts.netloc, f"{prefix}/" if prefix else "")
