@@ -12,6 +12,7 @@ from app.errors import NotFound
 from app.lookup import owned, seen
 from app.schemas import JobView
 from app.watch import Observer
+from workers.contract.job import State
 
 EVENT = "job"
 HEARTBEAT = "alive"
@@ -45,7 +46,7 @@ class Stream:
                 sent_at = time.monotonic()
                 yield ServerSentEvent(comment=HEARTBEAT)
                 continue
-            await self.observer.changed(min(quiet, QUEUE_SECONDS) if job.queue else quiet)
+            await self.observer.changed(min(quiet, QUEUE_SECONDS) if job.state is State.QUEUED else quiet)
 
     async def _look(self) -> JobView | None:
         """Return the job, None when its record has been deleted meanwhile."""

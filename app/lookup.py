@@ -3,7 +3,7 @@
 from app.deps import Services
 from app.errors import NotFound
 from app.schemas import JobView, view
-from workers.contract.job import Job, State
+from workers.contract.job import Job
 
 
 def owned(services: Services, job_id: str, owner: str) -> Job:
@@ -15,5 +15,5 @@ def owned(services: Services, job_id: str, owner: str) -> Job:
 
 
 def seen(services: Services, job: Job) -> JobView:
-    """Return what callers see of a job, with its place in the queue."""
-    return view(job, services.links, services.store.position(job) if job.state is State.QUEUED else None)
+    """Return what callers see of a job, with its place in the queue and when it will be done."""
+    return view(job, services.links, None if job.state.final else services.store.outlook(job))

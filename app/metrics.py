@@ -6,7 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-ETA_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 VERBS = frozenset({"GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS"})
 
 
@@ -29,12 +28,6 @@ class Metrics:
             "stylize_webhook_deliveries_total",
             "Webhooks sent, by what became of them.",
             ("outcome",),
-            registry=self.registry,
-        )
-        self.eta_error = Histogram(
-            "stylize_eta_error_seconds",
-            "How far the first promise of when a job would be done was off, either way.",
-            buckets=ETA_BUCKETS,
             registry=self.registry,
         )
         info = Gauge("stylize_build_info", "Versions; always 1.", ("version", "python"), registry=self.registry)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.store import Census, JobStore, Memory, WorkerStatus
+
+ETA_BOUNDS = ("0.5", "1.0", "2.0", "5.0", "10.0", "20.0", "30.0", "60.0", "120.0", "300.0", "600.0", "+Inf")
+"""As estimate.lua counts."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Families(Collector):
         """Yield every family."""
         yield from self._waiting()
         yield from self._work()
+        yield from self._promises()
         yield from self._servers()
 
     def _waiting(self) -> Iterator[Metric]:
@@ -94,6 +98,16 @@ class Families(Collector):
             "stylize_worker_lost_total", "Jobs whose worker fell silent while it held them.", census.lost
         )
         yield CounterMetricFamily("stylize_redeliveries_total", "Jobs given to a worker again.", census.redelivered)
+
+    def _promises(self) -> Iterator[Metric]:
+        counts, total = self._facts.census.eta_errors, 0
+        buckets = [(bound, total := total + counts.get(bound, 0)) for bound in ETA_BOUNDS]
+        yield HistogramMetricFamily(
+            "stylize_eta_error_seconds",
+            "How far the first promise of when a job would be done was off, either way.",
+            buckets,
+            self._facts.census.eta_error_seconds,
+        )
 
     def _servers(self) -> Iterator[Metric]:
         workers = GaugeMetricFamily("stylize_workers", "Workers known to the store.", labels=("state",))

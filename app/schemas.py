@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from app.links import Links
 from workers.contract.job import Job, Priority, Progress, Request, State, Timings
+from workers.contract.store import Outlook
 from workers.techniques.spec import Base, Cost, Defaults, Family, Inputs, Paper
 
 
@@ -28,11 +29,11 @@ class ProblemView(BaseModel):
 
 
 class QueueView(BaseModel):
-    """Where a waiting job stands. Estimates are null while there are none."""
+    """Where a job stands. Estimates come from jobs of its kind that were done; null while there were none."""
 
-    position: int | None = Field(description="jobs that go before this one; 0 is next")
-    eta_start_seconds: float | None = None
-    eta_finish_seconds: float | None = None
+    position: int | None = Field(description="jobs that go before this one; 0 is next; null once it runs")
+    eta_start_seconds: float | None = Field(None, description="from now; 0 once it runs")
+    eta_finish_seconds: float | None = Field(None, description="from now, waiting included")
 
 
 class ImageView(BaseModel):
@@ -81,7 +82,7 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     progress: Progress | None
-    queue: QueueView | None = Field(description="present while the job waits")
+    queue: QueueView | None = Field(description="present while the job waits or runs")
     images: list[ImageView]
     error: FailureView | None
     timings: Timings | None = Field(description="seconds per stage; present when finished")
@@ -152,7 +153,7 @@ class HealthView(BaseModel):
     checks: dict[str, str] = Field(examples=[{"redis": "ok", "blobs": "ok", "workers": "ok"}])
 
 
-def view(job: Job, links: Links, position: int | None) -> JobView:
+def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:
     """Return what callers see of a job."""
     result = job.result
     return JobView(
@@ -165,7 +166,7 @@ def view(job: Job, links: Links, position: int | None) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         progress=job.progress,
-        queue=QueueView(position=position) if job.state is State.QUEUED else None,
+        queue=_queue(outlook),
         images=_images(job, links),
         error=_failure(job),
         timings=result.timings if result else None,
@@ -185,6 +186,16 @@ def _images(job: Job, links: Links) -> list[ImageView]:
         ImageView(**image.model_dump(exclude={"blob"}), url=url, expires_at=expires)
         for image, (url, expires) in zip(job.result.images, addresses, strict=True)
     ]
+
+
+def _queue(outlook: Outlook | None) -> QueueView | None:
+    if outlook is None:
+        return None
+    return QueueView(
+        position=outlook.position,
+        eta_start_seconds=outlook.start_seconds,
+        eta_finish_seconds=outlook.finish_seconds,
+    )
 
 
 def _links(job: Job, links: Links) -> LinksView:

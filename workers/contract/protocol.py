@@ -61,6 +61,18 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What is to be expected of a job: how many go before it (None once it runs), seconds to its start and its end.
+
+    Seconds are None while nothing like it was ever done, or no worker is there.
+    """
+
+    position: int | None
+    start_seconds: float | None
+    finish_seconds: float | None
+
+
+@dataclass(frozen=True)
 class Queued:
     """One line of one queue: how many jobs wait, and since how many seconds the oldest."""
 
@@ -75,7 +87,8 @@ class Census:
     """How many jobs wait, per queue and priority (every queue ever used), and run, per method.
 
     Since the store began: how many finished, by method, state and reason (a failure's code, else "none"); how many
-    lost their worker; how many were given to a worker again.
+    lost their worker; how many were given to a worker again. `eta_errors` counts by bucket (upper bound in seconds) how
+    far the first promise of the end was off, `eta_error_seconds` is their sum.
     """
 
     queued: tuple[Queued, ...]
@@ -83,6 +96,8 @@ class Census:
     finished: dict[tuple[str, str, str], int] = field(default_factory=dict)
     lost: int = 0
     redelivered: int = 0
+    eta_errors: dict[str, int] = field(default_factory=dict)
+    eta_error_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,24 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         new.idempotency_key or "",
         str(to_millis(new.deadline)) if new.deadline else "",
         " ".join(sorted(inputs(new.request))),
+        kind_of(new.request),
+        f"{units_of(new.request):.6f}",
     )
 
 
 def company_of(request: Request) -> str:
     """Return what requests have in common that are worth denoising together: technique, base model and size."""
     return f"{request.method} {request.model} {request.width}x{request.height}"
+
+
+def kind_of(request: Request) -> str:
+    """Return what jobs have in common that take equally long: a company's, and the number of steps and pictures."""
+    return f"{company_of(request)} {request.steps} {request.num_images}"
+
+
+def units_of(request: Request) -> float:
+    """Return how much work a job is beside others of its technique and model: steps of a 512 x 512 picture."""
+    return request.steps * request.num_images * request.width * request.height / 512**2
 
 
 def inputs(request: Request) -> set[str]:

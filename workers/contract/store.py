@@ -16,7 +16,19 @@ from workers.contract import scripts
 from workers.contract.census import census_of
 from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable
 from workers.contract.job import Failure, Job, NewJob, Progress, Result, State, from_millis
-from workers.contract.protocol import Beat, Census, Claim, Memory, Page, Queued, Submission, Sweep, Wake, WorkerStatus
+from workers.contract.protocol import (
+    Beat,
+    Census,
+    Claim,
+    Memory,
+    Outlook,
+    Page,
+    Queued,
+    Submission,
+    Sweep,
+    Wake,
+    WorkerStatus,
+)
 from workers.contract.record import job_of, pairs, submission_fields
 from workers.contract.redis_server import answering, connect, full, verify_server
 from workers.contract.settings import Settings
@@ -27,6 +39,7 @@ __all__ = [
     "Claim",
     "JobStore",
     "Memory",
+    "Outlook",
     "Page",
     "Queued",
     "Submission",
@@ -196,8 +209,17 @@ class JobStore:
 
     def position(self, job: Job) -> int | None:
         """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""
-        before = self._run("position", job.id)
-        return None if before is None else int(before)
+        outlook = self.outlook(job)
+        return outlook.position if outlook else None
+
+    def outlook(self, job: Job) -> Outlook | None:
+        """Return what is to be expected of a job if nothing else arrives; None when it is final or being canceled."""
+        found = self._run("outlook", job.id)
+        if found is None:
+            return None
+        before, *millis = (int(number) if int(number) >= 0 else None for number in found)
+        start, finish = (None if number is None else number / 1000 for number in millis)
+        return Outlook(before, start, finish)
 
     def census(self) -> Census:
         """Return how many jobs wait and run; the cost does not grow with the number of jobs."""

@@ -31,7 +31,11 @@ def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
     claim = gateway.claimed(job["id"])
     gateway.store.beat(claim, Progress(stage="denoise", step=1, steps=2, fraction=0.5))
     running = gateway.client.get(path).json()
-    assert (running["state"], running["queue"]) == ("running", None)
+    assert (running["state"], running["queue"]["position"], running["queue"]["eta_start_seconds"]) == (
+        "running",
+        None,
+        0,
+    )
     assert running["progress"] == {"stage": "denoise", "step": 1, "steps": 2, "fraction": 0.5}
     gateway.store.release(claim)
     png = encoded(picture())

@@ -48,7 +48,7 @@ def test_other_durations_are_refused(header: str) -> None:
 
 
 def test_a_job_that_ends_in_time_is_answered_with_200(gateway: Gateway) -> None:
-    key = {"Idempotency-Key": "answered in time"}
+    key = {"Idempotency-Key": "answered-in-time"}
     job = gateway.accepted(**key)
     worker = threading.Timer(0.2, gateway.finish, (job["id"], encoded(picture())))
     worker.start()

@@ -12,7 +12,8 @@
 --   deadlines                       zset    id -> deadline: queued and running jobs
 --   finished                        zset    id -> time of finishing
 --   running, inputs                 hash    method -> jobs running; sha256 -> jobs that use that input
---   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered'
+--   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
+--                                           'eta <bucket>', 'eta sum' (milliseconds)
 --   queues                          set     every queue seen
 --   arrivals, turn                  numbers
 --

@@ -1,7 +1,8 @@
 -- Accept a job, or find the one that was accepted for the same idempotency key.
 -- Returns {'created' | 'known', record}, {'conflict'} or {'full', jobs finished in the last minute}.
-local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs = unpack(ARGV, 2, 12)
-local max_queued, wake_after = tonumber(ARGV[13]), tonumber(ARGV[14])
+local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units =
+  unpack(ARGV, 2, 14)
+local max_queued, wake_after = tonumber(ARGV[15]), tonumber(ARGV[16])
 
 local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
 local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
@@ -18,7 +19,7 @@ local arrival = redis.call('INCR', name('arrivals'))
 redis.call('HSET', name('job', id),
   'id', id, 'owner', owner, 'queue', queue, 'priority', priority, 'method', method, 'company', company, 'request', request,
   'digest', digest, 'key', key, 'inputs', inputs, 'arrival', arrival, 'created', whole(NOW),
-  'state', 'queued', 'token', 0, 'attempts', 0)
+  'state', 'queued', 'token', 0, 'attempts', 0, 'kind', kind, 'units', units)
 if deadline ~= '' then
   redis.call('HSET', name('job', id), 'deadline', deadline)
   redis.call('ZADD', DEADLINES, deadline, id)
@@ -29,4 +30,6 @@ redis.call('ZADD', name('all'), arrival, id)
 redis.call('ZADD', name('list', owner), arrival, id)
 redis.call('SADD', name('queues'), queue)
 join_line(read(id), NOW + wake_after)
+local to_finish = outlook(read(id))[3]
+if to_finish >= 0 then redis.call('HSET', name('job', id), 'promised', whole(NOW + to_finish)) end
 return {'created', record(id)}
