@@ -30,15 +30,16 @@ def load_component(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     skip: Sequence[str] = (),
+    config: Any = None,
 ) -> Component:
     """Return the diffusers or transformers model `kind` with the weights of `folder`, in evaluation mode.
 
     Weights go straight to `device` in `dtype` (none: as stored). `skip` are regular expressions of stored names that
-    belong to other parts of the model. Raises NotInstalled, MalformedFile or WrongKeys, naming file and key, before
-    memory is taken.
+    belong to other parts of the model; `config`, of transformers, replaces the folder's. Raises NotInstalled,
+    MalformedFile or WrongKeys, naming file and key, before memory is taken.
     """
     files = weight_files(folder)
-    model: Any = empty_component(folder, kind)
+    model: Any = empty_component(folder, kind, config)
     expected = _expected(model)
     rename = _renaming(model, set(expected), skip)
     tensors = load_tensors(files, device=device, dtype=dtype, expected=expected, rename=rename)
@@ -59,17 +60,17 @@ def check_component(folder: Path, kind: type[Component], *, skip: Sequence[str] 
     return model  # type: ignore[no-any-return]
 
 
-def empty_component(folder: Path, kind: type[Component]) -> Component:
-    """Return the model that the folder's config.json describes, its parameters on the meta device.
+def empty_component(folder: Path, kind: type[Component], config: Any = None) -> Component:
+    """Return the model that the folder's config.json, or `config`, describes, its parameters on the meta device.
 
     Raises NotInstalled without a config.json, MalformedFile for one that the model does not take.
     """
     with init_empty_weights(include_buffers=False):
-        return _empty(folder, kind)  # type: ignore[no-any-return]
+        return _empty(folder, kind) if config is None else kind(config)  # type: ignore[call-arg]
 
 
 def _empty(folder: Path, kind: Any) -> Any:
-    """Build the model from the folder's config.json without memory for its parameters."""
+    """Build the model from the folder's config.json."""
     if not (folder / "config.json").is_file() or (folder / "config.json").is_symlink():
         raise NotInstalled(f"{folder}/config.json is missing, or a link")
     try:

@@ -6,14 +6,16 @@ Techniques share it: they keep their own modules beside it (`resident`) and chan
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor, nn
 
+from model_store.errors import ModelStoreError
+from model_store.load.base import load_base
 from workers.pipelines.conditioning import Condition
 from workers.pipelines.errors import ModelUnusable
 from workers.pipelines.images import Pixels, from_signed
@@ -162,27 +164,32 @@ def load(
     """Return the base model in a diffusers folder (model_index.json; safetensors only, never from the network).
 
     `dtype` defaults to bfloat16 on CUDA and float32 elsewhere. `vae` replaces the folder's VAE. Raises ModelUnusable
-    when the folder holds no Stable Diffusion 1.5 or SDXL model, or a file of it is missing.
+    when the folder holds no Stable Diffusion 1.5 or SDXL model, or a file of it is missing or not exactly what its
+    configuration asks for; the text names file and key.
     """
-    kind = _kind(folder)
-    if kind not in PIPELINES:
-        raise ModelUnusable(f"{folder} holds a {kind}; SD1.5 and SDXL pipelines can be used")
-    base, pipeline = PIPELINES[kind]
+    index = _index(folder)
+    if index["_class_name"] not in PIPELINES:
+        raise ModelUnusable(f"{folder} holds a {index['_class_name']}; SD1.5 and SDXL pipelines can be used")
+    base, pipeline = PIPELINES[index["_class_name"]]
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    extra: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False} if base == "sd15" else {}
-    if base == "sdxl":
-        extra["add_watermarker"] = False
     try:
-        autoencoder = AutoencoderKL.from_pretrained(
-            vae or folder / "vae", dtype=torch.float32, use_safetensors=True, local_files_only=True
-        )
-        pipe = pipeline.from_pretrained(
-            folder, vae=autoencoder, dtype=dtype, use_safetensors=True, local_files_only=True, **extra
-        )
-    except (OSError, ValueError) as broken:
+        parts = load_base(folder, base, device=device, dtype=dtype, vae=vae)
+    except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded: {broken}") from broken
+    pipe = pipeline(**parts, **_absent(base, index))
+    pipe.register_to_config(_name_or_path=str(folder))
     return wrap(pipe, name=name or folder.name, device=device, dtype=dtype, fingerprint=fingerprint(folder, vae))
+
+
+def _absent(base: Base, index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pipeline is told about parts that are not used, and the settings its index file holds."""
+    if base == "sd15":
+        return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    return {
+        "add_watermarker": False,
+        "force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt", True)),
+    }
 
 
 def wrap(pipe: Any, *, name: str, device: torch.device, dtype: torch.dtype, fingerprint: str) -> Backbone:
@@ -209,8 +216,10 @@ def fingerprint(folder: Path, *others: Path | None) -> str:
     return seen.hexdigest()
 
 
-def _kind(folder: Path) -> str:
+def _index(folder: Path) -> dict[str, Any]:
+    """Return what a diffusers folder says of itself: `_class_name` and the pipeline's own settings."""
     try:
-        return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
-    except (OSError, ValueError, KeyError) as missing:
+        found = json.loads((folder / "model_index.json").read_bytes())
+        return {**found, "_class_name": str(found["_class_name"])}
+    except (OSError, ValueError, KeyError, TypeError) as missing:
         raise ModelUnusable(f"{folder} is not a diffusers model folder: {missing}") from missing

@@ -9,6 +9,8 @@ import torch
 from diffusers import ControlNetModel
 from torch import Tensor
 
+from model_store.errors import ModelStoreError
+from model_store.load.component import load_component
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.conditioning import Condition, stack
 from workers.pipelines.denoise import Rows, Trajectory, UNetCall
@@ -51,13 +53,13 @@ def load(folder: Path, backbone: Backbone) -> Any:
     Raises ModelUnusable when there is none that can be read, Refused when it does not fit the base model.
     """
     try:
-        net = ControlNetModel.from_pretrained(folder, dtype=backbone.dtype, use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError) as broken:
+        net = load_component(folder, ControlNetModel, device=backbone.device, dtype=backbone.dtype)
+    except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded as a ControlNet: {broken}") from broken
     for part in ("block_out_channels", "cross_attention_dim", "addition_embed_type"):
         if getattr(net.config, part) != getattr(backbone.unet.config, part):
             raise Refused(f"the ControlNet in {folder} was not made for {backbone.name}: their {part} differ")
-    return net.to(backbone.device).eval().requires_grad_(False)
+    return net
 
 
 def add(call: UNetCall, control_of: ControlOf, before: Callable[[UNetCall], None] = lambda call: None) -> None:

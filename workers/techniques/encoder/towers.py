@@ -16,12 +16,17 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from model_store.errors import ModelStoreError
+from model_store.load.component import load_component
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable
 from workers.techniques.encoder.adapter_file import Kind
 from workers.techniques.encoder.locate import Located
 
 Fit = Literal["crop", "squash"]
+PICTURE_PARTS = (r"^vision_model\.", r"^visual_projection\.", r"^logit_scale$")
+TEXT_PARTS = (r"^text_model\.", r"^text_projection\.", r"^logit_scale$")
+"""What a whole CLIP model's file holds for its other tower."""
 
 
 class ImageTower:
@@ -67,14 +72,10 @@ class ImageTower:
 
 
 def image_tower(located: Located, backbone: Backbone) -> ImageTower:
-    """Return an adapter's image encoder, resident beside the base model; the pipeline's own if it has loaded that one.
-
-    Raises ModelUnusable when it is broken.
-    """
+    """Return an adapter's image encoder, resident beside the base model. Raises ModelUnusable when it is broken."""
 
     def build() -> ImageTower:
-        own = getattr(backbone.pipe, "image_encoder", None) if located.published is None else None
-        model = own or _load(CLIPVisionModelWithProjection, located.image_encoder, backbone)
+        model = _load(CLIPVisionModelWithProjection, located.image_encoder, backbone, skip=TEXT_PARTS)
         return ImageTower(model, located.preprocessor)
 
     tower: ImageTower = backbone.resident(f"image-encoder {located.image_encoder} {located.preprocessor}", build)
@@ -120,16 +121,15 @@ def text_tower(folder: Path, config: CLIPTextConfig, tokenizer: Path, backbone: 
     """Return the text encoder in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
 
     def build() -> TextTower:
-        model = _load(CLIPTextModelWithProjection, folder, backbone, config=config)
+        model = _load(CLIPTextModelWithProjection, folder, backbone, skip=PICTURE_PARTS, config=config)
         return TextTower(model, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True))
 
     tower: TextTower = backbone.resident(f"text-encoder {folder}", build)
     return tower
 
 
-def _load(kind: Any, folder: Path, backbone: Backbone, **more: Any) -> Any:
+def _load(kind: Any, folder: Path, backbone: Backbone, *, skip: Sequence[str] = (), config: Any = None) -> Any:
     try:
-        model = kind.from_pretrained(folder, dtype=backbone.dtype, use_safetensors=True, local_files_only=True, **more)
-    except (OSError, ValueError) as broken:
+        return load_component(folder, kind, device=backbone.device, dtype=backbone.dtype, skip=skip, config=config)
+    except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded as {kind.__name__}: {broken}") from broken
-    return model.to(backbone.device).eval().requires_grad_(False)
