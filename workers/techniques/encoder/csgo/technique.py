@@ -70,7 +70,7 @@ class CSGO:
         net = next((asked.control.net for asked in wanted if asked.control is not None), None)
         with ExitStack() as stack:
             if (conv_in := wanted[0].conv_in) is not None:
-                stack.enter_context(patches.forward([backbone.unet.conv_in], lambda _: conv_in))
+                stack.enter_context(patches.forward([backbone.unet.conv_in], lambda _: conv_in.forward))
             unet = stack.enter_context(streamed(backbone.unet, trajectories, lambda t: t.extra.unet))
             own = None
             if net is not None:

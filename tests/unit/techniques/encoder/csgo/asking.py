@@ -1,0 +1,77 @@
+"""Orders and stores for the tests of csgo."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.unit.techniques.encoder.samples import order, picture
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.errors import WeightsMissing
+from workers.pipelines.noise import SeededNoise
+from workers.techniques.base import Bench, Order, Pictures
+from workers.techniques.encoder.csgo import network
+from workers.techniques.encoder.csgo.network import Network
+from workers.techniques.encoder.csgo.spec import CSGOParams
+
+WEIGHTS = Path(__file__).parents[4] / "parity" / "cases" / "csgo" / "weights"
+FILE = WEIGHTS / "csgo_4_32.bin"
+Installed = Callable[[str], Path]
+Stored = dict[str, dict[str, Tensor]]
+
+
+def store(tiny_root: Path, checkpoint: Path = FILE) -> Installed:
+    """Return a store in which the tiny weights are installed under the published ids."""
+    files = {
+        "csgo": checkpoint,
+        network.CONTROLNET: WEIGHTS / "controlnet",
+        network.IMAGE_ENCODER: tiny_root / "clip-vision",
+    }
+
+    def weights(model: str) -> Path:
+        if model not in files:
+            raise WeightsMissing(model)
+        return files[model]
+
+    return weights
+
+
+def stored() -> Stored:
+    """Return the authors' dictionaries, to be changed and saved."""
+    return torch.load(FILE, weights_only=True)
+
+
+def saved(changed: Stored, folder: Path) -> Path:
+    path = folder / "csgo.bin"
+    torch.save(changed, path)
+    return path
+
+
+def asked(
+    params: CSGOParams | None = None,
+    *,
+    style: int = 0,
+    content: int | None = 7,
+    size: tuple[int, int] = (64, 64),
+    **more: Any,
+) -> Order:
+    shown = None if content is None else picture(content, size)
+    more.setdefault("noise", SeededNoise(more.get("seeds", (3,))))
+    return order(params or CSGOParams(), pictures=Pictures((picture(style),), shown), **more)
+
+
+def own(bench: Bench) -> Network:
+    return network.resident(network.locate(32, bench), bench.backbone)
+
+
+def without_residents(backbone: Backbone) -> Backbone:
+    """Return the same base model with nothing beside it."""
+    return Backbone(
+        backbone.pipe,
+        name=backbone.name,
+        base=backbone.base,
+        fingerprint=backbone.fingerprint,
+        dtype=backbone.dtype,
+    )

@@ -1,0 +1,125 @@
+"""The authors' checkpoint layout: what loads, and which key is named when it does not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_store.convert.pickled import convert_pickled
+from tests.unit.techniques.encoder.csgo.asking import FILE, Installed, Stored, asked, own, saved, store, stored
+from tests.unit.techniques.encoder.csgo.asking import without_residents as fresh
+from tests.unit.techniques.encoder.samples import bench_on, latents
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.errors import ModelUnusable, Refused
+from workers.techniques.encoder.csgo import checkpoint
+from workers.techniques.encoder.csgo.spec import CSGOParams
+from workers.techniques.encoder.csgo.technique import TECHNIQUE
+
+ADAPTER = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.to_k_ip.weight"
+
+
+def test_the_converted_file_holds_the_same(tmp_path: Path) -> None:
+    convert_pickled(FILE, tmp_path / "csgo.safetensors", "csgo")
+    theirs, ours = checkpoint.read(FILE), checkpoint.read(tmp_path / "csgo.safetensors")
+    assert (theirs.content.tokens, theirs.style.tokens) == (4, 32)
+    for one, other in (
+        (theirs.style.image_proj, ours.style.image_proj),
+        (theirs.content.image_proj, ours.content.image_proj),
+        (theirs.unet, ours.unet),
+        (theirs.controlnet, ours.controlnet),
+    ):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_the_checkpoints_values_replace_the_controlnets(sdxl: Backbone, tiny_root: Path) -> None:
+    net = own(bench_on(sdxl, store(tiny_root))).controlnet
+    values, state = stored()["controlnet_adapter_modules"], net.state_dict()
+    assert not [name for name in state if "to_k_ip" in name]
+    assert all(torch.equal(tensor, values[name].float()) for name, tensor in state.items())
+
+
+def renamed(part: str, old: str, new: str) -> Callable[[Stored], None]:
+    def change(found: Stored) -> None:
+        found[part] = {name.replace(old, new): tensor for name, tensor in found[part].items()}
+
+    return change
+
+
+def less(part: str, name: str) -> Callable[[Stored], None]:
+    def change(found: Stored) -> None:
+        del found[part][name]
+
+    return change
+
+
+def cut(part: str, name: str) -> Callable[[Stored], None]:
+    def change(found: Stored) -> None:
+        found[part][name] = found[part][name][:-1]
+
+    return change
+
+
+WRONG = [
+    (lambda found: found["style_image_proj"].clear(), "style_image_proj is missing"),
+    (less("content_image_proj", "latents"), r"content_image_proj\.latents: missing"),
+    (less("ip_adapter", "13.to_k_ip.weight"), r"ip_adapter\.13\.to_k_ip\.weight: missing"),
+    (less("ip_adapter", "3.to_v_ip.weight"), r"ip_adapter\.3\.to_v_ip\.weight: missing"),
+    (renamed("ip_adapter", "29.", "30."), r"ip_adapter\.30\.to_k_ip\.weight: the base model has no such"),
+    (cut("ip_adapter", "15.to_v_ip.weight"), r"ip_adapter\.15\.to_v_ip\.weight: has shape \(63, 64\)"),
+    (less("controlnet_adapter_modules", ADAPTER), "controlnet_adapter_modules.down_blocks.1.*to_k_ip.weight: missing"),
+    (
+        renamed("controlnet_adapter_modules", "down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor", "1"),
+        "to_k_ip.weight and 1 more adapter tensors: missing",
+    ),
+    (renamed("controlnet_adapter_modules", "conv_in.", "conv_out."), "conv_out.weight: the ControlNet has no such"),
+    (cut("controlnet_adapter_modules", "conv_in.bias"), "conv_in.bias: the ControlNet has no such tensor of its shape"),
+    (lambda found: found.update(conv_in_unet_sd={"weight": torch.zeros(1)}), "conv_in_unet_sd"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), WRONG)
+def test_a_wrong_layout_says_which_key(
+    sdxl: Backbone, tiny_root: Path, tmp_path: Path, change: Callable[[Stored], None], text: str
+) -> None:
+    found = stored()
+    change(found)
+    with pytest.raises(ModelUnusable, match=text):
+        own(bench_on(fresh(sdxl), store(tiny_root, saved(found, tmp_path))))
+
+
+def test_what_is_no_checkpoint_is_refused(sdxl: Backbone, tiny_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "csgo.bin"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ModelUnusable, match="cannot be read"):
+        own(bench_on(fresh(sdxl), store(tiny_root, path)))
+
+
+def smaller(tiny_root: Path, folder: Path) -> Installed:
+    """A checkpoint without the UNet's content adapters, as the released code would need it."""
+    found = stored()
+    found["ip_adapter"] = {n: tensor for n, tensor in found["ip_adapter"].items() if int(n.split(".")[0]) > 12}
+    return store(tiny_root, saved(found, folder))
+
+
+def test_content_adapters_are_needed_for_the_papers_wiring_only(
+    sdxl: Backbone, tiny_root: Path, tmp_path: Path
+) -> None:
+    bench = bench_on(fresh(sdxl), smaller(tiny_root, tmp_path))
+    [without] = latents(TECHNIQUE, bench, asked())
+    [with_all] = latents(TECHNIQUE, bench_on(sdxl, store(tiny_root)), asked())
+    assert torch.equal(without, with_all)
+    with pytest.raises(Refused, match="no content adapters for the UNet: leave content_in_unet out"):
+        TECHNIQUE.prepare(asked(CSGOParams(content_in_unet=True)), bench)
+
+
+def test_another_first_convolution_is_used_and_taken_out_again(sdxl: Backbone, tiny_root: Path, tmp_path: Path) -> None:
+    found = stored()
+    found["conv_in_unet_sd"] = {name: 1.1 * tensor for name, tensor in sdxl.unet.conv_in.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in sdxl.unet.conv_in.state_dict().items()}
+    [other] = latents(TECHNIQUE, bench_on(fresh(sdxl), store(tiny_root, saved(found, tmp_path))), asked())
+    [usual] = latents(TECHNIQUE, bench_on(sdxl, store(tiny_root)), asked())
+    assert (other - usual).abs().max() > 1e-2
+    assert "forward" not in vars(sdxl.unet.conv_in)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in sdxl.unet.conv_in.state_dict().items())

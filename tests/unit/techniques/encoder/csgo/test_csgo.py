@@ -1,0 +1,291 @@
+"""CSGO as a service: tasks, strength, what is kept, partners of a batch, what is left behind, refusals."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionXLControlNetPipeline
+
+from tests.unit.techniques.encoder.csgo.asking import Installed, asked, own, store
+from tests.unit.techniques.encoder.keeping import same, state
+from tests.unit.techniques.encoder.samples import bench_on, carry, latents, nothing_installed, picture
+from workers.contract.job import Request
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.cache_tiers import MemoryTier
+from workers.pipelines.denoise import denoise
+from workers.pipelines.engine import Engine, Rendered, Work
+from workers.pipelines.errors import Refused, WeightsMissing
+from workers.pipelines.pool import Pool
+from workers.pipelines.style_cache import StyleCache
+from workers.techniques import registry
+from workers.techniques.base import Order, Pictures, plain
+from workers.techniques.encoder.csgo import network
+from workers.techniques.encoder.csgo.spec import SPEC, CSGOParams
+from workers.techniques.encoder.csgo.technique import TECHNIQUE
+from workers.techniques.encoder.towers import ImageTower
+
+PAPER = CSGOParams(content_in_unet=True)
+TEXT = CSGOParams(task="text_driven")
+
+
+@pytest.fixture(scope="session")
+def weights(tiny_root: Path) -> Installed:
+    return store(tiny_root)
+
+
+def off(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def test_text_driven_at_strength_0_is_plain_text_to_image(sdxl: Backbone) -> None:
+    bench = bench_on(sdxl, nothing_installed)
+    order = asked(TEXT, content=None, strength=0.0)
+    expected = plain(order, bench)
+    denoise(sdxl.unet, [expected])
+    assert torch.equal(latents(TECHNIQUE, bench, order)[0], expected.latents)
+    assert bench.cache.outcome == "none"
+
+
+def test_at_strength_0_the_controlnet_alone_holds_the_content(sdxl: Backbone, weights: Installed) -> None:
+    bench = bench_on(sdxl, weights)
+    order = asked(strength=0.0)
+    [ours] = latents(TECHNIQUE, bench, order)
+    parts = {name: part for name, part in sdxl.pipe.components.items() if name != "scheduler"}
+    scheduler = DDIMScheduler.from_config(sdxl.scheduler_config, clip_sample=False)
+    pipe = StableDiffusionXLControlNetPipeline(
+        **parts, controlnet=own(bench).controlnet, scheduler=scheduler, add_watermarker=False
+    )
+    pipe.set_progress_bar_config(disable=True)
+    theirs = pipe(
+        prompt=order.prompts[0],
+        image=order.pictures.content,
+        latents=order.noise.normal("initial", sdxl.latent_shape(64, 64)),
+        num_inference_steps=order.steps,
+        guidance_scale=order.guidance_scale,
+        controlnet_conditioning_scale=0.6,
+        output_type="latent",
+    ).images
+    assert off(ours, theirs) < 1e-4
+    assert torch.equal(latents(TECHNIQUE, bench, asked(strength=0.0, style=5))[0], ours)
+    assert off(latents(TECHNIQUE, bench, asked())[0], ours) > 0.1
+
+
+def test_strength_multiplies_the_style_scale(sdxl: Backbone, weights: Installed) -> None:
+    bench = bench_on(sdxl, weights)
+    [half] = latents(TECHNIQUE, bench, asked(CSGOParams(style_scale=0.8), strength=0.5))
+    [equal] = latents(TECHNIQUE, bench, asked(CSGOParams(style_scale=0.4)))
+    assert off(half, equal) < 1e-5
+
+
+def test_the_tasks_are_their_controlnet_scales(sdxl: Backbone, weights: Installed) -> None:
+    bench = bench_on(sdxl, weights)
+    for task, scale in (("image_driven", 0.6), ("text_edit_driven", 0.4), ("text_driven", 0.01)):
+        [named] = latents(TECHNIQUE, bench, asked(CSGOParams(task=task)))  # type: ignore[arg-type]
+        [told] = latents(TECHNIQUE, bench, asked(CSGOParams(controlnet_conditioning_scale=scale)))
+        assert torch.equal(named, told)
+
+
+def test_without_a_content_image_the_task_is_text_driven_on_black(sdxl: Backbone, weights: Installed) -> None:
+    bench = bench_on(sdxl, weights)
+    [alone] = latents(TECHNIQUE, bench, asked(content=None))
+    black = Pictures((picture(0),), picture(0, (64, 64)).point(lambda value: 0))
+    [told] = latents(TECHNIQUE, bench, replace(asked(TEXT), pictures=black))
+    assert torch.equal(alone, told)
+
+
+def test_as_released_the_content_scale_has_no_effect_as_in_the_paper_it_has(sdxl: Backbone, weights: Installed) -> None:
+    bench = bench_on(sdxl, weights)
+    [released] = latents(TECHNIQUE, bench, asked())
+    assert torch.equal(latents(TECHNIQUE, bench, asked(CSGOParams(content_scale=0.1)))[0], released)
+    [paper] = latents(TECHNIQUE, bench, asked(PAPER))
+    assert off(paper, released) > 1e-2
+    none = CSGOParams(content_in_unet=True, content_scale=0.0)
+    assert torch.equal(latents(TECHNIQUE, bench, asked(none))[0], released)
+
+
+def test_the_result_has_the_contents_proportions(sdxl: Backbone, weights: Installed) -> None:
+    [found] = latents(TECHNIQUE, bench_on(sdxl, weights), asked(size=(200, 100), width=128, height=128))
+    assert found.shape[-2:] == (8, 16)
+
+
+@pytest.mark.parametrize("params", [CSGOParams(), PAPER])
+def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
+    sdxl: Backbone, weights: Installed, params: CSGOParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(params))
+    monkeypatch.setattr(ImageTower, "features", None)
+    monkeypatch.setattr(network.Network, "project", None)
+    bench = bench_on(sdxl, weights, cache)
+    rows: dict[str, int] = {"unet": 0, "controlnet": 0}
+
+    def count(name: str) -> Any:
+        return lambda net, given: rows.update({name: rows[name] + len(given[0])})
+
+    nets = {"unet": sdxl.unet, "controlnet": own(bench).controlnet}
+    hooks = [net.register_forward_pre_hook(count(name)) for name, net in nets.items()]
+    [warm] = latents(TECHNIQUE, bench, asked(params))
+    for hook in hooks:
+        hook.remove()
+    assert off(warm, cold) < 1e-4
+    assert bench.cache.outcome == "hit"
+    assert rows == {"unet": 4, "controlnet": 4}
+
+
+def test_everything_the_result_depends_on_is_in_the_key(sdxl: Backbone, weights: Installed) -> None:
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    each = [
+        asked(),
+        asked(style=1),
+        asked(PAPER),
+        asked(PAPER, content=8),
+        asked(PAPER, style=7, content=0),
+        asked(guidance_scale=1.0),
+    ]
+    for order in each:
+        [shared] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), order)
+        [fresh] = latents(TECHNIQUE, bench_on(sdxl, weights), order)
+        assert off(shared, fresh) < 1e-4
+
+
+def test_simultaneous_first_requests_build_a_style_once(
+    sdxl: Backbone, weights: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    features = ImageTower.features
+
+    def counted(self: ImageTower, *given: Any) -> torch.Tensor:
+        seen.append(1)
+        return features(self, *given)
+
+    monkeypatch.setattr(ImageTower, "features", counted)
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: TECHNIQUE.prepare(asked(), bench_on(sdxl, weights, cache)), range(8)))
+    assert len(seen) == 1
+    first = made[0].extra.unet[0].conditional
+    assert all(torch.equal(one.extra.unet[0].conditional[layer], kv) for one in made for layer, kv in first.items())
+
+
+@pytest.mark.parametrize("paper", [False, True])
+def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installed, paper: bool) -> None:
+    bench = bench_on(sdxl, weights)
+    orders = [
+        asked(CSGOParams(content_in_unet=paper), strength=0.5),
+        asked(
+            CSGOParams(task="text_edit_driven", style_scale=0.7, content_in_unet=paper),
+            style=1,
+            content=8,
+            prompts=("a blue cat", "a dog"),
+            seeds=(8, 9),
+            steps=3,
+            negative_prompt="blurry",
+        ),
+        asked(CSGOParams(task="text_driven", content_in_unet=paper), style=2, content=None, guidance_scale=1.0),
+        asked(CSGOParams(controlnet_conditioning_scale=0.0, content_in_unet=paper), style=3)
+        if paper
+        else asked(style=3),
+    ]
+    alone = [latents(TECHNIQUE, bench, order)[0] for order in orders]
+    for one, other in zip(alone, latents(TECHNIQUE, bench, *orders), strict=True):
+        assert off(one, other) < 1e-4
+
+
+def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
+    orders = [
+        asked(),
+        asked(PAPER),
+        asked(strength=0.0),
+        asked(TEXT, strength=0.0),
+        asked(CSGOParams(num_style_tokens=16)),
+        asked(width=128, height=128),
+    ]
+    assert len({TECHNIQUE.batch_key(order, sdxl) for order in orders}) == len(orders)
+    alike = [asked(style=4, strength=0.3), asked(TEXT), asked(size=(100, 100)), asked(content=None)]
+    assert {TECHNIQUE.batch_key(order, sdxl) for order in alike} == {TECHNIQUE.batch_key(asked(), sdxl)}
+
+
+def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights: Installed) -> None:
+    def work(prompt: str, seed: int, **params: Any) -> Work:
+        request = Request(
+            method="csgo",
+            model="sdxl",
+            prompt=prompt,
+            style_images=("0" * 64,),
+            seed=seed,
+            width=64,
+            height=64,
+            steps=2,
+            guidance_scale=5.0,
+            strength=1.0,
+            params=params,
+        )
+        return Work(request, Pictures((picture(seed),), picture(seed + 5, (64, 64))), lambda progress: None)
+
+    works = [work("a red house", 1), work("a cat", 2, task="text_edit_driven")]
+
+    def fresh() -> Engine:
+        cache = StyleCache([MemoryTier("host", 1 << 28)])
+        return Engine(pool=Pool(lambda model: sdxl), cache=cache, technique=registry.technique, weights=weights)
+
+    calls: list[int] = []
+    hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
+    together = fresh().stylize_together(works)
+    hook.remove()
+    assert calls == [4, 4]
+    for one, other in zip([fresh().stylize_together([each])[0] for each in works], together, strict=True):
+        assert isinstance(one, Rendered)
+        assert isinstance(other, Rendered)
+        alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
+        assert abs(alone - batched).max() <= 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
+    bench = bench_on(sdxl, weights)
+    nets = [sdxl.unet, own(bench).controlnet]
+    before = [state(net) for net in nets]
+    trajectory = TECHNIQUE.prepare(asked(PAPER), bench)
+    if fails:
+        with pytest.raises(ZeroDivisionError), TECHNIQUE.patch(sdxl, [trajectory]) as hooks:
+            denoise(sdxl.unet, [trajectory], hooks=hooks, watch=lambda t: 1 / (1 - t.step))  # type: ignore[arg-type,return-value]
+    else:
+        carry(TECHNIQUE, bench, [trajectory])
+    assert all(same(one, state(net)) for one, net in zip(before, nets, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        (asked(CSGOParams(task="image_driven"), content=None), "give one, or use task text_driven"),
+        (asked(CSGOParams(task="text_edit_driven"), content=None), "paints a content_image again"),
+        (asked(TEXT, prompts=(" ",)), "give a prompt"),
+        (asked(content=None, prompts=("",)), "give a prompt"),
+        (asked(TEXT, content=None, width=68), "multiples of 8"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_words(sdxl: Backbone, weights: Installed, order: Order, text: str) -> None:
+    with pytest.raises(Refused, match=text):
+        TECHNIQUE.prepare(order, bench_on(sdxl, weights))
+
+
+def test_what_is_not_installed_is_named_with_the_command(sdxl: Backbone, weights: Installed) -> None:
+    def lacking(model: str, name: str) -> Path:
+        if name == model:
+            raise WeightsMissing(name)
+        return weights(name)
+
+    for model, pulled in (("csgo", "csgo"), (network.CONTROLNET, network.CONTROLNET), (network.IMAGE_ENCODER, "csgo")):
+        with pytest.raises(WeightsMissing, match=f"stylize models pull {pulled}$"):
+            TECHNIQUE.prepare(asked(), bench_on(sdxl, lambda name, model=model: lacking(model, name)))
+    with pytest.raises(WeightsMissing, match=r"stylize models pull csgo-16$"):
+        TECHNIQUE.prepare(asked(CSGOParams(num_style_tokens=16)), bench_on(sdxl, weights))
+
+
+def test_the_spec_needs_only_its_weights() -> None:
+    assert SPEC.weights == (network.CHECKPOINTS[32], network.CONTROLNET)
+    assert set(SPEC.bases) == {"sdxl"}
