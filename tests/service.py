@@ -56,13 +56,22 @@ class Service:
             "OMP_NUM_THREADS": "1",
             **(environ or {}),
         }
-        self.gateway = Child("gateway", python("app"), shared)
+        self.environ = shared
+        self.gateway = Child("gateway", self.gateway_command(), shared)
         self.sweeper = Child("sweeper", python("workers.sweeper"), shared)
         self.workers = [
-            Child(f"worker {n}", python("workers"), shared | {"STYLIZE_WORKER_ID": f"worker-{n}"})
-            for n in range(workers)
+            Child(f"worker {n}", self.worker_command(), shared | self.worker_environ(n)) for n in range(workers)
         ]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    def gateway_command(self) -> tuple[str, ...]:
+        return python("app")
+
+    def worker_command(self) -> tuple[str, ...]:
+        return python("workers")
+
+    def worker_environ(self, n: int) -> dict[str, str]:
+        return {"STYLIZE_WORKER_ID": f"worker-{n}"}
 
     @property
     def children(self) -> tuple[Child, ...]:

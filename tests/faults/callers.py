@@ -1,0 +1,98 @@
+"""Callers: each posts a job until it is accepted, watches it to its end, and takes the next."""
+
+import queue
+import random
+import threading
+import time
+from typing import Any
+
+import httpx
+
+from tests.faults.history import Ask, History, Seen
+from tests.service import FINAL, style_file
+
+PAUSE = 0.1
+
+
+def asks(rng: random.Random, count: int) -> list[Ask]:
+    """Return what callers will want; a few of them change their minds."""
+    return [
+        Ask(f"key-{n}", f"subject {n}", rng.randrange(1 << 31), rng.randint(6, 14), cancel=rng.random() < 0.03)
+        for n in range(count)
+    ]
+
+
+class Callers:
+    """A few threads that get all jobs done; one not done after `patience` seconds counts as lost."""
+
+    def __init__(self, url: str, history: History, wanted: list[Ask], threads: int, patience: float) -> None:
+        self._url = url
+        self._history = history
+        self._patience = patience
+        self._wanted: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        for ask in wanted:
+            self._wanted.put(ask)
+        self._threads = [threading.Thread(target=self._work, name=f"caller-{n}") for n in range(threads)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """True until every job has ended or was given up."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=20) as client:
+            while True:
+                try:
+                    ask = self._wanted.get_nowait()
+                except queue.Empty:
+                    return
+                self._see_through(client, ask)
+                self._history.finish()
+
+    def _see_through(self, client: httpx.Client, ask: Ask) -> None:
+        ends = time.monotonic() + self._patience
+        job_id = self._accepted(client, ask, ends)
+        while job_id and time.monotonic() < ends:
+            shown = self._ask(client, "GET", f"/jobs/{job_id}")
+            if shown:
+                self._history.observe(job_id, Seen.of(shown))
+                if shown["state"] in FINAL:
+                    return
+                if ask.cancel and shown["state"] == "running" and job_id not in self._history.canceled:
+                    self._history.canceled.add(job_id)
+                    self._ask(client, "DELETE", f"/jobs/{job_id}")
+            time.sleep(PAUSE)
+
+    def _accepted(self, client: httpx.Client, ask: Ask, ends: float) -> str | None:
+        form = {"prompt": ask.prompt, "seed": str(ask.seed), "steps": str(ask.steps)}
+        data = {"method": "signal-leak", "width": "64", "height": "64", **form}
+        while time.monotonic() < ends:
+            headers = {"Idempotency-Key": ask.key}
+            job = self._ask(client, "POST", "/stylize", data=data, files=style_file(), headers=headers)
+            if job:
+                self._history.acknowledge(ask, job["id"])
+                self._history.observe(job["id"], Seen.of(job))
+                return str(job["id"])
+            time.sleep(2 * PAUSE)
+        return None
+
+    def _ask(self, client: httpx.Client, verb: str, path: str, **more: Any) -> dict[str, Any] | None:
+        """Return the answer, None for one that says to try again. Any other refusal is a fault of ours."""
+        try:
+            answer = client.request(verb, path, **more)
+        except httpx.TransportError:
+            self._history.refuse()
+            return None
+        if answer.is_success:
+            return dict(answer.json())
+        assert answer.status_code in (409, 429, 503), f"{verb} {path}: {answer.status_code} {answer.text}"
+        self._history.refuse()
+        return None

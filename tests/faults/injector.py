@@ -1,0 +1,96 @@
+"""Faults, drawn by a seed and spread over the progress of the callers."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from deploy.processes import Child
+from tests.faults.callers import Callers
+from tests.faults.history import History
+from tests.faults.stack import LEASE, Stack
+
+STALL_SECONDS = 1.5 * LEASE
+
+
+class Injector:
+    """`plan` says how often each kind of fault happens: kill, redis, freeze, cut, truncate, stall."""
+
+    def __init__(self, stack: Stack, history: History, plan: Mapping[str, int], rng: random.Random) -> None:
+        self._stack = stack
+        self._history = history
+        self._rng = rng
+        self._kinds = [kind for kind, times in plan.items() for _ in range(times)]
+        rng.shuffle(self._kinds)
+        self._later: list[threading.Timer] = []
+        self._acts: dict[str, Callable[[], int | None]] = {
+            "kill": self._kill,
+            "redis": self._kill_redis,
+            "freeze": self._freeze,
+            "cut": self._cut,
+            "truncate": self._truncate,
+            "stall": self._stall,
+        }
+
+    def run(self, callers: Callers, jobs: int) -> None:
+        """Inject fault k once the callers have finished their share of the jobs, until all faults are spent."""
+        share = jobs / (len(self._kinds) + 1)
+        for number, kind in enumerate(self._kinds, start=1):
+            due = (number - 1 + self._rng.random()) * share
+            while callers.busy and self._history.finished < due:
+                time.sleep(0.02)
+            if not callers.busy:
+                break
+            time.sleep(self._rng.uniform(0, 0.3))
+            self._history.fault(kind, self._acts[kind]())
+
+    def settle(self) -> None:
+        """Undo what is still to be undone, now."""
+        for timer in self._later:
+            timer.join()
+
+    def _kill(self) -> int | None:
+        return self._signal(signal.SIGKILL)
+
+    def _freeze(self) -> int | None:
+        child = self._some_worker()
+        if child is None or child.process is None:
+            return None
+        process = child.process
+        process.send_signal(signal.SIGSTOP)
+        self._in(2 * LEASE, lambda: process.send_signal(signal.SIGCONT))
+        return process.pid
+
+    def _kill_redis(self) -> None:
+        self._stack.redis.kill()
+        time.sleep(self._rng.uniform(0.05, 0.6))
+        self._stack.redis.start()
+        self._history.redis_back.append(time.monotonic())
+
+    def _cut(self) -> None:
+        self._rng.choice(self._stack.proxies).cut()
+
+    def _truncate(self) -> None:
+        self._rng.choice(self._stack.proxies).truncate(self._rng.randint(1, 3))
+
+    def _stall(self) -> None:
+        proxy = self._rng.choice(self._stack.proxies)
+        proxy.stall()
+        self._in(STALL_SECONDS, proxy.flow)
+
+    def _signal(self, signum: int) -> int | None:
+        child = self._some_worker()
+        if child is None or child.process is None:
+            return None
+        child.process.send_signal(signum)
+        return child.process.pid
+
+    def _some_worker(self) -> Child | None:
+        running = [child for child in self._stack.workers if child.process and child.process.poll() is None]
+        return self._rng.choice(running) if running else None
+
+    def _in(self, seconds: float, act: Callable[[], object]) -> None:
+        timer = threading.Timer(seconds, act)
+        timer.start()
+        self._later.append(timer)

@@ -1,0 +1,23 @@
+"""Three hundred jobs under sixty mixed faults: nothing lost, nothing twice, at most one wasted attempt a fault."""
+
+import random
+
+import pytest
+
+from tests.faults.soak import SETTINGS, soak
+from tests.faults.stack import LEASE, stack
+
+pytestmark = pytest.mark.xdist_group("volume")
+PLAN = {"kill": 30, "redis": 6, "freeze": 8, "cut": 8, "truncate": 4, "stall": 4}
+
+
+def test_three_hundred_jobs_under_sixty_faults() -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"python -m tests.faults.soak --jobs 300 --seed {seed}")
+    with stack(workers=3, environ=SETTINGS) as running:
+        report = soak(running, jobs=300, plan=PLAN, seed=seed)
+    print(report.text())
+    assert report.violations == []
+    assert (report.jobs, report.faults.total()) == (300, 60)
+    assert max(report.after_kill, default=0) <= LEASE + 10
+    assert max(report.after_redis, default=0) <= 15

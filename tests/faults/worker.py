@@ -1,0 +1,42 @@
+"""`python -m tests.faults.worker FOLDER`: the real worker process around the fake engine, with trouble on demand."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from celery.platforms import SecurityWarning
+
+from tests.faults.fake import FakeEngine
+from tests.faults.watched import MoodyBlobs, open_store
+from workers.contract import logs
+from workers.contract.blobs import open_blobs
+from workers.metrics import WorkerMetrics
+from workers.process import Worker
+from workers.settings import WorkerSettings
+from workers.techniques import registry
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.worker", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the journal and the troubles are kept")
+    parser.add_argument("--step-seconds", type=float, default=0.05)
+    parser.add_argument("--planted", default="", help="a fault in the scripts")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    settings = WorkerSettings.read()
+    logs.configure("worker", settings)
+    store = open_store(settings, options.folder, options.planted)
+    worker = Worker(
+        settings,
+        store=store,
+        blobs=MoodyBlobs(open_blobs(settings), options.folder / "mood"),
+        engine=FakeEngine(store.troubles, options.step_seconds),
+        warm=lambda _: dict.fromkeys(registry.names(), ""),
+        metrics=WorkerMetrics(),
+    )
+    return worker.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
