@@ -23,7 +23,7 @@ from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
 from workers.techniques import registry
 from workers.techniques.base import Order, Pictures, plain
-from workers.techniques.encoder.csgo import network
+from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.spec import SPEC, CSGOParams
 from workers.techniques.encoder.csgo.technique import TECHNIQUE
 from workers.techniques.encoder.towers import ImageTower
@@ -164,11 +164,15 @@ def test_simultaneous_first_requests_build_a_style_once(
 
     monkeypatch.setattr(ImageTower, "features", counted)
     cache = StyleCache([MemoryTier("host", 1 << 28)])
+    ours = own(bench_on(sdxl, weights))
+
+    def build(_: int) -> prompts.Seen:
+        return prompts.seen("style", picture(0), ours, bench_on(sdxl, weights, cache))
+
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda _: TECHNIQUE.prepare(asked(), bench_on(sdxl, weights, cache)), range(8)))
+        made = list(threads.map(build, range(8)))
     assert len(seen) == 1
-    first = made[0].extra.unet[0].conditional
-    assert all(torch.equal(one.extra.unet[0].conditional[layer], kv) for one in made for layer, kv in first.items())
+    assert all(torch.equal(one.controlnet[layer], kv) for one in made for layer, kv in made[0].controlnet.items())
 
 
 @pytest.mark.parametrize("paper", [False, True])
