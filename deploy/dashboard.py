@@ -1,0 +1,226 @@
+"""`python -m deploy.dashboard --write`: the Grafana dashboard as JSON, made from the rows below."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parent / "grafana" / "dashboards" / "stylize.json"
+SOURCE = {"type": "prometheus", "uid": "prometheus"}
+RATE = "[$__rate_interval]"
+PER_ROW = 3
+WIDTH, HEIGHT = 24 // PER_ROW, 8
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One graph: its lines are pairs of a legend and a PromQL expression."""
+
+    title: str
+    unit: str
+    lines: tuple[tuple[str, str], ...]
+
+
+def quantiles(metric: str, by: str) -> tuple[tuple[str, str], ...]:
+    """Return the median and the 95th percentile of a histogram by one label."""
+    return tuple(
+        (
+            f"p{quantile:.0%} {{{{{by}}}}}".replace("%", ""),
+            f"histogram_quantile({quantile}, sum by (le, {by}) (rate({metric}_bucket{RATE})))",
+        )
+        for quantile in (0.5, 0.95)
+    )
+
+
+def told(metric: str, by: str) -> str:
+    """Return what all gateways tell alike, once."""
+    return f"max by ({by}) ({metric})"
+
+
+FINISHED = f"max by (method, state, reason) (rate(stylize_jobs_finished_total{RATE}))"
+FAILED = f'max by (method, state, reason) (rate(stylize_jobs_finished_total{{state="failed"}}{RATE}))'
+HITS = f'sum by (method) (rate(stylize_style_cache_requests_total{{result="hit"}}{RATE}))'
+ASKED = f"sum by (method) (rate(stylize_style_cache_requests_total{RATE}))"
+
+ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
+    (
+        "Queue",
+        (
+            Panel(
+                "Jobs waiting", "short", (("{{queue}} {{priority}}", told("stylize_jobs_queued", "queue, priority")),)
+            ),
+            Panel("Age of the oldest", "s", (("{{queue}}", told("stylize_queue_oldest_age_seconds", "queue")),)),
+            Panel("Time in the queue", "s", quantiles("stylize_queue_wait_seconds", "method")),
+            Panel("Jobs running", "short", (("{{method}}", told("stylize_jobs_running", "method")),)),
+            Panel("Workers", "short", (("{{state}}", told("stylize_workers", "state")),)),
+            Panel("Promises off by", "s", quantiles("stylize_eta_error_seconds", "job")),
+        ),
+    ),
+    (
+        "Jobs by method",
+        (
+            Panel(
+                "Accepted", "reqps", (("{{method}}", f"sum by (method) (rate(stylize_jobs_submitted_total{RATE}))"),)
+            ),
+            Panel("Finished", "reqps", (("{{method}} {{state}}", f"sum by (method, state) ({FINISHED})"),)),
+            Panel("From acceptance to publication", "s", quantiles("stylize_job_duration_seconds", "method")),
+        ),
+    ),
+    (
+        "Where the time goes",
+        (
+            Panel(
+                "Stages, mean",
+                "s",
+                (
+                    (
+                        "{{stage}}",
+                        f"sum by (stage) (rate(stylize_stage_duration_seconds_sum{RATE}))"
+                        f" / sum by (stage) (rate(stylize_stage_duration_seconds_count{RATE}))",
+                    ),
+                ),
+            ),
+            Panel("One denoising step", "s", quantiles("stylize_denoise_step_seconds", "resolution")),
+            Panel("Pictures in a batch", "short", quantiles("stylize_batch_size", "method")),
+        ),
+    ),
+    (
+        "GPU",
+        (
+            Panel(
+                "Device held",
+                "percentunit",
+                (("{{instance}}", f"sum by (instance) (rate(stylize_gpu_seconds_total{RATE}))"),),
+            ),
+            Panel("Memory by torch", "bytes", (("{{instance}} {{kind}}", "stylize_gpu_memory_bytes"),)),
+            Panel(
+                "Models",
+                "short",
+                (
+                    ("resident on {{instance}}", "stylize_models_resident"),
+                    (
+                        "loads per minute of {{model}}",
+                        f"60 * sum by (model) (rate(stylize_model_load_seconds_count{RATE}))",
+                    ),
+                ),
+            ),
+            Panel("Utilisation (DCGM)", "percent", (("GPU {{gpu}}", "DCGM_FI_DEV_GPU_UTIL"),)),
+            Panel("Power (DCGM)", "watt", (("GPU {{gpu}}", "DCGM_FI_DEV_POWER_USAGE"),)),
+            Panel("Temperature (DCGM)", "celsius", (("GPU {{gpu}}", "DCGM_FI_DEV_GPU_TEMP"),)),
+        ),
+    ),
+    (
+        "Style cache",
+        (
+            Panel("Styles found", "percentunit", (("{{method}}", f"{HITS} / {ASKED}"),)),
+            Panel("Held", "bytes", (("{{instance}} {{tier}}", "stylize_style_cache_bytes"),)),
+        ),
+    ),
+    (
+        "Errors",
+        (
+            Panel("Failed jobs", "reqps", (("{{method}} {{reason}}", FAILED),)),
+            Panel(
+                "Lost workers, repeated jobs, memory",
+                "short",
+                (
+                    ("workers lost", f"max(increase(stylize_worker_lost_total{RATE}))"),
+                    ("jobs given again", f"max(increase(stylize_redeliveries_total{RATE}))"),
+                    ("out of memory on {{instance}}", f"increase(stylize_oom_total{RATE})"),
+                ),
+            ),
+            Panel(
+                "Webhooks",
+                "reqps",
+                (("{{outcome}}", f"sum by (outcome) (rate(stylize_webhook_deliveries_total{RATE}))"),),
+            ),
+        ),
+    ),
+    (
+        "Gateway and stores",
+        (
+            Panel("Answers", "s", quantiles("http_server_request_duration_seconds", "route")),
+            Panel(
+                "Statuses",
+                "reqps",
+                (("{{status}}", f"sum by (status) (rate(http_server_request_duration_seconds_count{RATE}))"),),
+            ),
+            Panel(
+                "Redis and disk",
+                "bytes",
+                (
+                    ("Redis {{kind}}", told("stylize_redis_memory_bytes", "kind")),
+                    ("disk {{kind}}", told("stylize_blob_disk_bytes", "kind")),
+                ),
+            ),
+            Panel("Versions", "short", (("{{job}} {{version}} {{torch}} {{cuda}}", "stylize_build_info"),)),
+        ),
+    ),
+)
+
+
+def dashboard() -> dict[str, Any]:
+    """Return the dashboard in Grafana's JSON model."""
+    panels: list[dict[str, Any]] = []
+    top = 0
+    for title, row in ROWS:
+        place = {"h": 1, "w": 24, "x": 0, "y": top}
+        panels.append(
+            {"id": len(panels) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+        )
+        for n, panel in enumerate(row):
+            place = {"h": HEIGHT, "w": WIDTH, "x": n % PER_ROW * WIDTH, "y": top + 1 + n // PER_ROW * HEIGHT}
+            panels.append(graph(len(panels) + 1, panel, place))
+        top += 1 + -(-len(row) // PER_ROW) * HEIGHT
+    return {
+        "uid": "stylize",
+        "title": "Stylize",
+        "tags": ["stylize"],
+        "schemaVersion": 39,
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": []},
+        "panels": panels,
+    }
+
+
+def graph(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
+    """Return one panel in Grafana's JSON model."""
+    return {
+        "id": number,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": SOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, "custom": {"fillOpacity": 10}}, "overrides": []},
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "targets": [
+            {"refId": chr(ord("A") + n), "datasource": SOURCE, "expr": expression, "legendFormat": legend}
+            for n, (legend, expression) in enumerate(panel.lines)
+        ],
+    }
+
+
+def text() -> str:
+    """Return the file."""
+    return json.dumps(dashboard(), indent=1) + "\n"
+
+
+def main() -> int:
+    """Print the dashboard, or write it."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.dashboard", description=__doc__)
+    parser.add_argument("--write", action="store_true")
+    if parser.parse_args().write:
+        FILE.write_text(text(), encoding="utf-8")
+    else:
+        sys.stdout.write(text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

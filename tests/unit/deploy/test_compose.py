@@ -1,0 +1,155 @@
+"""docker-compose.yml: valid by its published schema, hardened, health-gated, and true to our settings."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from app.env_example import names
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = [name for name, service in SERVICES.items() if str(service["image"]).startswith("stylize-")]
+LASTING = [name for name, service in SERVICES.items() if service.get("restart") != "no"]
+ONE_SHOT = sorted(SERVICES.keys() - set(LASTING))
+
+
+def environment(name: str) -> dict[str, str]:
+    return dict(SERVICES[name].get("environment", {}))
+
+
+def test_it_is_valid_by_the_published_schema() -> None:
+    schema = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
+    faults = jsonschema.Draft202012Validator(schema).iter_errors(COMPOSE)
+    assert [f"{list(fault.absolute_path)}: {fault.message}" for fault in faults] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_variables_are_settings(name: str) -> None:
+    ours = {key.removesuffix("_FILE") for key in environment(name) if key.startswith("STYLIZE_")}
+    assert ours
+    assert ours <= names()
+
+
+def test_interpolated_variables_are_settings_or_explained() -> None:
+    asked = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    explained = set(re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
+    assert asked <= explained
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_images_are_pinned(name: str) -> None:
+    image = SERVICES[name]["image"]
+    assert name in OURS or re.search(r":v?\d+\.\d+\.\d+", image), f"{image} is not pinned"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert name in ("dcgm", "s3-owner") or service["read_only"] is True
+    assert not service.get("privileged")
+    assert name == "s3-owner" or service.get("user") not in ("0", "0:0", "root")
+
+
+@pytest.mark.parametrize("name", [name for name in LASTING if name != "dcgm"])
+def test_what_lasts_has_limits_and_a_check(name: str) -> None:
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+    assert set(limits) == {"cpus", "memory"}
+    built_in = name == "gateway" or name.startswith("worker-")
+    assert built_in or "healthcheck" in SERVICES[name], "the image, or the service, has a health check"
+
+
+def test_the_order_of_the_start_waits_for_health() -> None:
+    for service in SERVICES.values():
+        for needed, how in service.get("depends_on", {}).items():
+            expected = "service_completed_successfully" if needed in ONE_SHOT else "service_healthy"
+            assert how["condition"] == expected
+
+
+def test_no_secret_stands_in_the_environment() -> None:
+    for name in SERVICES:
+        for key, value in environment(name).items():
+            secret = re.search(r"PASSWORD|SECRET|ACCESS_KEY|CREDENTIALS|URL_KEY", key)
+            assert not secret or str(value).startswith("/run/secrets/"), f"{name}: {key}"
+        for secret_name in SERVICES[name].get("secrets", ()):
+            assert secret_name in COMPOSE["secrets"]
+
+
+def test_a_stop_lasts_longer_than_the_grace_of_a_job() -> None:
+    grace = WorkerSettings.model_fields["worker_grace_seconds"].default
+    for name in SERVICES:
+        if name.startswith("worker-"):
+            assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > grace
+
+
+def test_workers_have_no_way_out() -> None:
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    for name in SERVICES:
+        if name.startswith("worker-") or name in ("redis", "s3", "sweeper"):
+            assert SERVICES[name]["networks"] == ["inside"]
+            assert "ports" not in SERVICES[name]
+
+
+def test_each_gpu_has_a_worker_of_its_own() -> None:
+    devices = [
+        device["device_ids"]
+        for name, service in SERVICES.items()
+        if name.startswith("worker-")
+        for device in service["deploy"]["resources"].get("reservations", {}).get("devices", ())
+    ]
+    assert devices == [["0"], ["1"]]
+
+
+def test_only_the_gateway_is_published_and_by_default_to_this_host() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(ports) == {"gateway", "prometheus", "grafana"}
+    assert all(port.removeprefix("${GATEWAY_PUBLISHED:-").startswith("127.0.0.1:") for [port] in ports.values())
+
+
+def test_every_file_that_is_mounted_is_there() -> None:
+    mounted = [
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", ())
+        if volume[0] == "."
+    ]
+    mounted += [config["file"] for config in COMPOSE["configs"].values()]
+    assert [path for path in mounted if not (ROOT / path).exists()] == []
+
+
+def test_redis_is_set_up_as_every_process_verifies() -> None:
+    lines = (DEPLOY / "compose" / "redis.conf").read_text().splitlines()
+    assert {"appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
+
+
+def test_secrets_are_made_once_and_fit_together(tmp_path: Path) -> None:
+    script = shutil.copy(DEPLOY / "compose" / "make-secrets.sh", tmp_path)
+
+    def made() -> dict[str, str]:
+        subprocess.run(["sh", script], check=True, capture_output=True, env={"PATH": os.environ["PATH"]})
+        return {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+
+    first = made()
+    assert set(first) == {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+    password = first["redis_auth"].split()[1]
+    assert f":{password}@" in first["redis_url"]
+    assert first["s3_secret_key"] in first["s3_credentials"]
+    assert len(first["url_key"]) >= 32
+    assert made() == first
+    (tmp_path / "secrets" / "url_key").unlink()
+    again = made()
+    assert again["url_key"] != first["url_key"]
+    assert again["redis_auth"] == first["redis_auth"]

@@ -1,0 +1,27 @@
+""".env.example: what the settings classes say, and something that every process takes."""
+
+import re
+
+import pytest
+
+from app.env_example import FILE, names, text
+from workers.contract.settings import Settings
+from workers.settings import WorkerSettings
+from workers.sweeper import SweeperSettings
+
+
+def test_the_file_is_what_the_settings_say() -> None:
+    assert FILE.read_text() == text(), "run: python -m app.env_example --write"
+
+
+def test_every_setting_is_in_it_and_explained() -> None:
+    written = re.findall(r"^# (.+)\n#(STYLIZE_\w+)=", text(), flags=re.MULTILINE)
+    assert {name for _, name in written} == names()
+    assert all(explanation != "None" for explanation, _ in written)
+
+
+@pytest.mark.parametrize("settings", [WorkerSettings, SweeperSettings])
+def test_every_default_is_taken_when_set(settings: type[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in re.findall(r"^#(STYLIZE_\w+)=(.+)$", text(), flags=re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    assert settings.read() == settings()

@@ -1,0 +1,125 @@
+"""Alerts and dashboard: what they ask for exists, and every alert says what to do."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import dashboard
+from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+RULE_TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text())["tests"]
+CONFIG = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+BOARD: dict[str, Any] = json.loads(dashboard.FILE.read_text())
+GRAPHS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
+EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for graph in GRAPHS for target in graph["targets"]]
+LABELS = {
+    *("job", "instance", "method", "state", "reason", "queue", "priority", "stage", "resolution", "model", "result"),
+    *("tier", "kind", "outcome", "route", "status", "le"),
+}
+KNOWN = WORKERS_OWN | GATEWAYS_OWN | BEYOND_THE_DESIGN
+ASKED_OF_OTHERS = {"up", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_GPU_TEMP"}
+
+
+def metrics(expression: str) -> set[str]:
+    found = set(re.findall(r"\b((?:stylize|http_server|DCGM)_\w+|up)\b", expression))
+    return {re.sub(r"_seconds_(bucket|sum|count)$", "_seconds", name) for name in found} - ASKED_OF_OTHERS
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_metric_exists(expression: str) -> None:
+    names = {re.sub(r"_(bucket|sum|count)$", "", name) if name not in KNOWN else name for name in metrics(expression)}
+    assert names <= KNOWN
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_label_exists(expression: str) -> None:
+    grouped = ",".join(re.findall(r"\b(?:by|on|without) \(([^)]*)\)", expression)).replace(" ", "").split(",")
+    matched = re.findall(r"(\w+)(?:=|!=|=~|!~)\"", expression)
+    assert {label for label in (*grouped, *matched) if label} <= LABELS
+
+
+def test_every_metric_of_the_design_is_shown() -> None:
+    shown = set().union(*(metrics(expression) for expression in EXPRESSIONS))
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
+    assert KNOWN - shown == set()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_alert_has_a_section_in_the_runbook(rule: dict[str, Any]) -> None:
+    path, anchor = rule["annotations"]["runbook_url"].split("#")
+    sections = re.findall(r"^### (\w+)$", (DEPLOY.parent / path).read_text(), flags=re.MULTILINE)
+    assert rule["alert"] in sections
+    assert anchor == rule["alert"].lower()
+    assert {"summary", "description"} <= set(rule["annotations"])
+    assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_every_alert_is_tested_to_fire_and_not_to() -> None:
+    fires = {t["alertname"] for case in RULE_TESTS for t in case["alert_rule_test"] if t["exp_alerts"]}
+    silent = {t["alertname"] for case in RULE_TESTS for t in case["alert_rule_test"] if not t["exp_alerts"]}
+    names = {rule["alert"] for rule in RULES}
+    assert fires == names
+    assert silent == names
+
+
+def test_what_wakes_people_is_there() -> None:
+    reasons = ("NoWorker", "QueueOld", "Failures", "OutOfMemory", "Redeliveries", "Webhooks", "Redis", "Disk", "Eta")
+    names = " ".join(rule["alert"] for rule in RULES)
+    assert [reason for reason in reasons if reason not in names] == []
+
+
+def test_prometheus_reads_the_rules_and_scrapes_what_compose_runs() -> None:
+    compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
+    assert CONFIG["rule_files"] == ["alerts.yml"]
+    named = {
+        name.split(":")[0]
+        for job in CONFIG["scrape_configs"]
+        for where in (*job.get("static_configs", ()), *job.get("dns_sd_configs", ()))
+        for name in (*where.get("targets", ()), *where.get("names", ()))
+    }
+    workers = {name for name in compose if name.startswith("worker-")}
+    assert named - {"127.0.0.1"} == {"gateway", "dcgm", *workers}
+
+
+def test_the_dashboard_is_what_its_rows_say() -> None:
+    assert dashboard.FILE.read_text() == dashboard.text(), "run: python -m deploy.dashboard --write"
+
+
+def test_panels_have_their_own_numbers_and_places() -> None:
+    assert len({panel["id"] for panel in BOARD["panels"]}) == len(BOARD["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in BOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not taken & cells
+        taken |= cells
+
+
+def test_panels_ask_the_source_that_is_provisioned() -> None:
+    provisioned = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())
+    uids = {source["uid"] for source in provisioned["datasources"]}
+    assert {target["datasource"]["uid"] for graph in GRAPHS for target in graph["targets"]} <= uids
+    folders = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/stylize.yml").read_text())["providers"]
+    assert [folder["options"]["path"] for folder in folders] == ["/etc/grafana/dashboards"]
+
+
+def test_legends_name_labels() -> None:
+    for graph in GRAPHS:
+        for target in graph["targets"]:
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= LABELS | {
+                "gpu",
+                "version",
+                "torch",
+                "cuda",
+            }
