@@ -37,7 +37,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         finally:
             await services.close()
 
-    offer, metrics = Offer.of(settings.bases()), Metrics()
+    offer, metrics = Offer.of(settings.bases(), settings.model_dir), Metrics()
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)

@@ -1,12 +1,14 @@
 """What this host offers: the methods registered and the base models served."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from app.intake.fields import Field, fields
 from app.intake.form import Shape
-from model_store.catalogue import entry_of
+from model_store.catalogue import entry_of, needed_by
+from model_store.catalogue.entry import Entry
 from workers.techniques import registry
 from workers.techniques.spec import Base, Defaults, Spec
 
@@ -18,13 +20,30 @@ class Offer:
     """The served models and their architectures, the default first."""
 
     bases: Mapping[str, Base]
+    store: Path | None = None
+    """Folder of the model store, where the operator's own models are described."""
 
     @classmethod
-    def of(cls, bases: Mapping[str, Base]) -> "Offer":
+    def of(cls, bases: Mapping[str, Base], store: Path) -> "Offer":
         """Return the offer, all specs read: a broken one shows at the start, not at the first request."""
-        offer = cls(bases)
+        offer = cls(bases, store)
         assert offer.specs
+        assert offer.entries.keys() == bases.keys()
         return offer
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """What the catalogue says about each served model."""
+        return {model: entry_of(model, self.store) for model in self.bases}
+
+    @cached_property
+    def weights(self) -> dict[str, tuple[Entry, ...]]:
+        """What each technique runs on where it is served: the base models, and what the catalogue has beside them."""
+        return {spec.name: tuple(self._weights_of(spec)) for spec in self.specs}
+
+    def _weights_of(self, spec: Spec) -> Iterator[Entry]:
+        needed = (name for model in self.models_of(spec) for name in needed_by(spec.name, model, self.store))
+        return (entry_of(name, self.store) for name in dict.fromkeys(needed))
 
     @property
     def default_model(self) -> str:
@@ -58,5 +77,5 @@ class Offer:
     def defaults_of(self, spec: Spec, model: str) -> Defaults | None:
         """Return what a request gets when it does not say, at the model's own size; None when it does not run there."""
         defaults = spec.bases.get(self.bases[model])
-        side = entry_of(model).native_size
+        side = self.entries[model].native_size
         return defaults.model_copy(update={"width": side, "height": side}) if defaults and side else defaults

@@ -1,6 +1,7 @@
 """The gateway's settings: STYLIZE_GATEWAY_* beside what every process needs."""
 
 import os
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -53,18 +54,21 @@ class GatewaySettings(Settings):
     def _serves_known_models(self) -> "GatewaySettings":
         if not self.models:
             raise ValueError("STYLIZE_MODELS names no base model; name at least one")
-        if unknown := [model for model in self.models if not _known(model)]:
-            raise ValueError(f"STYLIZE_MODELS names unknown base models: {', '.join(unknown)}")
+        if unknown := [model for model in self.models if not _known(model, self.model_dir)]:
+            raise ValueError(
+                f"STYLIZE_MODELS names unknown base models: {', '.join(unknown)}; `stylize models list` shows all, "
+                "`stylize models add` registers your own"
+            )
         return self
 
     def bases(self) -> dict[str, Base]:
         """Return the served models and the architecture of each, the default first."""
-        return {model: base_of(model) for model in self.models}
+        return {model: base_of(model, self.model_dir) for model in self.models}
 
 
-def _known(model: str) -> bool:
+def _known(model: str, store: Path) -> bool:
     try:
-        base_of(model)
+        base_of(model, store)
     except KeyError:
         return False
     return True

@@ -18,7 +18,7 @@ from workers.contract.errors import Misconfigured
 from workers.contract.store import JobStore
 from workers.holdings import Holdings
 from workers.metrics import WorkerMetrics
-from workers.models import loader, style_cache, weights
+from workers.models import loader, locate, style_cache, weights
 from workers.pipelines.engine import Engine
 from workers.pipelines.errors import Refused
 from workers.pipelines.pool import Pool
@@ -29,9 +29,11 @@ from workers.warmup import rehearse
 
 
 def worker(settings: WorkerSettings) -> Worker:
-    """Return a worker with the real engine. Raises Misconfigured."""
+    """Return a worker with the real engine. Raises Misconfigured; for a missing model it says what fetches it."""
     metrics = WorkerMetrics(torch.version.cuda)
     models = settings.model_dir
+    for model in settings.models:
+        locate(model, models)  # what is missing shows before anything else is done
     pool = Pool(metrics.loading(loader(settings, models)), capacity=len(settings.models))
     engine = Engine(
         pool=pool,
@@ -44,7 +46,7 @@ def worker(settings: WorkerSettings) -> Worker:
 
     def warm(model: str) -> dict[str, str]:
         pool.get(model)
-        return rehearse(engine, model)
+        return rehearse(engine, model, models)
 
     return Worker(
         settings,

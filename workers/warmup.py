@@ -5,50 +5,56 @@ It loads adapters, builds kernels, and finds out which techniques this worker ca
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from PIL import Image
 
 from model_store.catalogue import base_of, entry_of
+from model_store.catalogue.entry import Entry
 from workers.contract.job import Progress, Request
 from workers.pipelines.engine import Engine
 from workers.pipelines.errors import Refused
 from workers.pipelines.work import Pictures
 from workers.techniques import registry
-from workers.techniques.spec import Spec
+from workers.techniques.spec import Base, Spec
 
 log = logging.getLogger(__name__)
 
 SEED = 0
 
 
-def rehearse(engine: Engine, model: str) -> dict[str, str]:
-    """Return why a technique cannot run on the model with its default parameters; empty text for those that can."""
-    return {spec.name: _refusal(engine, model, spec) for spec in _fitting(model)}
+def rehearse(engine: Engine, model: str, store: Path) -> dict[str, str]:
+    """Return why a technique cannot run on the model with its default parameters; empty text for those that can.
+
+    `store` is the folder of the model store, which knows the operator's own models.
+    """
+    entry, base = entry_of(model, store), base_of(model, store)
+    return {spec.name: _refusal(engine, entry, base, spec) for spec in _fitting(base)}
 
 
-def _fitting(model: str) -> Iterator[Spec]:
+def _fitting(base: Base) -> Iterator[Spec]:
     specs = (registry.spec(name) for name in registry.names())
-    return (spec for spec in specs if base_of(model) in spec.bases)
+    return (spec for spec in specs if base in spec.bases)
 
 
-def _refusal(engine: Engine, model: str, spec: Spec) -> str:
+def _refusal(engine: Engine, model: Entry, base: Base, spec: Spec) -> str:
     try:
-        engine.stylize(_request(model, spec), _pictures(model, spec), watch=_never_stop)
+        engine.stylize(_request(model, base, spec), _pictures(model, spec), watch=_never_stop)
     except Refused as refusal:
-        log.info("%s is not available on %s: %s", spec.name, model, refusal)
+        log.info("%s is not available on %s: %s", spec.name, model.id, refusal)
         return str(refusal)
     except Exception:
-        log.exception("%s failed its rehearsal on %s", spec.name, model)
+        log.exception("%s failed its rehearsal on %s", spec.name, model.id)
         return "it failed when the worker started; see the worker's log"
     return ""
 
 
-def _request(model: str, spec: Spec) -> Request:
-    defaults = spec.bases[base_of(model)]
-    side = entry_of(model).native_size or defaults.width
+def _request(model: Entry, base: Base, spec: Spec) -> Request:
+    defaults = spec.bases[base]
+    side = model.native_size or defaults.width
     return Request(
         method=spec.name,
-        model=model,
+        model=model.id,
         prompt="a house",
         seed=SEED,
         width=side,
@@ -59,8 +65,8 @@ def _request(model: str, spec: Spec) -> Request:
     )
 
 
-def _pictures(model: str, spec: Spec) -> Pictures:
-    side = entry_of(model).native_size or 512
+def _pictures(model: Entry, spec: Spec) -> Pictures:
+    side = model.native_size or 512
     picture = Image.linear_gradient("L").resize((side, side)).convert("RGB")
     content = picture if spec.inputs.content_image == "required" else None
     least, most = spec.inputs.references

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_store.catalogue import entry_of, folder_of, with_required
-from model_store.catalogue.entry import Entry
+from model_store.catalogue.entry import Entry, Origin
 from model_store.errors import NotInstalled
 from model_store.lock import Lock, PinnedModel, read_lock
 
@@ -19,11 +19,15 @@ class Presence:
     model: str
     state: State
     missing: tuple[str, ...]
+    origin: Origin = "hub"
 
     @property
     def command(self) -> str:
-        """Return the command that fetches the model."""
-        return f"stylize models pull {self.model}"
+        """Return the command that brings the model here; empty for what comes with this package or is built by it."""
+        return {
+            "hub": f"stylize models pull {self.model}",
+            "added": f"stylize models remove {self.model} && stylize models add SOURCE {self.model}",
+        }.get(self.origin, "")
 
 
 def presence(model: str, store: Path, lock: Lock | None = None) -> Presence:
@@ -36,13 +40,14 @@ def presence(model: str, store: Path, lock: Lock | None = None) -> Presence:
     folder = folder_of(model, store)
     if entry.origin in ("shipped", "built"):
         there = (folder / "model_index.json").is_file()
-        return Presence(model, "installed" if there else "missing", () if there else ("model_index.json",))
+        absent = () if there else ("model_index.json",)
+        return Presence(model, "installed" if there else "missing", absent, entry.origin)
     pinned = (lock or read_lock(store)).models.get(model)
     expected = targets(entry, pinned)
     missing = tuple(name for name in expected if not _there(folder / name, pinned, name))
     if not missing and expected:
-        return Presence(model, "installed", ())
-    return Presence(model, "missing" if len(missing) == len(expected) else "partial", missing)
+        return Presence(model, "installed", (), entry.origin)
+    return Presence(model, "missing" if len(missing) == len(expected) else "partial", missing, entry.origin)
 
 
 def targets(entry: Entry, pinned: PinnedModel | None) -> tuple[str, ...]:
@@ -66,5 +71,6 @@ def require_installed(model: str, store: Path) -> Path:
         found = presence(needed, store, lock)
         if found.state != "installed":
             some = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
-            raise NotInstalled(f"{needed} is {found.state} in {store} ({some}); run: {found.command}")
+            remedy = f"run: {found.command}" if found.command else f"this copy of Stylize came without {needed}"
+            raise NotInstalled(f"{needed} is {found.state} in {store} ({some}); {remedy}")
     return folder_of(model, store)
