@@ -21,6 +21,7 @@ from model_store.errors import BadCheckpoint
 from model_store.load.tensors import load_tensors
 from workers.pipelines.errors import ModelUnusable
 
+HEADS = ("last_layer_style", "last_layer_content")
 HEAD = 64
 HEADS_OF_NARROW = 4
 NAMES = (
@@ -77,21 +78,28 @@ class Descriptor(nn.Module):
 def load(path: Path) -> Descriptor:
     """Return the descriptor in a file, float32 on the CPU. Raises ModelUnusable, naming the tensor that is wrong."""
     tensors = _read(path)
-    heads = [tensors.pop(name, None) for name in ("last_layer_style", "last_layer_content")]
+    style, content = (tensors.pop(name, None) for name in HEADS)
+    if style is None or content is None:
+        raise ModelUnusable(f"{path} is no CSD checkpoint: {' and '.join(HEADS)} are needed")
     named = _of_transformers({name.removeprefix("backbone."): tensor for name, tensor in tensors.items()})
-    if heads[0] is None or heads[1] is None:
-        raise ModelUnusable(f"{path} is no CSD checkpoint: last_layer_style and last_layer_content are needed")
     tower = CLIPVisionModel(_config(path, named))
-    expected = tower.state_dict()
+    _require_shapes(path, named, tower.state_dict())
+    width = tower.config.hidden_size
+    for name, head in zip(HEADS, (style, content), strict=True):
+        if head.shape[0] != width:
+            raise ModelUnusable(f"{path}: {name} has shape {tuple(head.shape)}, {width} rows are needed")
+    tower.load_state_dict(named)
+    facts = path.stat()
+    fingerprint = f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}"
+    return Descriptor(tower, style, content, fingerprint).eval().requires_grad_(False)
+
+
+def _require_shapes(path: Path, named: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     for name in sorted(named.keys() ^ expected.keys()):
         raise ModelUnusable(f"{path}: {name} is {'missing' if name in expected else 'no part of the tower'}")
     for name, tensor in named.items():
         if tensor.shape != expected[name].shape:
             raise ModelUnusable(f"{path}: {name} has shape {tuple(tensor.shape)}, {tuple(expected[name].shape)} fits")
-    tower.load_state_dict(named)
-    facts = path.stat()
-    fingerprint = f"{path.name}:{facts.st_size}:{facts.st_mtime_ns}"
-    return Descriptor(tower, heads[0].float(), heads[1].float(), fingerprint).eval().requires_grad_(False)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,44 @@
+"""Orders and stores for the tests of instantstyle-plus."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.unit.techniques.encoder.samples import WEIGHTS, order, picture
+from workers.pipelines.errors import WeightsMissing
+from workers.techniques.base import Order, Pictures
+from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
+from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET
+
+Installed = Callable[[str], Path]
+CSD_FILE = WEIGHTS / "csd.pth"
+
+
+def store(tiny_root: Path) -> Installed:
+    """Return a store in which the tiny weights are installed under the published ids."""
+    files = {
+        "ip-adapter-sdxl-vit-h": WEIGHTS / "ip-adapter_sdxl.safetensors",
+        "ip-adapter-plus-sdxl-vit-h": WEIGHTS / "ip-adapter-plus_sdxl_vit-h.bin",
+        "clip-vit-h": tiny_root / "clip-vision",
+        CONTROLNET: WEIGHTS / "controlnet-tile-sdxl",
+        "csd": CSD_FILE,
+    }
+
+    def weights(model: str) -> Path:
+        if model not in files:
+            raise WeightsMissing(model)
+        return files[model]
+
+    return weights
+
+
+def asked(
+    params: InstantStylePlusParams | None = None,
+    *,
+    style: int = 0,
+    content: int = 7,
+    size: tuple[int, int] = (64, 64),
+    **more: Any,
+) -> Order:
+    pictures = Pictures((picture(style),), picture(content, size))
+    return order(params or InstantStylePlusParams(), pictures=pictures, **more)

@@ -1,0 +1,105 @@
+"""ReNoise inversion on the one loop."""
+
+from pathlib import Path
+
+import torch
+
+from tests.unit.techniques.encoder.instantstyle_plus.asking import asked, store
+from tests.unit.techniques.encoder.samples import bench_on, picture
+from workers.pipelines import schedulers
+from workers.pipelines.backbone import Backbone
+from workers.pipelines.cache_tiers import MemoryTier
+from workers.pipelines.denoise import Trajectory
+from workers.pipelines.style_cache import StyleCache
+from workers.techniques.base import Bench
+from workers.techniques.encoder.instantstyle_plus import inversion, renoise
+from workers.techniques.encoder.instantstyle_plus.inversion import Recipe, Rolls
+from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
+from workers.techniques.encoder.instantstyle_plus.technique import recipe_of
+
+CONTENT = picture(7, (64, 64))
+
+
+def recipe(backbone: Backbone, steps: int = 3, K: int = 1) -> Recipe:
+    return recipe_of(asked(steps=steps), InstantStylePlusParams(num_renoise_steps=K), backbone)
+
+
+def predicted(backbone: Backbone, start: Trajectory, x: torch.Tensor, t: int) -> torch.Tensor:
+    with torch.no_grad():
+        return backbone.unet(x, torch.tensor(t), **start.positive.unet_inputs(), return_dict=False)[0]
+
+
+def by_hand(backbone: Backbone, asked_for: Recipe) -> torch.Tensor:
+    """The spec's recurrence, one UNet row at a time."""
+    begun = inversion.begin(CONTENT, "a house", asked_for, backbone)
+    generator = torch.Generator().manual_seed(asked_for.seed)
+    torch.randn(begun.z_0.shape, generator=generator)
+    torch.randn(begun.n.shape, generator=generator)
+    rolls, a = Rolls(generator), begun.trajectory.scheduler.alphas_cumprod
+    k, z = 1000 // asked_for.steps, begun.z_0
+    for i in range(asked_for.steps):
+        t = 1 + i * k
+        a_t, a_p = a[t], a[t - k] if t >= k else a[0]
+        opt = predicted(backbone, begun.trajectory, a_t.sqrt() * begun.z_0 + (1 - a_t).sqrt() * begun.n, t)
+        lo, hi = (0, 5) if t < 250 else (8, 10)
+        x, seen = z, []
+        for j in range((min(5, asked_for.K) if t < 250 else asked_for.K) + 1):
+            eps = predicted(backbone, begun.trajectory, x, t)
+            if lo <= j < hi:
+                seen.append(eps)
+            if j >= lo:
+                eps = renoise.regularised(eps, opt, rolls)
+            if seen and j == (min(5, asked_for.K) if t < 250 else asked_for.K):
+                eps = renoise.regularised(torch.stack(seen).mean(0), opt, rolls)
+            x = (a_t / a_p).sqrt() * z + ((1 - a_t).sqrt() - (a_t * (1 - a_p) / a_p).sqrt()) * eps
+        z = x
+    return z
+
+
+def test_it_is_the_recurrence_of_the_spec(sdxl: Backbone, tiny_root: Path) -> None:
+    for K, close in ((0, 1e-3), (1, 2e-3), (9, 2e-2)):  # rounding grows with every refinement
+        bench = bench_on(sdxl, store(tiny_root))
+        found = inversion.inverted(CONTENT, "a house", recipe(sdxl, steps=2, K=K), bench)
+        expected = by_hand(sdxl, recipe(sdxl, steps=2, K=K))
+        assert torch.allclose(found, expected, atol=close * float(expected.abs().max())), K
+
+
+def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: Backbone) -> None:
+    begun = inversion.begin(CONTENT, "", recipe(sdxl, steps=1, K=0), sdxl)
+    scheduler = schedulers.build(schedulers.INVERSE, recipe(sdxl).config, 3)
+    trajectory = Trajectory(begun.z_0, scheduler, begun.trajectory.positive, step=1)
+    expected = scheduler.step(predicted(sdxl, trajectory, begun.z_0, 334), torch.tensor(334), begun.z_0).prev_sample
+    bench = bench_on(sdxl, lambda name: Path(name))
+    one = inversion.Inversion(trajectory, begun.hooks, begun.z_0, begun.n)
+    seen: list[torch.Tensor] = []
+    one.run(Bench(sdxl, bench.cache, bench.weights, lambda t: seen.append(t.latents)))
+    assert torch.allclose(seen[1], expected, atol=1e-5)
+
+
+def test_rows_are_two_a_step_and_one_more_late(sdxl: Backbone) -> None:
+    bench, rows = bench_on(sdxl, lambda name: Path(name)), list[int]()
+    hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
+    inversion.inverted(CONTENT, "", recipe(sdxl, steps=5), bench)
+    hook.remove()
+    assert rows == [2, 1, 2, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_an_inversion_is_kept_for_its_picture_prompt_and_recipe(sdxl: Backbone) -> None:
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    bench = bench_on(sdxl, lambda name: Path(name), cache)
+    usual = recipe(sdxl, steps=1)
+    other = Recipe(usual.config, usual.steps, usual.K, usual.seed + 1)
+    kinds = [
+        (CONTENT, "", usual),
+        (picture(8, (64, 64)), "", usual),
+        (CONTENT, "a house", usual),
+        (CONTENT, "", other),
+        (CONTENT, "", recipe(sdxl, steps=2)),
+        (CONTENT, "", recipe(sdxl, steps=1, K=0)),
+    ]
+    found = [inversion.inverted(*kind, bench) for kind in kinds]
+    assert cache.misses == len(kinds)
+    again = [inversion.inverted(*kind, bench) for kind in kinds]
+    assert cache.misses == len(kinds)
+    assert all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
+    assert bench.cache.outcome == "none"
