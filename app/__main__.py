@@ -7,12 +7,16 @@ import signal
 import socket
 import sys
 
+from app.keys.exposure import check_exposure
+from app.keys.rate import RateLimits
+from app.keys.store import KeyStore
 from app.main import create_app
 from app.serving import Server, configuration
 from app.settings import GatewaySettings
 from workers.contract import logs
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured, StoreUnavailable
+from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
 
 log = logging.getLogger("app")
@@ -48,6 +52,8 @@ def main() -> int:
 def check(settings: GatewaySettings) -> None:
     """Raise Misconfigured when Redis or the blob store are not as we need them; either may still be on its way up."""
     open_blobs(settings)
+    RateLimits(settings.gateway_limits_url)
+    check_exposure(settings, KeyStore(connect(settings.redis_url)))
     try:
         JobStore.from_settings(settings).verify()
     except StoreUnavailable as away:

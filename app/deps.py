@@ -10,8 +10,14 @@ from typing import Annotated, ParamSpec, TypeVar
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.errors import Forbidden
 from app.intake.decoder import Decoder
 from app.intake.memory import Memory
+from app.keys.exposure import keys_always
+from app.keys.key import Scope
+from app.keys.rate import RateLimits
+from app.keys.ring import Caller, KeyRing
+from app.keys.store import KeyStore
 from app.links import Links
 from app.metrics import Metrics
 from app.offer import Offer
@@ -20,14 +26,14 @@ from app.settings import GatewaySettings
 from app.watch import Watch
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
+from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
+READING = ("GET", "HEAD")
 THREADS = 16
 """Calls to Redis and the blob store under way at the same time."""
-ANYONE = "anyone"
-"""The owner of all jobs while no keys are configured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Services:
     decoder: Decoder
     readiness: Readiness
     watch: Watch
+    ring: KeyRing
+    rates: RateLimits
     threads: ThreadPoolExecutor
 
     @classmethod
@@ -73,8 +81,10 @@ class Services:
             blobs=blobs,
             doorbell=Doorbell(settings.redis_url),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
-            readiness=Readiness(store, blobs, settings.models),
+            readiness=Readiness(store, blobs, settings.models, settings.model_dir),
             watch=watch,
+            ring=KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings)),
+            rates=RateLimits(settings.gateway_limits_url),
             threads=threads,
         )
 
@@ -98,10 +108,32 @@ async def services(request: Request) -> Services:
     return found
 
 
-async def owner() -> str:
-    """Return who calls."""
-    return ANYONE
-
-
 With = Annotated[Services, Depends(services)]
+
+
+async def caller(request: Request, services: With) -> Caller:
+    """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
+    if services.ring.due:
+        await services.call(services.ring.refresh)
+    found = services.ring.caller(request.headers.get("authorization"))
+    scope: Scope = "read" if request.method in READING else "write"
+    if scope not in found.scopes:
+        raise Forbidden(f"this key lacks the scope {scope}")
+    if request.method == "POST" and found.rate is not None:
+        await services.call(services.rates.count, found)
+    return found
+
+
+async def owner(request: Request, services: With) -> str:
+    """Return the owner of what the caller makes and sees. Raises as `caller`."""
+    return (await caller(request, services)).owner
+
+
+async def viewer(request: Request, services: With) -> str | None:
+    """Return the owner of what the caller sees; None for who brings a signed address instead of a key."""
+    signed = services.links.key and "signature" in request.query_params
+    return None if signed and "authorization" not in request.headers else await owner(request, services)
+
+
 Owner = Annotated[str, Depends(owner)]
+Viewer = Annotated[str | None, Depends(viewer)]

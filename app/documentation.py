@@ -7,6 +7,9 @@ from app.offer import Offer
 from app.schemas import ProblemView
 from workers.techniques.spec import Spec
 
+SECURITY_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "an API key; not needed while the host has none"}
+}
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
 

@@ -2,6 +2,8 @@
 
 Problem                        type, title, status, detail, errors[{pointer, detail}], headers
 |-- Malformed            400   the request is not HTTP, or its body not well-formed multipart/form-data
+|-- Unauthorized         401   no valid API key
+|-- Forbidden            403   the key does not open this
 |-- NotFound             404   no such job, picture or page; also another caller's job
 |-- MethodNotAllowed     405   the page exists, the verb does not
 |-- BodyTimeout          408   the body took too long to arrive
@@ -12,6 +14,8 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |   `-- PictureRefused   422   a picture breaks a rule
 |-- HeadersTooLarge      431   the request's headers are too large
 |-- TooManyJobs          429   the queue is full
+|-- TooManyInFlight      429   the key has too many unfinished jobs
+|-- RateLimited          429   the key asks too often
 |-- TooManyStreams       429   too many wait for jobs at the same time
 |-- Internal             500   our fault
 `-- Unavailable          503   Redis, the blob store or the decoder is away, or we are too busy
@@ -63,6 +67,21 @@ class Malformed(Problem):
     """The request is not HTTP, or its body not well-formed multipart/form-data."""
 
     status, code, title = 400, "malformed-request", "The request is malformed"
+
+
+class Unauthorized(Problem):
+    """The request has no API key, or not a valid one."""
+
+    status, code, title = 401, "unauthorized", "An API key is needed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="stylize"'})
+
+
+class Forbidden(Problem):
+    """The key is valid but lacks the scope."""
+
+    status, code, title = 403, "forbidden", "The key does not allow this"
 
 
 class NotFound(Problem):
@@ -128,6 +147,21 @@ class TooManyJobs(Problem):
     """The queue takes no more jobs now."""
 
     status, code, title = 429, "queue-full", "The queue is full"
+
+
+class TooManyInFlight(Problem):
+    """The key has as many unfinished jobs as it may have."""
+
+    status, code, title = 429, "too-many-in-flight", "Too many unfinished jobs"
+
+
+class RateLimited(Problem):
+    """The key asks for work more often than it may."""
+
+    status, code, title = 429, "rate-limited", "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class TooManyStreams(Problem):

@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import problems
 from app.deps import Services
-from app.documentation import form_body, problem_schemas
+from app.documentation import SECURITY_SCHEMES, form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
@@ -55,6 +55,8 @@ def describe(app: FastAPI, offer: Offer) -> None:
             document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
             document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
             document["components"]["schemas"] |= problem_schemas()
+            document["components"]["securitySchemes"] = SECURITY_SCHEMES
+            document["security"] = [{name: []} for name in SECURITY_SCHEMES] + [{}]
             app.openapi_schema = document
         return app.openapi_schema
 

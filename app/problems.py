@@ -15,18 +15,21 @@ from starlette.responses import JSONResponse, Response
 from app import errors
 from app.errors import (
     Fault,
+    Forbidden,
     Internal,
     Invalid,
     MethodNotAllowed,
     NotFound,
     NothingNew,
     Problem,
+    TooManyInFlight,
     TooManyJobs,
+    Unauthorized,
     Unavailable,
 )
 from app.intake.form import Disconnected
 from app.schemas import ProblemView
-from workers.contract.errors import BlobMissing, ContractError, IdempotencyConflict, QueueFull
+from workers.contract.errors import BlobMissing, ContractError, IdempotencyConflict, QueueFull, TooManyActive
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ def of_contract(fault: ContractError) -> Problem:
     match fault:
         case QueueFull():
             return TooManyJobs(str(fault), headers={"Retry-After": str(fault.retry_after)})
+        case TooManyActive():
+            return TooManyInFlight(str(fault), headers={"Retry-After": str(fault.retry_after)})
         case IdempotencyConflict():
             return errors.Conflict(str(fault))
         case BlobMissing():
@@ -127,8 +132,8 @@ def install(app: FastAPI) -> None:
 
 
 def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of the problems a route may answer with."""
-    described: tuple[type[Problem], ...] = (*problems, Internal, Unavailable)
+    """Return the OpenAPI entries of the problems that a route which knows its caller may answer with."""
+    described: tuple[type[Problem], ...] = (Unauthorized, Forbidden, *problems, Internal, Unavailable)
     return {
         problem.status: {"description": problem.title, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
         for problem in described

@@ -39,6 +39,10 @@ class GatewaySettings(Settings):
     gateway_max_cost: float = Field(
         20000.0, gt=0, description="dearest request, in UNet evaluations of one 512 x 512 picture"
     )
+    gateway_allow_anonymous: bool = Field(False, description="serve other machines although there are no API keys")
+    gateway_limits_url: str = Field(
+        "memory://", description="where requests per key are counted; redis://... shares the count among gateways"
+    )
     gateway_wait_seconds: int = Field(120, ge=0, le=3600, description="longest wait that `Prefer: wait` gets")
     gateway_heartbeat_seconds: float = Field(10.0, gt=0.1, le=60, description="pause between signs of life of a stream")
     gateway_streams_per_caller: int = Field(32, ge=1, description="streams and waits of one caller at the same time")

@@ -36,6 +36,7 @@ async def submit(
             request=request,
             digest=drafted.digest(request),
             idempotency_key=key,
+            max_active=services.ring.in_flight(owner),
             deadline=await services.call(services.store.now) + lifetime if lifetime else None,
         )
         submission = await services.call(_keep, services, list(pictures.values()), job)

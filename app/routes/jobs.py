@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from app.deps import Owner, With
+from app.deps import Owner, Viewer, With
 from app.errors import Invalid, NotFound
 from app.lookup import owned, seen
 from app.problems import documented
@@ -70,7 +70,7 @@ async def read_image(
     job_id: JobId,
     number: Annotated[int, Path(ge=0, le=63)],
     services: With,
-    owner: Owner,
+    viewer: Viewer,
     expires: int | None = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -78,7 +78,7 @@ async def read_image(
     """A finished picture; it never changes, its ETag is its sha256."""
     if not services.links.admits(job_id, number, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
-    job = await services.call(owned, services, job_id, owner)
+    job = await services.call(owned, services, job_id, viewer)
     if job.result is None or number >= len(job.result.images):
         raise NotFound("the job has no such picture")
     image = job.result.images[number]

@@ -1,13 +1,19 @@
 """What can be asked for: the techniques and the base models."""
 
-from fastapi import APIRouter
+from typing import Any
 
-from app.deps import Services, With
+from fastapi import APIRouter, Depends
+
+from app import standing
+from app.deps import Services, With, caller
+from app.errors import Unavailable
 from app.problems import documented
-from app.schemas import MethodsView, MethodView, ModelsView, ModelView
+from app.schemas import MethodsView, MethodView, ModelsView, ModelView, StoredView, TermsView
+from app.standing import Standing
+from model_store.errors import ModelStoreError
 from workers.techniques.spec import Spec
 
-router = APIRouter(tags=["methods"])
+router = APIRouter(tags=["methods"], dependencies=[Depends(caller)])
 
 Abilities = dict[str, dict[str, str]]
 
@@ -35,15 +41,29 @@ async def read_methods(services: With) -> MethodsView:
 
 @router.get("/models", summary="All models", responses=documented())
 async def read_models(services: With) -> ModelsView:
-    """The base models this host serves, the default first."""
-    able = await services.call(abilities, services)
-    offer = services.offer
+    """The base models this host serves, the default first, and what is installed beside them."""
+    try:
+        return await services.call(models_view, services)
+    except ModelStoreError as fault:
+        raise Unavailable("the model store cannot be read; see the gateway's log") from fault
+
+
+def models_view(services: Services) -> ModelsView:
+    """Return what callers see of the store. Raises ModelStoreError."""
+    offer, store = services.offer, services.settings.model_dir
+    served = standing.of_served(offer.bases, store, services.store.workers())
     return ModelsView(
         models=[
-            ModelView(id=model, base=base, default=model == offer.default_model, warm=model in able)
-            for model, base in offer.bases.items()
-        ]
+            ModelView(**_stored(one), default=one.entry.id == offer.default_model, warm=one.state == "warm")
+            for one in served
+        ],
+        adapters=[StoredView(**_stored(one)) for one in standing.of_installed(store)],
     )
+
+
+def _stored(one: Standing) -> dict[str, Any]:
+    described = {name: getattr(one.entry, name) for name in ("id", "kind", "title", "base", "licence")}
+    return {**described, "state": one.state, "bytes": one.size, "command": one.command or None}
 
 
 def method_view(spec: Spec, services: Services, able: Abilities) -> MethodView:
@@ -57,6 +77,10 @@ def method_view(spec: Spec, services: Services, able: Abilities) -> MethodView:
         parameters=spec.params_schema(),
         defaults=spec.bases,
         weights=list(spec.weights),
+        terms=[
+            TermsView(id=entry.id, kind=entry.kind, licence=entry.licence)
+            for entry in services.offer.weights[spec.name]
+        ],
         models=models,
         available=[model for model, refusal in refusals.items() if not refusal],
         refusals={model: refusal for model, refusal in refusals.items() if refusal},

@@ -45,7 +45,7 @@ PARAMETER = {
 async def stylize(request: Request) -> Response:
     """Everything is checked before anything is stored; an accepted job is on disk when this answers."""
     services = await deps.services(request)
-    settings, key, owner = services.settings, idempotency_key(request), await deps.owner()
+    settings, key, owner = services.settings, idempotency_key(request), await deps.owner(request, services)
     lifetime = cancel_after(request.headers.get(CANCEL_AFTER))
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMedia("the body must not be compressed")

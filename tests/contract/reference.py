@@ -37,6 +37,7 @@ class Reference:
     now: int = 1_700_000_000_000
     jobs: dict[str, Entry] = field(default_factory=dict)
     turns: dict[tuple[str, Priority], list[str]] = field(default_factory=dict)
+    served: dict[tuple[tuple[str, Priority], str], int] = field(default_factory=dict)
     arrivals: "count[int]" = field(default_factory=lambda: count(1))
 
     def queued(self, line: tuple[str, Priority] | None = None, owner: str | None = None) -> list[Entry]:
@@ -68,6 +69,9 @@ class Reference:
         turns = self.turns.setdefault(job.line, [])
         if job.owner not in turns:
             turns.append(job.owner)
+            turns.sort(
+                key=lambda owner: self.served.get((job.line, owner), 0)
+            )  # stable: the new among them as they came
 
     def leave(self, job: Entry, state: State) -> None:
         job.state = state
@@ -114,6 +118,7 @@ class Reference:
                 continue
             owner = turns.pop(0)
             job, *others = self.queued((queue, priority), owner)
+            self.served[job.line, owner] = max(self.served.values(), default=0) + 1
             if others:
                 turns.append(owner)
             job.state, job.token, job.attempts = State.RUNNING, job.token + 1, job.attempts + 1

@@ -131,7 +131,7 @@ def test_others_turns_count(world: World) -> None:
     for _ in range(200):
         world.submit(100)
     bob = world.submit(100, owner="bob")
-    assert world.outlook(bob) == Outlook(1, 1.0, 2.0)
+    assert world.outlook(bob) == Outlook(0, 0.0, 1.0)
     assert world.outlook(world.submit(100)).start_seconds == pytest.approx(201.0)
 
 

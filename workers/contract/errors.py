@@ -3,6 +3,7 @@
 ContractError                  a stable code, a sentence for people
 |-- StoreUnavailable           Redis does not answer or does not confirm a write
 |-- QueueFull                  too many jobs queued, or Redis is near its memory limit
+|-- TooManyActive              the owner has as many unfinished jobs as it may have
 |-- IdempotencyConflict        the key was used with another body
 |-- Misconfigured              a setting, or Redis itself, is not as we need it
 `-- BlobError
@@ -28,6 +29,16 @@ class QueueFull(ContractError):
     """The queue takes no more jobs now; try again after `retry_after` seconds."""
 
     code = "queue-full"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class TooManyActive(ContractError):
+    """The owner has as many unfinished jobs as it may have; try again after `retry_after` seconds."""
+
+    code = "too-many-active"
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)

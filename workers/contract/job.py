@@ -67,6 +67,7 @@ class NewJob(Frozen):
     digest: Sha256
     idempotency_key: str | None = None
     deadline: datetime | None = None
+    max_active: int | None = Field(None, ge=1, description="unfinished jobs the owner may have, this one included")
 
 
 class Progress(Frozen):

@@ -22,6 +22,7 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         " ".join(sorted(inputs(new.request))),
         kind_of(new.request),
         f"{units_of(new.request):.6f}",
+        str(new.max_active or ""),
     )
 
 

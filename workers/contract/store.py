@@ -14,7 +14,7 @@ from redis import Redis
 
 from workers.contract import scripts
 from workers.contract.census import census_of
-from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable
+from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable, TooManyActive
 from workers.contract.job import Failure, Job, NewJob, Progress, Result, State, from_millis
 from workers.contract.protocol import (
     Beat,
@@ -50,6 +50,8 @@ __all__ = [
 
 SWEEP_LIMIT = 200
 """Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
+BUSY_SECONDS = 5
+"""When an owner with too many jobs may try again."""
 PAGE_REACH = 1000
 """Records that one page looks at for a state; see `JobStore.page`."""
 
@@ -102,7 +104,7 @@ class JobStore:
     def submit(self, new: NewJob) -> Submission:
         """Accept a job; when this returns it is on disk. The same idempotency key and digest return the first job.
 
-        Raises IdempotencyConflict (same key, other digest), QueueFull, StoreUnavailable.
+        Raises IdempotencyConflict (same key, other digest), QueueFull, TooManyActive, StoreUnavailable.
         """
         try:
             verdict, *rest = self._run("submit", *submission_fields(new), self._max_queued, self._lease)
@@ -112,6 +114,8 @@ class JobStore:
             raise
         if verdict == "conflict":
             raise IdempotencyConflict("the Idempotency-Key was used before with another request")
+        if verdict == "busy":
+            raise TooManyActive(f"this key may have {rest[0]} unfinished jobs", retry_after=BUSY_SECONDS)
         if verdict == "full":
             per_minute = max(1, int(rest[0]))
             raise QueueFull(f"{self._max_queued} jobs are waiting", retry_after=math.ceil(60 / per_minute))
@@ -120,7 +124,7 @@ class JobStore:
     def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.
 
-        With a `company` (see `company_of`) the next job is given only if it is of that company.
+        With a `company` (see `company_of`) the next job is given only if it is of that company and was never tried.
 
         Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
         are in the line again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.

@@ -1,5 +1,6 @@
 -- Give the next job of a queue to a worker: interactive before batch, owners in turn, each owner's jobs as they came.
--- With a company only when that next job is of it: nobody is passed over.
+-- With a company only when that next job is of it: nobody is passed over. A job that was tried before gets no company:
+-- if it ends its worker, it takes nobody with it.
 -- Returns the record, or nil when nothing waits.
 local queue, worker, lease, max_attempts, company = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
@@ -11,10 +12,11 @@ end
 apply_deadlines(100)
 apply_leases(100, max_attempts)
 local job = first('interactive') or first('batch')
-if not job or (company ~= '' and job.company ~= company) then return nil end
+if not job or (company ~= '' and (job.company ~= company or job.attempts > 0)) then return nil end
 leave_line(job)
-local turns = name('turns', job.priority, queue)
-if redis.call('ZSCORE', turns, job.owner) then redis.call('ZADD', turns, redis.call('INCR', name('turn')), job.owner) end
+local turns, turn = name('turns', job.priority, queue), redis.call('INCR', name('turn'))
+redis.call('HSET', name('served', job.priority, queue), job.owner, turn)
+if redis.call('ZSCORE', turns, job.owner) then redis.call('ZADD', turns, turn, job.owner) end
 redis.call('HDEL', name('job', job.id), 'progress')
 if job.attempts > 0 then count('redelivered', 1) end
 redis.call('HSET', name('job', job.id),

@@ -6,6 +6,7 @@
 --   idem:<owner>                    hash    idempotency key -> id
 --   ready:<priority>:<queue>:<owner> zset   id -> number of arrival: queued jobs of one owner
 --   turns:<priority>:<queue>        zset    owner -> turn: who is served next
+--   served:<priority>:<queue>       hash    owner -> turn of its last service
 --   line:<priority>:<queue>         zset    id -> time of arrival: all queued jobs of one line
 --   waiting                         zset    id -> time of the next wake-up: all queued jobs
 --   leases                          zset    id -> end of the lease: running and canceling jobs
@@ -14,6 +15,7 @@
 --   running, inputs                 hash    method -> jobs running; sha256 -> jobs that use that input
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
 --                                           'eta <bucket>', 'eta sum' (milliseconds)
+--   active                          hash    owner -> jobs that are not final
 --   queues                          set     every queue seen
 --   arrivals, turn                  numbers
 --
@@ -24,6 +26,8 @@ local function name(...) return KEYS[1] .. table.concat({...}, ':') end
 local function whole(number) return string.format('%.0f', number) end
 
 local LEASES, WAITING, DEADLINES, FINISHED = name('leases'), name('waiting'), name('deadlines'), name('finished')
+local ACTIVE = name('active')
+local NEVER = 1e12 -- more than turns will ever be taken
 local POISON = '{"code":"poison","detail":"the job ended its worker at every attempt"}'
 local LATE = '{"code":"deadline","detail":"the deadline passed before the job was done"}'
 
@@ -76,14 +80,16 @@ local function leave(job)
   if job.state == 'queued' then leave_line(job) else leave_worker(job) end
 end
 
--- Into the line of its owner, at the place of its arrival; an owner without queued jobs takes the last turn.
+-- Into the line of its owner, at the place of its arrival. An owner without queued jobs comes before all that were
+-- served after it, and before everybody when it was never served.
 local function join_line(job, wake_at)
   local turns = name('turns', job.priority, job.queue)
   redis.call('ZADD', name('ready', job.priority, job.queue, job.owner), job.arrival, job.id)
   redis.call('ZADD', name('line', job.priority, job.queue), job.created, job.id)
   redis.call('ZADD', WAITING, whole(wake_at), job.id)
   if not redis.call('ZSCORE', turns, job.owner) then
-    redis.call('ZADD', turns, redis.call('INCR', name('turn')), job.owner)
+    local served = redis.call('HGET', name('served', job.priority, job.queue), job.owner)
+    redis.call('ZADD', turns, served or redis.call('INCR', name('turn')) - NEVER, job.owner)
   end
 end
 
@@ -101,6 +107,7 @@ local function count(what, times) redis.call('HINCRBY', name('counts'), what, ti
 local function finish(job, state, field, value)
   leave(job)
   redis.call('ZREM', DEADLINES, job.id)
+  if redis.call('HINCRBY', ACTIVE, job.owner, -1) <= 0 then redis.call('HDEL', ACTIVE, job.owner) end
   redis.call('HDEL', name('job', job.id), 'lease')
   redis.call('HSET', name('job', job.id), 'state', state, 'finished', whole(NOW))
   if field then redis.call('HSET', name('job', job.id), field, value) end

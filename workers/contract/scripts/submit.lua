@@ -1,8 +1,9 @@
 -- Accept a job, or find the one that was accepted for the same idempotency key.
--- Returns {'created' | 'known', record}, {'conflict'} or {'full', jobs finished in the last minute}.
-local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units =
-  unpack(ARGV, 2, 14)
-local max_queued, wake_after = tonumber(ARGV[15]), tonumber(ARGV[16])
+-- Returns {'created' | 'known', record}, {'conflict'}, {'full', jobs finished in the last minute} or
+-- {'busy', jobs the owner may have}.
+local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active =
+  unpack(ARGV, 2, 15)
+local max_queued, wake_after = tonumber(ARGV[16]), tonumber(ARGV[17])
 
 local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
 local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
@@ -13,6 +14,9 @@ if earlier[1] then
 end
 if redis.call('ZCARD', WAITING) >= max_queued then
   return {'full', redis.call('ZCOUNT', FINISHED, whole(NOW - 60000), '+inf')}
+end
+if max_active ~= '' and tonumber(redis.call('HGET', ACTIVE, owner) or 0) >= tonumber(max_active) then
+  return {'busy', max_active}
 end
 
 local arrival = redis.call('INCR', name('arrivals'))
@@ -29,6 +33,7 @@ for sha in string.gmatch(inputs, '%S+') do redis.call('HINCRBY', name('inputs'),
 redis.call('ZADD', name('all'), arrival, id)
 redis.call('ZADD', name('list', owner), arrival, id)
 redis.call('SADD', name('queues'), queue)
+redis.call('HINCRBY', ACTIVE, owner, 1)
 join_line(read(id), NOW + wake_after)
 local to_finish = outlook(read(id))[3]
 if to_finish >= 0 then redis.call('HSET', name('job', id), 'promised', whole(NOW + to_finish)) end
