@@ -2,35 +2,48 @@
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from app.standing import in_words
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
-from workers.contract.store import JobStore
+from workers.contract.store import JobStore, WorkerStatus
 
 OK = "ok"
 FRESH_SECONDS = 0.5
 """An answer is good for this long: a look writes to the blob store, and anybody may ask."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The state of each part, "ok" or in a few words what is wrong with it; and how each served model stands."""
+
+    checks: Mapping[str, str]
+    models: Mapping[str, str]
+
+
 class Readiness:
     """Looks at each part when asked; thread-safe."""
 
-    def __init__(self, store: JobStore, blobs: BlobStore, models: Collection[str]) -> None:
+    def __init__(self, store: JobStore, blobs: BlobStore, models: Collection[str], model_dir: Path) -> None:
         self._store = store
         self._blobs = blobs
         self._models = models
+        self._model_dir = model_dir
         self._looking = threading.Lock()
-        self._seen: Mapping[str, str] = {}
+        self._seen = Seen({}, {})
         self._seen_at = -FRESH_SECONDS
 
-    def checks(self) -> Mapping[str, str]:
-        """Return the state of each part: "ok", or in a few words what is wrong with it."""
+    def look(self) -> Seen:
+        """Return how everything stands."""
         with self._looking:
             if time.monotonic() - self._seen_at >= FRESH_SECONDS:
                 redis = self._redis()
-                workers = self._workers() if redis == OK else "unknown while Redis is away"
-                self._seen = {"redis": redis, "blobs": self._blob_store(), "workers": workers}
+                workers = self._workers() if redis == OK else None
+                checks = {"redis": redis, "blobs": self._blob_store(), "workers": self._judged(workers)}
+                self._seen = Seen(checks, in_words(self._models, self._model_dir, workers or ()))
                 self._seen_at = time.monotonic()
             return self._seen
 
@@ -50,10 +63,14 @@ class Readiness:
             return "the blob store does not answer or cannot be written"
         return OK
 
-    def _workers(self) -> str:
+    def _workers(self) -> Sequence[WorkerStatus] | None:
         try:
-            workers = self._store.workers()
+            return self._store.workers()
         except StoreUnavailable:
+            return None
+
+    def _judged(self, workers: Sequence[WorkerStatus] | None) -> str:
+        if workers is None:
             return "unknown while Redis is away"
         if any(model in self._models for worker in workers for model in worker.models):
             return OK

@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from app.links import Links
+from app.standing import State as ModelState
+from model_store.catalogue.entry import Kind, Licence
 from workers.contract.job import Job, Priority, Progress, Request, State, Timings
 from workers.contract.store import Outlook
 from workers.techniques.spec import Base, Cost, Defaults, Family, Inputs, Paper
@@ -100,6 +102,14 @@ class JobsView(BaseModel):
     cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
 
 
+class TermsView(BaseModel):
+    """On which terms a model may be used."""
+
+    id: str
+    kind: Kind
+    licence: Licence
+
+
 class MethodView(BaseModel):
     """A technique: what it takes, what it costs, on which terms."""
 
@@ -119,6 +129,7 @@ class MethodView(BaseModel):
     cost: Cost
     weights: list[str]
     rights: str
+    terms: list[TermsView] = Field(description="licences of the served models it runs on and of its own weights")
     models: list[str] = Field(description="served base models it runs on")
     available: list[str] = Field(description="warm base models on which it runs with default parameters")
     refusals: dict[str, str] = Field(description="warm base models on which it does not, and why")
@@ -131,19 +142,32 @@ class MethodsView(BaseModel):
     methods: list[MethodView]
 
 
-class ModelView(BaseModel):
-    """A served base model."""
+class StoredView(BaseModel):
+    """A model of the store: where it stands, on which terms it may be used."""
 
     id: str
+    kind: Kind
+    title: str
+    base: Base | None = Field(description="the architecture it is or fits; null when it fits several")
+    state: ModelState = Field(description="what a worker makes of it, else what of it lies in this host's store")
+    licence: Licence
+    bytes: int | None = Field(description="size of its files; rough before they are installed, null when unknown")
+    command: str | None = Field(description="brings what is missing", examples=["stylize models pull sdxl"])
+
+
+class ModelView(StoredView):
+    """A served base model."""
+
     base: Base
     default: bool
     warm: bool = Field(description="whether a worker has it ready")
 
 
 class ModelsView(BaseModel):
-    """All served base models."""
+    """The served base models, and what is installed beside them."""
 
     models: list[ModelView]
+    adapters: list[StoredView] = Field(description="adapters, encoders, ControlNets, LoRAs and styles of the store")
 
 
 class HealthView(BaseModel):
@@ -151,6 +175,9 @@ class HealthView(BaseModel):
 
     status: Literal["ready", "not ready"]
     checks: dict[str, str] = Field(examples=[{"redis": "ok", "blobs": "ok", "workers": "ok"}])
+    models: dict[str, str] = Field(
+        description="how each served model stands", examples=[{"sdxl": "missing; run: stylize models pull sdxl"}]
+    )
 
 
 def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:

@@ -25,10 +25,13 @@ async def livez() -> Response:
     responses={503: {"model": HealthView, "description": "Something is missing"}},
 )
 async def readyz(services: With) -> JSONResponse:
-    """200 once Redis, the blob store and a warm worker are there; 503 says which is missing."""
-    checks = await services.call(services.readiness.checks)
-    ready = all(state == OK for state in checks.values())
-    health = HealthView(status="ready" if ready else "not ready", checks=dict(checks))
+    """200 once Redis, the blob store and a warm worker are there; 503 says which is missing.
+
+    `models` tells how each served model stands: warm, loading, or what fetches it.
+    """
+    seen = await services.call(services.readiness.look)
+    ready = all(state == OK for state in seen.checks.values())
+    health = HealthView(status="ready" if ready else "not ready", checks=dict(seen.checks), models=dict(seen.models))
     headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})
     return JSONResponse(health.model_dump(), 200 if ready else 503, headers)
 
