@@ -5,12 +5,17 @@ from typing import Annotated
 
 import typer
 
+from app.commands import jobs, run
+from app.keys import cli as keys
 from model_store import cli as models
 from workers.contract.errors import Misconfigured
 from workers.contract.settings import Settings
 
 app = typer.Typer(name="stylize", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(keys.create(lambda: Settings.read().redis_url), name="keys")
 app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
+app.add_typer(jobs.create(), name="jobs")
+app.command()(run.run)
 
 
 @app.callback()

@@ -1,8 +1,8 @@
 """Settings, read once per process from the environment; nothing else reads the environment.
 
 Variables are STYLIZE_*. Those of one process carry its name (STYLIZE_GATEWAY_*, STYLIZE_WORKER_*, STYLIZE_SWEEPER_*,
-STYLIZE_CLIENT_*),
-so that one environment file serves all of them. For secrets, NAME_FILE instead of NAME names a file with the value.
+STYLIZE_CLIENT_*), so that one environment file serves all of them. For secrets, NAME_FILE instead of NAME names a file
+with the value.
 """
 
 import os

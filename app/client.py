@@ -1,0 +1,217 @@
+"""The Python client: `Client` blocks, `AsyncClient` awaits; both say the same.
+
+    with Client("http://127.0.0.1:8000") as stylize:
+        job = stylize.submit("instantstyle", prompt="a house by a lake", style_images=["style.png"], seed=7)
+        done = stylize.wait(job)
+        stylize.download(done, "out")
+
+All verbs raise the errors of `app.failures`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+
+from app import exchanges
+from app.exchanges import Answer, Asked, Call, Exchange, File, Pause
+from app.schemas import JobsView, JobView, MethodsView
+from workers.contract.job import State
+
+__all__ = ["AsyncClient", "Client"]
+
+T = TypeVar("T")
+LOCAL = "http://127.0.0.1:8000"
+SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+def unseen(_: JobView) -> None:
+    """Take no notice."""
+
+
+class Client:
+    """A client that blocks. Close it, or use it as a context manager."""
+
+    def __init__(self, url: str = LOCAL, *, key: str | None = None, timeout: float = 60.0) -> None:
+        """Speak to the service at `url`, with an API key if it wants one; each answer within `timeout` seconds."""
+        self._http = httpx.Client(base_url=url, headers=_authorization(key), timeout=timeout)
+
+    def submit(self, method: str, **asked: Unpack[Asked]) -> JobView:
+        """Ask for pictures; returns the accepted job."""
+        return self._run(exchanges.submit(method, asked))
+
+    def again(self, recipe: Mapping[str, Any] | File, **changed: Unpack[Asked]) -> JobView:
+        """Ask for the pictures of a recipe: a job's `recipe`, or a picture that carries one; with changes if wanted."""
+        return self._run(exchanges.submit(None, changed, recipe))
+
+    def job(self, job_id: str) -> JobView:
+        """Return a job as it is now."""
+        return self._run(exchanges.job(job_id))
+
+    def jobs(self, *, state: State | None = None, limit: int = 20, cursor: str | None = None) -> JobsView:
+        """Return a page of jobs, newest first."""
+        return self._run(exchanges.jobs(state, limit, cursor))
+
+    def methods(self) -> MethodsView:
+        """Return the methods that the service offers."""
+        return self._run(exchanges.methods())
+
+    def wait(
+        self, job: JobView | str, *, seconds: float | None = None, seen: Callable[[JobView], object] = unseen
+    ) -> JobView:
+        """Return the job once it has succeeded; `seen` gets each look at it. Raises JobFailed, JobCanceled."""
+        return self._run(exchanges.wait(_id(job), seconds, seen))
+
+    def cancel(self, job: JobView | str) -> JobView:
+        """Cancel a job; a finished one stays as it is."""
+        return self._run(exchanges.cancel(_id(job)))
+
+    def pictures(self, job: JobView) -> list[bytes]:
+        """Return the pictures' files."""
+        return self._run(exchanges.pictures(job))
+
+    def download(self, job: JobView, folder: Path | str = ".") -> list[Path]:
+        """Write the pictures to a folder, as `<job>-<n>.<format>`; returns where they are."""
+        return save(job, self.pictures(job), Path(folder))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, exchange: Exchange[T]) -> T:
+        try:
+            step = next(exchange)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = next(exchange)
+                else:
+                    step = exchange.send(self._answer(step))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _answer(self, call: Call) -> Answer:
+        try:
+            answer = self._http.request(**_arguments(call))
+        except httpx.TransportError as fault:
+            return Answer(0, _unreachable(self._http.base_url, fault))
+        return Answer(answer.status_code, answer.content, answer.headers)
+
+
+class AsyncClient:
+    """A client that awaits. Close it, or use it as a context manager."""
+
+    def __init__(self, url: str = LOCAL, *, key: str | None = None, timeout: float = 60.0) -> None:
+        """Speak to the service at `url`, with an API key if it wants one; each answer within `timeout` seconds."""
+        self._http = httpx.AsyncClient(base_url=url, headers=_authorization(key), timeout=timeout)
+
+    async def submit(self, method: str, **asked: Unpack[Asked]) -> JobView:
+        """See Client."""
+        return await self._run(exchanges.submit(method, asked))
+
+    async def again(self, recipe: Mapping[str, Any] | File, **changed: Unpack[Asked]) -> JobView:
+        """See Client."""
+        return await self._run(exchanges.submit(None, changed, recipe))
+
+    async def job(self, job_id: str) -> JobView:
+        """See Client."""
+        return await self._run(exchanges.job(job_id))
+
+    async def jobs(self, *, state: State | None = None, limit: int = 20, cursor: str | None = None) -> JobsView:
+        """See Client."""
+        return await self._run(exchanges.jobs(state, limit, cursor))
+
+    async def methods(self) -> MethodsView:
+        """See Client."""
+        return await self._run(exchanges.methods())
+
+    async def wait(
+        self, job: JobView | str, *, seconds: float | None = None, seen: Callable[[JobView], object] = unseen
+    ) -> JobView:
+        """See Client."""
+        return await self._run(exchanges.wait(_id(job), seconds, seen))
+
+    async def cancel(self, job: JobView | str) -> JobView:
+        """See Client."""
+        return await self._run(exchanges.cancel(_id(job)))
+
+    async def pictures(self, job: JobView) -> list[bytes]:
+        """See Client."""
+        return await self._run(exchanges.pictures(job))
+
+    async def download(self, job: JobView, folder: Path | str = ".") -> list[Path]:
+        """See Client."""
+        return await asyncio.to_thread(save, job, await self.pictures(job), Path(folder))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _run(self, exchange: Exchange[T]) -> T:
+        try:
+            step = next(exchange)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = next(exchange)
+                else:
+                    step = exchange.send(await self._answer(step))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _answer(self, call: Call) -> Answer:
+        try:
+            answer = await self._http.request(**_arguments(call))
+        except httpx.TransportError as fault:
+            return Answer(0, _unreachable(self._http.base_url, fault))
+        return Answer(answer.status_code, answer.content, answer.headers)
+
+
+def save(job: JobView, pictures: list[bytes], folder: Path) -> list[Path]:
+    """Write the pictures of a job to a folder; returns where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for number, (image, content) in enumerate(zip(job.images, pictures, strict=True)):
+        target = folder / f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
+        target.write_bytes(content)
+        written.append(target)
+    return written
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _id(job: JobView | str) -> str:
+    return job if isinstance(job, str) else job.id
+
+
+def _arguments(call: Call) -> dict[str, Any]:
+    """Return what httpx wants of a call; a form is multipart also when it holds no file."""
+    body = [*((name, (None, text.encode())) for name, text in call.fields.items()), *call.files]
+    return {
+        "method": call.verb,
+        "url": call.path,
+        "params": call.query,
+        "headers": call.headers,
+        "files": body or None,
+    }
+
+
+def _unreachable(url: httpx.URL, fault: httpx.TransportError) -> bytes:
+    return f"no answer from {url}: {fault or type(fault).__name__}".encode()
