@@ -50,6 +50,17 @@ def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisC
     assert queue_names("sd15") == ("sd15.interactive", "sd15.batch")
 
 
+def test_each_ring_is_a_message_of_its_own(server: RedisChild, bell: Doorbell) -> None:
+    for job_id in ("job1", "job2"):
+        bell.ring(job_id, "sd15", "interactive")
+    with connect(server.url) as redis:
+        messages = [json.loads(redis.brpop(["sd15.interactive"], timeout=5)[1]) for _ in range(2)]
+    first, second = ({message["headers"]["id"], message["properties"]["delivery_tag"]} for message in messages)
+    assert not first & second
+    assert [message["headers"]["argsrepr"] for message in messages] == ["('job1',)", "('job2',)"]
+    assert [message["properties"]["correlation_id"] == message["headers"]["id"] for message in messages] == [True] * 2
+
+
 def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisChild, bell: Doorbell) -> None:
     started = time.monotonic()
     for n in range(5000):

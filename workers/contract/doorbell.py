@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from typing import Any
 
 from celery import Celery
 
-from workers.contract.celery_config import WAKE, create_celery, queue_name
+from workers.contract.celery_config import create_celery, queue_name
 from workers.contract.job import Priority
+from workers.contract.redis_server import connect
+from workers.contract.wakeup import Mold
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +24,14 @@ class Doorbell:
     """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
 
     def __init__(self, redis_url: str) -> None:
-        """Start the thread; it connects at the first ring."""
+        """Start the thread; it connects at the first ring. Raises Misconfigured for a bad URL."""
         self._app: Celery = create_celery(redis_url)
+        self._redis = connect(redis_url)
+        self._molds: dict[str, Mold] = {}
         self._pending: dict[str, list[str]] = defaultdict(list)
         self._changed = threading.Condition()
         self._closed = False
         self._failures = 0
-        self._producer: Any = None
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
 
@@ -58,7 +60,7 @@ class Doorbell:
             for queue, job_ids in rings.items():
                 self._send(queue, job_ids)
             time.sleep(PAUSE_SECONDS)
-        self._disconnect()
+        self._redis.close()
 
     def _await_rings(self) -> dict[str, list[str]]:
         """Return what is pending as soon as there is something; nothing once closed."""
@@ -68,18 +70,12 @@ class Doorbell:
             return rings
 
     def _send(self, queue: str, job_ids: list[str]) -> None:
+        """Put the wake-ups into the list that kombu reads; of too many the oldest stay, since all are alike."""
         try:
-            if self._producer is None:
-                self._producer = self._app.connection_for_write().Producer()
-            already = self._producer.channel.queue_declare(queue=queue).message_count
-            for job_id in job_ids[: max(0, MOST_WAITING - already)]:
-                self._app.send_task(WAKE, (job_id,), queue=queue, producer=self._producer)
+            mold = self._molds.get(queue) or self._molds.setdefault(queue, Mold(self._app, queue))
+            waiting = self._redis.lpush(queue, *map(mold.message, job_ids))
+            if waiting > MOST_WAITING:
+                self._redis.ltrim(queue, -MOST_WAITING, -1)
         except Exception as fault:  # noqa: BLE001  whatever it is, the thread rings on and the sweeper heals
             self._failures += len(job_ids)
             log.warning("could not ring for %s, the sweeper will: %s", queue, fault)
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.connection.release()
