@@ -24,12 +24,12 @@ def form_body(offer: Offer) -> dict[str, Any]:
     }
     schema = {
         "type": "object",
-        "required": ["method"],
         "additionalProperties": False,
         "properties": files | texts,
         "example": {"method": offer.specs[0].name, "prompt": "a house by a lake", "seed": 7, "strength": 1.0},
     }
     encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
+    encoding["recipe"] = {"contentType": f"application/json, {ENCODING['contentType']}"}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
 
 

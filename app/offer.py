@@ -12,7 +12,7 @@ from model_store.catalogue.entry import Entry
 from workers.techniques import registry
 from workers.techniques.spec import Base, Defaults, Spec
 
-MAX_STYLE_IMAGES = 4
+FILES = {"style_image": 4, "content_image": 1, "control_image": 1}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Offer:
     @cached_property
     def shape(self) -> Shape:
         """The fields of a request's form."""
-        return Shape(tuple(self.fields), {"style_image": MAX_STYLE_IMAGES, "content_image": 1, "control_image": 1})
+        return Shape(tuple(self.fields), {**FILES, "recipe": 1})
 
     def models_of(self, spec: Spec) -> list[str]:
         """Return the served models that a technique runs on."""

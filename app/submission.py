@@ -11,6 +11,7 @@ from app.intake.form import Form
 from app.intake.request import draft
 from app.intake.rules import Refused
 from app.intake.upload import Upload
+from app.references import Names, keep, resolved
 from workers.contract.blobs import input_name
 from workers.contract.job import NewJob
 from workers.contract.store import Submission
@@ -24,10 +25,11 @@ async def submit(
     It fails unless it is done within its `lifetime`.
     Raises a Problem or a ContractError.
     """
+    stored = await resolved(services, form, owner)
     drafted = draft(form, services.offer, max_cost=services.settings.gateway_max_cost)
     pictures = await _decode(services, form.uploads())
     try:
-        request = drafted.named({pointer: picture.sha256 for pointer, picture in pictures.items()})
+        request = drafted.named({**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}})
         job = NewJob(
             id=secrets.token_urlsafe(18),
             owner=owner,
@@ -39,7 +41,7 @@ async def submit(
             max_active=services.ring.in_flight(owner),
             deadline=await services.call(services.store.now) + lifetime if lifetime else None,
         )
-        submission = await services.call(_keep, services, list(pictures.values()), job)
+        submission = await services.call(_keep, services, list(pictures.values()), stored, job)
     finally:
         for picture in pictures.values():
             picture.close()
@@ -80,8 +82,9 @@ async def _attempt(services: Services, upload: Upload) -> Decoded | Refused | De
         return fault
 
 
-def _keep(services: Services, pictures: list[Decoded], job: NewJob) -> Submission:
+def _keep(services: Services, pictures: list[Decoded], stored: Names, job: NewJob) -> Submission:
     """Store the pictures, then the record: an accepted job always finds its pictures."""
     for picture in pictures:
         services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
     return services.store.submit(job)
+    keep(services, stored)

@@ -18,6 +18,12 @@ INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,32}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
 
 
+RECIPE = {
+    "type": "string",
+    "description": "a job's `recipe`, or as a file a picture that carries one: makes the same pictures again. "
+    "Other fields, if given, go before it. The references it names must still be stored",
+}
+
 @dataclass(frozen=True)
 class Field:
     """One text field: `read` returns its value or raises ValueError with a sentence for the caller."""
@@ -117,3 +123,7 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field
         "output_format": choice(get_args(OutputFormat), "the pictures' format", default="png"),
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
     }
+        "recipe": Field(str, RECIPE),
+        "webhook_url": webhook(
+            rules, "called when the job is final, signed after Standard Webhooks; https, public hosts only"
+        ),

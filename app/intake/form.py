@@ -42,10 +42,18 @@ class Shape:
 
 @dataclass
 class Form:
-    """What a form held. Close it to free the files."""
+    """What a form held. Close it to free the files.
+
+    `stored` names pictures that the service has already, by field: sha256 in place of files.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, list[Upload]] = field(default_factory=dict)
+    stored: dict[str, list[str]] = field(default_factory=dict)
+
+    def count(self, name: str) -> int:
+        """Return how many pictures a field has, sent or stored."""
+        return len(self.files.get(name, ())) + len(self.stored.get(name, ()))
 
     def uploads(self) -> list[Upload]:
         """Return all files."""
@@ -120,7 +128,7 @@ class FormReader:
         name, filename = disposition(self._headers.get(b"content-disposition", b""))
         self._name = name
         is_file = filename is not None
-        if name in self._shape.files:
+        if name in self._shape.files and (is_file or name not in self._shape.texts):
             self._open_file(name, filename)
         elif name in self._shape.texts:
             self._open_text(name, is_file)

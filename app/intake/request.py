@@ -48,7 +48,7 @@ def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
     values, faults = _read(form, offer)
     spec = registry.spec(values["method"]) if "method" in values else None
     if spec is None:
-        missing = [Fault("#/method", "is required")] if not form.texts.get("method") else []
+        missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
         raise Invalid.of([*missing, *faults])
     model = values.get("model", offer.default_model)
     defaults = offer.defaults_of(spec, model)
@@ -103,19 +103,19 @@ def _input_faults(form: Form, spec: Spec, params: Params | None) -> list[Fault]:
     """Return what is wrong with the number and kind of the pictures."""
     faults: list[Fault] = []
     least, most = spec.inputs.references
-    styles = len(form.files.get("style_image", ()))
+    styles = form.count("style_image")
     replaced = spec.inputs.instead_of_references
     if replaced and params is not None and getattr(params, replaced) is not None:
         least = 0
     if not least <= styles <= most:
         span = f"{least}" if least == most else f"{least} to {most}"
         faults.append(Fault("#/style_image", f"{spec.name} takes {span} style images, got {styles}"))
-    has_content = bool(form.files.get("content_image"))
+    has_content = bool(form.count("content_image"))
     if spec.inputs.content_image == "required" and not has_content:
         faults.append(Fault("#/content_image", "is required"))
     if spec.inputs.content_image == "none" and has_content:
         faults.append(Fault("#/content_image", f"{spec.name} takes no content image"))
-    has_control, control = bool(form.files.get("control_image")), getattr(params, "control", None)
+    has_control, control = bool(form.count("control_image")), getattr(params, "control", None)
     if has_control and not spec.inputs.controls:
         faults.append(Fault("#/control_image", f"{spec.name} takes no control image"))
     elif has_control and params is not None and control is None:
@@ -128,7 +128,7 @@ def _input_faults(form: Form, spec: Spec, params: Params | None) -> list[Fault]:
 def _completed(
     form: Form, spec: Spec, model: str, values: Mapping[str, Any], params: Params, defaults: Defaults
 ) -> Request:
-    styles = len(form.files.get("style_image", ()))
+    styles = form.count("style_image")
     weights = values.get("style_weights", (1.0,) * styles)
     if len(weights) != styles:
         raise Invalid.of([Fault("#/style_weights", f"must have one number per style image: {styles}")])
@@ -141,8 +141,8 @@ def _completed(
         model=model,
         style_images=(UNNAMED,) * styles,
         style_weights=weights,
-        content_image=UNNAMED if form.files.get("content_image") else None,
-        control_image=UNNAMED if form.files.get("control_image") else None,
+        content_image=UNNAMED if form.count("content_image") else None,
+        control_image=UNNAMED if form.count("control_image") else None,
         seed=values.get("seed", secrets.randbelow(MAX_SEED + 1)),
         params=params.model_dump(mode="json"),
         **preset,

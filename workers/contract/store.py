@@ -250,13 +250,13 @@ class JobStore:
         )
         return tuple(sorted(known, key=lambda status: status.id))
 
-    def unused(self, inputs: Iterable[str]) -> set[str]:
-        """Return those of the given input pictures (sha256) that no job's record names."""
+    def unused(self, inputs: Iterable[str], owner: str | None = None) -> set[str]:
+        """Return those of the given input pictures (sha256) that no job or style, of `owner` if given, names."""
         asked = list(inputs)
         if not asked:
             return set()
         with answering():
-            counts = self._redis.hmget(f"{self._prefix}inputs", asked)
+            counts = self._redis.hmget(f"{self._prefix}inputs" + (f":{owner}" if owner else ""), asked)
         return {sha256 for sha256, count in zip(asked, counts, strict=True) if count is None}
 
     def _settle(self, verb: str, claim: Claim, value: str = "") -> bool:

@@ -58,9 +58,7 @@ def test_run_writes_the_pictures(gateway: Gateway, style: str, tmp_path: Path) -
 
 def test_run_as_json_and_detached(gateway: Gateway, style: str, tmp_path: Path) -> None:
     worker = work(gateway)
-    done = stylize(
-        gateway, *small(style), "--seed", "5", "--param", "leak_scale=0.5", "--json", "--out", str(tmp_path)
-    )
+    done = stylize(gateway, *small(style), "--seed", "5", "--param", "leak_scale=0.5", "--json", "--out", str(tmp_path))
     worker.join()
     answer = json.loads(done.stdout)
     assert (answer["state"], answer["recipe"]["seed"]) == ("succeeded", 5)

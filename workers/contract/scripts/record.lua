@@ -12,7 +12,10 @@
 --   leases                          zset    id -> end of the lease: running and canceling jobs
 --   deadlines                       zset    id -> deadline: queued and running jobs
 --   finished                        zset    id -> time of finishing
---   running, inputs                 hash    method -> jobs running; sha256 -> jobs that use that input
+--   hooks                           zset    id -> when its webhook is called next: final jobs
+--   hooklog:<id>, hooksecret        list, text   see hooks.lua and outbox.py
+--   running                         hash    method -> jobs running
+--   inputs, inputs:<owner>          hash    sha256 -> jobs and styles that use that input
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
 --                                           'eta <bucket>', 'eta sum' (milliseconds)
 --   active                          hash    owner -> jobs that are not final
@@ -104,6 +107,15 @@ end
 local function count(what, times) redis.call('HINCRBY', name('counts'), what, times) end
 
 -- Into a final state; `field` (result or failure) and its value are optional.
+-- Note that an owner's job or style names these input pictures (change 1), or no longer does (-1).
+local function count_inputs(owner, inputs, change)
+  for sha in string.gmatch(inputs, '%S+') do
+    for _, key in ipairs({name('inputs'), name('inputs', owner)}) do
+      if redis.call('HINCRBY', key, sha, change) <= 0 then redis.call('HDEL', key, sha) end
+    end
+  end
+end
+
 local function finish(job, state, field, value)
   leave(job)
   redis.call('ZREM', DEADLINES, job.id)

@@ -29,7 +29,7 @@ if deadline ~= '' then
   redis.call('ZADD', DEADLINES, deadline, id)
 end
 if key ~= '' then redis.call('HSET', name('idem', owner), key, id) end
-for sha in string.gmatch(inputs, '%S+') do redis.call('HINCRBY', name('inputs'), sha, 1) end
+count_inputs(owner, inputs, 1)
 redis.call('ZADD', name('all'), arrival, id)
 redis.call('ZADD', name('list', owner), arrival, id)
 redis.call('SADD', name('queues'), queue)

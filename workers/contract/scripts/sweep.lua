@@ -11,10 +11,9 @@ local function forget(id)
   if key ~= '' and redis.call('HGET', name('idem', owner), key) == id then
     redis.call('HDEL', name('idem', owner), key)
   end
-  for sha in string.gmatch(inputs, '%S+') do
-    if redis.call('HINCRBY', name('inputs'), sha, -1) <= 0 then redis.call('HDEL', name('inputs'), sha) end
-  end
-  redis.call('DEL', name('job', id))
+  count_inputs(owner, inputs, -1)
+  redis.call('ZREM', name('hooks'), id)
+  redis.call('DEL', name('job', id), name('hooklog', id))
 end
 
 local late = apply_deadlines(limit)

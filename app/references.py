@@ -1,0 +1,53 @@
+"""Pictures that a form names instead of sending them: those of a recipe or of a saved style."""
+
+from collections.abc import Mapping
+
+from app.deps import Services
+from app.errors import Fault, Invalid
+from app.intake import recipe
+from app.intake.form import Form
+from workers.contract.blobs import input_name
+from workers.contract.errors import BlobMissing
+from workers.contract.job import Sha256
+
+Names = Mapping[str, Sha256]
+"""sha256 of stored pictures by the pointer of their field."""
+
+
+async def resolved(services: Services, form: Form, owner: str) -> Names:
+    """Fill a form from its recipe and return the stored pictures that it uses.
+
+    Raises Invalid naming those that are no longer there, or were never the caller's.
+    """
+    recipe.apply(form)
+    if not form.stored:
+        return {}
+    absent = await services.call(
+        services.store.unused, [sha256 for names in form.stored.values() for sha256 in names], owner
+    )
+    faults = [
+        Fault(
+            f"#/recipe/{recipe.PICTURES[field]}" + (f"/{n}" if field == "style_image" else ""),
+            f"{sha256} is not stored any more; send the picture as {field}",
+        )
+        for field, names in form.stored.items()
+        for n, sha256 in enumerate(names)
+        if sha256 in absent
+    ]
+    if faults:
+        raise Invalid.of(faults)
+    return {
+        services.offer.shape.pointer(field, n): sha256
+        for field, names in form.stored.items()
+        for n, sha256 in enumerate(names)
+    }
+
+
+def keep(services: Services, names: Names) -> None:
+    """Make stored pictures as young as those just sent, so that no sweep takes them. Raises Invalid."""
+    for pointer, sha256 in names.items():
+        name = input_name(sha256)
+        try:
+            services.blobs.put(name, services.blobs.get(name), content_type="image/png")
+        except BlobMissing as gone:
+            raise Invalid.of([Fault(pointer, f"{sha256} is not stored any more")]) from gone
