@@ -124,6 +124,3 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
     }
         "recipe": Field(str, RECIPE),
-        "webhook_url": webhook(
-            rules, "called when the job is final, signed after Standard Webhooks; https, public hosts only"
-        ),
