@@ -122,5 +122,5 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field
         "params": Field(str, {"type": "string", "contentMediaType": "application/json"}),
         "output_format": choice(get_args(OutputFormat), "the pictures' format", default="png"),
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
-    }
         "recipe": Field(str, RECIPE),
+    }
