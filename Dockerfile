@@ -17,9 +17,12 @@ COPY pyproject.toml requirements.lock README.md LICENSE ./
 RUN mkdir app workers model_store deploy
 
 FROM source AS gateway-source
-RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway]'
+# Small: no compiled copies, and of the services that botocore describes only those that S3 needs.
+RUN pip --python /opt/stylize/bin/python install --no-compile --constraint requirements.lock '.[gateway]' \
+    && find /opt/stylize/lib/python3.11/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY . .
-RUN pip --python /opt/stylize/bin/python install --no-deps --force-reinstall .
+RUN pip --python /opt/stylize/bin/python install --no-compile --no-deps --force-reinstall .
 
 FROM source AS worker-source
 RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker]'

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import jobs, run
+from app.commands import doctor, jobs, run
 from app.keys import cli as keys
 from model_store import cli as models
 from workers.contract.errors import Misconfigured
@@ -16,6 +16,7 @@ app.add_typer(keys.create(lambda: Settings.read().redis_url), name="keys")
 app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
 app.add_typer(jobs.create(), name="jobs")
 app.command()(run.run)
+app.command(name="doctor")(doctor.examine)
 
 
 @app.callback()
