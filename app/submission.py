@@ -86,5 +86,5 @@ def _keep(services: Services, pictures: list[Decoded], stored: Names, job: NewJo
     """Store the pictures, then the record: an accepted job always finds its pictures."""
     for picture in pictures:
         services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
-    return services.store.submit(job)
     keep(services, stored)
+    return services.store.submit(job)
