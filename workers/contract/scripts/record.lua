@@ -106,7 +106,6 @@ end
 
 local function count(what, times) redis.call('HINCRBY', name('counts'), what, times) end
 
--- Into a final state; `field` (result or failure) and its value are optional.
 -- Note that an owner's job or style names these input pictures (change 1), or no longer does (-1).
 local function count_inputs(owner, inputs, change)
   for sha in string.gmatch(inputs, '%S+') do
@@ -116,6 +115,7 @@ local function count_inputs(owner, inputs, change)
   end
 end
 
+-- Into a final state; `field` (result or failure) and its value are optional.
 local function finish(job, state, field, value)
   leave(job)
   redis.call('ZREM', DEADLINES, job.id)
