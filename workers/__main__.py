@@ -18,7 +18,7 @@ from workers.contract.errors import Misconfigured
 from workers.contract.store import JobStore
 from workers.holdings import Holdings
 from workers.metrics import WorkerMetrics
-from workers.models import loader, locate, style_cache, weights
+from workers.models import loader, locate, loras, style_cache, weights
 from workers.pipelines.engine import Engine
 from workers.pipelines.errors import Refused
 from workers.pipelines.pool import Pool
@@ -40,6 +40,7 @@ def worker(settings: WorkerSettings) -> Worker:
         cache=style_cache(settings),
         technique=registry.technique,
         weights=weights(models),
+        find_lora=loras(models),
         observer=metrics,
     )
     metrics.registry.register(Holdings(engine))

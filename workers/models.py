@@ -6,14 +6,16 @@ from pathlib import Path
 import torch
 
 from model_store import tiny
-from model_store.catalogue import entry_of, folder_of
-from model_store.catalogue.presence import require_installed
+from model_store.catalogue import entries, entry_of, folder_of
+from model_store.catalogue.presence import presence, require_installed
 from model_store.errors import ModelStoreError
+from model_store.lock import read_lock
 from workers.contract.errors import Misconfigured
 from workers.pipelines import backbone
-from workers.pipelines.backbone import Backbone
+from workers.pipelines.backbone import Backbone, Base
 from workers.pipelines.cache_tiers import DiskTier, MemoryTier, Tier
-from workers.pipelines.errors import WeightsMissing
+from workers.pipelines.errors import Refused, WeightsMissing
+from workers.pipelines.loras import Finder
 from workers.pipelines.style_cache import StyleCache
 from workers.settings import WorkerSettings
 
@@ -66,6 +68,32 @@ def weights(store: Path) -> Callable[[str], Path]:
             raise WeightsMissing(str(missing)) from missing
 
     return find
+
+
+def loras(store: Path) -> Finder:
+    """Return what finds an installed LoRA for an architecture.
+
+    It raises WeightsMissing naming those that are installed, or Refused for what is no LoRA or for another model.
+    """
+
+    def find(model: str, base: Base) -> Path:
+        entry = entries(store).get(model)
+        if entry is None:
+            raise WeightsMissing(f"no LoRA named {model!r}; installed for {base}: {_installed_loras(store, base)}")
+        if entry.kind != "lora":
+            raise Refused(f"{model} is no LoRA but of kind {entry.kind}")
+        if entry.base not in (None, base):
+            raise Refused(f"the LoRA {model} is for {entry.base}, the base model is {base}")
+        return weights(store)(model)
+
+    return find
+
+
+def _installed_loras(store: Path, base: Base) -> str:
+    fitting = [entry.id for entry in entries(store).values() if entry.kind == "lora" and entry.base in (None, base)]
+    lock = read_lock(store)
+    there = [model for model in fitting if presence(model, store, lock).state == "installed"]
+    return ", ".join(there) or "none (`stylize models add FILE ID` installs one)"
 
 
 def style_cache(settings: WorkerSettings) -> StyleCache:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,8 @@ class Backbone:
         self.dtype = dtype
         self.lock = threading.RLock()
         self.scheduler_config: dict[str, Any] = dict(pipe.scheduler.config)
+        self.as_loaded: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Gives a while with the weights as they were loaded, whatever a request has put in their place."""
         self._residents: dict[str, Any] = {}
 
     @property
@@ -80,10 +83,14 @@ class Backbone:
         return self.latent_channels, height // self.vae_factor, width // self.vae_factor
 
     def resident(self, key: str, build: Callable[[], Any]) -> Any:
-        """Return what is kept beside the base model under `key` (an adapter, a ControlNet), building it once."""
+        """Return what is kept beside the base model under `key` (an adapter, a ControlNet), building it once.
+
+        It is built while the weights are as they were loaded.
+        """
         with self.lock:
             if key not in self._residents:
-                self._residents[key] = build()
+                with self.as_loaded():
+                    self._residents[key] = build()
             return self._residents[key]
 
     @torch.no_grad()

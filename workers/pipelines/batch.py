@@ -1,7 +1,7 @@
 """Some requests of one technique on one base model, prepared each and denoised as one batch."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from PIL import Image
 
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.denoise import Trajectory, denoise
-from workers.pipelines.meter import Meter
+from workers.pipelines.meter import Meter, Stage
 from workers.pipelines.orders import halves
 from workers.pipelines.style_cache import RequestCache
 from workers.techniques.base import Bench, Order, Technique
@@ -82,11 +82,17 @@ def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, P
         part = ready[trajectory]
         part.attempt(partial(part.meter.denoising, trajectory))
 
-    with ExitStack() as stages:
-        for part in ready.values():
-            stages.enter_context(part.meter.stage("denoise"))
-        hooks = stages.enter_context(technique.patch(backbone, list(ready)))
+    with timed(ready.values(), "denoise"), technique.patch(backbone, list(ready)) as hooks:
         denoise(backbone.unet, list(ready), hooks=hooks, watch=watch)
+
+
+@contextmanager
+def timed(parts: Iterable[Part], stage: Stage) -> Iterator[None]:
+    """Time a stage that parts share; it counts in full for each."""
+    with ExitStack() as stages:
+        for part in parts:
+            stages.enter_context(part.meter.stage(stage))
+        yield
 
 
 def _decode(part: Part, backbone: Backbone, trajectory: Trajectory) -> None:

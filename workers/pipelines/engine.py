@@ -6,7 +6,7 @@ rendered = engine.stylize(request, pictures, watch=watch)
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ import torch
 
 from workers.contract.job import Request
 from workers.pipelines import batch, device, memory
-from workers.pipelines.backbone import Backbone
+from workers.pipelines.backbone import Backbone, Base
 from workers.pipelines.batch import Part
-from workers.pipelines.errors import DeviceLost, OutOfMemory, Refused
+from workers.pipelines.errors import DeviceLost, OutOfMemory, Refused, WeightsMissing
+from workers.pipelines.loras import Finder, stacked
 from workers.pipelines.meter import Meter, prepare_share
 from workers.pipelines.observer import Observer
 from workers.pipelines.orders import order_of
@@ -40,7 +41,9 @@ class Admitted:
     def key(self) -> Hashable:
         """Equal for requests that may share a batch."""
         key = self.technique.batch_key(self.part.order, self.backbone)
-        return id(self.part) if key is None else (self.technique.spec.name, self.backbone.name, key)
+        if key is None:
+            return id(self.part)
+        return self.technique.spec.name, self.backbone.name, self.part.order.params.loras, key
 
 
 class Engine:
@@ -53,12 +56,15 @@ class Engine:
         cache: StyleCache,
         technique: Callable[[str], Technique],
         weights: Callable[[str], Path],
+        find_lora: Finder | None = None,
         observer: Observer | None = None,
     ) -> None:
+        """`weights` finds what techniques need by catalogue id, `find_lora` an installed LoRA; without it, none is."""
         self.pool = pool
         self.cache = cache
         self._technique = technique
         self._weights = weights
+        self._find_lora = find_lora or _no_lora
         self._observer = observer or Observer()
 
     def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> Rendered:
@@ -102,7 +108,7 @@ class Engine:
         with backbone.lock:
             try:
                 _require_memory(backbone, parts)
-                with self._observed(technique, parts):
+                with self._observed(technique, parts), self._loras(backbone, parts):
                     batch.run(backbone, technique, parts, self._weights)
                 return
             except (torch.OutOfMemoryError, OutOfMemory) as full:
@@ -131,6 +137,14 @@ class Engine:
             parts[0].failure = failure
 
     @contextmanager
+    def _loras(self, backbone: Backbone, parts: Sequence[Part]) -> Iterator[None]:
+        """Run the model with the LoRAs that all parts ask for."""
+        with ExitStack() as stack:
+            with batch.timed(parts, "prepare"):
+                stack.enter_context(stacked(backbone, parts[0].order.params.loras, self._find_lora))
+            yield
+
+    @contextmanager
     def _observed(self, technique: Technique, parts: Sequence[Part]) -> Iterator[None]:
         began = time.perf_counter()
         try:
@@ -138,6 +152,10 @@ class Engine:
         finally:
             pictures = sum(len(part.order.seeds) for part in parts)
             self._observer.ran(technique.spec.name, pictures, time.perf_counter() - began)
+
+
+def _no_lora(model: str, base: Base) -> Path:
+    raise WeightsMissing(f"no LoRA named {model}: this engine has none")
 
 
 def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:

@@ -15,10 +15,29 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_le
 """The catalogue's id of an installed model: never a path."""
 
 
+MOST_LORAS = 4
+
+
+class Lora(BaseModel):
+    """An installed LoRA and how much of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    id: ModelName
+    scale: float = Field(1.0, ge=-2, le=2, description="1 as it was trained, 0 nothing of it, negative: away from it")
+
+
 class Params(BaseModel):
     """Root of every technique's own knobs: immutable, unknown keys, NaN and infinity refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    loras: tuple[Lora, ...] = Field(
+        (),
+        max_length=MOST_LORAS,
+        description="installed LoRAs added to the base model for this request, in UNet and text encoders; GET /models "
+        "lists them, `stylize models add` installs them",
+    )
 
 
 class Declared(BaseModel):

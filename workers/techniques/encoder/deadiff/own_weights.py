@@ -21,20 +21,25 @@ from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """How one module's weights become the checkpoint's: those that are rounded, and those that are replaced."""
+    """How one module's weights become the checkpoint's: those that are rounded, and those that are replaced.
+
+    `base` has the base model's own tensors of the replaced ones: what a request adds to them (a LoRA) is added to the
+    checkpoint's too.
+    """
 
     rounded: tuple[str, ...] = ()
     replaced: Mapping[str, Tensor] = field(default_factory=dict)
+    base: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def changes(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """Return what makes the checkpoint's weight out of the base's, by name."""
         changes: dict[str, Callable[[Tensor], Tensor]] = dict.fromkeys(self.rounded, math.rounded)
-        return changes | {name: partial(_instead, tensor) for name, tensor in self.replaced.items()}
+        return changes | {name: partial(_instead, tensor, self.base[name]) for name, tensor in self.replaced.items()}
 
 
-def _instead(tensor: Tensor, own: Tensor) -> Tensor:
-    return tensor
+def _instead(tensor: Tensor, base: Tensor, own: Tensor) -> Tensor:
+    return tensor if own.data_ptr() == base.data_ptr() else tensor + (own - base)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,4 +92,4 @@ def difference(module: nn.Module, theirs: Mapping[str, Tensor]) -> Tuned:
             rounded.append(name)
         else:
             replaced[name] = tensor.to(own[name].dtype)
-    return Tuned(tuple(rounded), replaced)
+    return Tuned(tuple(rounded), replaced, {name: own[name].data for name in replaced})
