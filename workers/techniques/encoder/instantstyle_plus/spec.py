@@ -21,13 +21,13 @@ class InstantStylePlusParams(Params):
     style_guidance_scale: float = Field(
         0.0,
         ge=0,
-        le=10_000,
+        le=1_000_000,
         description="style guidance by the CSD descriptor at strength 1: each step also follows the gradient of the "
         "style similarity through UNet and VAE. 0, as published, is off; no value is recommended anywhere. Takes "
         "several times the memory and about twice the time",
     )
     content_guidance_scale: float = Field(
-        0.0, ge=0, le=10_000, description="the same for CSD's content similarity to the content image"
+        0.0, ge=0, le=1_000_000, description="the same for CSD's content similarity to the content image"
     )
     num_inversion_steps: int | None = Field(
         None, ge=1, le=1000, description="steps of the content's inversion; default: as many as the request has"

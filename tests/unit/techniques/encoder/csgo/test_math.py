@@ -1,8 +1,14 @@
 """CSGO's scales and layers."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
+import model_store
+from model_store.load.component import empty_component
 from workers.pipelines.backbone import Backbone
 from workers.techniques.encoder.csgo import math
 from workers.techniques.encoder.csgo.math import Scales
@@ -34,6 +40,14 @@ def test_positions_count_every_attention_down_up_middle(sdxl: Backbone) -> None:
     assert list(content.values()) == [1, 3, 5, 7, 9, 11]
     assert list(style.values()) == [13, 15, 17, 19, 21, 23, 25, 27, 29]
     assert all(names[position] == name for name, position in (style | content).items())
+
+
+def test_in_the_true_shape_the_style_has_36_layers_and_the_content_24() -> None:
+    folder = Path(model_store.__file__).parent / "configs" / "sdxl" / "unet"
+    names: Any = empty_component(folder, UNet2DConditionModel).attn_processors
+    style, content = (math.cross_attentions(names, block) for block in (math.STYLE_IN_UNET, math.CONTENT_IN_UNET))
+    assert (len(style), len(content)) == (36, 24)
+    assert max(content.values()) < min(style.values())
 
 
 def test_keys_and_values_are_the_two_maps_of_the_tokens() -> None:
