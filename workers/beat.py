@@ -49,6 +49,10 @@ class Holding:
     def watch(self, progress: Progress) -> None:
         """Note progress. Raises Interrupted when the job must stop."""
         self.progress = progress
+        self.moved()
+
+    def moved(self) -> None:
+        """Note that the job is not hung. Raises Interrupted when it must stop."""
         self.moved_at = time.monotonic()
         self.check()
 

@@ -1,8 +1,10 @@
 """The consumer: a Celery worker of one solo process that drains the job store whenever it is woken."""
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
 from itertools import chain
+from types import FrameType
 
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
@@ -25,14 +27,30 @@ def create_consumer(redis_url: str, drain: Callable[[], int]) -> Celery:
 
 
 def consume(
-    app: Celery, queues: Sequence[str], *, name: str, ready: Callable[[], object], stopping: Callable[[], object]
+    app: Celery,
+    queues: Sequence[str],
+    *,
+    name: str,
+    ready: Callable[[], object],
+    stopping: Callable[[], object],
+    hurrying: Callable[[], object],
 ) -> int:
     """Wait for wake-ups until SIGTERM; return the exit status.
 
-    `ready` is called once the consumer listens, `stopping` from the signal handler of a shutdown.
+    `ready` is called once the consumer listens, `stopping` from the signal handler of a shutdown, `hurrying` from that
+    of SIGQUIT: Celery's own would raise in the middle of a job, as if the job had failed.
     """
 
     def on_ready(**_: object) -> None:
+        stop = signal.getsignal(signal.SIGTERM)
+        assert callable(stop)
+
+        def hurry(signum: int, frame: FrameType | None) -> None:
+            hurrying()
+            stop(signum, frame)
+
+        signal.signal(signal.SIGQUIT, hurry)
+        signal.signal(signal.SIGINT, stop)
         ready()
 
     def on_stopping(**_: object) -> None:

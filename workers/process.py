@@ -17,7 +17,7 @@ from workers.pipelines.work import Stylist
 from workers.presence import Presence
 from workers.runner import Runner
 from workers.settings import WorkerSettings
-from workers.watchdog import Watchdog
+from workers.watchdog import EXIT_BROKEN, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class Worker:
 
     def run(self) -> int:
         """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured, Refused."""
+        threading.excepthook = replace_process
         if self.settings.worker_metrics_port:
             self.metrics.serve(self.settings.worker_metrics_host, self.settings.worker_metrics_port)
         await_servers(self.store, self.blobs)
@@ -92,7 +93,14 @@ class Worker:
         self.beat.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))
         try:
-            return consume(app, self.settings.models, name=self.name, ready=self.watchdog.start, stopping=self.stop)
+            return consume(
+                app,
+                self.settings.models,
+                name=self.name,
+                ready=self.watchdog.start,
+                stopping=self.stop,
+                hurrying=lambda: self.runner.stop(0.0),
+            )
         finally:
             self.runner.close()
             self.presence.end()
@@ -101,8 +109,14 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more; give the job in hand back when it outlasts the grace."""
         self.stopping.set()
-        self.watchdog.end()
         self.runner.stop(self.settings.worker_grace_seconds)
+
+
+def replace_process(fault: threading.ExceptHookArgs) -> None:
+    """End the process when one of its threads has failed: without beat or watchdog it would do harm."""
+    name = fault.thread.name if fault.thread else "unknown"
+    log.critical("the thread %s failed: replacing this process", name, exc_info=fault.exc_value)
+    os._exit(EXIT_BROKEN)
 
 
 def await_servers(store: JobStore, blobs: BlobStore, patience: float = 60.0) -> None:

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 
-from workers.beat import Holding, Interrupted
+from workers.beat import GivenBack, Holding, Interrupted
 from workers.contract.blobs import BlobStore, manifest_name, output_name
-from workers.contract.errors import BlobError, StoreUnavailable
+from workers.contract.errors import BlobError, BlobStoreUnavailable, StoreUnavailable
 from workers.contract.job import Failure, Image, Job, Progress, Result, Timings
 from workers.contract.logs import of_job
 from workers.contract.store import JobStore
 from workers.encode import CONTENT_TYPES, encode, recipe
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Rendered
-from workers.settle import insist, settle
+from workers.settle import insist, patiently, settle
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Publisher:
         self._store = store
         self._blobs = blobs
         self._metrics = metrics
+        self._backlog = backlog
         self._slots = BoundedSemaphore(backlog)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
@@ -43,6 +44,12 @@ class Publisher:
             done()
 
         self._thread.submit(self._publish, holding, rendered).add_done_callback(published)
+
+    def finish(self) -> None:
+        """Wait until everything submitted is committed. For the thread that submits."""
+        for _ in range(self._backlog):
+            self._slots.acquire()
+        self._slots.release(self._backlog)
 
     def drain(self) -> None:
         """Wait until everything submitted is committed; nothing may be submitted after."""
@@ -60,6 +67,8 @@ class Publisher:
             log.info("job %s %s", job.id, became, extra=of_job(job.id))
         except Interrupted as interrupted:
             settle(self._store, holding, interrupted)
+        except BlobStoreUnavailable:
+            settle(self._store, holding, GivenBack())
         except (BlobError, StoreUnavailable) as fault:
             log.exception("job %s could not be published", job.id, extra=of_job(job.id))
             problem = Failure(code=fault.code, detail="the pictures could not be stored")
@@ -72,7 +81,7 @@ class Publisher:
     def _write(self, holding: Holding, rendered: Rendered) -> Result:
         started = time.monotonic()
         job, token = holding.claim.job, holding.claim.token
-        images = tuple(self._write_image(job, token, n, rendered) for n in range(len(rendered.pictures)))
+        images = tuple(self._write_image(holding, n, rendered) for n in range(len(rendered.pictures)))
         timings = Timings(
             queue=queue_seconds(job),
             **{stage: round(seconds, 6) for stage, seconds in rendered.timings.items()},
@@ -85,15 +94,16 @@ class Publisher:
             style_cache=rendered.style_cache,
         )
         manifest = job.model_copy(update={"result": result}).model_dump_json().encode()
-        self._blobs.put(manifest_name(job.id, token), manifest, content_type="application/json")
+        self._put(holding, manifest_name(job.id, token), manifest, "application/json")
         return result
 
-    def _write_image(self, job: Job, token: int, n: int, rendered: Rendered) -> Image:
+    def _write_image(self, holding: Holding, n: int, rendered: Rendered) -> Image:
+        job, token = holding.claim.job, holding.claim.token
         picture, seed = rendered.pictures[n], rendered.seeds[n]
-        file = encode(picture, job.request.output_format, recipe(job, seed))
+        file = encode(picture, job.request.output_format, recipe(job, seed, rendered.licences))
         name = output_name(job.id, token, n, job.request.output_format)
         content_type = CONTENT_TYPES[job.request.output_format]
-        self._blobs.put(name, file, content_type=content_type)
+        self._put(holding, name, file, content_type)
         return Image(
             blob=name,
             width=picture.width,
@@ -102,6 +112,9 @@ class Publisher:
             sha256=hashlib.sha256(file).hexdigest(),
             seed=seed,
         )
+
+    def _put(self, holding: Holding, name: str, data: bytes, content_type: str) -> None:
+        patiently(lambda: self._blobs.put(name, data, content_type=content_type), holding)
 
 
 def queue_seconds(job: Job) -> float:

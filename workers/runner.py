@@ -1,6 +1,7 @@
 """Jobs from claim to commit: claim -> prepare -> denoise -> publish -> commit. Knows nothing of Celery."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,16 +12,17 @@ from PIL import Image
 
 from workers.beat import Beat, GivenBack, Holding, Interrupted
 from workers.contract.blobs import BlobStore, input_name
-from workers.contract.errors import BlobError, StoreUnavailable
+from workers.contract.errors import BlobError, BlobStoreUnavailable, StoreUnavailable
 from workers.contract.job import Failure, Job, Sha256
 from workers.contract.logs import of_job
 from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore
 from workers.metrics import WorkerMetrics
-from workers.pipelines.errors import Refused
+from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.work import Pictures, Rendered, Stylist, Work
 from workers.publisher import Publisher, queue_seconds
-from workers.settle import insist, settle
+from workers.settle import insist, patiently, settle
+from workers.watchdog import EXIT_DEVICE_LOST
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ class Errand:
 class Runner:
     """Runs jobs of `queues` on one engine, those of a company together; the last are published while the next denoise.
 
-    `most_pictures` bounds how many pictures are claimed for one batch.
+    `most_pictures` bounds how many pictures are claimed for one batch. A job that was tried before runs alone: it may
+    have ended its worker. `exit_process` is os._exit, because nothing that holds a lost device can be unwound.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Runner:
         worker: str,
         most_pictures: int = 1,
         metrics: WorkerMetrics | None = None,
+        exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -64,6 +68,7 @@ class Runner:
         self._worker = worker
         self._most_pictures = most_pictures
         self._metrics = metrics or WorkerMetrics()
+        self._exit = exit_process
         self._publisher = Publisher(store, blobs, self._metrics)
         self._stopping = threading.Event()
 
@@ -88,6 +93,7 @@ class Runner:
                 hold = safety.enter_context(ExitStack())
                 errands.append(Errand(hold.enter_context(self._beat.hold(claim)), hold))
             try:
+                self._await_solitude(errands)
                 self._render(errands)
             except BaseException:
                 for errand in errands:
@@ -120,7 +126,7 @@ class Runner:
                 yield claim
                 job = claim.job
                 pictures += job.request.num_images
-                room = pictures < self._most_pictures
+                room = pictures < self._most_pictures and job.attempts == 1
                 claim = self._store.claim(job.queue, self._worker, company_of(job.request)) if room else None
         except StoreUnavailable as fault:
             log.warning("cannot claim: %s", fault)
@@ -130,25 +136,45 @@ class Runner:
         for errand in errands:
             try:
                 watch = self._metrics.watching(errand.job.request, errand.holding.watch)
-                ready.append((errand, Work(errand.job.request, self._fetch(errand.job), watch)))
-            except (BlobError, OSError) as fault:
+                ready.append((errand, Work(errand.job.request, self._fetch(errand), watch)))
+            except Exception as fault:  # noqa: BLE001  whatever it is, it is this job's own
                 self._conclude(errand, fault)
-        for (errand, _), outcome in zip(ready, self._engine.stylize_together([work for _, work in ready]), strict=True):
+        outcomes = self._stylize([work for _, work in ready])
+        for (errand, _), outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, Rendered):
                 self._publisher.submit(errand.holding, outcome, done=errand.hold.pop_all().close)
             else:
                 self._conclude(errand, outcome)
+        if any(isinstance(outcome, DeviceLost) for outcome in outcomes):
+            self._replace_process()
 
-    def _fetch(self, job: Job) -> Pictures:
-        request = job.request
+    def _stylize(self, works: Sequence[Work]) -> Sequence[Rendered | Exception]:
+        try:
+            return self._engine.stylize_together(works) if works else ()
+        except Exception as fault:  # noqa: BLE001  an engine that fails as a whole fails all that it had
+            return [fault] * len(works)
+
+    def _await_solitude(self, errands: Sequence[Errand]) -> None:
+        """Let nothing else be in hand when a job starts that may end this process."""
+        if any(errand.job.attempts > 1 for errand in errands):
+            self._publisher.finish()
+
+    def _replace_process(self) -> None:
+        log.critical("the device will not work again in this process: replacing it")
+        self._publisher.drain()
+        self._exit(EXIT_DEVICE_LOST)
+
+    def _fetch(self, errand: Errand) -> Pictures:
+        request = errand.job.request
         return Pictures(
-            styles=tuple(self._read(sha256) for sha256 in request.style_images),
-            content=self._read(request.content_image) if request.content_image else None,
-            control=self._read(request.control_image) if request.control_image else None,
+            styles=tuple(self._read(sha256, errand) for sha256 in request.style_images),
+            content=self._read(request.content_image, errand) if request.content_image else None,
+            control=self._read(request.control_image, errand) if request.control_image else None,
         )
 
-    def _read(self, sha256: Sha256) -> Image.Image:
-        return Image.open(BytesIO(self._blobs.get(input_name(sha256)))).convert("RGB")
+    def _read(self, sha256: Sha256, errand: Errand) -> Image.Image:
+        file = patiently(lambda: self._blobs.get(input_name(sha256)), errand.holding)
+        return Image.open(BytesIO(file)).convert("RGB")
 
     def _conclude(self, errand: Errand, fault: Exception) -> None:
         """Write down why a job has no pictures."""
@@ -157,6 +183,10 @@ class Runner:
                 settle(self._store, errand.holding, fault)
             case Refused():
                 self._fail(errand, Failure(code=fault.code, detail=str(fault)), retry=False)
+            case DeviceLost():
+                self._fail(errand, Failure(code="device-lost", detail="the device failed under this job"), retry=True)
+            case BlobStoreUnavailable():
+                settle(self._store, errand.holding, GivenBack())
             case BlobError() | OSError():
                 unreadable = Failure(code="blob", detail="the job's pictures could not be read")
                 self._fail(errand, unreadable, retry=True)

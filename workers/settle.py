@@ -1,19 +1,21 @@
-"""How a job that cannot go on is settled in the record, and how long we insist when Redis does not answer."""
+"""How a job that cannot go on is settled in the record, and how long we insist while Redis or the blobs are away."""
 
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from workers.beat import Canceled, DeadlinePassed, GivenBack, Holding, Interrupted, Lost
-from workers.contract.errors import StoreUnavailable
+from workers.contract.errors import BlobStoreUnavailable, StoreUnavailable
 from workers.contract.job import Failure
 from workers.contract.logs import of_job
 from workers.contract.store import JobStore
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 PATIENCE = 60.0
-"""Seconds a verdict is repeated while Redis is away; after that the lease decides."""
+"""Seconds a verdict is repeated while Redis is away; after that the lease decides. As long we wait for the blobs."""
 
 
 def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
@@ -31,6 +33,24 @@ def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
                 log.error("job %s is left to its lease: %s", job_id, fault, extra=of_job(job_id))
                 return False
             time.sleep(0.2)
+
+
+def patiently(step: Callable[[], T], holding: Holding) -> T:
+    """Return what a step with the blob store returns, trying again while it is away; its effect must be repeatable.
+
+    Raises BlobError, or Interrupted when the job must stop meanwhile.
+    """
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return step()
+        except BlobStoreUnavailable as fault:
+            if time.monotonic() > ends:
+                raise
+            job_id = holding.claim.job.id
+            log.warning("job %s waits for the blob store: %s", job_id, fault, extra=of_job(job_id))
+            holding.moved()
+            time.sleep(0.5)
 
 
 def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 EXIT_HUNG = 70
 EXIT_STALLED = 71
+EXIT_DEVICE_LOST = 72
+EXIT_BROKEN = 73
 
 
 class Watchdog(threading.Thread):
@@ -51,10 +53,11 @@ class Watchdog(threading.Thread):
         """Watch until `end`."""
         while not self._ended.wait(0.5):
             now = time.monotonic()
-            if any(now - holding.moved_at > self._step_timeout for holding in self._beat.held):
-                log.critical("a job made no step for %.0f s: replacing this process", self._step_timeout)
+            held = self._beat.held
+            if held and all(now - holding.moved_at > self._step_timeout for holding in held):
+                log.critical("no job made a step for %.0f s: replacing this process", self._step_timeout)
                 self._exit(EXIT_HUNG)
-            elif self._beat.held:
+            elif held:
                 self.served()
             elif now - self._served_at > self._stall_timeout and self._work_waits():
                 log.critical(

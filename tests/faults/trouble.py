@@ -27,7 +27,7 @@ class Troubles:
         self._folder = folder
         self._acts: dict[str, Callable[[], object]] = {
             "kill": kill,
-            "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+            "freeze": freeze,
             "hang": threading.Event().wait,
             "oom": out_of_memory,
             "sticky": lose_device,
@@ -56,6 +56,12 @@ def kill() -> None:
     """End this process as the kernel would."""
     os.kill(os.getpid(), signal.SIGKILL)
     threading.Event().wait()
+
+
+def freeze() -> None:
+    """Stop this process until SIGCONT; another thread may get the signal, so wait until it has."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.2)
 
 
 def out_of_memory() -> None:
