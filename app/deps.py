@@ -28,6 +28,7 @@ from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
+from workers.contract.styles import StyleStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Services:
     metrics: Metrics
     memory: Memory
     store: JobStore
+    styles: StyleStore
     blobs: BlobStore
     doorbell: Doorbell
     decoder: Decoder
@@ -78,6 +80,7 @@ class Services:
             metrics=metrics,
             memory=memory,
             store=store,
+            styles=StyleStore(connect(settings.redis_url)),
             blobs=blobs,
             doorbell=Doorbell(settings.redis_url),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),

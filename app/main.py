@@ -14,7 +14,7 @@ from app.documentation import SECURITY_SCHEMES, form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
-from app.routes import events, health, jobs, methods, stylize
+from app.routes import events, health, jobs, methods, styles, stylize
 from app.settings import GatewaySettings
 
 TITLE = "Stylize"
@@ -41,7 +41,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
-    for part in (stylize, jobs, events, methods, health):
+    for part in (stylize, jobs, events, styles, methods, health):
         app.include_router(part.router)
     describe(app, offer)
     return app

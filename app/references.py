@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from app import styles
 from app.deps import Services
 from app.errors import Fault, Invalid
 from app.intake import recipe
@@ -15,11 +16,12 @@ Names = Mapping[str, Sha256]
 
 
 async def resolved(services: Services, form: Form, owner: str) -> Names:
-    """Fill a form from its recipe and return the stored pictures that it uses.
+    """Fill a form from its recipe or saved style and return the stored pictures that it uses.
 
     Raises Invalid naming those that are no longer there, or were never the caller's.
     """
     recipe.apply(form)
+    await styles.apply(services, form, owner)
     if not form.stored:
         return {}
     absent = await services.call(

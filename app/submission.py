@@ -51,6 +51,17 @@ async def submit(
     return submission
 
 
+async def keep_pictures(services: Services, uploads: list[Upload]) -> Names:
+    """Decode and store pictures; return their sha256 by pointer. Raises PictureRefused or Unavailable."""
+    pictures = await _decode(services, uploads)
+    try:
+        await services.call(_put, services, list(pictures.values()))
+        return {pointer: picture.sha256 for pointer, picture in pictures.items()}
+    finally:
+        for picture in pictures.values():
+            picture.close()
+
+
 async def _decode(services: Services, uploads: list[Upload]) -> dict[str, Decoded]:
     """Return the decoded pictures by pointer. Raises PictureRefused naming all that failed, or Unavailable."""
     if len(uploads) == 1:  # the usual case needs no task of its own
@@ -82,9 +93,13 @@ async def _attempt(services: Services, upload: Upload) -> Decoded | Refused | De
         return fault
 
 
-def _keep(services: Services, pictures: list[Decoded], stored: Names, job: NewJob) -> Submission:
-    """Store the pictures, then the record: an accepted job always finds its pictures."""
+def _put(services: Services, pictures: list[Decoded]) -> None:
     for picture in pictures:
         services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
+
+
+def _keep(services: Services, pictures: list[Decoded], stored: Names, job: NewJob) -> Submission:
+    """Store the pictures, then the record: an accepted job always finds its pictures."""
+    _put(services, pictures)
     keep(services, stored)
     return services.store.submit(job)

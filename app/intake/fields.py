@@ -13,6 +13,7 @@ MAX_TEXT = 2000
 MAX_SEED = 2**63 - 1
 MAX_PIXELS = 2048 * 1536
 MAX_WEIGHT = 10.0
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,32}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
@@ -104,6 +105,17 @@ def weights(help: str) -> Field:
     return Field(read, {"type": "string", "examples": ["1,0.5"], "description": help})
 
 
+def identifier(help: str) -> Field:
+    """An id of something that was made before."""
+
+    def read(value: str) -> str:
+        if not ID.fullmatch(value):
+            raise ValueError("is not an id")
+        return value
+
+    return Field(read, {"type": "string", "maxLength": 64, "pattern": f"^{ID.pattern}$", "description": help})
+
+
 def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field]:
     """Return the text fields of a request to a host that serves these methods and models, the default model first."""
     return {
@@ -122,5 +134,6 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field
         "params": Field(str, {"type": "string", "contentMediaType": "application/json"}),
         "output_format": choice(get_args(OutputFormat), "the pictures' format", default="png"),
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
+        "style_id": identifier("a saved style in place of style images; see POST /styles"),
         "recipe": Field(str, RECIPE),
     }

@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from app import deps
 from app.answer import answered
-from app.errors import BodyTimeout, Conflict, Fault, Invalid, Malformed, TooLarge, TooManyJobs, UnsupportedMedia
-from app.intake.form import FormReader, boundary_of, read, too_large
+from app.errors import Conflict, Fault, Invalid, TooManyJobs
 from app.preferences import CANCEL_AFTER, PARAMETERS, PREFER, cancel_after
 from app.problems import documented
+from app.reception import REFUSALS, received
 from app.schemas import JobView
 from app.submission import submit
 
@@ -33,7 +33,7 @@ PARAMETER = {
     status_code=202,
     response_model=JobView,
     openapi_extra={"parameters": [PARAMETER, *PARAMETERS]},
-    responses=documented(Malformed, BodyTimeout, Conflict, TooLarge, UnsupportedMedia, Invalid, TooManyJobs)
+    responses=documented(*REFUSALS, Conflict, Invalid, TooManyJobs)
     | {
         200: {"description": "Done within the time that `Prefer: wait=n` gave", "model": JobView},
         202: {
@@ -45,21 +45,10 @@ PARAMETER = {
 async def stylize(request: Request) -> Response:
     """Everything is checked before anything is stored; an accepted job is on disk when this answers."""
     services = await deps.services(request)
-    settings, key, owner = services.settings, idempotency_key(request), await deps.owner(request, services)
+    key, owner = idempotency_key(request), await deps.owner(request, services)
     lifetime = cancel_after(request.headers.get(CANCEL_AFTER))
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMedia("the body must not be compressed")
-    if int(request.headers.get("content-length", "0")) > settings.gateway_body_bytes:
-        raise too_large(settings.gateway_body_bytes)
-    boundary = boundary_of(request.headers.get("content-type"))
-    services.memory.enter()
-    reader = FormReader(services.offer.shape, services.memory, boundary)
-    try:
-        await read(request.receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
-        submission = await submit(services, reader.form, owner=owner, key=key, source="api", lifetime=lifetime)
-    finally:
-        reader.form.close()
-        services.memory.leave()
+    async with received(request, services, services.offer.shape) as form:
+        submission = await submit(services, form, owner=owner, key=key, source="api", lifetime=lifetime)
     return await answered(services, submission.job, request.headers.get(PREFER))
 
 

@@ -1,0 +1,126 @@
+"""Styles: save references once, use them by id."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.deps import Owner, With
+from app.documentation import ENCODING, FILE
+from app.errors import Fault, Invalid, NotFound
+from app.intake.fields import Field, text, weights
+from app.intake.form import Form, Shape
+from app.problems import documented
+from app.reception import REFUSALS, multipart, received
+from app.styles import StylesView, StyleView, style_view
+from app.submission import keep_pictures
+from workers.contract.styles import Reference, Style
+from workers.techniques import registry
+
+router = APIRouter(tags=["styles"])
+
+MOST_REFERENCES = 10
+MOST_NAME = 100
+MOST_STYLES = 1000
+FIELDS: dict[str, Field] = {
+    "name": text("what people call it"),
+    "style_weights": weights("one number per style image, separated by commas; default 1 each"),
+}
+SHAPE = Shape(tuple(FIELDS), {"style_image": MOST_REFERENCES})
+SCHEMA = {
+    "type": "object",
+    "required": ["name", "style_image"],
+    "additionalProperties": False,
+    "properties": {
+        "name": FIELDS["name"].schema | {"minLength": 1, "maxLength": MOST_NAME},
+        "style_weights": FIELDS["style_weights"].schema,
+        "style_image": {"type": "array", "items": FILE, "minItems": 1, "maxItems": MOST_REFERENCES},
+    },
+}
+StyleId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the style's id")]
+
+
+@router.post(
+    "/styles",
+    summary="Save a style",
+    status_code=201,
+    response_model=StyleView,
+    openapi_extra={"requestBody": multipart(SCHEMA, {"style_image": ENCODING})},
+    responses=documented(*REFUSALS, Invalid),
+)
+async def save_style(request: Request, services: With, owner: Owner) -> Response:
+    """Keeps 1 to 10 references with weights until the style is deleted; `style_id` then stands for them.
+
+    A method that takes fewer references than the style has uses the heaviest. A style keeps its look: when a method has
+    changed how it draws since the style was saved, it refuses the style instead of drawing it differently.
+    """
+    async with received(request, services, SHAPE) as form:
+        name, shares = described(form)
+        names = await keep_pictures(services, form.uploads())
+        style = Style(
+            id=secrets.token_urlsafe(18),
+            owner=owner,
+            name=name,
+            references=tuple(
+                Reference(sha256=names[f"#/style_image/{n}"], weight=share) for n, share in enumerate(shares)
+            ),
+            versions={method: registry.spec(method).version for method in registry.names()},
+            created_at=await services.call(services.store.now),
+        )
+        if not await services.call(services.styles.save, style, MOST_STYLES):
+            raise Invalid.of([Fault("#/name", f"at most {MOST_STYLES} styles can be kept; delete one first")])
+    shown = style_view(style, services.links)
+    return JSONResponse(shown.model_dump(mode="json"), 201, {"Location": shown.links.self})
+
+
+@router.get("/styles", summary="All styles", responses=documented(Invalid))
+async def read_styles(
+    services: With,
+    owner: Owner,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
+) -> StylesView:
+    """The caller's styles, newest first, a page at a time."""
+    found, following = await services.call(services.styles.page, owner, limit=limit, cursor=cursor)
+    return StylesView(styles=[style_view(style, services.links) for style in found], cursor=following)
+
+
+@router.get("/styles/{style_id}", summary="One style", responses=documented(NotFound, Invalid))
+async def read_style(style_id: StyleId, services: With, owner: Owner) -> StyleView:
+    """A style's references and the versions of the techniques that it was saved for."""
+    style = await services.call(services.styles.get, style_id, owner)
+    if style is None:
+        raise NotFound("there is no such style")
+    return style_view(style, services.links)
+
+
+@router.delete("/styles/{style_id}", summary="Delete a style", status_code=204, responses=documented(NotFound, Invalid))
+async def delete_style(style_id: StyleId, services: With, owner: Owner) -> Response:
+    """Jobs that use it go on; its pictures go once no job needs them."""
+    if not await services.call(services.styles.delete, style_id, owner):
+        raise NotFound("there is no such style")
+    return Response(status_code=204)
+
+
+def described(form: Form) -> tuple[str, tuple[float, ...]]:
+    """Return the name and the weights that a form gives. Raises Invalid naming all faults."""
+    values, faults = {}, []
+    for name, raw in form.texts.items():
+        try:
+            values[name] = FIELDS[name].read(raw)
+        except ValueError as fault:
+            faults.append(Fault(f"#/{name}", str(fault)))
+    name = str(values.get("name", "")).strip()
+    if "name" not in {fault.pointer[2:] for fault in faults} and not 0 < len(name) <= MOST_NAME:
+        faults.append(Fault("#/name", f"must have 1 to {MOST_NAME} characters"))
+    count = form.count("style_image")
+    if not count:
+        faults.append(Fault("#/style_image", f"1 to {MOST_REFERENCES} are required"))
+    shares = values.get("style_weights", (1.0,) * count)
+    if len(shares) != count:
+        faults.append(Fault("#/style_weights", f"must have one number per style image: {count}"))
+    if faults:
+        raise Invalid.of(faults)
+    return name, shares

@@ -1,0 +1,79 @@
+"""What callers see of a saved style, and what a form that names one gets from it."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from app.deps import Services
+from app.errors import Fault, Invalid
+from app.intake.form import Form
+from app.links import Links
+from workers.contract.styles import Reference, Style
+from workers.techniques import registry
+
+FIELD = "style_id"
+
+
+class StyleLinksView(BaseModel):
+    """Where to go from here; DELETE `self` to delete."""
+
+    self: str
+
+
+class StyleView(BaseModel):
+    """A saved style."""
+
+    id: str
+    name: str
+    references: tuple[Reference, ...]
+    versions: dict[str, int] = Field(description="the version of each technique whose look the style keeps")
+    created_at: datetime
+    links: StyleLinksView
+
+
+class StylesView(BaseModel):
+    """Some styles, newest first."""
+
+    styles: list[StyleView]
+    cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
+
+
+def style_view(style: Style, links: Links) -> StyleView:
+    """Return what callers see of a style."""
+    address = StyleLinksView(self=f"{links.public_url}/styles/{style.id}")
+    return StyleView(**style.model_dump(exclude={"owner"}), links=address)
+
+
+async def apply(services: Services, form: Form, owner: str) -> None:
+    """Put the references of the style that a form names, if any, into the form. Raises Invalid."""
+    style_id = form.texts.pop(FIELD, "")
+    if not style_id:
+        return
+    if form.files.get("style_image"):
+        raise Invalid.of([Fault("#/style_id", "give style images or a saved style, not both")])
+    style = await services.call(services.styles.get, style_id, owner)
+    if style is None:
+        raise Invalid.of([Fault("#/style_id", "there is no such style")])
+    used = _heaviest(style, _most(style, form.texts.get("method", "")))
+    form.stored["style_image"] = [reference.sha256 for reference in used]
+    if not form.texts.get("style_weights"):
+        form.texts["style_weights"] = ",".join(str(reference.weight) for reference in used)
+
+
+def _most(style: Style, method: str) -> int:
+    """Return how many references a method takes. Raises Invalid when it draws otherwise by now."""
+    try:
+        spec = registry.spec(method)
+    except KeyError:  # no such method, which the form's own check says better
+        return len(style.references)
+    saved = style.versions.get(spec.name, 1)  # a technique that came later: its first version
+    if saved != spec.version:
+        detail = f"was saved for version {saved} of {spec.name}, which is now version {spec.version}; save it again"
+        raise Invalid.of([Fault("#/style_id", detail)])
+    return spec.inputs.references[1] or len(style.references)
+
+
+def _heaviest(style: Style, most: int) -> list[Reference]:
+    """Return the references that count most, in the style's own order."""
+    ranked = sorted(enumerate(style.references), key=lambda pair: -pair[1].weight)
+    return [style.references[n] for n in sorted(n for n, _ in ranked[:most])]

@@ -1,0 +1,19 @@
+-- Save a style (text given) or delete one (text empty); the pictures that it names are kept while it is.
+-- Returns 'saved', 'full' when the owner has `most` already, 'deleted', or 'none' when the owner has no such style.
+local id, owner, text, inputs, most = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local list = name('styles', owner)
+
+if text == '' then
+  local known = redis.call('HMGET', name('style', id), 'owner', 'inputs')
+  if known[1] ~= owner then return 'none' end
+  redis.call('ZREM', list, id)
+  count_inputs(owner, known[2], -1)
+  redis.call('DEL', name('style', id))
+  return 'deleted'
+end
+if redis.call('EXISTS', name('style', id)) == 1 then return 'saved' end
+if redis.call('ZCARD', list) >= most then return 'full' end
+redis.call('HSET', name('style', id), 'owner', owner, 'inputs', inputs, 'text', text)
+redis.call('ZADD', list, redis.call('INCR', name('arrivals')), id)
+count_inputs(owner, inputs, 1)
+return 'saved'

@@ -1,0 +1,73 @@
+"""Saved styles: references with weights under a name, kept until they are deleted."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+from redis import Redis
+
+from workers.contract import scripts
+from workers.contract.job import Frozen, Sha256
+from workers.contract.redis_server import answering
+
+
+class Reference(Frozen):
+    """One picture of a style and how much it counts beside the others."""
+
+    sha256: Sha256
+    weight: float = Field(ge=0)
+
+
+class Style(Frozen):
+    """A saved style. `versions` is what each technique's version was then: the look that it was saved for."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    owner: str
+    name: str
+    references: tuple[Reference, ...]
+    versions: dict[str, int]
+    created_at: datetime
+
+
+class StyleStore:
+    """Synchronous and thread-safe; raises StoreUnavailable when Redis does not answer. Any number may share one."""
+
+    def __init__(self, redis: Redis, *, prefix: str = "stylize:") -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._script = redis.register_script(scripts.source("style"))
+
+    def save(self, style: Style, most: int) -> bool:
+        """Keep a style and its pictures. Returns False when the owner has `most` styles already."""
+        inputs = " ".join(sorted({reference.sha256 for reference in style.references}))
+        return bool(self._run(style.id, style.owner, style.model_dump_json(), inputs, most) == "saved")
+
+    def delete(self, style_id: str, owner: str) -> bool:
+        """Delete an owner's style. Returns False when there is none."""
+        return bool(self._run(style_id, owner, "", "", 0) == "deleted")
+
+    def get(self, style_id: str, owner: str) -> Style | None:
+        """Return an owner's style, or None when there is none."""
+        found = self._read([style_id])
+        return found[0] if found and found[0].owner == owner else None
+
+    def page(self, owner: str, *, limit: int, cursor: str | None) -> tuple[list[Style], str | None]:
+        """Return up to `limit` styles of an owner, newest first, and the cursor of the next page."""
+        top = f"({cursor}" if cursor else "+inf"
+        with answering():
+            entries: Any = self._redis.zrevrangebyscore(
+                f"{self._prefix}styles:{owner}", top, "-inf", 0, limit + 1, withscores=True
+            )
+        following = f"{entries[limit - 1][1]:.0f}" if len(entries) > limit else None
+        return self._read([style_id for style_id, _ in entries[:limit]]), following
+
+    def _read(self, ids: list[str]) -> list[Style]:
+        with answering():
+            batch = self._redis.pipeline(transaction=False)
+            for style_id in ids:
+                batch.hget(f"{self._prefix}style:{style_id}", "text")
+            return [Style.model_validate_json(text) for text in batch.execute() if text]
+
+    def _run(self, *args: str | int) -> Any:
+        with answering():
+            return self._script(keys=[self._prefix], args=["", *args])
