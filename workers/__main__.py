@@ -18,7 +18,7 @@ from workers.contract.errors import Misconfigured
 from workers.contract.store import JobStore
 from workers.holdings import Holdings
 from workers.metrics import WorkerMetrics
-from workers.models import loader, locate, loras, style_cache, weights
+from workers.models import loader, locate, loras, style_cache, terms, weights
 from workers.pipelines.engine import Engine
 from workers.pipelines.errors import Refused
 from workers.pipelines.pool import Pool
@@ -41,6 +41,7 @@ def worker(settings: WorkerSettings) -> Worker:
         technique=registry.technique,
         weights=weights(models),
         find_lora=loras(models),
+        terms=terms(models),
         observer=metrics,
     )
     metrics.registry.register(Holdings(engine))

@@ -1,13 +1,14 @@
 """Finished pictures as files that carry their recipe: PNG text, XMP in JPEG and WebP."""
 
 import json
+from collections.abc import Sequence
 from io import BytesIO
 from xml.sax.saxutils import quoteattr
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from workers.contract.job import Job, OutputFormat
+from workers.contract.job import Job, OutputFormat, Terms
 
 CONTENT_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 RECIPE_KEY = "stylize:recipe"
@@ -18,9 +19,14 @@ XMP = (
 )
 
 
-def recipe(job: Job, seed: int) -> str:
-    """Return the JSON that makes this one picture again: the request with the picture's own seed."""
+def recipe(job: Job, seed: int, licences: Sequence[Terms] = ()) -> str:
+    """Return the JSON of a Recipe that makes this one picture again: the request with the picture's own seed.
+
+    `licences` are the terms of the models and the method that made it.
+    """
     request = job.request.model_dump(mode="json", exclude_defaults=False) | {"seed": seed, "num_images": 1}
+    if licences:
+        request["licences"] = [terms.model_dump(mode="json", exclude_defaults=True) for terms in licences]
     return json.dumps(request, sort_keys=True, ensure_ascii=False)
 
 

@@ -11,6 +11,7 @@ from model_store.catalogue.presence import presence, require_installed
 from model_store.errors import ModelStoreError
 from model_store.lock import read_lock
 from workers.contract.errors import Misconfigured
+from workers.contract.job import Terms
 from workers.pipelines import backbone
 from workers.pipelines.backbone import Backbone, Base
 from workers.pipelines.cache_tiers import DiskTier, MemoryTier, Tier
@@ -68,6 +69,26 @@ def weights(store: Path) -> Callable[[str], Path]:
             raise WeightsMissing(str(missing)) from missing
 
     return find
+
+
+def terms(store: Path) -> Callable[[str], Terms]:
+    """Return what tells the terms of a model by its catalogue id; of one that was just removed they are unknown."""
+
+    def of(model: str) -> Terms:
+        entry = entries(store).get(model)
+        if entry is None:
+            return Terms(id=model, kind="unknown", licence="unknown")
+        licence = entry.licence
+        return Terms(
+            id=model,
+            kind=entry.kind,
+            licence=licence.name,
+            url=licence.url,
+            non_commercial=licence.non_commercial,
+            notes=licence.notice,
+        )
+
+    return of
 
 
 def loras(store: Path) -> Finder:

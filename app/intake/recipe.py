@@ -9,7 +9,7 @@ from app.errors import Fault, Invalid
 from app.intake.carried import carried
 from app.intake.form import Form, escaped
 from app.intake.upload import Upload
-from workers.contract.job import Request
+from workers.contract.job import Recipe
 from workers.techniques import registry
 
 FIELD = "recipe"
@@ -36,10 +36,10 @@ def apply(form: Form) -> None:
         _fill(form, read(found[0]))
 
 
-def read(text: str) -> Request:
-    """Return the request that a recipe's JSON describes. Raises Invalid naming each fault."""
+def read(text: str) -> Recipe:
+    """Return the recipe that a JSON describes. Raises Invalid naming each fault."""
     try:
-        return Request.model_validate_json(text)
+        return Recipe.model_validate_json(text)
     except ValidationError as invalid:
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
     raise Invalid.of(
@@ -64,7 +64,7 @@ def _inside(upload: Upload) -> str:
     return recipe
 
 
-def _fill(form: Form, recipe: Request) -> None:
+def _fill(form: Form, recipe: Recipe) -> None:
     """Put what the recipe says where the form says nothing."""
     given = {name for name, text in form.texts.items() if text}
     texts = {name: str(value) for name in PLAIN if (value := getattr(recipe, name)) != ""}

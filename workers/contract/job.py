@@ -56,6 +56,23 @@ class Request(Frozen):
     output_format: OutputFormat = "png"
 
 
+class Terms(Frozen):
+    """On which terms something that made a picture may be used: a model, weights, a LoRA, or the method itself."""
+
+    id: str
+    kind: str
+    licence: str = ""
+    url: str | None = None
+    non_commercial: bool = False
+    notes: str = ""
+
+
+class Recipe(Request):
+    """What a picture carries: the request that makes it again, and the terms of all that made it."""
+
+    licences: tuple[Terms, ...] = ()
+
+
 class NewJob(Frozen):
     """What the gateway submits. `queue` is the base model's queue; `digest` is the sha256 of the whole request body."""
 

@@ -19,11 +19,15 @@ from workers.techniques.base import Bench, Order, Technique
 
 @dataclass
 class Part:
-    """A request, or some of its pictures, while it runs; in the end it has all its pictures or a failure."""
+    """A request, or some of its pictures, while it runs; in the end it has all its pictures or a failure.
+
+    `used` names the weights that its technique asked for, in order.
+    """
 
     order: Order
     meter: Meter
     cache: RequestCache
+    used: dict[str, None] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     pictures: list[Image.Image] = field(default_factory=list)
     failure: Exception | None = None
@@ -47,7 +51,7 @@ class Part:
     def split(self) -> tuple["Part", "Part"]:
         """Return two parts with half of the pictures each."""
         first, second = halves(self.order)
-        return Part(first, self.meter, self.cache), Part(second, self.meter, self.cache)
+        return Part(first, self.meter, self.cache, self.used), Part(second, self.meter, self.cache, self.used)
 
     def join(self, pieces: Sequence["Part"]) -> None:
         """Take over what became of the parts that this one was split into."""
@@ -72,7 +76,13 @@ def run(backbone: Backbone, technique: Technique, parts: Sequence[Part], weights
 
 def _prepare(part: Part, backbone: Backbone, technique: Technique, weights: Callable[[str], Path]) -> None:
     part.meter.report("prepare")
-    bench = Bench(backbone, part.cache, weights, part.meter.preparing)
+
+    def noted(model: str) -> Path:
+        found = weights(model)
+        part.used[model] = None
+        return found
+
+    bench = Bench(backbone, part.cache, noted, part.meter.preparing)
     with torch.no_grad():
         part.trajectory = technique.prepare(part.order, bench)
 

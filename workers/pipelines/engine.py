@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from workers.contract.job import Request
+from workers.contract.job import Request, Terms
 from workers.pipelines import batch, device, memory
 from workers.pipelines.backbone import Backbone, Base
 from workers.pipelines.batch import Part
@@ -57,14 +57,19 @@ class Engine:
         technique: Callable[[str], Technique],
         weights: Callable[[str], Path],
         find_lora: Finder | None = None,
+        terms: Callable[[str], Terms] | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """`weights` finds what techniques need by catalogue id, `find_lora` an installed LoRA; without it, none is."""
+        """`weights` finds what techniques need by catalogue id, `find_lora` an installed LoRA; without it, none is.
+
+        `terms` returns the licence of a catalogue id; without it, no licences are told.
+        """
         self.pool = pool
         self.cache = cache
         self._technique = technique
         self._weights = weights
         self._find_lora = find_lora or _no_lora
+        self._terms = terms
         self._observer = observer or Observer()
 
     def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> Rendered:
@@ -87,7 +92,7 @@ class Engine:
                 groups.setdefault(one.key, []).append(one)
         for group in groups.values():
             self._run(group[0].backbone, group[0].technique, [one.part for one in group])
-        outcomes = (one if isinstance(one, Exception) else _outcome(one.part) for one in admitted)
+        outcomes = (one if isinstance(one, Exception) else self._outcome(one) for one in admitted)
         return [device.verdict(one) if isinstance(one, Exception) else one for one in outcomes]
 
     def _admit(self, work: Work) -> Admitted | Exception:
@@ -136,6 +141,29 @@ class Engine:
         else:
             parts[0].failure = failure
 
+    def _outcome(self, admitted: Admitted) -> Rendered | Exception:
+        part = admitted.part
+        if part.failure is not None:
+            return part.failure
+        seconds = dict(part.meter.seconds)
+        return Rendered(
+            pictures=part.pictures,
+            seeds=part.order.seeds,
+            timings=seconds,
+            device_seconds=sum(seconds.get(stage, 0.0) for stage in ("prepare", "denoise", "decode")),
+            style_cache=part.cache.outcome,
+            licences=self._licences(admitted),
+        )
+
+    def _licences(self, admitted: Admitted) -> tuple[Terms, ...]:
+        """Return the terms of all that made a request's pictures."""
+        if self._terms is None:
+            return ()
+        spec, order = admitted.technique.spec, admitted.part.order
+        used = [admitted.backbone.name, *admitted.part.used, *(one.id for one in order.params.loras)]
+        method = Terms(id=spec.name, kind="method", notes=spec.rights)
+        return (*map(self._terms, dict.fromkeys(used)), method)
+
     @contextmanager
     def _loras(self, backbone: Backbone, parts: Sequence[Part]) -> Iterator[None]:
         """Run the model with the LoRAs that all parts ask for."""
@@ -169,16 +197,3 @@ def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:
         factor=backbone.vae_factor,
     )
     memory.require(needed.peak, backbone.device)
-
-
-def _outcome(part: Part) -> Rendered | Exception:
-    if part.failure is not None:
-        return part.failure
-    seconds = dict(part.meter.seconds)
-    return Rendered(
-        pictures=part.pictures,
-        seeds=part.order.seeds,
-        timings=seconds,
-        device_seconds=sum(seconds.get(stage, 0.0) for stage in ("prepare", "denoise", "decode")),
-        style_cache=part.cache.outcome,
-    )

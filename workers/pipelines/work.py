@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
-from workers.contract.job import Progress, Request
+from workers.contract.job import Progress, Request, Terms
 
 Watcher = Callable[[Progress], None]
 
@@ -31,13 +31,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did."""
+    """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did.
+
+    `licences` are the terms of the base model, the weights and LoRAs it ran with, and the method.
+    """
 
     pictures: list[Image.Image]
     seeds: tuple[int, ...]
     timings: Mapping[str, float]
     device_seconds: float
     style_cache: Literal["hit", "miss", "none"]
+    licences: tuple[Terms, ...] = ()
 
 
 class Stylist(Protocol):

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from model_store.add.add import add
 from tests.unit.pipelines import lora_files
 from tests.unit.pipelines.test_engine import STYLE, quiet, request
-from workers.models import loras, weights
+from workers.models import loras, terms, weights
 from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.engine import Engine, Work
@@ -186,6 +186,7 @@ def engine_of(backbone: Backbone, store: Path) -> Engine:
         technique=registry.technique,
         weights=weights(store),
         find_lora=loras(store),
+        terms=terms(store),
     )
 
 
@@ -235,6 +236,21 @@ def test_a_missing_lora_fails_its_own_request_alone(sd15: Backbone, store: Path)
     good, bad = engine_of(sd15, store).stylize_together(works)
     assert not isinstance(good, Exception)
     assert isinstance(bad, WeightsMissing)
+
+
+def test_the_terms_of_all_that_made_a_picture_are_told(tiny_root: Path, installed: Maker, store: Path) -> None:
+    backbone = load(tiny_root / "sd15", name="tiny-sd15")
+    installed(backbone, "ink")
+    params = {"loras": [{"id": "ink"}]}
+    told = engine_of(backbone, store).stylize(request(params=params), STYLE, watch=quiet).licences
+    assert [(one.id, one.kind, one.licence) for one in told] == [
+        ("tiny-sd15", "base", "Apache-2.0"),
+        ("ink", "lora", "unknown"),
+        ("signal-leak", "method", ""),
+    ]
+    assert told[-1].notes == registry.spec("signal-leak").rights
+    halves = engine_of(backbone, store).stylize(request(num_images=2), STYLE, watch=quiet).licences
+    assert [one.id for one in halves] == ["tiny-sd15", "signal-leak"]
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.contract.conftest import new_job
-from workers.contract.job import Job, OutputFormat, State, from_millis
+from workers.contract.job import Job, OutputFormat, Recipe, Request, State, Terms, from_millis
 from workers.encode import RECIPE_KEY, encode, recipe
 
 PROMPT = 'a "house" & <tree> – 猫'
@@ -36,6 +36,16 @@ def picture() -> Image.Image:
 def test_a_recipe_is_the_request_of_one_picture() -> None:
     parsed = json.loads(recipe(job(), seed=9))
     assert (parsed["seed"], parsed["num_images"], parsed["prompt"]) == (9, 1, PROMPT)
+
+
+def test_a_recipe_tells_the_terms_beside_the_request_and_older_ones_are_read_too() -> None:
+    terms = Terms(id="ink", kind="lora", licence="CC-BY-NC-4.0", url="https://example.org", non_commercial=True)
+    told = Recipe.model_validate_json(recipe(job(), 9, [terms]))
+    assert told.licences == (terms,)
+    assert Request.model_validate(told.model_dump(exclude={"licences"})) == Request.model_validate_json(
+        recipe(job(), 9)
+    )
+    assert Recipe.model_validate_json(recipe(job(), 9)).licences == ()
 
 
 def test_png_keeps_pixels_and_recipe() -> None:
