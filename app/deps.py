@@ -1,12 +1,14 @@
 """What the routes work with: made once when the gateway starts, handed to each request."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ParamSpec, TypeVar
 
+import certifi
 from fastapi import Depends
 from starlette.requests import Request
 
@@ -24,8 +26,11 @@ from app.offer import Offer
 from app.readiness import Readiness
 from app.settings import GatewaySettings
 from app.watch import Watch
+from app.webhooks.delivery import Deliverer
+from app.webhooks.sender import Sender
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
+from workers.contract.outbox import Outbox
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
 from workers.contract.styles import StyleStore
@@ -55,6 +60,8 @@ class Services:
     watch: Watch
     ring: KeyRing
     rates: RateLimits
+    outbox: Outbox
+    deliverer: Deliverer
     threads: ThreadPoolExecutor
 
     @classmethod
@@ -63,6 +70,12 @@ class Services:
         key = settings.gateway_url_key
         memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         store, blobs = JobStore.from_settings(settings), open_blobs(settings)
+        links = Links(
+            settings.gateway_public_url or "",
+            key.get_secret_value().encode() if key else b"",
+            settings.gateway_url_seconds,
+        )
+        outbox = Outbox(connect(settings.redis_url))
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
         watch = Watch(
             lambda ids: asyncio.get_running_loop().run_in_executor(threads, store.versions, ids),
@@ -72,11 +85,7 @@ class Services:
         return cls(
             settings=settings,
             offer=offer,
-            links=Links(
-                settings.gateway_public_url or "",
-                key.get_secret_value().encode() if key else b"",
-                settings.gateway_url_seconds,
-            ),
+            links=links,
             metrics=metrics,
             memory=memory,
             store=store,
@@ -88,6 +97,16 @@ class Services:
             watch=watch,
             ring=KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings)),
             rates=RateLimits(settings.gateway_limits_url),
+            outbox=outbox,
+            deliverer=Deliverer(
+                outbox=outbox,
+                store=store,
+                links=links,
+                sender=Sender(settings.webhook_rules(), tls=ssl.create_default_context(cafile=certifi.where())),
+                metrics=metrics,
+                call=lambda function, *args: asyncio.get_running_loop().run_in_executor(threads, function, *args),
+                first_pause=settings.gateway_webhook_pause_seconds,
+            ),
             threads=threads,
         )
 

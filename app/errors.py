@@ -8,6 +8,7 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |-- MethodNotAllowed     405   the page exists, the verb does not
 |-- BodyTimeout          408   the body took too long to arrive
 |-- Conflict             409   the Idempotency-Key was used with another request
+|-- NotFinished          409   this can be done once the job is final
 |-- TooLarge             413   the body, a file or a field is too large, or there are too many parts
 |-- UnsupportedMedia     415   the body or a picture is of a type we do not take
 |-- Invalid              422   fields are missing, unknown or out of bounds
@@ -106,6 +107,12 @@ class Conflict(Problem):
     """The Idempotency-Key was used with another request."""
 
     status, code, title = 409, "idempotency-conflict", "The Idempotency-Key belongs to another request"
+
+
+class NotFinished(Problem):
+    """This can be done once the job is final."""
+
+    status, code, title = 409, "not-finished", "The job is not finished"
 
 
 class TooLarge(Problem):

@@ -1,5 +1,6 @@
 """The gateway: HTTP in, job out. Never imports torch."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from app.documentation import SECURITY_SCHEMES, form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
-from app.routes import events, health, jobs, methods, styles, stylize
+from app.routes import events, health, jobs, methods, styles, stylize, webhooks
+from app.schemas import WebhookView
 from app.settings import GatewaySettings
 
 TITLE = "Stylize"
@@ -33,18 +35,29 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         try:
             await services.decoder.start()
             app.state.stopping = services.watch.stop
+            deliverer = asyncio.create_task(services.deliverer.run())
             yield
+            deliverer.cancel()
+            await asyncio.gather(deliverer, return_exceptions=True)
         finally:
             await services.close()
 
-    offer, metrics = Offer.of(settings.bases(), settings.model_dir), Metrics()
+    offer, metrics = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
-    for part in (stylize, jobs, events, styles, methods, health):
+    for part in (stylize, jobs, events, styles, methods, webhooks, health):
         app.include_router(part.router)
+    app.webhooks.post("job", summary="A job is final", status_code=204)(called)
     describe(app, offer)
     return app
+
+
+async def called(body: WebhookView) -> None:
+    """Sent to the job's `webhook_url` with the headers `webhook-id` (the job's id), `-timestamp` and `-signature`.
+
+    Any 2xx within 5 s takes it; 410 ends it; anything else is tried again for hours.
+    """
 
 
 def describe(app: FastAPI, offer: Offer) -> None:
@@ -52,7 +65,13 @@ def describe(app: FastAPI, offer: Offer) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=ABOUT,
+                routes=app.routes,
+                webhooks=app.webhooks.routes,
+            )
             document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
             document["components"]["schemas"] |= problem_schemas()
             document["components"]["securitySchemes"] = SECURITY_SCHEMES

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.intake.fields import Field, fields
 from app.intake.form import Shape
+from app.webhooks.target import PUBLIC, Rules
 from model_store.catalogue import entry_of, needed_by
 from model_store.catalogue.entry import Entry
 from workers.techniques import registry
@@ -22,11 +23,13 @@ class Offer:
     bases: Mapping[str, Base]
     store: Path | None = None
     """Folder of the model store, where the operator's own models are described."""
+    rules: Rules = PUBLIC
+    """Where webhooks may go."""
 
     @classmethod
-    def of(cls, bases: Mapping[str, Base], store: Path) -> "Offer":
+    def of(cls, bases: Mapping[str, Base], store: Path, rules: Rules = PUBLIC) -> "Offer":
         """Return the offer, all specs read: a broken one shows at the start, not at the first request."""
-        offer = cls(bases, store)
+        offer = cls(bases, store, rules)
         assert offer.specs
         assert offer.entries.keys() == bases.keys()
         return offer
@@ -63,7 +66,7 @@ class Offer:
     @cached_property
     def fields(self) -> dict[str, Field]:
         """The text fields of a request."""
-        return fields((*registry.names(), *self.aliases), tuple(self.bases))
+        return fields((*registry.names(), *self.aliases), tuple(self.bases), self.rules)
 
     @cached_property
     def shape(self) -> Shape:

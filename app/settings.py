@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
+from app.webhooks.target import Rules, origin_of
 from model_store.catalogue import base_of
 from workers.contract.settings import Settings
 from workers.techniques.spec import Base
@@ -40,6 +42,12 @@ class GatewaySettings(Settings):
         20000.0, gt=0, description="dearest request, in UNet evaluations of one 512 x 512 picture"
     )
     gateway_allow_anonymous: bool = Field(False, description="serve other machines although there are no API keys")
+    gateway_webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origins that webhooks may go to although they are not public, such as http://10.0.0.7:9000"
+    )
+    gateway_webhook_pause_seconds: float = Field(
+        5.0, gt=0, le=3600, description="before a webhook is tried again the first time; grows fourfold"
+    )
     gateway_limits_url: str = Field(
         "memory://", description="where requests per key are counted; redis://... shares the count among gateways"
     )
@@ -54,6 +62,12 @@ class GatewaySettings(Settings):
     def _without_slash(cls, url: str | None) -> str | None:
         return url.rstrip("/") if url else None
 
+    @field_validator("gateway_webhook_allow", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(origin_of(part.strip()) for part in parts if part.strip()) if isinstance(parts, list) else parts
+
     @model_validator(mode="after")
     def _serves_known_models(self) -> "GatewaySettings":
         if not self.models:
@@ -64,6 +78,10 @@ class GatewaySettings(Settings):
                 "`stylize models add` registers your own"
             )
         return self
+
+    def webhook_rules(self) -> Rules:
+        """Return where webhooks may go."""
+        return Rules(allowed=frozenset(self.gateway_webhook_allow))
 
     def bases(self) -> dict[str, Base]:
         """Return the served models and the architecture of each, the default first."""

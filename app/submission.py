@@ -38,6 +38,7 @@ async def submit(
             request=request,
             digest=drafted.digest(request),
             idempotency_key=key,
+            webhook_url=drafted.webhook_url,
             max_active=services.ring.in_flight(owner),
             deadline=await services.call(services.store.now) + lifetime if lifetime else None,
         )

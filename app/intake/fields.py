@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from app.webhooks.target import MAX_URL, PUBLIC, Rules
 from workers.contract.job import PRIORITIES, OutputFormat
 
 MAX_TEXT = 2000
@@ -18,12 +19,12 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,32}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
 
-
 RECIPE = {
     "type": "string",
     "description": "a job's `recipe`, or as a file a picture that carries one: makes the same pictures again. "
     "Other fields, if given, go before it. The references it names must still be stored",
 }
+
 
 @dataclass(frozen=True)
 class Field:
@@ -116,7 +117,16 @@ def identifier(help: str) -> Field:
     return Field(read, {"type": "string", "maxLength": 64, "pattern": f"^{ID.pattern}$", "description": help})
 
 
-def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field]:
+def webhook(rules: Rules, help: str) -> Field:
+    """An address that a webhook may go to."""
+
+    def read(value: str) -> str:
+        return rules.target(value.strip()).url
+
+    return Field(read, {"type": "string", "format": "uri", "maxLength": MAX_URL, "description": help})
+
+
+def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: Rules = PUBLIC) -> dict[str, Field]:
     """Return the text fields of a request to a host that serves these methods and models, the default model first."""
     return {
         "method": choice(methods, "a technique, or a family's alias; see GET /methods"),
@@ -136,4 +146,7 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...]) -> dict[str, Field
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
         "style_id": identifier("a saved style in place of style images; see POST /styles"),
         "recipe": Field(str, RECIPE),
+        "webhook_url": webhook(
+            rules, "called when the job is final, signed after Standard Webhooks; https, public hosts only"
+        ),
     }

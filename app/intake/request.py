@@ -30,6 +30,7 @@ class Draft:
     request: Request
     priority: Priority
     seed_drawn: bool
+    webhook_url: str | None = None
 
     def named(self, names: Mapping[str, str]) -> Request:
         """Return the request with its pictures' sha256, given by the pointer of each upload."""
@@ -40,7 +41,7 @@ class Draft:
     def digest(self, request: Request) -> str:
         """Return the sha256 of what the caller asked for: the same for a repeated request, however it was encoded."""
         asked = request.model_dump_json(exclude={"seed"} if self.seed_drawn else None)
-        return sha256(f"{self.priority} {asked}".encode()).hexdigest()
+        return sha256(f"{self.priority} {self.webhook_url or ''} {asked}".encode()).hexdigest()
 
 
 def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
@@ -65,7 +66,12 @@ def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
     request = _completed(form, spec, model, values, params, defaults)
     _check_sizes(request, spec, max_cost)
     _check_types(form.uploads())
-    return Draft(request, values.get("priority", "interactive"), seed_drawn="seed" not in values)
+    return Draft(
+        request,
+        values.get("priority", "interactive"),
+        seed_drawn="seed" not in values,
+        webhook_url=values.get("webhook_url"),
+    )
 
 
 def _read(form: Form, offer: Offer) -> tuple[dict[str, Any], list[Fault]]:

@@ -84,6 +84,7 @@ class NewJob(Frozen):
     digest: Sha256
     idempotency_key: str | None = None
     deadline: datetime | None = None
+    webhook_url: str | None = None
     max_active: int | None = Field(None, ge=1, description="unfinished jobs the owner may have, this one included")
 
 
@@ -151,6 +152,7 @@ class Job(Frozen):
     finished_at: datetime | None = None
     lease_until: datetime | None = None
     deadline: datetime | None = None
+    webhook_url: str | None = None
     progress: Progress | None = None
     result: Result | None = None
     failure: Failure | None = None

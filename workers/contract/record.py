@@ -23,6 +23,7 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         kind_of(new.request),
         f"{units_of(new.request):.6f}",
         str(new.max_active or ""),
+        new.webhook_url or "",
     )
 
 
@@ -73,6 +74,7 @@ def job_of(fields: Mapping[str, str]) -> Job:
         finished_at=moment("finished"),
         lease_until=moment("lease"),
         deadline=moment("deadline"),
+        webhook_url=fields.get("webhook"),
         progress=Progress.model_validate_json(fields["progress"]) if "progress" in fields else None,
         result=Result.model_validate_json(fields["result"]) if "result" in fields else None,
         failure=Failure.model_validate_json(fields["failure"]) if "failure" in fields else None,

@@ -43,7 +43,8 @@ end
 local NOW = clock()
 
 local FIELDS = {
-  'owner', 'queue', 'priority', 'method', 'company', 'state', 'token', 'attempts', 'arrival', 'created', 'deadline'}
+  'owner', 'queue', 'priority', 'method', 'company', 'state', 'token', 'attempts', 'arrival', 'created', 'deadline',
+  'finished', 'webhook'}
 
 -- The fields that decide, as a table; nil when there is no such job.
 local function read(id)
@@ -125,6 +126,7 @@ local function finish(job, state, field, value)
   redis.call('HSET', name('job', job.id), 'state', state, 'finished', whole(NOW))
   if field then redis.call('HSET', name('job', job.id), field, value) end
   redis.call('ZADD', FINISHED, whole(NOW), job.id)
+  if job.webhook then redis.call('ZADD', name('hooks'), whole(NOW), job.id) end
   local reason = field == 'failure' and cjson.decode(value).code or 'none'
   count(table.concat({'finished', job.method, state, reason}, ' '), 1)
 end

@@ -1,9 +1,9 @@
 -- Accept a job, or find the one that was accepted for the same idempotency key.
 -- Returns {'created' | 'known', record}, {'conflict'}, {'full', jobs finished in the last minute} or
 -- {'busy', jobs the owner may have}.
-local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active =
-  unpack(ARGV, 2, 15)
-local max_queued, wake_after = tonumber(ARGV[16]), tonumber(ARGV[17])
+local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active, webhook =
+  unpack(ARGV, 2, 16)
+local max_queued, wake_after = tonumber(ARGV[17]), tonumber(ARGV[18])
 
 local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
 local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
@@ -28,6 +28,7 @@ if deadline ~= '' then
   redis.call('HSET', name('job', id), 'deadline', deadline)
   redis.call('ZADD', DEADLINES, deadline, id)
 end
+if webhook ~= '' then redis.call('HSET', name('job', id), 'webhook', webhook) end
 if key ~= '' then redis.call('HSET', name('idem', owner), key, id) end
 count_inputs(owner, inputs, 1)
 redis.call('ZADD', name('all'), arrival, id)
