@@ -6,7 +6,7 @@ or tell how long jobs take get `estimate.lua` as well.
 
 from importlib.resources import files
 
-NAMES = ("submit", "claim", "beat", "settle", "cancel", "sweep", "page", "style", "outlook", "hooks", "census", "workers")
+NAMES = ("submit", "claim", "beat", "settle", "cancel", "sweep", "page", "style", "outlook", "census", "workers")
 ESTIMATING = ("submit", "settle", "outlook")
 
 
