@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import os
 import socket
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.intake import wire
-from app.intake.memory import Memory
+from app.intake.memory import Memory, MemoryFile
 from app.intake.rules import Refused, Verdict
 from app.intake.upload import Upload
+from workers.contract.blobs import Pages
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +31,16 @@ class DecoderLost(Exception):
 class Decoded:
     """A picture that passed; its PNG is the first `size` bytes of `file`. Close it after use."""
 
-    file: int
+    file: MemoryFile
     memory: Memory
     width: int
     height: int
     size: int
     sha256: str
 
-    def png(self) -> bytes:
-        """Return the bytes of the PNG."""
-        return os.pread(self.file, self.size, 0)
+    def png(self) -> Pages:
+        """Return the PNG where it lies."""
+        return Pages(self.file.file, self.file.mapped, self.size)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -71,7 +72,7 @@ class Decoder:
             self._memory.restore(target)
             raise
         except BaseException:
-            os.close(target)  # given up halfway: the zygote may still write to it
+            target.close()  # given up halfway: the zygote may still write to it
             raise
         return Decoded(target, self._memory, reply.width, reply.height, reply.size, reply.sha256)
 
@@ -81,12 +82,12 @@ class Decoder:
         if self._line is not None:
             self._line.close()
 
-    async def _ask(self, upload: Upload, target: int) -> "Reply":
+    async def _ask(self, upload: Upload, target: MemoryFile) -> "Reply":
         for _ in range(ATTEMPTS):
             line = self._line if self._line is not None and not self._line.closed else await self._current_line()
             watch = asyncio.get_running_loop().call_later(self._seconds + START_SECONDS, line.close)
             try:
-                return await line.ask(upload, target)
+                return await line.ask(upload, target.file)
             except ConnectionError:
                 log.warning("the decoder died or hung: restarting it")
             finally:
@@ -132,7 +133,7 @@ class Line:
             async with asyncio.timeout(START_SECONDS):
                 hello = await asyncio.get_running_loop().sock_recv(ours, wire.HELLO.size)
             (isolated,) = wire.HELLO.unpack(hello)
-        except (OSError, TimeoutError, ValueError) as fault:
+        except (OSError, TimeoutError, struct.error) as fault:
             process.kill()
             process.wait()
             ours.close()
@@ -147,7 +148,7 @@ class Line:
         answer: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting[number] = answer
         try:
-            socket.send_fds(self._control, [wire.REQUEST.pack(number, upload.size)], [upload.file, target])
+            socket.send_fds(self._control, [wire.REQUEST.pack(number, upload.size)], [upload.file.file, target])
         except OSError as fault:
             self.close()
             raise ConnectionError("the zygote is gone") from fault

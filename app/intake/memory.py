@@ -1,11 +1,36 @@
 """What the gateway holds of the pictures on their way: memory files under one budget, used again and again."""
 
 import os
+from mmap import mmap
 
 from app.errors import Unavailable
 
 KEPT_FILES = 16
 KEPT_BYTES = 4_000_000
+LENGTH = 64 * 2**20
+"""More than any picture may have. A file takes memory only where it was written."""
+BLOCK = 512
+"""What `st_blocks` counts in."""
+
+
+class MemoryFile:
+    """A file in memory, mapped as long as it lives. It may hold old bytes: its user knows how many of them are new."""
+
+    def __init__(self) -> None:
+        self.file = os.memfd_create("picture", os.MFD_CLOEXEC)
+        os.ftruncate(self.file, LENGTH)
+        self.mapped = mmap(self.file, LENGTH)
+
+    def shrink(self) -> None:
+        """Free the memory beyond what is worth keeping."""
+        if os.fstat(self.file).st_blocks * BLOCK > KEPT_BYTES:
+            os.ftruncate(self.file, KEPT_BYTES)
+            os.ftruncate(self.file, LENGTH)
+
+    def close(self) -> None:
+        """Free everything."""
+        self.mapped.close()
+        os.close(self.file)
 
 
 class Memory:
@@ -14,7 +39,7 @@ class Memory:
     def __init__(self, *, requests: int, size: int) -> None:
         self._requests = requests
         self._size = size
-        self._files: list[int] = []
+        self._files: list[MemoryFile] = []
 
     def enter(self) -> None:
         """Count a request in. Raises Unavailable."""
@@ -36,20 +61,19 @@ class Memory:
         """Give bytes back to the budget."""
         self._size += size
 
-    def borrow(self) -> int:
-        """Return a memory file. It may hold old bytes: its user knows how many of them are new."""
-        return self._files.pop() if self._files else os.memfd_create("picture", os.MFD_CLOEXEC)
+    def borrow(self) -> MemoryFile:
+        """Return a memory file; close it instead of restoring it when somebody may still write to it."""
+        return self._files.pop() if self._files else MemoryFile()
 
-    def restore(self, file: int) -> None:
+    def restore(self, file: MemoryFile) -> None:
         """Take a memory file back that nobody writes to any more."""
         if len(self._files) >= KEPT_FILES:
-            os.close(file)
+            file.close()
             return
-        if os.fstat(file).st_size > KEPT_BYTES:
-            os.ftruncate(file, KEPT_BYTES)
+        file.shrink()
         self._files.append(file)
 
     def close(self) -> None:
         """Free the files that are not lent."""
         while self._files:
-            os.close(self._files.pop())
+            self._files.pop().close()

@@ -1,10 +1,9 @@
 """A file on its way in: in memory, never on the disk."""
 
-import os
 from dataclasses import dataclass, field
 
 from app.errors import Fault, TooLarge
-from app.intake.memory import Memory
+from app.intake.memory import Memory, MemoryFile
 from app.intake.rules import MAX_BYTES, SIGNATURE_BYTES
 
 
@@ -18,7 +17,7 @@ class Upload:
     media_type: str = ""
     size: int = 0
     head: bytes = b""
-    file: int = field(init=False)
+    file: MemoryFile = field(init=False)
 
     def __post_init__(self) -> None:
         self.file = self.memory.borrow()
@@ -32,9 +31,8 @@ class Upload:
         if len(self.head) < SIGNATURE_BYTES:
             self.head += bytes(data[: SIGNATURE_BYTES - len(self.head)])
         end = self.size + len(data)
+        self.file.mapped[self.size : end] = data
         self.size = end
-        while data:
-            data = data[os.pwrite(self.file, data, end - len(data)) :]
 
     def close(self) -> None:
         """Give the memory back."""

@@ -1,13 +1,16 @@
 """The same promises from a local disk and from a real S3 API over HTTP."""
 
 import errno
+import fcntl
 import os
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from workers.contract.blobs import BlobStore, input_name, job_prefix, manifest_name, open_blobs, output_name
+from workers.contract.blobs import BlobStore, Pages, input_name, job_prefix, manifest_name, open_blobs, output_name
 from workers.contract.blobs.disk import DiskBlobs
 from workers.contract.blobs.names import attempt_of, input_sha256
 from workers.contract.blobs.s3 import S3Blobs
@@ -47,6 +50,41 @@ def test_a_name_is_given_once(blobs: BlobStore) -> None:
     assert blobs.get(name) == PICTURE
     put(blobs, name, b"other bytes", if_absent=False)
     assert blobs.get(name) == b"other bytes"
+
+
+@pytest.fixture
+def memory() -> Iterator[tuple[int, mmap]]:
+    """A memory file that holds the picture and other bytes after it."""
+    file = os.memfd_create("picture")
+    os.ftruncate(file, 2**20)
+    with mmap(file, 2**20) as mapped:
+        mapped[:150_000] = PICTURE * 3
+        yield file, mapped
+    os.close(file)
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, 50_000])
+def test_pages_are_put_as_their_bytes_and_nothing_else(blobs: BlobStore, memory: tuple[int, mmap], size: int) -> None:
+    pages = Pages(*memory, size)
+    for name in (output_name("job1", 1, 0, "png"), output_name("job1", 1, 0, "png"), input_name(SHA)):
+        blobs.put(name, pages, content_type="image/png")
+        assert blobs.get(name) == PICTURE[:size]
+    with pytest.raises(BlobExists):
+        put(blobs, output_name("job1", 1, 0, "png"), b"x" * size)
+
+
+def test_pages_go_to_a_disk_that_takes_none_directly(
+    tmp_path: Path, memory: tuple[int, mmap], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int, command: int, flags: int) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return command
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    blobs = DiskBlobs(tmp_path)
+    blobs.put(input_name(SHA), Pages(*memory, len(PICTURE)), content_type="image/png")
+    assert blobs.get(input_name(SHA)) == PICTURE
 
 
 def test_of_many_writers_at_once_one_wins(blobs: BlobStore) -> None:

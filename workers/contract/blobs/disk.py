@@ -8,14 +8,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from workers.contract.blobs.names import checked
+from workers.contract.blobs.names import checked, input_sha256
+from workers.contract.blobs.pages import Pages
 from workers.contract.blobs.store import Stored, exercise
 from workers.contract.errors import BlobExists, BlobMissing, BlobStoreUnavailable
 
 PARTS = ".parts"
 """Unfinished files; no blob name starts with a dot."""
 PART_SECONDS = 3600
-TRIES = 5
+TRIES = 6
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class DiskBlobs:
@@ -25,17 +27,17 @@ class DiskBlobs:
         """Use the folder; it is made at the first put."""
         self._root = root
 
-    def put(self, name: str, data: bytes, *, content_type: str, if_absent: bool = True) -> None:
+    def put(self, name: str, data: bytes | Pages, *, content_type: str, if_absent: bool = True) -> None:
         """See BlobStore. The content type is not kept: names say it."""
         place = self._place(name)
         with _faults(name):
-            if if_absent and self._already(place, data):
+            if if_absent and self._already(name, place, data):
                 return
             part = self._write_part(data)
             try:
                 self._move(part, place, if_absent=if_absent)
             except FileExistsError:
-                self._already(place, data)
+                self._already(name, place, data)
             finally:
                 part.unlink(missing_ok=True)
 
@@ -45,12 +47,13 @@ class DiskBlobs:
             return self._place(name).read_bytes()
 
     def delete(self, names: Iterable[str]) -> None:
-        """See BlobStore. Folders left empty are removed."""
+        """See BlobStore. Folders left empty are removed, but for the few of inputs, which fill again."""
         for name in names:
             place = self._place(name)
             with _faults(name):
                 place.unlink(missing_ok=True)
-            self._prune(place.parent)
+            if not input_sha256(name):
+                self._prune(place.parent)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See BlobStore."""
@@ -79,33 +82,42 @@ class DiskBlobs:
         _flush(folder.parent)
 
     def _move(self, part: Path, place: Path, *, if_absent: bool) -> None:
-        """Give the part its name. A delete may remove the folder just before: then it is made again."""
-        for left in reversed(range(TRIES)):
+        """Give the part its name. The folder may be missing, and a delete may remove it again just before."""
+        for attempt in range(TRIES):
             try:
-                self._make_folder(place.parent)
+                if attempt:
+                    self._make_folder(place.parent)
                 if if_absent:
                     os.link(part, place)
                 else:
                     part.replace(place)
                 _flush(place.parent)
             except FileNotFoundError:
-                if not left:
+                if attempt == TRIES - 1:
                     raise
             else:
                 return
 
-    def _write_part(self, data: bytes) -> Path:
-        self._make_folder(self._root / PARTS)
+    def _write_part(self, data: bytes | Pages) -> Path:
         part = self._root / PARTS / secrets.token_hex(16)
         try:
-            with part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            file = self._create(part)
+            try:
+                _write(file, data)
+                os.fsync(file)
+            finally:
+                os.close(file)
         except OSError:
             part.unlink(missing_ok=True)
             raise
         return part
+
+    def _create(self, part: Path) -> int:
+        try:
+            return os.open(part, NEW)
+        except FileNotFoundError:
+            self._make_folder(part.parent)
+            return os.open(part, NEW)
 
     def _clear_parts(self) -> None:
         """Remove what processes left unfinished when they were killed."""
@@ -115,11 +127,11 @@ class DiskBlobs:
                     if time.time() - part.stat().st_mtime > PART_SECONDS:
                         part.unlink()
 
-    def _already(self, place: Path, data: bytes) -> bool:
+    def _already(self, name: str, place: Path, data: bytes | Pages) -> bool:
         """Return whether the very bytes are there, as if put now. Raises BlobExists for others."""
         try:
-            if place.read_bytes() != data:
-                raise BlobExists(f"{place.relative_to(self._root)} is taken")
+            if not _same(name, place, data):
+                raise BlobExists(f"{name} is taken")
             os.utime(place)
         except FileNotFoundError:
             return False
@@ -151,6 +163,21 @@ def _faults(name: str) -> Iterator[None]:
         raise BlobMissing(f"{name} is not stored") from fault
     except OSError as fault:
         raise BlobStoreUnavailable(f"the disk fails for {fault.filename or name}: {fault.strerror}") from fault
+
+
+def _same(name: str, place: Path, data: bytes | Pages) -> bool:
+    """Return whether a file holds these bytes; of one that is named by its content, the size tells."""
+    if input_sha256(name):
+        return place.stat().st_size == (data.size if isinstance(data, Pages) else len(data))
+    return place.read_bytes() == (data.read() if isinstance(data, Pages) else data)
+
+
+def _write(file: int, data: bytes | Pages) -> None:
+    if isinstance(data, Pages):
+        return data.write_to(file)
+    left = memoryview(data)
+    while left:
+        left = left[os.write(file, left) :]
 
 
 def _flush(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from workers.contract.blobs.names import checked
+from workers.contract.blobs.pages import Pages
 from workers.contract.blobs.store import PROBES, Stored, exercise
 from workers.contract.errors import BlobError, BlobExists, BlobMissing, BlobStoreUnavailable, Misconfigured
 
@@ -41,8 +42,9 @@ class S3Blobs:
         self._prefix = prefix
         self._where = f"s3://{bucket}/{prefix}"
 
-    def put(self, name: str, data: bytes, *, content_type: str, if_absent: bool = True) -> None:
+    def put(self, name: str, data: bytes | Pages, *, content_type: str, if_absent: bool = True) -> None:
         """See BlobStore. When the answer is lost or refused, what is stored decides."""
+        data = data.read() if isinstance(data, Pages) else data
         for _ in range(TRIES):
             try:
                 if if_absent and not self._conditional and self._look(name) is not None:

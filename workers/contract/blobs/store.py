@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from workers.contract.blobs.pages import Pages
 from workers.contract.errors import BlobExists, Misconfigured
 
 PROBES = "probes/"
@@ -23,10 +24,11 @@ class Stored:
 class BlobStore(Protocol):
     """Named bytes. Every verb raises BlobStoreUnavailable when the store fails, BlobError for an impossible name."""
 
-    def put(self, name: str, data: bytes, *, content_type: str, if_absent: bool = True) -> None:
+    def put(self, name: str, data: bytes | Pages, *, content_type: str, if_absent: bool = True) -> None:
         """Store bytes durably; nobody ever sees a part of them.
 
-        Equal bytes already there are a success. Raises BlobExists for other bytes, unless `if_absent` is False.
+        Equal bytes already there are a success; the size tells for an input, whose name is its content's sha256.
+        Raises BlobExists for other bytes, unless `if_absent` is False.
         """
 
     def get(self, name: str) -> bytes:
