@@ -1,7 +1,7 @@
 """The yardstick: an ASGI application that reads a body and answers, on the gateway's own uvicorn settings."""
 
 import logging
-import sys
+from collections.abc import Awaitable, Callable
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -14,24 +14,29 @@ ANSWER = b'{"accepted": true}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())]
 
 
-async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        return await send({"type": "lifespan.shutdown.complete"})
+async def read_all(scope: Scope, receive: Receive) -> None:
     while (await receive()).get("more_body", False):
         pass
-    await send({"type": "http.response.start", "status": 202, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": ANSWER})
 
 
-def main() -> None:
+def serve(take_in: Callable[[Scope, Receive], Awaitable[None]]) -> None:
+    """Serve an application that takes a body in and then answers."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            return await send({"type": "lifespan.shutdown.complete"})
+        await take_in(scope, receive)
+        await send({"type": "http.response.start", "status": 202, "headers": HEADERS})
+        await send({"type": "http.response.body", "body": ANSWER})
+
     logging.basicConfig(level=logging.WARNING)
     settings = GatewaySettings.read()
     with listen(settings.gateway_host, settings.gateway_port) as listener:
-        uvicorn.Server(configuration(bare, settings)).run(sockets=[listener])
+        uvicorn.Server(configuration(application, settings)).run(sockets=[listener])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(read_all)

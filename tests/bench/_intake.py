@@ -1,0 +1,32 @@
+"""An upload taken in and no more: the gateway's own form reader, limits and memory, then an answer."""
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope
+
+from app.intake.form import FormReader, boundary_of, read
+from app.intake.memory import Memory
+from app.offer import Offer
+from app.settings import GatewaySettings
+from tests.bench._bare import serve
+
+
+def main() -> None:
+    settings = GatewaySettings.read()
+    memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
+    shape = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()).shape
+
+    async def take_in(scope: Scope, receive: Receive) -> None:
+        reader = FormReader(shape, memory, boundary_of(Headers(scope=scope).get("content-type")))
+        memory.enter()
+        try:
+            await read(receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
+            assert reader.form.uploads()
+        finally:
+            reader.form.close()
+            memory.leave()
+
+    serve(take_in)
+
+
+if __name__ == "__main__":
+    main()
