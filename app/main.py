@@ -15,7 +15,7 @@ from app.documentation import SECURITY_SCHEMES, form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
-from app.routes import events, health, jobs, methods, styles, stylize, webhooks
+from app.routes import events, health, jobs, methods, openai, styles, stylize, webhooks
 from app.schemas import WebhookView
 from app.settings import GatewaySettings
 
@@ -46,7 +46,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
-    for part in (stylize, jobs, events, styles, methods, webhooks, health):
+    for part in (stylize, jobs, events, styles, openai, methods, webhooks, health):
         app.include_router(part.router)
     app.webhooks.post("job", summary="A job is final", status_code=204)(called)
     describe(app, offer)

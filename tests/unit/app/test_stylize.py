@@ -86,7 +86,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": "a" * 2001}, "#/prompt", "2000 characters"),
     ({"prompt": "a\x00b"}, "#/prompt", "control characters"),
     ({"unheard_of": "1"}, "#/unheard_of", "known are style_image"),
-    ({"style_id": "1"}, "#/style_id", "no such style"),
+    ({"style_id": "1"}, "#/style_id", "not both"),
     ({"webhook_url": "https://127.0.0.1/"}, "#/webhook_url", "not public"),
     ({"webhook_url": "http://example.org/"}, "#/webhook_url", "https"),
     ({"guidance_scale": "NaN"}, "#/guidance_scale", "from 0 to 30"),

@@ -1,0 +1,132 @@
+"""What makes a route look like one of OpenAI's: errors carry the member `error`, pictures come with the answer."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.answer import finished
+from app.deps import Services
+from app.errors import Malformed, Problem, TooLarge
+from app.intake.form import HANG_UP
+from app.problems import answer, of_contract, of_validation
+from workers.contract.errors import ContractError
+from workers.contract.job import Image, Job, State
+
+MAX_JSON = 65_536
+
+
+class NotDone(Problem):
+    """The picture is not there within the time that a caller may wait; the job was canceled."""
+
+    status, code, title = 504, "not-done-in-time", "The picture was not done in time"
+
+
+class CameToNothing(Problem):
+    """The job failed or was canceled by somebody else."""
+
+    status, code, title = 500, "job-failed", "The job came to nothing"
+
+
+class PictureView(BaseModel):
+    """One picture, inside the answer or at an address."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    seed: int
+
+
+class PicturesView(BaseModel):
+    """The pictures asked for."""
+
+    created: int
+    data: list[PictureView]
+    output_format: str
+    size: str = Field(examples=["512x512"])
+    job: str = Field(description="address of the job: its recipe, timings and cost")
+
+
+class Door(APIRoute):
+    """Answers problems with what OpenAI's clients look for beside what a problem document has."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler."""
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await inner(request)
+            except Problem as problem:
+                return refusal(problem)
+            except ContractError as fault:
+                return refusal(of_contract(fault))
+            except RequestValidationError as fault:
+                return refusal(of_validation(fault))
+
+        return handler
+
+
+def refusal(problem: Problem) -> JSONResponse:
+    """Return a problem document with OpenAI's member `error`."""
+    shown = answer(problem)
+    kind = "invalid_request_error" if problem.status < 500 else "server_error"
+    param = problem.errors[0].pointer[2:] if problem.errors else None
+    error = {"message": problem.detail, "type": kind, "param": param, "code": problem.code}
+    headers = {name: value for name, value in shown.headers.items() if name not in ("content-length", "content-type")}
+    return JSONResponse(problem.body() | {"error": error}, problem.status, headers, media_type=shown.media_type)
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """Return the small JSON object in a body. Raises TooLarge or Malformed."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_JSON:
+            raise TooLarge(f"the body is larger than {MAX_JSON:,} bytes", headers=HANG_UP)
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as fault:
+        raise Malformed("the body is not JSON") from fault
+    if not isinstance(found, dict):
+        raise Malformed("the body is not a JSON object")
+    return found
+
+
+async def pictures(request: Request, services: Services, job: Job, wanted: str) -> Response:
+    """Wait for a job and answer with its pictures. A job that takes too long is canceled. Raises a Problem."""
+    done = await finished(services, job, services.settings.gateway_wait_seconds)
+    if not done.state.final:
+        await services.call(services.store.cancel, job.id, job.owner)
+        raise NotDone(f"job {job.id} was canceled after {services.settings.gateway_wait_seconds} seconds")
+    if done.state is not State.SUCCEEDED or done.result is None:
+        raise CameToNothing(done.failure.detail if done.failure else "the job was canceled")
+    here = "" if services.links.public_url else str(request.base_url).rstrip("/")
+    data = [
+        PictureView(
+            b64_json=await services.call(encoded, services, image) if wanted == "b64_json" else None,
+            url=here + services.links.image(job.id, number)[0] if wanted == "url" else None,
+            seed=image.seed,
+        )
+        for number, image in enumerate(done.result.images)
+    ]
+    asked = done.request
+    shown = PicturesView(
+        created=int(time.time()),
+        data=data,
+        output_format=asked.output_format,
+        size=f"{asked.width}x{asked.height}",
+        job=here + services.links.job(job.id),
+    )
+    return Response(shown.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+def encoded(services: Services, image: Image) -> str:
+    """Return a picture's file in base64."""
+    return base64.b64encode(services.blobs.get(image.blob)).decode()
