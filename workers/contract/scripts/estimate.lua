@@ -50,12 +50,18 @@ local function learn(job)
   count('eta sum', whole(off))
 end
 
+local medians = {}
+
+-- The median of what was noted, looked up once; nil when nothing was.
+local function usual(kind)
+  if medians[kind] == nil then medians[kind] = median(redis.call('HGET', TIMES, kind)) or false end
+  return medians[kind] or nil
+end
+
 -- Milliseconds that a job takes once claimed; nil when nothing like it was ever done.
 local function expected(kind, units, method, queue)
-  local same = median(redis.call('HGET', TIMES, kind or ''))
-  if same then return same end
-  local unit = median(redis.call('HGET', TIMES, method .. ' ' .. queue))
-  return unit and units and unit * tonumber(units) or nil
+  local unit = usual(kind or '') == nil and units and usual(method .. ' ' .. queue)
+  return unit and unit * tonumber(units) or usual(kind or '')
 end
 
 local ASKED = {'kind', 'units', 'method', 'queue', 'worker', 'started', 'progress'}
