@@ -22,8 +22,11 @@ from app.settings import GatewaySettings
 TITLE = "Stylize"
 ABOUT = """Reference-image stylization: send a style image and a prompt, choose a method, get pictures in that style.
 
-`POST /stylize` answers 202 with a job; poll `GET /jobs/{id}` until its state is final; fetch its pictures.
-Errors are RFC 9457 problem documents with a stable `type`."""
+`POST /stylize` answers 202 with a job. Learn that it is done in the way that suits you: poll `GET /jobs/{id}`, ask with
+`Prefer: wait=30`, follow `GET /jobs/{id}/events`, or have your `webhook_url` called. Then fetch its pictures.
+
+Where the host has API keys, every request brings one: `Authorization: Bearer stylize_...`; another key's job is 404.
+Errors are RFC 9457 problem documents with a stable `type`; 429 and 503 say in `Retry-After` when to try again."""
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:

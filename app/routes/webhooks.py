@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from app.deps import Owner, With, caller
-from app.errors import Forbidden, Invalid, NotFinished, NotFound
+from app.errors import Forbidden, Invalid, NotFinished, NotFound, RateLimited
 from app.keys.ring import Caller
 from app.lookup import owned
 from app.problems import documented
@@ -28,7 +28,7 @@ async def read_deliveries(job_id: JobId, services: With, owner: Owner) -> Delive
     summary="Call a job's webhook again",
     status_code=202,
     response_class=Response,
-    responses=documented(NotFound, NotFinished, Invalid),
+    responses=documented(NotFound, NotFinished, Invalid, RateLimited),
 )
 async def replay_delivery(job_id: JobId, services: With, owner: Owner) -> Response:
     """The call is made again soon, under the same `webhook-id`, with all its retries."""
