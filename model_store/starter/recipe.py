@@ -55,7 +55,7 @@ RECIPES = MappingProxyType(
             vae=Stage(1200, 16, 2e-3, 50),
             clip=Stage(2000, 64, 1e-3),
             ip_adapter=Stage(800, 32, 1e-3),
-            judges=Stage(1500, 64, 2e-3),
+            judges=Stage(700, 64, 2e-3),
             dropout=CaptionDropout(place=1.0),
         ),
         "gpu": Recipe(
