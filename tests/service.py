@@ -17,7 +17,7 @@ from deploy.redis_child import RedisChild
 
 MODEL = "tiny-sd15"
 FINAL = ("succeeded", "failed", "canceled")
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds: generous, because a busy machine is no failure."""
 
 

@@ -1,9 +1,10 @@
-"""One service with two workers for all fault tests; whatever a test killed is started again."""
+"""One service with two workers for all tests of real pipelines, one with fake engines for each file of the others."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.faults.stack import Stack, stack
 from tests.service import Service, ready, service, until
 
 
@@ -22,3 +23,16 @@ def whole(running: Service) -> Service:
     until(lambda: ready(running.client), "the service is ready")
     until(lambda: not running.client.get("/jobs", params={"state": "running"}).json()["jobs"], "all jobs are done")
     return running
+
+
+@pytest.fixture(scope="module")
+def _fake() -> Iterator[Stack]:
+    with stack(workers=2) as started:
+        yield started
+
+
+@pytest.fixture
+def fake(_fake: Stack) -> Stack:
+    """Two workers with fake engines; whatever a test killed is there again."""
+    _fake.await_workers()
+    return _fake

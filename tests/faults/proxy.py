@@ -23,6 +23,7 @@ class Proxy:
         self._listen, self._target = listen, target
         self._truncating = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._count = self._forgotten = 0
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -52,6 +53,10 @@ class Proxy:
         """Pass on again, also what was kept back."""
         self._loop.call_soon_threadsafe(self._flowing.set)
 
+    def forget(self) -> None:
+        """Let the connections that are open now be dead without a word; new ones work."""
+        self._forgotten = self._count
+
     def truncate(self, replies: int = 1) -> None:
         """Break the connections of the next replies in the middle of the reply."""
         self._truncating = replies
@@ -71,18 +76,26 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self._count += 1
+        number = self._count
         with suppress(OSError):
             behind, ahead = await asyncio.open_unix_connection(self._target)
             self._writers.add(ahead)
-            await asyncio.gather(self._pump(reader, ahead, reply=False), self._pump(behind, writer, reply=True))
-            self._forget(ahead)
-        self._forget(writer)
+            await asyncio.gather(
+                self._pump(number, reader, ahead, reply=False), self._pump(number, behind, writer, reply=True)
+            )
+            self._release(ahead)
+        self._release(writer)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, reply: bool) -> None:
+    async def _pump(
+        self, number: int, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, reply: bool
+    ) -> None:
         with suppress(OSError):
             while data := await source.read(CHUNK):
                 await asyncio.sleep(self.latency if reply else 0)
                 await self._flowing.wait()
+                if number <= self._forgotten:
+                    await asyncio.Event().wait()
                 if reply and self._truncating:
                     self._truncating -= 1
                     sink.write(data[: len(data) // 2])
@@ -92,6 +105,6 @@ class Proxy:
                 await sink.drain()
         sink.close()
 
-    def _forget(self, writer: asyncio.StreamWriter) -> None:
+    def _release(self, writer: asyncio.StreamWriter) -> None:
         writer.close()
         self._writers.discard(writer)

@@ -11,6 +11,7 @@ import httpx
 
 from deploy.embedded import python
 from deploy.processes import Child
+from tests.faults.fake import expected_sha256
 from tests.faults.proxy import Proxy
 from tests.faults.watched import Journal, open_store
 from tests.service import Service, style_file, until
@@ -107,6 +108,17 @@ class Stack(Service):
         """Return the job as Redis has it."""
         job = self.store.get(job_id)
         assert job is not None
+        return job
+
+    def succeeded(self, job_id: str, *, attempts: int | None = None) -> Job:
+        """Return the job, which must end well after so many attempts, with the right picture, published once."""
+        assert self.finished(job_id)["state"] == "succeeded", self.record(job_id)
+        job = self.record(job_id)
+        assert job.result is not None
+        assert attempts in (None, job.attempts), job
+        assert job.result.images[0].sha256 == expected_sha256(job, job.request.seed)
+        lines = [line for line in self.journal.read() if line["job"] == job_id and line["event"] == "committed"]
+        assert {line["token"] for line in lines} <= {job.token}
         return job
 
     def worker_of(self, job_id: str) -> Child:

@@ -1,0 +1,110 @@
+"""Redis killed, wiped, full, read-only; connections cut, held back, slow (F4, F5, F15)."""
+
+import itertools
+import time
+
+import httpx
+import pytest
+
+from tests.faults.stack import LEASE, Stack, stack
+from tests.service import until
+from workers.contract.redis_server import connect
+
+pytestmark = pytest.mark.xdist_group("redis")
+CLAIM_SECONDS = 15.0
+
+
+@pytest.mark.parametrize("down", [0.0, 1.5])
+def test_claims_resume_after_redis_died_under_running_jobs(fake: Stack, down: float) -> None:
+    running = [fake.post("a long one", seed=seed, steps=20) for seed in range(2)]
+    until(lambda: all(fake.record(job_id).state == "running" for job_id in running), "both workers are busy")
+    fake.redis.kill()
+    time.sleep(down)
+    fake.redis.start()
+    following = fake.post("a house")
+    assert until(lambda: fake.record(following).state != "queued", "the next job is claimed") < CLAIM_SECONDS
+    for job_id in (*running, following):
+        fake.succeeded(job_id)
+
+
+def test_claims_resume_after_redis_died_beside_idle_workers(fake: Stack) -> None:
+    fake.redis.kill()
+    time.sleep(1.0)
+    fake.redis.start()
+    job_id = fake.post("a house")
+    assert until(lambda: fake.record(job_id).state != "queued", "the next job is claimed") < CLAIM_SECONDS
+    fake.succeeded(job_id)
+
+
+def test_what_is_refused_while_redis_is_away_can_be_sent_again(fake: Stack) -> None:
+    fake.redis.kill()
+    with pytest.raises(AssertionError, match=":unavailable"):
+        fake.post("a house", key="again")
+    fake.redis.start()
+    ids = {fake.post("a house", key="again") for _ in range(3)}
+    assert len(ids) == 1
+    fake.succeeded(ids.pop(), attempts=1)
+
+
+def test_wiped_wake_ups_cost_time_but_no_job(fake: Stack) -> None:
+    jobs = [fake.post("a house", seed=seed) for seed in range(8)]
+    with connect(fake.redis.url) as redis:
+        redis.delete("tiny-sd15.interactive", "tiny-sd15.batch")
+    for job_id in jobs:
+        fake.succeeded(job_id, attempts=1)
+
+
+def test_a_full_redis_takes_no_jobs_but_finishes_those_it_has() -> None:
+    with stack(workers=1) as running, connect(running.redis.url) as redis:
+        jobs = [running.post("a house", seed=seed, steps=10) for seed in range(4)]
+        redis.config_set("maxmemory", "1")
+        with pytest.raises(AssertionError, match="queue-full"):
+            running.post("one too many")
+        for job_id in jobs:
+            running.succeeded(job_id, attempts=1)
+        redis.config_set("maxmemory", "0")
+        running.succeeded(running.post("another house"), attempts=1)
+
+
+def test_a_redis_that_writes_no_more_refuses_and_recovers() -> None:
+    with stack(workers=2) as running, connect(running.redis.url) as redis:
+        job_id = running.post("a long one", steps=40)
+        until(lambda: running.record(job_id).state == "running", "it runs")
+        redis.config_set("min-replicas-to-write", "1")
+        with pytest.raises(AssertionError, match=":unavailable"):
+            running.post("a house")
+        assert running.client.get(f"/jobs/{job_id}").status_code == httpx.codes.OK
+        time.sleep(LEASE + 1)
+        redis.config_set("min-replicas-to-write", "0")
+        running.succeeded(job_id)
+        running.succeeded(running.post("a house"), attempts=1)
+
+
+def test_a_connection_that_is_silently_dead_is_noticed() -> None:
+    # As behind a firewall that forgot its connections: nothing is closed, nothing arrives.
+    with stack(workers=1) as running:
+        running.succeeded(running.post("a house"))
+        running.proxies[0].forget()
+        job_id = running.post("a tree")
+        assert until(lambda: running.record(job_id).state != "queued", "the job is claimed") < CLAIM_SECONDS + 10
+        running.succeeded(job_id)
+
+
+def test_slow_answers_slow_jobs_down_and_nothing_else(fake: Stack) -> None:
+    for proxy in fake.proxies:
+        proxy.latency = 0.3
+    try:
+        for job_id in [fake.post("a house", seed=seed) for seed in range(4)]:
+            fake.succeeded(job_id)
+    finally:
+        for proxy in fake.proxies:
+            proxy.latency = 0.0
+
+
+def test_broken_answers_cost_at_most_an_attempt_each(fake: Stack) -> None:
+    jobs = [fake.post("a house", seed=seed, steps=8) for seed in range(6)]
+    for _, proxy in zip(range(4), itertools.cycle(fake.proxies), strict=False):
+        proxy.truncate()
+        time.sleep(0.3)
+    attempts = [fake.succeeded(job_id).attempts for job_id in jobs]
+    assert sum(attempts) <= len(jobs) + 4
