@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-gpu parity lock clean
+.PHONY: help demo up test lint bench bench-gpu parity starter soak lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,12 @@ bench-gpu: $(VENV)/dev.done ## time per image on a CUDA device, true sizes, rand
 
 parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity --cases tests/parity/cases
+
+soak: $(VENV)/dev.done ## ten thousand jobs under kills, freezes and cuts (hours)
+	$(BIN)/python -m tests.faults.soak
+
+starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
+	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)
 
 lock: $(VENV)/dev.done ## write the versions now installed to the lock file
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/; /@ file/d' > $(LOCK)
