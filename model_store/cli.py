@@ -173,7 +173,7 @@ def convert_file(
 
 def add_model(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(help="diffusers folder, checkpoint, LoRA or IP-Adapter")],
+    source: Annotated[Path, typer.Argument(help="diffusers folder, checkpoint, LoRA, IP-Adapter or trained style")],
     model: Id,
     base: Annotated[Base | None, typer.Option(help="architecture, where the file does not tell")] = None,
     configs: Annotated[
@@ -190,7 +190,9 @@ def add_model(
     with _told() as console:
         terms = Licence(name=licence)
         entry = add(source, model, store, base=base, configs=configs, licence=terms, title=title, keymap=keymap)
-        console.print(f"{entry.id}: {entry.kind} for {entry.base}, {len(entry.files)} files", highlight=False)
+        console.print(
+            f"{entry.id}: {entry.kind} for {entry.base or 'any base'}, {len(entry.files)} files", highlight=False
+        )
 
 
 def remove_model(

@@ -10,6 +10,7 @@ from model_store.add.checkpoint import native_size, prepare_folder, prepare_sing
 from model_store.add.ip_adapter import prepare_ip_adapter, width_of
 from model_store.add.kinds import base_of_checkpoint, base_of_lora, base_of_width, kind_of
 from model_store.add.lora import prepare_lora
+from model_store.add.style import is_style, prepare_style
 from model_store.catalogue import entries, folder_of
 from model_store.catalogue.entry import Base, Entry, Kind, Licence, WantedFile
 from model_store.configs import config_folder
@@ -32,7 +33,7 @@ def add(
     title: str | None = None,
     keymap: str | None = None,
 ) -> Entry:
-    """Take a diffusers folder, a single-file checkpoint, a LoRA or an IP-Adapter into the store; return its entry.
+    """Take a diffusers folder, a single-file checkpoint, a LoRA, an IP-Adapter or a style; return its entry.
 
     Pickled files are converted first, by `keymap`. `base` is told from the tensors when it is not given; `configs` is
     a diffusers folder whose configuration and tokenizers the model shares, by default the base model's own. Raises
@@ -82,10 +83,14 @@ def _plain(source: Path, staging: Path, keymap: str | None) -> Path:
     return plain
 
 
-def _prepare(source: Path, target: Path, base: Base | None, configs: Path | None, store: Path) -> tuple[Kind, Base]:
+def _prepare(
+    source: Path, target: Path, base: Base | None, configs: Path | None, store: Path
+) -> tuple[Kind, Base | None]:
     """Bring the source into the form the store keeps; return what it is."""
     if source.is_dir() and (source / "model_index.json").exists():
         return "base", prepare_folder(source, target)
+    if source.is_dir() and is_style(source):
+        return "style", prepare_style(source, target, base)
     if source.is_dir():
         prepare_lora(source, target)
         return "lora", base or base_of_lora(read_header(next(target.glob("*.safetensors"))))

@@ -8,7 +8,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 Base = Literal["sd15", "sdxl"]
 Kind = Literal[
-    "base", "vae", "image-encoder", "text-encoder", "ip-adapter", "controlnet", "lora", "technique", "auxiliary"
+    "base",
+    "vae",
+    "image-encoder",
+    "text-encoder",
+    "ip-adapter",
+    "controlnet",
+    "lora",
+    "style",
+    "technique",
+    "auxiliary",
 ]
 Origin = Literal["hub", "shipped", "built", "added"]
 

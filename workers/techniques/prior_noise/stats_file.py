@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from model_store.errors import ModelStoreError
+from model_store.load.tensors import load_tensors
 from workers.pipelines.errors import Refused
 
 Kind = Literal["pixel", "dct+pixel"]
@@ -20,8 +21,8 @@ def read(folder: Path) -> tuple[Kind, dict[str, Tensor]]:
     """Return the kind and the float32 tensors of a statistics folder. Raises Refused when it is not one."""
     try:
         kind = (folder / "statistic_type.txt").read_text().strip()
-        tensors = load_file(folder / "stats.safetensors")
-    except (OSError, UnicodeDecodeError, SafetensorError) as broken:
+        tensors = load_tensors(folder / "stats.safetensors")
+    except (ModelStoreError, OSError, UnicodeDecodeError) as broken:
         raise Refused(f"{folder.name} holds no statistics: {broken}") from broken
     if kind not in KEYS or set(KEYS[kind]) - set(tensors):
         raise Refused(f"{folder.name}: statistics of type {kind!r} need {', '.join(KEYS.get(kind, ()) or KEYS)}")

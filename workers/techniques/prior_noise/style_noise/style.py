@@ -9,19 +9,18 @@ diffusion_pytorch_model.safetensors   tuned weights of the UNet, all or some of 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from model_store.errors import ModelStoreError
+from model_store.load.tensors import load_tensors
+from workers.pipelines import lora
 from workers.pipelines.backbone import Backbone
-from workers.pipelines.errors import Refused
+from workers.pipelines.errors import ModelUnusable, Refused
 from workers.techniques.prior_noise import stats_file
 
-LORA = "pytorch_lora_weights.safetensors"
+LORA = lora.WEIGHTS
 TUNED = "diffusion_pytorch_model.safetensors"
 Deltas = dict[str, Tensor]
 
@@ -55,32 +54,17 @@ def read_deltas(folder: Path, backbone: Backbone) -> Deltas:
     weights = dict(backbone.unet.named_parameters())
     try:
         if (folder / LORA).exists():
-            state, _ = backbone.pipe.lora_state_dict(folder, weight_name=LORA, local_files_only=True)[:2]
-            deltas = merged(convert_unet_state_dict_to_peft(state))
+            changes = lora.read(folder, backbone).changes["unet"]
+            deltas = {name: change.added_to(torch.zeros(weights[name].shape), 1.0) for name, change in changes.items()}
         else:
-            tuned = load_file(folder / TUNED)
+            tuned = load_tensors(folder / TUNED)
             deltas = {name: tensor.float() - weights[name].float().cpu() for name, tensor in tuned.items()}
-    except (OSError, SafetensorError, KeyError, RuntimeError) as broken:
+    except (ModelStoreError, OSError, KeyError, RuntimeError, ModelUnusable) as broken:
         raise Refused(f"{folder.name} has no weights tuned for this model: {broken}") from broken
     for name, delta in deltas.items():
         if name not in weights or weights[name].shape != delta.shape:
             raise Refused(f"{folder.name} was tuned on another UNet: {name} does not fit")
     return {name: delta.to(backbone.device, backbone.dtype) for name, delta in deltas.items()}
-
-
-def merged(lora: dict[str, Any]) -> Deltas:
-    """Return B A times alpha / rank for each layer of a LoRA with keys `unet.<layer>.lora_A.weight` and `lora_B`."""
-    deltas: Deltas = {}
-    for key, down in lora.items():
-        if not key.endswith(".lora_A.weight"):
-            continue
-        layer = key.removesuffix(".lora_A.weight")
-        up, alpha = lora[f"{layer}.lora_B.weight"], lora.get(f"{layer}.alpha")
-        scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
-        product = up.float().flatten(1) @ down.float().flatten(1) * scale
-        name = f"{layer.removeprefix('unet.')}.weight"
-        deltas[name] = product.unflatten(1, down.shape[1:]) if down.dim() > 2 else product
-    return deltas
 
 
 def checked(style: Style, shape: tuple[int, int, int], name: str) -> Style:
