@@ -15,7 +15,7 @@ STALL_SECONDS = 1.5 * LEASE
 
 
 class Injector:
-    """`plan` says how often each kind of fault happens: kill, redis, freeze, cut, truncate, stall."""
+    """`plan` says how often each kind of fault happens: kill, term, redis, freeze, cut, truncate, stall."""
 
     def __init__(self, stack: Stack, history: History, plan: Mapping[str, int], rng: random.Random) -> None:
         self._stack = stack
@@ -26,6 +26,7 @@ class Injector:
         self._later: list[threading.Timer] = []
         self._acts: dict[str, Callable[[], int | None]] = {
             "kill": self._kill,
+            "term": self._term,
             "redis": self._kill_redis,
             "freeze": self._freeze,
             "cut": self._cut,
@@ -52,6 +53,9 @@ class Injector:
 
     def _kill(self) -> int | None:
         return self._signal(signal.SIGKILL)
+
+    def _term(self) -> int | None:
+        return self._signal(signal.SIGTERM)
 
     def _freeze(self) -> int | None:
         child = self._some_worker()

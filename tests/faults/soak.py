@@ -32,7 +32,7 @@ class Report:
     jobs: int
     faults: Counter[str]
     extra_attempts: int
-    after_kill: list[float]
+    after_end: list[float]
     after_redis: list[float]
     seconds: float
 
@@ -43,7 +43,7 @@ class Report:
             (
                 f"{self.jobs} jobs accepted under {self.faults.total()} faults ({faults}) in {self.seconds:.0f} s",
                 f"violations: {len(self.violations)}; extra attempts: {self.extra_attempts}",
-                f"claimed again after a worker's death: {spread(self.after_kill)}",
+                f"claimed again after its worker was killed or stopped: {spread(self.after_end)}",
                 f"next claim after Redis came back: {spread(self.after_redis)}",
                 *self.violations[:20],
             )
@@ -77,7 +77,7 @@ def soak(running: Stack, *, jobs: int, plan: Mapping[str, int], seed: int) -> Re
         jobs=len(history.acknowledged),
         faults=Counter(fault.kind for fault in history.faults),
         extra_attempts=sum(max(0, job.attempts - 1) for job in evidence.records.values()),
-        after_kill=recoveries(evidence),
+        after_end=recoveries(evidence),
         after_redis=resumptions(evidence),
         seconds=time.monotonic() - began,
     )
@@ -94,8 +94,8 @@ def gather(running: Stack, history: History) -> Evidence:
 
 
 def recoveries(evidence: Evidence) -> list[float]:
-    """Return, for each job that lost its worker to a kill, the time until another claimed it."""
-    killed = {fault.pid: fault.time for fault in evidence.history.faults if fault.kind == "kill" and fault.pid}
+    """Return, for each job whose worker was killed or stopped, the time until it was claimed again."""
+    ended = {fault.pid: fault.time for fault in evidence.history.faults if fault.kind in ("kill", "term")}
     claims: dict[str, list[tuple[float, int]]] = {}
     for line in evidence.journal:
         if line["event"] == "claimed":
@@ -103,8 +103,8 @@ def recoveries(evidence: Evidence) -> list[float]:
     times = []
     for held in claims.values():
         for (_, pid), (again, _) in pairwise(held):
-            if pid in killed and again > killed[pid]:
-                times.append(again - killed[pid])
+            if pid in ended and again > ended[pid]:
+                times.append(again - ended[pid])
     return times
 
 

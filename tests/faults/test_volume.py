@@ -8,7 +8,7 @@ from tests.faults.soak import SETTINGS, soak
 from tests.faults.stack import LEASE, stack
 
 pytestmark = pytest.mark.xdist_group("volume")
-PLAN = {"kill": 30, "redis": 6, "freeze": 8, "cut": 8, "truncate": 4, "stall": 4}
+PLAN = {"kill": 24, "term": 6, "redis": 6, "freeze": 8, "cut": 8, "truncate": 4, "stall": 4}
 
 
 def test_three_hundred_jobs_under_sixty_faults() -> None:
@@ -19,5 +19,5 @@ def test_three_hundred_jobs_under_sixty_faults() -> None:
     print(report.text())
     assert report.violations == []
     assert (report.jobs, report.faults.total()) == (300, 60)
-    assert max(report.after_kill, default=0) <= LEASE + 10
+    assert max(report.after_end, default=0) <= LEASE + 10
     assert max(report.after_redis, default=0) <= 15
