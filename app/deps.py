@@ -30,6 +30,7 @@ from app.webhooks.delivery import Deliverer
 from app.webhooks.sender import Sender
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
+from workers.contract.groups import GroupStore
 from workers.contract.outbox import Outbox
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
@@ -53,6 +54,8 @@ class Services:
     memory: Memory
     store: JobStore
     styles: StyleStore
+    groups: GroupStore
+    drawing: asyncio.Semaphore
     blobs: BlobStore
     doorbell: Doorbell
     decoder: Decoder
@@ -90,6 +93,8 @@ class Services:
             memory=memory,
             store=store,
             styles=StyleStore(connect(settings.redis_url)),
+            groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
+            drawing=asyncio.Semaphore(1),
             blobs=blobs,
             doorbell=Doorbell(settings.redis_url),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),

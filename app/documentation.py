@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.comparison.cells import LISTS, MOST_CELLS, NOT_COMPARED
 from app.intake.rules import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
 from app.offer import Offer
 from app.schemas import ProblemView
@@ -31,6 +32,22 @@ def form_body(offer: Offer) -> dict[str, Any]:
     encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
     encoding["recipe"] = {"contentType": f"application/json, {ENCODING['contentType']}"}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
+
+
+def comparison_body(offer: Offer) -> dict[str, Any]:
+    """Return the `requestBody` of `POST /comparisons`: that of a request, with lists."""
+    body = form_body(offer)
+    form = body["content"]["multipart/form-data"]
+    schema = form["schema"]
+    for name in NOT_COMPARED:
+        schema["properties"].pop(name, None)
+        form["encoding"].pop(name, None)
+    for name in LISTS:
+        schema["properties"][name] = {"type": "array", "items": schema["properties"][name], "maxItems": MOST_CELLS}
+    schema["properties"]["params"]["description"] = "the parameters of each method by its name, as a JSON object"
+    schema["required"] = ["method"]
+    schema["example"] = {"method": ["instantstyle", "signal-leak"], "prompt": "a house by a lake", "seed": ["7", "8"]}
+    return body
 
 
 def problem_schemas() -> dict[str, Any]:

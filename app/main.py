@@ -11,11 +11,11 @@ from fastapi_offline import FastAPIOffline
 
 from app import problems
 from app.deps import Services
-from app.documentation import SECURITY_SCHEMES, form_body, problem_schemas
+from app.documentation import SECURITY_SCHEMES, comparison_body, form_body, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
-from app.routes import events, health, jobs, methods, openai, styles, stylize, webhooks
+from app.routes import comparisons, events, health, jobs, methods, openai, styles, stylize, webhooks
 from app.schemas import WebhookView
 from app.settings import GatewaySettings
 
@@ -49,7 +49,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics)
     problems.install(app)
-    for part in (stylize, jobs, events, styles, openai, methods, webhooks, health):
+    for part in (stylize, jobs, events, comparisons, styles, openai, methods, webhooks, health):
         app.include_router(part.router)
     app.webhooks.post("job", summary="A job is final", status_code=204)(called)
     describe(app, offer)
@@ -64,7 +64,7 @@ async def called(body: WebhookView) -> None:
 
 
 def describe(app: FastAPI, offer: Offer) -> None:
-    """Complete the OpenAPI document with the form of `POST /stylize`."""
+    """Complete the OpenAPI document with the forms that depend on what the host offers."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -76,6 +76,7 @@ def describe(app: FastAPI, offer: Offer) -> None:
                 webhooks=app.webhooks.routes,
             )
             document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
+            document["paths"]["/comparisons"]["post"]["requestBody"] = comparison_body(offer)
             document["components"]["schemas"] |= problem_schemas()
             document["components"]["securitySchemes"] = SECURITY_SCHEMES
             document["security"] = [{name: []} for name in SECURITY_SCHEMES] + [{}]

@@ -1,6 +1,6 @@
 """Pictures that a form names instead of sending them: those of a recipe or of a saved style."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app import styles
 from app.deps import Services
@@ -45,9 +45,9 @@ async def resolved(services: Services, form: Form, owner: str) -> Names:
     }
 
 
-def keep(services: Services, names: Names) -> None:
+def keep(services: Services, names: Iterable[tuple[str, Sha256]]) -> None:
     """Make stored pictures as young as those just sent, so that no sweep takes them. Raises Invalid."""
-    for pointer, sha256 in names.items():
+    for pointer, sha256 in names:
         name = input_name(sha256)
         try:
             services.blobs.put(name, services.blobs.get(name), content_type="image/png")

@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.deps import Services
 from app.errors import Fault, PictureRefused, Unavailable
 from app.intake.decoder import Decoded, DecoderLost
 from app.intake.form import Form
-from app.intake.request import draft
+from app.intake.request import Draft, draft
 from app.intake.rules import Refused
 from app.intake.upload import Upload
 from app.references import Names, keep, resolved
@@ -29,27 +29,42 @@ async def submit(
     drafted = draft(form, services.offer, max_cost=services.settings.gateway_max_cost)
     pictures = await _decode(services, form.uploads())
     try:
-        request = drafted.named({**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}})
-        job = NewJob(
-            id=secrets.token_urlsafe(18),
-            owner=owner,
-            queue=request.model,
-            priority=drafted.priority,
-            request=request,
-            digest=drafted.digest(request),
-            idempotency_key=key,
-            webhook_url=drafted.webhook_url,
-            max_active=services.ring.in_flight(owner),
-            deadline=await services.call(services.store.now) + lifetime if lifetime else None,
-        )
+        names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
+        deadline = await services.call(services.store.now) + lifetime if lifetime else None
+        job = new_job(services, drafted, names, owner=owner, key=key, deadline=deadline)
         submission = await services.call(_keep, services, list(pictures.values()), stored, job)
     finally:
         for picture in pictures.values():
             picture.close()
     if submission.created:
         services.doorbell.ring(job.id, job.queue, job.priority)
-        services.metrics.submitted.labels(request.method, source).inc()
+        services.metrics.submitted.labels(job.request.method, source).inc()
     return submission
+
+
+def new_job(
+    services: Services,
+    drafted: Draft,
+    names: Names,
+    *,
+    owner: str,
+    key: str | None = None,
+    deadline: datetime | None = None,
+) -> NewJob:
+    """Return the job of a draft whose pictures are stored."""
+    request = drafted.named(names)
+    return NewJob(
+        id=secrets.token_urlsafe(18),
+        owner=owner,
+        queue=request.model,
+        priority=drafted.priority,
+        request=request,
+        digest=drafted.digest(request),
+        idempotency_key=key,
+        webhook_url=drafted.webhook_url,
+        max_active=services.ring.in_flight(owner),
+        deadline=deadline,
+    )
 
 
 async def keep_pictures(services: Services, uploads: list[Upload]) -> Names:
@@ -102,5 +117,5 @@ def _put(services: Services, pictures: list[Decoded]) -> None:
 def _keep(services: Services, pictures: list[Decoded], stored: Names, job: NewJob) -> Submission:
     """Store the pictures, then the record: an accepted job always finds its pictures."""
     _put(services, pictures)
-    keep(services, stored)
+    keep(services, stored.items())
     return services.store.submit(job)

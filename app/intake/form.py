@@ -30,10 +30,14 @@ class Disconnected(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """Which fields a form may have: texts, and files with the most of each."""
+    """Which fields a form may have: texts, and files with the most of each.
+
+    Texts that are `lists` may be there several times; their values are joined by commas.
+    """
 
     texts: Collection[str]
     files: Mapping[str, int]
+    lists: Collection[str] = ()
 
     def pointer(self, name: str, index: int) -> str:
         """Return where the file number `index` of a field is, for errors."""
@@ -155,7 +159,7 @@ class FormReader:
     def _open_text(self, name: str, is_file: bool) -> None:
         if is_file:
             raise Invalid.of([Fault(f"#/{name}", "must be sent as text, without a filename")])
-        if name in self.form.texts:
+        if name in self.form.texts and name not in self._shape.lists:
             raise Invalid.of([Fault(f"#/{name}", "is there more than once")])
         self._text = bytearray()
 
@@ -174,9 +178,11 @@ class FormReader:
             self._upload.close()
         elif self._text is not None:
             try:
-                self.form.texts[self._name] = self._text.decode("utf-8")
+                text = self._text.decode("utf-8")
             except UnicodeDecodeError as fault:
                 raise Invalid.of([Fault(f"#/{self._name}", "must be UTF-8")]) from fault
+            before = self.form.texts.get(self._name)
+            self.form.texts[self._name] = text if before is None else f"{before},{text}"
         self._upload = self._text = None
 
     def _end(self) -> None:

@@ -1,0 +1,75 @@
+"""What callers see of a comparison."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.deps import Services
+from app.lookup import seen
+from app.schemas import JobView
+from workers.contract.groups import Cell, Group
+
+
+class CellView(BaseModel):
+    """One job of a comparison; null once it is kept no longer."""
+
+    label: str
+    method: str
+    seed: int
+    strength: float
+    job: JobView | None
+
+
+class ShareView(BaseModel):
+    """How far all jobs together are."""
+
+    finished: int
+    total: int
+    fraction: float = Field(ge=0, le=1)
+
+
+class ComparisonLinksView(BaseModel):
+    """Where to go from here; DELETE `self` to cancel."""
+
+    self: str
+    sheet: str | None = Field(description="the labelled contact sheet; null until all jobs are final")
+
+
+class ComparisonView(BaseModel):
+    """Jobs that were asked for together."""
+
+    id: str
+    state: Literal["running", "finished"]
+    progress: ShareView
+    cells: list[CellView]
+    created_at: datetime
+    links: ComparisonLinksView
+
+
+def comparison_view(services: Services, group: Group) -> ComparisonView:
+    """Return what callers see of a group. Talks to the store: call it in a thread."""
+    cells = [_cell_view(services, cell) for cell in group.cells]
+    fractions = [_fraction(cell.job) for cell in cells]
+    finished = sum(cell.job is None or cell.job.state.final for cell in cells)
+    done = finished == len(cells)
+    address = f"{services.links.public_url}/comparisons/{group.id}"
+    return ComparisonView(
+        id=group.id,
+        state="finished" if done else "running",
+        progress=ShareView(finished=finished, total=len(cells), fraction=sum(fractions) / len(cells)),
+        cells=cells,
+        created_at=group.created_at,
+        links=ComparisonLinksView(self=address, sheet=f"{address}/sheet" if done else None),
+    )
+
+
+def _cell_view(services: Services, cell: Cell) -> CellView:
+    job = services.store.get(cell.job_id)
+    return CellView(**cell.model_dump(exclude={"job_id"}), job=seen(services, job) if job else None)
+
+
+def _fraction(job: JobView | None) -> float:
+    if job is None or job.state.final:
+        return 1.0
+    return job.progress.fraction if job.progress else 0.0

@@ -1,0 +1,55 @@
+"""Groups: jobs that were asked for together, to be compared. The jobs are the truth; a group only names them."""
+
+from datetime import datetime
+from typing import Any
+
+from redis import Redis
+
+from workers.contract.job import Frozen, Sha256
+from workers.contract.redis_server import answering
+
+
+class Cell(Frozen):
+    """One job of a group, and what it is called beside the others."""
+
+    job_id: str
+    label: str
+    method: str
+    seed: int
+    strength: float
+
+
+class Group(Frozen):
+    """Jobs asked for together. `digest` is the sha256 of what was asked."""
+
+    id: str
+    owner: str
+    digest: Sha256
+    cells: tuple[Cell, ...]
+    created_at: datetime
+
+
+class GroupStore:
+    """Synchronous and thread-safe; raises StoreUnavailable when Redis does not answer. Any number may share one."""
+
+    def __init__(self, redis: Redis, *, keep_seconds: float, prefix: str = "stylize:") -> None:
+        self._redis = redis
+        self._keep = round(keep_seconds * 1000)
+        self._prefix = prefix
+
+    def save(self, group: Group) -> Group:
+        """Keep a group. Returns it, or the one that is already there under its id."""
+        with answering():
+            self._redis.set(self._name(group.id), group.model_dump_json(), px=self._keep, nx=True)
+            text: Any = self._redis.get(self._name(group.id))
+        return Group.model_validate_json(text) if text else group
+
+    def get(self, group_id: str, owner: str) -> Group | None:
+        """Return an owner's group, or None when there is none; it is kept as long again."""
+        with answering():
+            text: Any = self._redis.getex(self._name(group_id), px=self._keep)
+        group = Group.model_validate_json(text) if text else None
+        return group if group and group.owner == owner else None
+
+    def _name(self, group_id: str) -> str:
+        return f"{self._prefix}group:{group_id}"
