@@ -63,7 +63,8 @@ class Observed:
 def observed(models: Path, **environ: str) -> Iterator[Observed]:
     """Yield a service that has done two jobs, refused one and canceled another."""
     port = free_port()
-    with service(models, environ={"STYLIZE_WORKER_METRICS_PORT": str(port), **environ}) as running:
+    metrics = {"STYLIZE_WORKER_METRICS_PORT": str(port)}
+    with service(models, environ=metrics | environ) as running:
         for seed in (1, 2):
             done = running.finished(running.submit(quick(seed=seed, prompt=PROMPT))["id"])
             assert done["state"] == "succeeded", done

@@ -7,7 +7,7 @@ from itertools import chain
 from types import FrameType
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from workers.contract.celery_config import WAKE, create_celery, queue_names
 
@@ -56,6 +56,10 @@ def consume(
     def on_stopping(**_: object) -> None:
         stopping()
 
+    def leave_logging(**_: object) -> None:
+        """Keep Celery from setting levels and handlers of its own: whoever connects here has set up the log."""
+
+    setup_logging.connect(leave_logging)
     worker_ready.connect(on_ready)
     worker_shutting_down.connect(on_stopping)
     worker = app.Worker(
