@@ -10,7 +10,7 @@ from app.deps import Services
 from app.errors import Conflict, Fault, Invalid
 from app.intake.form import Form
 from app.intake.request import Draft, draft
-from app.references import keep, resolved
+from app.references import Names, keep, resolved
 from app.submission import keep_pictures, new_job
 from workers.contract.errors import ContractError
 from workers.contract.groups import Cell, Group
@@ -29,8 +29,8 @@ async def compare(services: Services, form: Form, *, owner: str, key: str | None
     known = await services.call(services.groups.get, group_id, owner)
     if known is None:
         jobs = [
-            new_job(services, drafted, {**names, **sent}, owner=owner)
-            for drafted, names in zip(drafts, stored, strict=True)
+            new_job(services, drafted, {**names, **_taken(cell.form, sent)}, owner=owner)
+            for cell, drafted, names in zip(cells, drafts, stored, strict=True)
         ]
         made = await services.call(_submit, services, jobs, {pair for names in stored for pair in names.items()})
         group = Group(
@@ -50,6 +50,11 @@ async def compare(services: Services, form: Form, *, owner: str, key: str | None
     if known.digest != digest:
         raise Conflict("the Idempotency-Key was used before with another comparison")
     return known
+
+
+def _taken(form: Form, sent: Names) -> Names:
+    """Return those of the pictures sent that a cell's form has."""
+    return {upload.pointer: sent[upload.pointer] for upload in form.uploads()}
 
 
 def _draft(services: Services, cell: Ask) -> Draft:
