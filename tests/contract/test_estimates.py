@@ -10,6 +10,7 @@ from redis import Redis
 
 from tests.contract.conftest import new_job
 from workers.contract.job import NewJob, Progress, Result
+from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore, Outlook, WorkerStatus
 
 
@@ -133,6 +134,30 @@ def test_others_turns_count(world: World) -> None:
     bob = world.submit(100, owner="bob")
     assert world.outlook(bob) == Outlook(0, 0.0, 1.0)
     assert world.outlook(world.submit(100)).start_seconds == pytest.approx(201.0)
+
+
+def test_jobs_done_together_are_foreseen_together(world: World) -> None:
+    """Four jobs together take three times as long as one; a fifth waits for them."""
+    world.did(100)
+    jobs = [world.submit(100) for _ in range(4)]
+    lead = world.store.claim("sd15", "w1")
+    assert lead is not None
+    mates = [world.store.claim("sd15", "w1", company_of(lead.job.request)) for _ in range(4)]
+    assert mates.pop() is None
+    world.now += 3000
+    for claim in (lead, *mates):
+        assert claim is not None
+        assert world.store.commit(claim, Result(images=()))
+    jobs = [world.submit(100) for _ in range(6)]
+    foreseen = [(world.outlook(new).start_seconds, world.outlook(new).finish_seconds) for new in jobs]
+    assert foreseen == [(0.0, 1.0), (0.0, 2.0), (0.0, 3.0), (0.0, 3.0), (3.0, 4.0), (3.0, 5.0)]
+    other = world.submit(100, size=128)
+    assert world.outlook(other).start_seconds == 5.0, "another size is not done together with these"
+    claim = world.claim("w1")
+    assert claim is not None
+    assert world.outlook(jobs[0]).finish_seconds == 1.0
+    world.store.claim("sd15", "w1", company_of(claim.job.request))
+    assert world.outlook(jobs[1]).finish_seconds == 2.0, "now there are two of them"
 
 
 def test_what_is_learnt_is_bounded(world: World) -> None:

@@ -19,9 +19,12 @@ redis.call('HSET', name('served', job.priority, queue), job.owner, turn)
 if redis.call('ZSCORE', turns, job.owner) then redis.call('ZADD', turns, turn, job.owner) end
 redis.call('HDEL', name('job', job.id), 'progress')
 if job.attempts > 0 then count('redelivered', 1) end
+local lead = company ~= '' and redis.call('HGET', name('leads'), worker) or job.id
+if lead == job.id then redis.call('HSET', name('leads'), worker, lead) end
 redis.call('HSET', name('job', job.id),
-  'state', 'running', 'token', job.token + 1, 'attempts', job.attempts + 1, 'worker', worker,
+  'lead', lead, 'mates', 0, 'state', 'running', 'token', job.token + 1, 'attempts', job.attempts + 1, 'worker', worker,
   'started', whole(NOW), 'lease', whole(NOW + lease))
+if redis.call('EXISTS', name('job', lead)) == 1 then redis.call('HINCRBY', name('job', lead), 'mates', 1) end
 redis.call('ZADD', LEASES, whole(NOW + lease), job.id)
 redis.call('HINCRBY', name('running'), job.method, 1)
 return record(job.id)

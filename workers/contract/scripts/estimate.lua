@@ -2,10 +2,11 @@
 --   times        hash   kind of job -> its last durations in milliseconds, and 'method queue' -> the same per unit of work
 --   times:used   zset   kind -> when it was learnt last: the oldest is forgotten first
 --   workers, workers:until   see workers.lua
--- A kind is technique, model, size, steps and pictures; a duration is from claim to commit, waiting apart.
+-- A kind is technique, model, size, steps and pictures, and how many jobs were done together (see claim.lua); a duration
+-- is from claim to commit, waiting apart.
 
 local TIMES, USED = name('times'), name('times:used')
-local KEPT_TIMES, KEPT_KINDS, REACH = 9, 500, 64
+local KEPT_TIMES, KEPT_KINDS, REACH, MOST_TOGETHER = 9, 500, 64, 16
 local BUCKETS = {'0.5', '1.0', '2.0', '5.0', '10.0', '20.0', '30.0', '60.0', '120.0', '300.0', '600.0'}
 
 local function numbers(text)
@@ -29,14 +30,19 @@ local function note(kind, value)
   redis.call('ZADD', USED, whole(NOW), kind)
 end
 
+-- How many jobs are done together with a claimed one, itself included.
+local function mates_of(id, lead) return tonumber(redis.call('HGET', name('job', lead or id), 'mates') or 1) end
+
+local function together(kind, jobs) return kind .. ' x' .. jobs end
+
 -- Note how long a job that has just succeeded took, and by how much the first promise was off.
 local function learn(job)
-  local values = redis.call('HMGET', name('job', job.id), 'kind', 'units', 'started', 'promised')
-  local kind, units, started, promised = unpack(values)
+  local values = redis.call('HMGET', name('job', job.id), 'kind', 'units', 'started', 'promised', 'lead')
+  local kind, units, started, promised, lead = unpack(values)
   if not kind or not started then return end
-  local took = math.max(0, NOW - tonumber(started))
-  note(kind, took)
-  if tonumber(units) > 0 then note(job.method .. ' ' .. job.queue, took / tonumber(units)) end
+  local took, mates = math.max(0, NOW - tonumber(started)), mates_of(job.id, lead)
+  note(together(kind, math.min(mates, MOST_TOGETHER)), took)
+  if tonumber(units) > 0 then note(job.method .. ' ' .. job.queue, took / tonumber(units) / mates) end
   for _, forgotten in ipairs(redis.call('ZRANGE', USED, 0, -1 - KEPT_KINDS)) do
     redis.call('ZREM', USED, forgotten)
     redis.call('HDEL', TIMES, forgotten)
@@ -58,29 +64,45 @@ local function usual(kind)
   return medians[kind] or nil
 end
 
--- Milliseconds that a job takes once claimed; nil when nothing like it was ever done.
-local function expected(kind, units, method, queue)
-  local unit = usual(kind or '') == nil and units and usual(method .. ' ' .. queue)
-  return unit and unit * tonumber(units) or usual(kind or '')
+-- Milliseconds that a job takes once claimed together with others; nil when nothing like it was ever done.
+local function expected(job, jobs)
+  for at = math.min(jobs, MOST_TOGETHER), 1, -1 do
+    local known = job.kind and usual(together(job.kind, at))
+    if known then return known * jobs / at end
+  end
+  local unit = job.method and usual(job.method .. ' ' .. job.queue)
+  return unit and job.units and unit * tonumber(job.units) * jobs or nil
 end
 
-local ASKED = {'kind', 'units', 'method', 'queue', 'worker', 'started', 'progress'}
+local capacities = {}
+
+-- The most jobs of a kind that were ever done together.
+local function capacity(kind)
+  if not capacities[kind] then
+    capacities[kind] = 1
+    for at = 2, MOST_TOGETHER do
+      if usual(together(kind, at)) then capacities[kind] = at end
+    end
+  end
+  return capacities[kind]
+end
+
+local ASKED = {'kind', 'units', 'method', 'company', 'queue', 'worker', 'started', 'progress', 'lead', 'attempts'}
 
 local function facts(id)
   local values = redis.call('HMGET', name('job', id), unpack(ASKED))
-  local found = {}
+  local found = {id = id}
   for index, field in ipairs(ASKED) do found[field] = values[index] or nil end
-  found.expected = found.method and expected(found.kind, found.units, found.method, found.queue)
   return found
 end
 
 -- Milliseconds until a running job is done; nil when there is nothing to go by.
 local function remaining(job)
-  local elapsed = NOW - tonumber(job.started or NOW)
-  if job.expected and job.expected > elapsed then return job.expected - elapsed end
+  local elapsed, usually = NOW - tonumber(job.started or NOW), expected(job, mates_of(job.id, job.lead))
+  if usually and usually > elapsed then return usually - elapsed end
   local fraction = job.progress and tonumber(cjson.decode(job.progress).fraction) or 0
   if fraction > 0 then return elapsed * (1 - fraction) / fraction end
-  return job.expected and 0 or nil
+  return usually and 0 or nil
 end
 
 -- For each worker that serves the queue the milliseconds until it is free; nil when a running job is of unknown length.
@@ -103,53 +125,75 @@ local function servers(queue)
   return free
 end
 
--- How many jobs of the queue go before a queued one if nothing else arrives, and the ids of up to REACH of them.
+-- How many jobs of the queue go before a queued one if nothing else arrives, and up to REACH of them as they are served.
 local function ahead(job)
-  local function ready(owner) return name('ready', job.priority, job.queue, owner) end
-  local ids = {}
-  local function take(key, most)
-    local room = math.min(most, REACH - #ids)
-    for _, id in ipairs(room > 0 and redis.call('ZRANGE', key, 0, room - 1) or {}) do table.insert(ids, id) end
-    return most
+  local turns, lists, before = redis.call('ZRANGE', name('turns', job.priority, job.queue), 0, -1), {}, 0
+  local share = math.ceil(REACH / #turns)
+  local function take(key, count)
+    before = before + count
+    table.insert(lists, count > 0 and redis.call('ZRANGE', key, 0, math.min(count, share) - 1) or {})
   end
-  local rank = redis.call('ZRANK', ready(job.owner), job.id)
-  local before, ours_seen = take(ready(job.owner), rank), false
-  for _, owner in ipairs(redis.call('ZRANGE', name('turns', job.priority, job.queue), 0, -1)) do
+  local function ready(owner) return name('ready', job.priority, job.queue, owner) end
+  local rank, ours_seen = redis.call('ZRANK', ready(job.owner), job.id), false
+  for _, owner in ipairs(turns) do
     if owner == job.owner then
       ours_seen = true
+      take(ready(owner), rank)
     else
-      before = before + take(ready(owner), math.min(redis.call('ZCARD', ready(owner)), ours_seen and rank or rank + 1))
+      take(ready(owner), math.min(redis.call('ZCARD', ready(owner)), ours_seen and rank or rank + 1))
     end
   end
-  local urgent = name('line', 'interactive', job.queue)
-  if job.priority == 'batch' then before = before + take(urgent, redis.call('ZCARD', urgent)) end
+  local ids = {}
+  if job.priority == 'batch' then
+    local urgent = name('line', 'interactive', job.queue)
+    before = before + redis.call('ZCARD', urgent)
+    ids = redis.call('ZRANGE', urgent, 0, REACH - 1)
+  end
+  for round = 1, share do
+    for _, list in ipairs(lists) do
+      if list[round] and #ids < REACH then table.insert(ids, list[round]) end
+    end
+  end
   return before, ids
 end
 
--- Milliseconds until a server is free after `total` jobs, of which `ids` are some; nil when it cannot be told.
-local function wait_behind(ids, total, free)
-  if not free or #free == 0 then return nil end
-  local known, sum = 0, 0
-  local lengths = {}
-  for _, id in ipairs(ids) do
-    local length = facts(id).expected
-    table.insert(lengths, length or false)
-    if length then known, sum = known + 1, sum + length end
+-- Whether a job may be claimed together with those of a batch, as claim.lua and the workers do it.
+local function joins(job, batch)
+  return batch and job.company == batch.first.company and job.attempts == '0' and batch.jobs < capacity(batch.first.kind)
+end
+
+-- Milliseconds to a job's start and end behind `total` jobs, of which `ids` are the first; nil when it cannot be told.
+local function times_behind(job, ids, total, free)
+  if not free or #free == 0 then return nil, nil end
+  local batch, known, sum, unknown = nil, 0, 0, false
+  local function serve(each)
+    if joins(each, batch) then
+      batch.jobs = batch.jobs + 1
+    else
+      table.sort(free)
+      batch = {first = each, jobs = 1, from = free[1]}
+    end
+    local length = expected(batch.first, batch.jobs)
+    if not length then unknown = true end
+    free[1] = batch.from + (length or 0)
+    return batch.from, length and free[1]
   end
-  if total > 0 and known == 0 then return nil end
-  for _, length in ipairs(lengths) do
-    table.sort(free)
-    free[1] = free[1] + (length or sum / known)
+  for _, id in ipairs(ids) do serve(facts(id)) end
+  if unknown then return nil, nil end
+  if total > #ids then
+    local done = 0
+    for _, each in ipairs(free) do done = done + each end
+    local rest = done / #free / #ids * (total - #ids)
+    for at, each in ipairs(free) do free[at] = each + rest end
+    batch = nil
   end
-  table.sort(free)
-  return free[1] + (total - #ids) * (known > 0 and sum / known or 0) / #free
+  return serve(facts(job.id))
 end
 
 -- What is to be expected of a job: {jobs before it or -1, milliseconds to its start, to its end}, -1 for unknown.
 local function outlook(job)
   if job.state == 'running' then return {-1, 0, math.ceil(remaining(facts(job.id)) or -1)} end
   local before, ids = ahead(job)
-  local start = wait_behind(ids, before, servers(job.queue))
-  local own = facts(job.id).expected
-  return {before, math.ceil(start or -1), math.ceil(start and own and start + own or -1)}
+  local start, finish = times_behind(job, ids, before, servers(job.queue))
+  return {before, math.ceil(start or -1), math.ceil(finish or -1)}
 end

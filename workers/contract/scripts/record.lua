@@ -20,6 +20,7 @@
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
 --                                           'eta <bucket>', 'eta sum' (milliseconds)
 --   active                          hash    owner -> jobs that are not final
+--   leads                           hash    worker -> the job it claimed alone last: those claimed after it are its mates
 --   queues                          set     every queue seen
 --   arrivals, turn                  numbers
 --

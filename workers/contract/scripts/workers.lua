@@ -4,6 +4,7 @@ local seen, statuses = name('workers:until'), name('workers')
 for _, gone in ipairs(due(seen, 100)) do
   redis.call('ZREM', seen, gone)
   redis.call('HDEL', statuses, gone)
+  redis.call('HDEL', name('leads'), gone)
 end
 redis.call('ZREM', seen, id)
 if status ~= '' then
