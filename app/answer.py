@@ -8,15 +8,19 @@ from app.deps import Services
 from app.errors import TooManyStreams
 from app.lookup import seen
 from app.preferences import APPLIED, wait_seconds
+from app.schemas import view
 from workers.contract.job import Job
+from workers.contract.store import Submission
 
 
-async def answered(services: Services, job: Job, prefer: str | None) -> Response:
+async def answered(services: Services, submission: Submission, prefer: str | None) -> Response:
     """Return 202 with the job; with a `Prefer: wait` that was kept 200 with the finished job."""
     wait = wait_seconds(prefer, services.settings.gateway_wait_seconds)
-    if wait is not None:
-        job = await finished(services, job, wait)
-    shown = await services.call(seen, services, job)
+    job = submission.job if wait is None else await finished(services, submission.job, wait)
+    if wait is None and submission.outlook is not None:
+        shown = view(job, services.links, submission.outlook)
+    else:
+        shown = await services.call(seen, services, job)
     headers = {"Location": shown.links.self, "Cache-Control": "no-store"}
     if wait is not None:
         headers[APPLIED] = f"wait={wait}"

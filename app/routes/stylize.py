@@ -49,7 +49,7 @@ async def stylize(request: Request) -> Response:
     lifetime = cancel_after(request.headers.get(CANCEL_AFTER))
     async with received(request, services, services.offer.shape) as form:
         submission = await submit(services, form, owner=owner, key=key, source="api", lifetime=lifetime)
-    return await answered(services, submission.job, request.headers.get(PREFER))
+    return await answered(services, submission, request.headers.get(PREFER))
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -28,6 +28,8 @@ def claimed(store: JobStore, worker: str = "w1") -> Claim:
 def test_a_job_goes_through(store: JobStore) -> None:
     new = new_job(styles=("a" * 64,))
     submitted = store.submit(new)
+    assert submitted.job == store.get(new.id)
+    assert submitted.outlook == store.outlook(submitted.job)
     assert submitted.created
     assert submitted.job.state is State.QUEUED
     assert submitted.job.request == new.request

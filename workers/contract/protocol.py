@@ -10,14 +10,6 @@ from workers.contract.job import Frozen, Job, Priority
 
 
 @dataclass(frozen=True)
-class Submission:
-    """The accepted job; `created` is False when an earlier submission with the same idempotency key made it."""
-
-    job: Job
-    created: bool
-
-
-@dataclass(frozen=True)
 class Claim:
     """The right to run a job: whoever holds the highest token of a running job may commit it."""
 
@@ -70,6 +62,18 @@ class Outlook:
     position: int | None
     start_seconds: float | None
     finish_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The accepted job; `created` is False when an earlier submission with the same idempotency key made it.
+
+    `outlook` is there when this very call made it.
+    """
+
+    job: Job
+    created: bool
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True)

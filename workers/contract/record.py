@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from workers.contract.job import Failure, Job, NewJob, Progress, Request, Result, State, from_millis, to_millis
+from workers.contract.protocol import Outlook
 
 
 def submission_fields(new: NewJob) -> tuple[str, ...]:
@@ -51,6 +52,28 @@ def inputs(request: Request) -> set[str]:
 def pairs(flat: Sequence[str]) -> dict[str, str]:
     """Return the hash that a script answers as field, value, field, value."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def accepted(new: NewJob, created: int) -> Job:
+    """Return the job of the record that `submit.lua` has just made, at a reading of the clock of Redis."""
+    return Job(
+        id=new.id,
+        owner=new.owner,
+        queue=new.queue,
+        priority=new.priority,
+        state=State.QUEUED,
+        request=new.request,
+        created_at=from_millis(created),
+        deadline=from_millis(to_millis(new.deadline)) if new.deadline else None,
+        webhook_url=new.webhook_url,
+    )
+
+
+def outlook_of(numbers: Sequence[int]) -> Outlook:
+    """Return the outlook of a script's answer: jobs before, milliseconds to start and end; -1 for unknown."""
+    before, *millis = (int(number) if int(number) >= 0 else None for number in numbers)
+    start, finish = (None if number is None else number / 1000 for number in millis)
+    return Outlook(before, start, finish)
 
 
 def job_of(fields: Mapping[str, str]) -> Job:

@@ -29,7 +29,7 @@ from workers.contract.protocol import (
     Wake,
     WorkerStatus,
 )
-from workers.contract.record import job_of, pairs, submission_fields
+from workers.contract.record import accepted, job_of, outlook_of, pairs, submission_fields
 from workers.contract.redis_server import answering, connect, full, verify_server
 from workers.contract.settings import Settings
 
@@ -119,6 +119,8 @@ class JobStore:
         if verdict == "full":
             per_minute = max(1, int(rest[0]))
             raise QueueFull(f"{self._max_queued} jobs are waiting", retry_after=math.ceil(60 / per_minute))
+        if verdict == "accepted":
+            return Submission(accepted(new, int(rest[0])), created=True, outlook=outlook_of(rest[1]))
         return Submission(job_of(pairs(rest[0])), created=verdict == "created")
 
     def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
@@ -219,11 +221,7 @@ class JobStore:
     def outlook(self, job: Job) -> Outlook | None:
         """Return what is to be expected of a job if nothing else arrives; None when it is final or being canceled."""
         found = self._run("outlook", job.id)
-        if found is None:
-            return None
-        before, *millis = (int(number) if int(number) >= 0 else None for number in found)
-        start, finish = (None if number is None else number / 1000 for number in millis)
-        return Outlook(before, start, finish)
+        return None if found is None else outlook_of(found)
 
     def census(self) -> Census:
         """Return how many jobs wait and run; the cost does not grow with the number of jobs."""

@@ -1,6 +1,6 @@
 -- Accept a job, or find the one that was accepted for the same idempotency key.
--- Returns {'created' | 'known', record}, {'conflict'}, {'full', jobs finished in the last minute} or
--- {'busy', jobs the owner may have}.
+-- Returns {'accepted', time, outlook}, {'created' | 'known', record}, {'conflict'}, {'full', jobs finished in the last
+-- minute} or {'busy', jobs the owner may have}. All of the record of an accepted job but its time is the caller's own.
 local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active, webhook =
   unpack(ARGV, 2, 16)
 local max_queued, wake_after = tonumber(ARGV[17]), tonumber(ARGV[18])
@@ -36,6 +36,7 @@ redis.call('ZADD', name('list', owner), arrival, id)
 redis.call('SADD', name('queues'), queue)
 redis.call('HINCRBY', ACTIVE, owner, 1)
 join_line(read(id), NOW + wake_after)
-local to_finish = outlook(read(id))[3]
+local expected = outlook(read(id))
+local to_finish = expected[3]
 if to_finish >= 0 then redis.call('HSET', name('job', id), 'promised', whole(NOW + to_finish)) end
-return {'created', record(id)}
+return {'accepted', whole(NOW), expected}
