@@ -17,7 +17,7 @@ from workers.techniques.prior_noise.style_noise.style import Style
 HOW_TO_TRAIN = (
     "style-noise needs a style trained for this model, named in params.style; from an untuned model its noise gives "
     "only blur. Train one from 10 to 50 pictures: python -m workers.techniques.prior_noise.style_noise.train "
-    "--model FOLDER --images FOLDER --out FOLDER. Without training, use signal-leak"
+    "--model FOLDER --images FOLDER --out FOLDER, then: stylize models add FOLDER ID. Without training, use signal-leak"
 )
 
 
