@@ -132,3 +132,18 @@ def _answers(service: Service) -> bool:
         return bool(service.client.get("/livez").is_success)
     except httpx.TransportError:
         return False
+
+
+def test_real_pipelines_give_the_same_pictures_under_faults(whole: Service) -> None:
+    calm = [whole.submit(quick(seed=seed))["id"] for seed in range(25)]
+    expected = [whole.finished(job_id)["images"][0]["sha256"] for job_id in calm]
+    troubled = [whole.submit(quick(seed=seed))["id"] for seed in range(25)]
+    until(lambda: whole.job(troubled[3])["state"] in FINAL, "some are done")
+    kill(whole.workers[0])
+    whole.workers[0].start()
+    until(lambda: whole.job(troubled[8])["state"] in FINAL, "more are done")
+    whole.redis.kill()
+    whole.redis.start()
+    done = [whole.finished(job_id) for job_id in troubled]
+    assert [job["images"][0]["sha256"] for job in done] == expected
+    assert sum(job["attempts"] - 1 for job in done) <= 2 * 4, "each fault hits at most a batch"
