@@ -1,6 +1,7 @@
 """API keys: who may do what, whose jobs are whose, and how often."""
 
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -180,8 +181,7 @@ def operations(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 def test_every_route_needs_a_key_but_those_that_watch_the_service(keyed: Gateway) -> None:
     for verb, path in operations(keyed):
-        address = path.format(job_id="x", number=0, style_id="x", comparison_id="x")
-        status = keyed.client.request(verb, address).status_code
+        status = keyed.client.request(verb, re.sub(r"\{\w+\}", "0", path)).status_code
         assert (status == 401) == (path not in OPEN), (verb, path, status)
 
 
