@@ -16,8 +16,8 @@ from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
 from app.routes import comparisons, events, health, jobs, methods, openai, styles, stylize, webhooks
-from app.schemas import WebhookView
 from app.settings import GatewaySettings
+from app.webhooks.views import WebhookView
 
 TITLE = "Stylize"
 ABOUT = """Reference-image stylization: send a style image and a prompt, choose a method, get pictures in that style.

@@ -9,7 +9,6 @@ from app.links import Links
 from app.standing import State as ModelState
 from model_store.catalogue.entry import Kind, Licence
 from workers.contract.job import Job, Priority, Progress, Request, State, Timings
-from workers.contract.outbox import Attempt
 from workers.contract.store import Outlook
 from workers.techniques.spec import Base, Cost, Defaults, Family, Inputs, Paper
 
@@ -179,26 +178,6 @@ class HealthView(BaseModel):
     models: dict[str, str] = Field(
         description="how each served model stands", examples=[{"sdxl": "missing; run: stylize models pull sdxl"}]
     )
-
-
-class DeliveriesView(BaseModel):
-    """What was sent to a job's webhook, the oldest first; `next_at` is null when it is not tried again."""
-
-    deliveries: list[Attempt]
-
-
-class SecretView(BaseModel):
-    """What signs the caller's webhooks."""
-
-    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
-
-
-class WebhookView(BaseModel):
-    """What a webhook brings, signed after Standard Webhooks with the secret of `GET /webhooks/secret`."""
-
-    type: Literal["job.succeeded", "job.failed", "job.canceled"]
-    timestamp: datetime
-    data: JobView
 
 
 def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:

@@ -11,7 +11,7 @@ from app.keys.ring import Caller
 from app.lookup import owned
 from app.problems import documented
 from app.routes.jobs import JobId
-from app.schemas import DeliveriesView, SecretView
+from app.webhooks.views import DeliveriesView, SecretView
 
 router = APIRouter(tags=["webhooks"])
 
