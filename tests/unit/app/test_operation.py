@@ -166,7 +166,7 @@ def test_the_documentation_describes_the_form(gateway: Gateway) -> None:
     assert set(form["properties"]) == {
         *("style_image", "content_image", "control_image", "method", "prompt", "negative_prompt", "seed", "num_images"),
         *("width", "height", "steps", "guidance_scale", "strength", "style_weights", "model", "params"),
-        *("output_format", "priority", "webhook_url"),
+        *("output_format", "priority", "webhook_url", "style_id", "recipe"),
     }
     assert form["additionalProperties"] is False
     assert form["properties"]["style_image"]["maxItems"] == 4
