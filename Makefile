@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-gpu parity starter soak lock clean
+.PHONY: help demo up test lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,18 @@ bench: $(VENV)/dev.done ## measured ratios: latency, uploads, our loop against d
 
 bench-gpu: $(VENV)/dev.done ## time per image on a CUDA device, true sizes, random weights
 	$(BIN)/python -m tests.bench.gpu
+
+bench-prometheus: $(VENV)/dev.done ## a real Prometheus scrapes the service (needs Debian's prometheus)
+	$(BIN)/python -m tests.bench.prometheus
+
+bench-scaling: $(VENV)/dev.done ## two workers against one; coming and going loses nothing
+	$(BIN)/python -m tests.bench.scaling
+
+images: $(VENV)/dev.done ## build and check the gateway image (needs buildah)
+	$(BIN)/python -m tests.bench.images
+
+settings: $(VENV)/dev.done ## write .env.example and the dashboard anew
+	$(BIN)/python -m app.env_example --write && $(BIN)/python -m deploy.dashboard --write
 
 parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity --cases tests/parity/cases

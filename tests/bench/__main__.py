@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ELSEWHERE = {"gpu"}
+ELSEWHERE = {"gpu", "images", "prometheus"}
 NAMES = sorted({path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - ELSEWHERE)
 
 
