@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import doctor, jobs, run
+from app.commands import compare, doctor, jobs, run, styles
 from app.keys import cli as keys
 from model_store import cli as models
 from workers.contract.errors import Misconfigured
@@ -15,7 +15,9 @@ app = typer.Typer(name="stylize", no_args_is_help=True, add_completion=False, pr
 app.add_typer(keys.create(lambda: Settings.read().redis_url), name="keys")
 app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
 app.add_typer(jobs.create(), name="jobs")
+app.add_typer(styles.create(), name="styles")
 app.command()(run.run)
+app.command()(compare.compare)
 app.command(name="doctor")(doctor.examine)
 
 

@@ -10,18 +10,20 @@ All verbs raise the errors of `app.failures`.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
-from app import exchanges
+from app import exchanges, group_exchanges
 from app.exchanges import Answer, Asked, Call, Exchange, File, Pause
+from app.group_exchanges import Lists
+from app.group_schemas import ComparisonView, StylesView, StyleView
 from app.schemas import JobsView, JobView, MethodsView
 from workers.contract.job import State
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "Lists"]
 
 T = TypeVar("T")
 LOCAL = "http://127.0.0.1:8000"
@@ -76,6 +78,44 @@ class Client:
     def download(self, job: JobView, folder: Path | str = ".") -> list[Path]:
         """Write the pictures to a folder, as `<job>-<n>.<format>`; returns where they are."""
         return save(job, self.pictures(job), Path(folder))
+
+    def save_style(self, name: str, style_images: Sequence[File], *, weights: Sequence[float] = ()) -> StyleView:
+        """Save 1 to 10 references under a name; its id then stands for them as `style_id`."""
+        return self._run(group_exchanges.save_style(name, style_images, weights))
+
+    def styles(self, *, limit: int = 20, cursor: str | None = None) -> StylesView:
+        """Return a page of saved styles, newest first."""
+        return self._run(group_exchanges.styles(limit, cursor))
+
+    def delete_style(self, style_id: str) -> None:
+        """Delete a saved style."""
+        self._run(group_exchanges.delete_style(style_id))
+
+    def compare(self, lists: Lists, **asked: Unpack[Asked]) -> ComparisonView:
+        """Ask for what the lists vary, from the same references."""
+        return self._run(group_exchanges.compare(lists, asked))
+
+    def comparison(self, comparison_id: str) -> ComparisonView:
+        """Return a comparison as it is now."""
+        return self._run(group_exchanges.comparison(comparison_id))
+
+    def cancel_comparison(self, comparison_id: str) -> ComparisonView:
+        """Cancel all jobs of a comparison; finished ones stay as they are."""
+        return self._run(group_exchanges.comparison(comparison_id, "DELETE"))
+
+    def wait_all(
+        self,
+        comparison_id: str,
+        *,
+        seconds: float | None = None,
+        seen: Callable[[ComparisonView], object] = lambda _: None,
+    ) -> ComparisonView:
+        """Return a comparison once all its jobs are final, or the time is up; `seen` gets each look."""
+        return self._run(group_exchanges.wait_all(comparison_id, seconds, seen))
+
+    def sheet(self, comparison_id: str) -> bytes:
+        """Return the contact sheet of a finished comparison, a PNG."""
+        return self._run(group_exchanges.sheet(comparison_id))
 
     def close(self) -> None:
         """Close the connections."""
@@ -151,6 +191,44 @@ class AsyncClient:
     async def download(self, job: JobView, folder: Path | str = ".") -> list[Path]:
         """See Client."""
         return await asyncio.to_thread(save, job, await self.pictures(job), Path(folder))
+
+    async def save_style(self, name: str, style_images: Sequence[File], *, weights: Sequence[float] = ()) -> StyleView:
+        """See Client."""
+        return await self._run(group_exchanges.save_style(name, style_images, weights))
+
+    async def styles(self, *, limit: int = 20, cursor: str | None = None) -> StylesView:
+        """See Client."""
+        return await self._run(group_exchanges.styles(limit, cursor))
+
+    async def delete_style(self, style_id: str) -> None:
+        """See Client."""
+        await self._run(group_exchanges.delete_style(style_id))
+
+    async def compare(self, lists: Lists, **asked: Unpack[Asked]) -> ComparisonView:
+        """See Client."""
+        return await self._run(group_exchanges.compare(lists, asked))
+
+    async def comparison(self, comparison_id: str) -> ComparisonView:
+        """See Client."""
+        return await self._run(group_exchanges.comparison(comparison_id))
+
+    async def cancel_comparison(self, comparison_id: str) -> ComparisonView:
+        """See Client."""
+        return await self._run(group_exchanges.comparison(comparison_id, "DELETE"))
+
+    async def wait_all(
+        self,
+        comparison_id: str,
+        *,
+        seconds: float | None = None,
+        seen: Callable[[ComparisonView], object] = lambda _: None,
+    ) -> ComparisonView:
+        """See Client."""
+        return await self._run(group_exchanges.wait_all(comparison_id, seconds, seen))
+
+    async def sheet(self, comparison_id: str) -> bytes:
+        """See Client."""
+        return await self._run(group_exchanges.sheet(comparison_id))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -91,8 +91,8 @@ Exchange = Generator[Call | Pause, Answer, T]
 
 def submit(method: str | None, asked: Asked, recipe: Mapping[str, Any] | File | None = None) -> Exchange[JobView]:
     """Ask for pictures. Tried again while the service is away or busy: one key makes it one job."""
-    fields = {name: _text(value) for name, value in asked.items() if name not in NOT_FIELDS}
-    files = [part for name in FILES for part in _files(name, asked)]
+    fields = {name: text_of(value) for name, value in asked.items() if name not in NOT_FIELDS}
+    files = [part for name in FILES for part in files_of(name, asked)]
     if method is not None:
         fields["method"] = method
     if isinstance(recipe, Mapping):
@@ -102,29 +102,29 @@ def submit(method: str | None, asked: Asked, recipe: Mapping[str, Any] | File | 
     headers = {"Idempotency-Key": asked.get("idempotency_key") or uuid.uuid4().hex}
     if "cancel_after" in asked:
         headers["Cancel-After"] = asked["cancel_after"]
-    answer = yield from _answered(Call("POST", "/stylize", fields=fields, files=files, headers=headers))
-    return _read(JobView, answer)
+    answer = yield from answered(Call("POST", "/stylize", fields=fields, files=files, headers=headers))
+    return read(JobView, answer)
 
 
 def job(job_id: str) -> Exchange[JobView]:
     """Look at a job."""
-    return _read(JobView, (yield from _answered(Call("GET", f"/jobs/{quote(job_id, safe='')}"))))
+    return read(JobView, (yield from answered(Call("GET", f"/jobs/{quote(job_id, safe='')}"))))
 
 
 def jobs(state: State | None, limit: int, cursor: str | None) -> Exchange[JobsView]:
     """Look at a page of jobs."""
     query = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"cursor": cursor} if cursor else {})
-    return _read(JobsView, (yield from _answered(Call("GET", "/jobs", query=query))))
+    return read(JobsView, (yield from answered(Call("GET", "/jobs", query=query))))
 
 
 def methods() -> Exchange[MethodsView]:
     """Look at what the service offers."""
-    return _read(MethodsView, (yield from _answered(Call("GET", "/methods"))))
+    return read(MethodsView, (yield from answered(Call("GET", "/methods"))))
 
 
 def cancel(job_id: str) -> Exchange[JobView]:
     """Cancel a job."""
-    return _read(JobView, (yield from _answered(Call("DELETE", f"/jobs/{quote(job_id, safe='')}"))))
+    return read(JobView, (yield from answered(Call("DELETE", f"/jobs/{quote(job_id, safe='')}"))))
 
 
 def wait(job_id: str, seconds: float | None, seen: Callable[[JobView], object]) -> Exchange[JobView]:
@@ -148,14 +148,14 @@ def pictures(done: JobView) -> Exchange[list[bytes]]:
     for number, image in enumerate(done.images):
         # The signature of the address counts, its host may be another than the one we reach the service by.
         query = dict(pair.split("=", 1) for pair in urlsplit(image.url).query.split("&") if pair)
-        answer = yield from _answered(Call("GET", f"/jobs/{done.id}/images/{number}", query=query))
+        answer = yield from answered(Call("GET", f"/jobs/{done.id}/images/{number}", query=query))
         if hashlib.sha256(answer.content).hexdigest() != image.sha256:
             raise StylizeError(f"picture {number} of job {done.id} arrived damaged")
         found.append(answer.content)
     return found
 
 
-def _answered(call: Call) -> Exchange[Answer]:
+def answered(call: Call) -> Exchange[Answer]:
     """Make a call, again while the service is away or busy. Raises Refused, Busy, ServiceAway."""
     tries = 0
     while True:
@@ -185,7 +185,7 @@ def _header(answer: Answer, name: str) -> str | None:
     return found if found and found.isdecimal() else None
 
 
-def _read(kind: type[V], answer: Answer) -> V:
+def read(kind: type[V], answer: Answer) -> V:
     """Return the answer's document; what a newer service adds is no matter."""
     return kind.model_validate_json(answer.content, extra="ignore")
 
@@ -202,7 +202,8 @@ FILES = {"style_images": "style_image", "content_image": "content_image", "contr
 NOT_FIELDS = frozenset({*FILES, "cancel_after", "idempotency_key"})
 
 
-def _files(name: str, asked: Asked) -> list[tuple[str, tuple[str, bytes]]]:
+def files_of(name: str, asked: Asked) -> list[tuple[str, tuple[str, bytes]]]:
+    """Return the parts of a form that hold the pictures of a field."""
     given: Any = asked.get(name)
     several = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
     return [(FILES[name], _file(one, name)) for one in several if one is not None]
@@ -212,7 +213,8 @@ def _file(given: File, name: str) -> tuple[str, bytes]:
     return (name, given) if isinstance(given, bytes) else (Path(given).name, Path(given).read_bytes())
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value as the text of a form's field."""
     if isinstance(value, Mapping):
         return json.dumps(value)
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,41 +1,14 @@
 """What callers see of a saved style, and what a form that names one gets from it."""
 
-from datetime import datetime
-
-from pydantic import BaseModel, Field
-
 from app.deps import Services
 from app.errors import Fault, Invalid
+from app.group_schemas import StyleLinksView, StyleView
 from app.intake.form import Form
 from app.links import Links
 from workers.contract.styles import Reference, Style
 from workers.techniques import registry
 
 FIELD = "style_id"
-
-
-class StyleLinksView(BaseModel):
-    """Where to go from here; DELETE `self` to delete."""
-
-    self: str
-
-
-class StyleView(BaseModel):
-    """A saved style."""
-
-    id: str
-    name: str
-    references: tuple[Reference, ...]
-    versions: dict[str, int] = Field(description="the version of each technique whose look the style keeps")
-    created_at: datetime
-    links: StyleLinksView
-
-
-class StylesView(BaseModel):
-    """Some styles, newest first."""
-
-    styles: list[StyleView]
-    cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
 
 
 def style_view(style: Style, links: Links) -> StyleView:

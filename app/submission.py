@@ -54,7 +54,7 @@ def new_job(
     """Return the job of a draft whose pictures are stored."""
     request = drafted.named(names)
     return NewJob(
-        id=secrets.token_urlsafe(18),
+        id=secrets.token_hex(16),
         owner=owner,
         queue=request.model,
         priority=drafted.priority,

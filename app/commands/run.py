@@ -23,6 +23,7 @@ Quiet = typer.Option(show_default=False)
 
 def run(
     style: Annotated[list[Path] | None, typer.Option(help="a style picture; repeat for several", exists=True)] = None,
+    style_id: Annotated[str | None, typer.Option(help="a saved style in their place", show_default=False)] = None,
     prompt: Annotated[str | None, typer.Option(help="what to draw", show_default=False)] = None,
     method: Annotated[str | None, typer.Option(help=f"see GET /methods (default: {DEFAULT_METHOD})")] = None,
     content: Annotated[Path | None, Picture] = None,

@@ -25,7 +25,7 @@ async def compare(services: Services, form: Form, *, owner: str, key: str | None
     drafts = [_draft(services, cell) for cell in cells]
     sent = await keep_pictures(services, form.uploads())
     digest = hashlib.sha256(json.dumps([asked, sorted(sent.items())], sort_keys=True).encode()).hexdigest()
-    group_id = secrets.token_urlsafe(18) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
+    group_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
     known = await services.call(services.groups.get, group_id, owner)
     if known is None:
         jobs = [

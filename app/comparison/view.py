@@ -1,50 +1,10 @@
 """What callers see of a comparison."""
 
-from datetime import datetime
-from typing import Literal
-
-from pydantic import BaseModel, Field
-
 from app.deps import Services
+from app.group_schemas import CellView, ComparisonLinksView, ComparisonView, ShareView
 from app.lookup import seen
 from app.schemas import JobView
 from workers.contract.groups import Cell, Group
-
-
-class CellView(BaseModel):
-    """One job of a comparison; null once it is kept no longer."""
-
-    label: str
-    method: str
-    seed: int
-    strength: float
-    job: JobView | None
-
-
-class ShareView(BaseModel):
-    """How far all jobs together are."""
-
-    finished: int
-    total: int
-    fraction: float = Field(ge=0, le=1)
-
-
-class ComparisonLinksView(BaseModel):
-    """Where to go from here; DELETE `self` to cancel."""
-
-    self: str
-    sheet: str | None = Field(description="the labelled contact sheet; null until all jobs are final")
-
-
-class ComparisonView(BaseModel):
-    """Jobs that were asked for together."""
-
-    id: str
-    state: Literal["running", "finished"]
-    progress: ShareView
-    cells: list[CellView]
-    created_at: datetime
-    links: ComparisonLinksView
 
 
 def comparison_view(services: Services, group: Group) -> ComparisonView:

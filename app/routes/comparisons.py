@@ -9,9 +9,10 @@ from starlette.responses import Response
 from app.comparison import cells
 from app.comparison.sheet import drawn
 from app.comparison.submission import compare
-from app.comparison.view import ComparisonView, comparison_view
+from app.comparison.view import comparison_view
 from app.deps import Owner, Services, With
 from app.errors import Conflict, Invalid, NotFound, TooManyJobs
+from app.group_schemas import ComparisonView
 from app.problems import documented
 from app.reception import REFUSALS, received
 from app.routes.jobs import FOREVER

@@ -10,11 +10,12 @@ from starlette.responses import JSONResponse, Response
 from app.deps import Owner, With
 from app.documentation import ENCODING, FILE
 from app.errors import Fault, Invalid, NotFound
+from app.group_schemas import StylesView, StyleView
 from app.intake.fields import Field, text, weights
 from app.intake.form import Form, Shape
 from app.problems import documented
 from app.reception import REFUSALS, multipart, received
-from app.styles import StylesView, StyleView, style_view
+from app.styles import style_view
 from app.submission import keep_pictures
 from workers.contract.styles import Reference, Style
 from workers.techniques import registry
@@ -60,7 +61,7 @@ async def save_style(request: Request, services: With, owner: Owner) -> Response
         name, shares = described(form)
         names = await keep_pictures(services, form.uploads())
         style = Style(
-            id=secrets.token_urlsafe(18),
+            id=secrets.token_hex(16),
             owner=owner,
             name=name,
             references=tuple(

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from app import exchanges
-from app.client import AsyncClient, Client
+from app.client import AsyncClient, Client, Lists
 from app.exchanges import Answer, Asked, Call, Pause
 from app.failures import Busy, JobCanceled, JobFailed, NotDoneInTime, Refused, ServiceAway
+from app.group_schemas import ComparisonView
 from app.schemas import JobView
 from deploy.demo import free_port
 from tests.gateway import Gateway
@@ -141,3 +142,38 @@ def test_what_is_no_problem_document_is_still_an_error() -> None:
     next(exchange)
     with pytest.raises(Refused, match="the service answered 502"):
         exchange.send(Answer(502, b"<html>"))
+
+
+def test_styles_and_comparisons(gateway: Gateway, client: Client) -> None:
+    saved = client.save_style("poster", [STYLE, PNG], weights=[1, 0.5])
+    assert client.styles(limit=1).styles == [saved]
+    asked: Asked = {"prompt": "a house", "width": 64, "height": 64, "steps": 2, "style_id": saved.id}
+    made = client.compare(Lists(["signal-leak"], strengths=[0.5, 1], seeds=[7]), **asked)
+    first, second = (cell.job.id for cell in made.cells if cell.job)
+    gateway.finish(first, PNG)
+    assert client.comparison(made.id).progress.finished == 1
+    assert client.wait_all(made.id, seconds=0.1).state == "running"
+    looks: list[ComparisonView] = []
+    client.cancel_comparison(made.id)
+    assert client.wait_all(made.id, seen=looks.append).state == "finished"
+    assert looks
+    assert client.sheet(made.id).startswith(b"\x89PNG")
+    assert client.job(second).state is State.CANCELED
+    client.delete_style(saved.id)
+    with pytest.raises(Refused, match="no such style"):
+        client.delete_style(saved.id)
+
+
+def test_styles_and_comparisons_without_blocking(gateway: Gateway) -> None:
+    async def story() -> bytes:
+        async with AsyncClient(f"http://127.0.0.1:{gateway.port}") as client:
+            saved = await client.save_style("poster", [STYLE])
+            assert (await client.styles(limit=1)).styles == [saved]
+            made = await client.compare(Lists(["signal-leak"], seeds=[7]), style_id=saved.id, prompt="a")
+            assert (await client.comparison(made.id)).id == made.id
+            await client.cancel_comparison(made.id)
+            await client.delete_style(saved.id)
+            await client.wait_all(made.id)
+            return await client.sheet(made.id)
+
+    assert asyncio.run(story()).startswith(b"\x89PNG")

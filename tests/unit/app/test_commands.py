@@ -24,7 +24,10 @@ def style(tmp_path: Path) -> str:
 
 
 def stylize(gateway: Gateway, *arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments, "--url", f"http://127.0.0.1:{gateway.port}"])
+    done = CliRunner().invoke(app, [*arguments, "--url", f"http://127.0.0.1:{gateway.port}"])
+    if isinstance(done.exception, Exception):
+        raise done.exception
+    return done
 
 
 def small(style: str) -> tuple[str, ...]:
@@ -105,3 +108,30 @@ def test_help_says_what_the_exit_statuses_mean_or_what_there_is(command: list[st
     shown = CliRunner().invoke(app, [*command, "--help"])
     assert shown.exit_code == 0
     assert "Usage: " in shown.stdout
+
+
+def test_styles_are_saved_listed_used_and_deleted(gateway: Gateway, style: str) -> None:
+    saved = stylize(gateway, "styles", "save", "poster", "--style", style, "--weight", "2")
+    style_id = saved.stdout.strip()
+    assert saved.exit_code == 0, saved.stderr
+    assert f"{style_id}  poster  1" in stylize(gateway, "styles", "list").stdout
+    assert json.loads(stylize(gateway, "styles", "list", "--json").stdout)[0]["references"][0]["weight"] == 2.0
+    size = ("--width", "64", "--height", "64", "--method", "signal-leak", "--prompt", "a", "--detach")
+    assert stylize(gateway, "run", "--style-id", style_id, *size).exit_code == 0
+    assert stylize(gateway, "styles", "delete", style_id).exit_code == 0
+    assert stylize(gateway, "styles", "delete", style_id).exit_code == 2
+
+
+def test_compare_writes_a_sheet_and_the_pictures(gateway: Gateway, style: str, tmp_path: Path) -> None:
+    worker = work(gateway)
+    size = ("--width", "64", "--height", "64", "--steps", "2", "--seed", "7", "--prompt", "a")
+    made = stylize(
+        gateway, "compare", "--method", "signal-leak", "--style", style, *size, "--out", str(tmp_path / "out")
+    )
+    worker.join()
+    assert made.exit_code == 0, made.stderr
+    sheet, file = (Path(line) for line in made.stdout.splitlines())
+    assert sheet.name == "comparison.png"
+    assert file.read_bytes() == PNG
+    refused = stylize(gateway, "compare", "--method", "nonsense", "--style", style, "--prompt", "a")
+    assert refused.exit_code == 2
