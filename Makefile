@@ -58,8 +58,9 @@ settings: $(VENV)/dev.done ## write .env.example and the dashboard anew
 parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity --cases tests/parity/cases
 
-soak: $(VENV)/dev.done ## ten thousand jobs under kills, freezes and cuts (hours)
-	$(BIN)/python -m tests.faults.soak
+soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,redis=.. and SEED= choose others
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),10000) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
 	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)
