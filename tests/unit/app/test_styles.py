@@ -101,9 +101,10 @@ def test_another_callers_style_is_not_there(gateway: Gateway) -> None:
 def test_a_method_that_draws_otherwise_now_refuses_the_style(gateway: Gateway) -> None:
     new = saved(gateway, 1)
     assert new["versions"] == {name: registry.spec(name).version for name in registry.names()}
-    owner = gateway.store.page(limit=1).jobs[0].owner
+    job = gateway.store.get(gateway.accepted()["id"])
+    assert job is not None
     now = registry.spec("signal-leak").version
-    old = style_of(owner, {"signal-leak": now + 1}, new["references"][0]["sha256"])
+    old = style_of(job.owner, {"signal-leak": now + 1}, new["references"][0]["sha256"])
     assert StyleStore(connect(gateway.environ["STYLIZE_REDIS_URL"])).save(old, 1000)
     refused = posted(gateway, style_id=old.id)
     assert refused.status_code == 422
