@@ -38,9 +38,10 @@ def small(style: str) -> tuple[str, ...]:
 def work(gateway: Gateway) -> threading.Thread:
     """Do the next job that comes, as a worker would."""
 
+    known = {job.id for job in gateway.store.page(limit=1).jobs}
+    deadline = time.monotonic() + 30
+
     def do() -> None:
-        deadline = time.monotonic() + 30
-        known = {job.id for job in gateway.store.page(limit=1).jobs}
         while not (new := [job.id for job in gateway.store.page(limit=1).jobs if job.id not in known]):
             assert time.monotonic() < deadline, "no job came"
             time.sleep(0.01)
