@@ -22,7 +22,11 @@ class WorkerSettings(Settings):
     worker_metrics_host: str = Field("127.0.0.1", description="address on which the metrics are served")
     worker_threads: int | None = Field(None, ge=1, description="CPU threads of torch; default: torch's own choice")
     worker_batch_pictures: int = Field(
-        4, ge=1, le=64, description="pictures of queued jobs of one technique and size that are denoised together"
+        1,
+        ge=1,
+        le=64,
+        description="pictures of queued jobs of one technique and size that are denoised together; above 1 a picture may "
+        "differ by a rounding step from the same one made alone",
     )
     worker_step_timeout_seconds: float = Field(
         120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
