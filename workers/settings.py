@@ -25,8 +25,8 @@ class WorkerSettings(Settings):
         1,
         ge=1,
         le=64,
-        description="pictures of queued jobs of one technique and size that are denoised together; above 1 a picture may "
-        "differ by a rounding step from the same one made alone",
+        description="pictures of queued jobs of one technique and size that are denoised together; above 1 a picture "
+        "may differ by a rounding step from the same one made alone",
     )
     worker_step_timeout_seconds: float = Field(
         120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
