@@ -62,7 +62,14 @@ def test_ctrl_c_ends_cleanly_and_the_next_pull_resumes(
     hub.answer = lambda path, start: Answer(block=10_000, pause_seconds=0.05)
     command = [sys.executable, "-m", "model_store.cli", "--store", str(store), "pull", "thing"]
     started = subprocess.Popen(
-        command, env=environment(hub, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment(hub, tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a job in the background ignores it
     )
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size for part in store.rglob("*.partial")) and time.monotonic() < deadline:
