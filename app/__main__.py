@@ -34,13 +34,13 @@ def main() -> int:
         settings = GatewaySettings.read()
         logs.configure("gateway", settings)
         check(settings)
+        application = create_app(settings)
         listener = listen(settings.gateway_host, settings.gateway_port)
     except (Misconfigured, CannotListen) as fault:
         print(f"stylize gateway: {fault}", file=sys.stderr)
         return 2
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
-    application = create_app(settings)
     gc.freeze()  # what is there now stays: the collector need not look at it again
     server = Server(configuration(application, settings), lambda: application.state.stopping())
     with listener:

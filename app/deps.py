@@ -35,6 +35,7 @@ from workers.contract.outbox import Outbox
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
 from workers.contract.styles import StyleStore
+from workers.contract.tracing import Tracing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,9 +67,10 @@ class Services:
     outbox: Outbox
     deliverer: Deliverer
     threads: ThreadPoolExecutor
+    tracing: Tracing
 
     @classmethod
-    def open(cls, settings: GatewaySettings, offer: Offer, metrics: Metrics) -> "Services":
+    def open(cls, settings: GatewaySettings, offer: Offer, metrics: Metrics, tracing: Tracing) -> "Services":
         """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
         key = settings.gateway_url_key
         memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
@@ -96,7 +98,7 @@ class Services:
             groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
             drawing=asyncio.Semaphore(1),
             blobs=blobs,
-            doorbell=Doorbell(settings.redis_url),
+            doorbell=Doorbell(settings.redis_url, tracing),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models, settings.model_dir),
             watch=watch,
@@ -113,12 +115,14 @@ class Services:
                 first_pause=settings.gateway_webhook_pause_seconds,
             ),
             threads=threads,
+            tracing=tracing,
         )
 
     async def close(self) -> None:
         """Ring what is pending and end the decoder."""
         self.watch.close()
         self.doorbell.close()
+        self.tracing.close()
         await self.decoder.close()
         self.memory.close()
         self.threads.shutdown(wait=False, cancel_futures=True)

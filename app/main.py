@@ -18,6 +18,7 @@ from app.offer import Offer
 from app.routes import comparisons, events, health, jobs, methods, openai, styles, stylize, webhooks
 from app.settings import GatewaySettings
 from app.webhooks.views import WebhookView
+from workers.contract.tracing import open_tracing
 
 TITLE = "Stylize"
 ABOUT = """Reference-image stylization: send a style image and a prompt, choose a method, get pictures in that style.
@@ -30,11 +31,11 @@ Errors are RFC 9457 problem documents with a stable `type`; 429 and 503 say in `
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
-    """Return the application; it connects to what it needs when it starts."""
+    """Return the application; it connects to what it needs when it starts. Raises Misconfigured."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services.open(settings, offer, metrics)
+        services = app.state.services = Services.open(settings, offer, metrics, tracing)
         try:
             await services.decoder.start()
             app.state.stopping = services.watch.stop
@@ -46,8 +47,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             await services.close()
 
     offer, metrics = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
+    tracing = open_tracing("gateway", settings)
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Observation, metrics=metrics)
+    app.add_middleware(Observation, metrics=metrics, tracing=tracing)
     problems.install(app)
     for part in (stylize, jobs, events, comparisons, styles, openai, methods, webhooks, health):
         app.include_router(part.router)

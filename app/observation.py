@@ -2,25 +2,35 @@
 
 import time
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
 from app.metrics import Metrics
+from workers.contract.tracing import OFF, Span, Tracing
 
 NO_ROUTE = "none"
+SERVER_FAULT = 500
+UNTRACED = {"/livez", "/readyz", "/metrics"}
 
 
 class Observation:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing = OFF) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        tracing = OFF if scope["path"] in UNTRACED else self._tracing
+        with tracing.serving(scope["method"], Headers(scope=scope), http__request__method=scope["method"]) as span:
+            await self._observed(scope, receive, send, span)
+
+    async def _observed(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         started = time.perf_counter()
         status = 0
 
@@ -40,3 +50,7 @@ class Observation:
         finally:
             route = getattr(scope.get("route"), "path", NO_ROUTE)
             self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
+            span.rename(f"{scope['method']} {route}")
+            span.note(http__route=route, http__response__status_code=status)
+            if status >= SERVER_FAULT:
+                span.fail(str(status))

@@ -37,7 +37,7 @@ async def submit(
         for picture in pictures.values():
             picture.close()
     if submission.created:
-        services.doorbell.ring(job.id, job.queue, job.priority)
+        services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
         services.metrics.submitted.labels(job.request.method, source).inc()
     return submission
 
@@ -63,6 +63,7 @@ def new_job(
         idempotency_key=key,
         webhook_url=drafted.webhook_url,
         max_active=services.ring.in_flight(owner),
+        trace=services.tracing.here(),
         deadline=deadline,
     )
 

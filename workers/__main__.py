@@ -16,6 +16,7 @@ from workers.contract import logs
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured
 from workers.contract.store import JobStore
+from workers.contract.tracing import open_tracing
 from workers.holdings import Holdings
 from workers.metrics import WorkerMetrics
 from workers.models import loader, locate, loras, style_cache, terms, weights
@@ -57,6 +58,7 @@ def worker(settings: WorkerSettings) -> Worker:
         engine=engine,
         warm=warm,
         metrics=metrics,
+        tracing=open_tracing("worker", settings),
     )
 
 

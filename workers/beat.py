@@ -13,6 +13,7 @@ from workers.contract.errors import StoreUnavailable
 from workers.contract.job import Progress
 from workers.contract.logs import of_job
 from workers.contract.store import Claim, JobStore
+from workers.contract.tracing import Trail
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Holding:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.progress: Progress | None = None
+        self.trail = Trail()
         self.reason: type[Interrupted] | None = None
         self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
 

@@ -12,6 +12,7 @@ from workers.celery_app import consume, create_consumer
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.store import JobStore, WorkerStatus
+from workers.contract.tracing import OFF, Tracing
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Stylist
 from workers.presence import Presence
@@ -34,6 +35,7 @@ class Worker:
         engine: Stylist,
         warm: Callable[[str], dict[str, str]],
         metrics: WorkerMetrics,
+        tracing: Tracing = OFF,
     ) -> None:
         """`warm` makes a base model ready and returns why each technique cannot run on it; empty text if it can."""
         self.settings = settings
@@ -41,6 +43,7 @@ class Worker:
         self.store = store
         self.blobs = blobs
         self.metrics = metrics
+        self._tracing = tracing
         self._warm = warm
         self.beat = Beat(self.store, lease_seconds=settings.lease_seconds)
         self.runner = Runner(
@@ -52,6 +55,7 @@ class Worker:
             worker=self.name,
             most_pictures=settings.worker_batch_pictures,
             metrics=metrics,
+            tracing=tracing,
         )
         self.watchdog = Watchdog(
             self.store,
@@ -103,6 +107,7 @@ class Worker:
             )
         finally:
             self.runner.close()
+            self._tracing.close()
             self.presence.end()
             self.presence.join(1.0)
 

@@ -59,8 +59,10 @@ class Publisher:
         job = holding.claim.job
         try:
             holding.watch(Progress(stage="publish", step=job.request.steps, steps=job.request.steps, fraction=0.99))
-            result = self._write(holding, rendered)
-            committed = insist(lambda: self._store.commit(holding.claim, result), holding)
+            with holding.trail("publish"):
+                result = self._write(holding, rendered)
+            with holding.trail("commit"):
+                committed = insist(lambda: self._store.commit(holding.claim, result), holding)
             if committed:
                 self._metrics.published(job.request, result, time.monotonic() - holding.claimed_at)
             became = "published" if committed else "was no longer ours: nothing published"
@@ -72,10 +74,12 @@ class Publisher:
         except (BlobError, StoreUnavailable) as fault:
             log.exception("job %s could not be published", job.id, extra=of_job(job.id))
             problem = Failure(code=fault.code, detail="the pictures could not be stored")
+            holding.trail.job.fail(problem.code)
             insist(lambda: self._store.fail(holding.claim, problem, retry=True), holding)
         except Exception:
             log.exception("job %s failed while publishing", job.id, extra=of_job(job.id))
             problem = Failure(code="internal", detail="the pictures could not be encoded")
+            holding.trail.job.fail(problem.code)
             insist(lambda: self._store.fail(holding.claim, problem, retry=False), holding)
 
     def _write(self, holding: Holding, rendered: Rendered) -> Result:

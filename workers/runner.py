@@ -4,8 +4,9 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 
 from PIL import Image
@@ -17,6 +18,7 @@ from workers.contract.job import Failure, Job, Sha256
 from workers.contract.logs import of_job
 from workers.contract.record import company_of
 from workers.contract.store import Claim, JobStore
+from workers.contract.tracing import OFF, Fact, Span, Tracing, Trail
 from workers.metrics import WorkerMetrics
 from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.work import Pictures, Rendered, Stylist, Work
@@ -58,6 +60,7 @@ class Runner:
         worker: str,
         most_pictures: int = 1,
         metrics: WorkerMetrics | None = None,
+        tracing: Tracing = OFF,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._store = store
@@ -68,6 +71,7 @@ class Runner:
         self._worker = worker
         self._most_pictures = most_pictures
         self._metrics = metrics or WorkerMetrics()
+        self._tracing = tracing
         self._exit = exit_process
         self._publisher = Publisher(store, blobs, self._metrics)
         self._stopping = threading.Event()
@@ -91,7 +95,9 @@ class Runner:
                 log.info("job %s attempt %d: %s", job.id, job.attempts, job.request.method, extra=of_job(job.id))
                 self._metrics.claimed(job.request, queue_seconds(job))
                 hold = safety.enter_context(ExitStack())
-                errands.append(Errand(hold.enter_context(self._beat.hold(claim)), hold))
+                errand = Errand(hold.enter_context(self._beat.hold(claim)), hold)
+                errand.holding.trail = Trail(self._tracing, hold.enter_context(self._span(job)))
+                errands.append(errand)
             try:
                 self._await_solitude(errands)
                 self._render(errands)
@@ -119,7 +125,7 @@ class Runner:
     def _claims(self) -> Iterator[Claim]:
         """Yield the next job and those waiting right behind it that may share its batch."""
         try:
-            claims = (self._store.claim(queue, self._worker) for queue in self._queues)
+            claims = (self._claim(queue) for queue in self._queues)
             claim = next((claim for claim in claims if claim), None)
             pictures = 0
             while claim is not None:
@@ -127,16 +133,37 @@ class Runner:
                 job = claim.job
                 pictures += job.request.num_images
                 room = pictures < self._most_pictures and job.attempts == 1
-                claim = self._store.claim(job.queue, self._worker, company_of(job.request)) if room else None
+                claim = self._claim(job.queue, company_of(job.request)) if room else None
         except StoreUnavailable as fault:
             log.warning("cannot claim: %s", fault)
+
+    def _claim(self, queue: str, company: str = "") -> Claim | None:
+        asked = datetime.now(UTC)
+        claim = self._store.claim(queue, self._worker, company)
+        if claim is not None:
+            job = claim.job
+            self._tracing.passed("wait", job.trace, job.created_at, job.started_at or job.created_at)
+            self._tracing.passed("claim", job.trace, asked, datetime.now(UTC))
+        return claim
+
+    def _span(self, job: Job) -> AbstractContextManager[Span]:
+        """Return the span of a job in hand, in the trace of the request that asked for it."""
+        request = job.request
+        facts: dict[str, Fact] = request.model_dump(
+            include={"method", "model", "num_images", "width", "height", "steps"}
+        )
+        facts |= {"id": job.id, "attempt": job.attempts, "worker": self._worker}
+        named = {f"stylize__job__{name}": fact for name, fact in facts.items()}
+        return self._tracing.span("job", job.trace, consumer=True, **named)
 
     def _render(self, errands: Sequence[Errand]) -> None:
         ready = []
         for errand in errands:
             try:
                 watch = self._metrics.watching(errand.job.request, errand.holding.watch)
-                ready.append((errand, Work(errand.job.request, self._fetch(errand), watch)))
+                with errand.holding.trail("fetch"):
+                    pictures = self._fetch(errand)
+                ready.append((errand, Work(errand.job.request, pictures, watch, errand.holding.trail)))
             except Exception as fault:  # noqa: BLE001  whatever it is, it is this job's own
                 self._conclude(errand, fault)
         outcomes = self._stylize([work for _, work in ready])
@@ -197,5 +224,6 @@ class Runner:
 
     def _fail(self, errand: Errand, failure: Failure, *, retry: bool) -> None:
         job_id = errand.job.id
+        errand.holding.trail.job.fail(failure.code)
         log.warning("job %s failed: %s: %s", job_id, failure.code, failure.detail, extra=of_job(job_id))
         insist(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)

@@ -56,6 +56,7 @@ def patiently(step: Callable[[], T], holding: Holding) -> T:
 def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:
     """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
     claim = holding.claim
+    holding.trail.job.note(stylize__job__stopped=type(interrupted).__name__)
     log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=of_job(claim.job.id))
     match interrupted:
         case Canceled():

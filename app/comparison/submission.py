@@ -45,7 +45,7 @@ async def compare(services: Services, form: Form, *, owner: str, key: str | None
             await services.call(_cancel, services, made)
         else:
             for job in jobs:
-                services.doorbell.ring(job.id, job.queue, job.priority)
+                services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
                 services.metrics.submitted.labels(job.request.method, "comparison").inc()
     if known.digest != digest:
         raise Conflict("the Idempotency-Key was used before with another comparison")

@@ -4,12 +4,15 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from celery import Celery
 
 from workers.contract.celery_config import create_celery, queue_name
 from workers.contract.job import Priority
 from workers.contract.redis_server import connect
+from workers.contract.tracing import OFF, Tracing
 from workers.contract.wakeup import Mold
 
 log = logging.getLogger(__name__)
@@ -20,15 +23,25 @@ MOST_WAITING = 32
 """Wake-ups kept per Celery queue: enough for so many idle workers, since each worker woken drains the store."""
 
 
+@dataclass(frozen=True)
+class Ring:
+    """A ring that waits to go out, since when, and the traceparent of who rings."""
+
+    job_id: str
+    trace: str | None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
 class Doorbell:
     """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, tracing: Tracing = OFF) -> None:
         """Start the thread; it connects at the first ring. Raises Misconfigured for a bad URL."""
         self._app: Celery = create_celery(redis_url)
         self._redis = connect(redis_url)
+        self._tracing = tracing
         self._molds: dict[str, Mold] = {}
-        self._pending: dict[str, list[str]] = defaultdict(list)
+        self._pending: dict[str, list[Ring]] = defaultdict(list)
         self._changed = threading.Condition()
         self._closed = False
         self._failures = 0
@@ -40,12 +53,12 @@ class Doorbell:
         """How many rings were given up because Redis did not take them."""
         return self._failures
 
-    def ring(self, job_id: str, queue: str, priority: Priority) -> None:
+    def ring(self, job_id: str, queue: str, priority: Priority, trace: str | None = None) -> None:
         """Have a worker of the queue woken soon. Returns at once, raises nothing."""
         with self._changed:
             waiting = self._pending[queue_name(queue, priority)]
             if len(waiting) < MOST_WAITING:
-                waiting.append(job_id)
+                waiting.append(Ring(job_id, trace))
             self._changed.notify()
 
     def close(self, timeout: float = 1.0) -> None:
@@ -57,25 +70,27 @@ class Doorbell:
 
     def _run(self) -> None:
         while rings := self._await_rings():
-            for queue, job_ids in rings.items():
-                self._send(queue, job_ids)
+            for queue, waiting in rings.items():
+                self._send(queue, waiting)
             time.sleep(PAUSE_SECONDS)
         self._redis.close()
 
-    def _await_rings(self) -> dict[str, list[str]]:
+    def _await_rings(self) -> dict[str, list[Ring]]:
         """Return what is pending as soon as there is something; nothing once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closed)
             rings, self._pending = self._pending, defaultdict(list)
             return rings
 
-    def _send(self, queue: str, job_ids: list[str]) -> None:
+    def _send(self, queue: str, rings: list[Ring]) -> None:
         """Put the wake-ups into the list that kombu reads; of too many the oldest stay, since all are alike."""
         try:
             mold = self._molds.get(queue) or self._molds.setdefault(queue, Mold(self._app, queue))
-            waiting = self._redis.lpush(queue, *map(mold.message, job_ids))
+            waiting = self._redis.lpush(queue, *(mold.message(ring.job_id) for ring in rings))
             if waiting > MOST_WAITING:
                 self._redis.ltrim(queue, -MOST_WAITING, -1)
+            for ring in rings:
+                self._tracing.passed("ring", ring.trace, ring.since, datetime.now(UTC))
         except Exception as fault:  # noqa: BLE001  whatever it is, the thread rings on and the sweeper heals
-            self._failures += len(job_ids)
+            self._failures += len(rings)
             log.warning("could not ring for %s, the sweeper will: %s", queue, fault)

@@ -86,6 +86,7 @@ class NewJob(Frozen):
     deadline: datetime | None = None
     webhook_url: str | None = None
     max_active: int | None = Field(None, ge=1, description="unfinished jobs the owner may have, this one included")
+    trace: str | None = Field(None, description="the traceparent of the request that asked for the job")
 
 
 class Progress(Frozen):
@@ -153,6 +154,7 @@ class Job(Frozen):
     lease_until: datetime | None = None
     deadline: datetime | None = None
     webhook_url: str | None = None
+    trace: str | None = None
     progress: Progress | None = None
     result: Result | None = None
     failure: Failure | None = None

@@ -25,6 +25,7 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         f"{units_of(new.request):.6f}",
         str(new.max_active or ""),
         new.webhook_url or "",
+        new.trace or "",
     )
 
 
@@ -66,6 +67,7 @@ def accepted(new: NewJob, created: int) -> Job:
         created_at=from_millis(created),
         deadline=from_millis(to_millis(new.deadline)) if new.deadline else None,
         webhook_url=new.webhook_url,
+        trace=new.trace,
     )
 
 
@@ -98,6 +100,7 @@ def job_of(fields: Mapping[str, str]) -> Job:
         lease_until=moment("lease"),
         deadline=moment("deadline"),
         webhook_url=fields.get("webhook"),
+        trace=fields.get("trace"),
         progress=Progress.model_validate_json(fields["progress"]) if "progress" in fields else None,
         result=Result.model_validate_json(fields["result"]) if "result" in fields else None,
         failure=Failure.model_validate_json(fields["failure"]) if "failure" in fields else None,

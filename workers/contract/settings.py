@@ -41,6 +41,9 @@ class Settings(BaseSettings):
 
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
+    tracing: bool = Field(
+        False, description="send traces by OTLP over HTTP, as the OTEL_* variables say; needs the extra `tracing`"
+    )
 
     @field_validator("models", mode="before")
     @classmethod

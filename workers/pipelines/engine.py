@@ -96,7 +96,7 @@ class Engine:
         return [device.verdict(one) if isinstance(one, Exception) else one for one in outcomes]
 
     def _admit(self, work: Work) -> Admitted | Exception:
-        meter = Meter(work.watch)
+        meter = Meter(work.watch, work.span)
         try:
             meter.report("load")
             technique = self._technique(work.request.method)
@@ -106,7 +106,7 @@ class Engine:
         except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
             return failure
         meter.expect(prepare_share(technique.spec, order))
-        return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache)))
+        return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache, meter.span)))
 
     def _run(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
         """Run parts as one batch; where it fails, one after the other; where memory is short, in smaller pieces."""

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 from workers.contract.job import Progress
 from workers.pipelines.denoise import Trajectory
-from workers.pipelines.work import Watcher
+from workers.pipelines.work import Spanner, Watcher
 from workers.techniques.base import Order
 from workers.techniques.spec import Spec
 
@@ -26,8 +26,9 @@ def prepare_share(spec: Spec, order: Order) -> float:
 class Meter:
     """Progress and timings of one request. Its fraction never falls; whatever the watcher raises passes through."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, span: Spanner = nullcontext) -> None:
         self._watcher = watcher
+        self.span = span
         self._prepared = 0.0
         self._fraction = 0.0
         self.seconds: dict[str, float] = {}
@@ -41,7 +42,8 @@ class Meter:
         """Time a stage. A batch's shared time counts in full for each of its requests."""
         began = time.perf_counter()
         try:
-            yield
+            with self.span(stage):
+                yield
         finally:
             self.add(stage, time.perf_counter() - began)
 

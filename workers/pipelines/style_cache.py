@@ -8,6 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from workers.pipelines.cache_tiers import Tensors, Tier, size_of
+from workers.pipelines.work import Spanner
 
 
 def key_of(**facts: Any) -> str:
@@ -113,14 +115,16 @@ class StyleCache:
 class RequestCache:
     """The style cache as one request sees it: remembers whether anything of the style had to be built."""
 
-    def __init__(self, cache: StyleCache) -> None:
+    def __init__(self, cache: StyleCache, span: Spanner = nullcontext) -> None:
         self._cache = cache
+        self._span = span
         self.hits = 0
         self.misses = 0
 
     def get(self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True) -> Tensors:
         """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here."""
-        value, hit = self._cache.get(key, build)
+        with self._span("style" if of_style else "content"):
+            value, hit = self._cache.get(key, build)
         if not of_style:
             return value
         if hit:

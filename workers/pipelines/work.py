@@ -1,6 +1,7 @@
 """What goes into an engine and what comes out of it. Plain data, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -9,6 +10,8 @@ from PIL import Image
 from workers.contract.job import Progress, Request, Terms
 
 Watcher = Callable[[Progress], None]
+Spanner = Callable[[str], AbstractContextManager[object]]
+"""What surrounds each stage of a request, by the stage's name."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Work:
     request: Request
     pictures: Pictures
     watch: Watcher
+    span: Spanner = nullcontext
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 -- Accept a job, or find the one that was accepted for the same idempotency key.
 -- Returns {'accepted', time, outlook}, {'created' | 'known', record}, {'conflict'}, {'full', jobs finished in the last
 -- minute} or {'busy', jobs the owner may have}. All of the record of an accepted job but its time is the caller's own.
-local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active, webhook =
-  unpack(ARGV, 2, 16)
-local max_queued, wake_after = tonumber(ARGV[17]), tonumber(ARGV[18])
+local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active, webhook,
+  trace = unpack(ARGV, 2, 17)
+local max_queued, wake_after = tonumber(ARGV[18]), tonumber(ARGV[19])
 
 local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
 local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
@@ -29,6 +29,7 @@ if deadline ~= '' then
   redis.call('ZADD', DEADLINES, deadline, id)
 end
 if webhook ~= '' then redis.call('HSET', name('job', id), 'webhook', webhook) end
+if trace ~= '' then redis.call('HSET', name('job', id), 'trace', trace) end
 if key ~= '' then redis.call('HSET', name('idem', owner), key, id) end
 count_inputs(owner, inputs, 1)
 redis.call('ZADD', name('all'), arrival, id)
