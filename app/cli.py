@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands import compare, doctor, jobs, run, styles
+from app.commands import compare, doctor, evaluate, jobs, run, styles
 from app.keys import cli as keys
 from model_store import cli as models
 from workers.contract.errors import Misconfigured
@@ -19,6 +19,7 @@ app.add_typer(styles.create(), name="styles")
 app.command()(run.run)
 app.command()(compare.compare)
 app.command(name="doctor")(doctor.examine)
+app.command(name="eval", context_settings=evaluate.FORWARDED)(evaluate.evaluate)
 
 
 @app.callback()

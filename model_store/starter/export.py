@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from model_store.starter.image_encoder import build_image_processor
-from model_store.starter.recipe import RECIPES
+from model_store.starter.recipe import RECIPES, Recipe
 from model_store.starter.sample import load_unet
 from model_store.starter.stages.clip import load_shared
 from model_store.starter.stages.vae import load_autoencoder
@@ -26,6 +26,7 @@ from model_store.starter.workspace import Workspace
 
 LARGEST_BYTES = 45 * 1024 * 1024
 DIGESTS = "digests.json"
+RECIPE = "recipe.json"
 LEAST_CONTENT_ACCURACY = 0.9
 ADAPTER = Path("ip-adapter/ip-adapter_starter.safetensors")
 
@@ -39,8 +40,8 @@ def require_quality(evaluation: Path) -> None:
         raise ValueError(f"content accuracy {accuracy:.3f}, below the gate of {LEAST_CONTENT_ACCURACY}")
 
 
-def export(space: Workspace, folder: Path) -> None:
-    """Everything that the stages have left in the workspace, as one model folder."""
+def export(space: Workspace, name: str, folder: Path) -> None:
+    """Everything that the stages have left in the workspace of the recipe so named, as one model folder."""
     image_encoder, text_encoder = load_shared(space)
     unet, _ = load_unet(space)
     from_text: dict[str, Any] = {"text_encoder": _without_projection(text_encoder), "tokenizer": build_tokenizer()}
@@ -61,6 +62,7 @@ def export(space: Workspace, folder: Path) -> None:
     for part in ("text_encoder", "text_projector", "image_encoder"):
         _load_as_float32(folder / part / "config.json")
     _export_adapter(space, folder / ADAPTER)
+    (folder / RECIPE).write_text(json.dumps({"recipe": name}) + "\n")
     judges = space.folder / "judges.safetensors"
     (folder / judges.name).write_bytes(judges.read_bytes())
     write_digests(folder)
@@ -97,6 +99,11 @@ def write_digests(folder: Path) -> None:
     (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n")
 
 
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe by which an exported model was trained: the part of the world that it knows."""
+    return RECIPES[json.loads((folder / RECIPE).read_text())["recipe"]]
+
+
 def wrong_files(folder: Path) -> list[str]:
     """Names of files that are missing or differ from `digests.json`."""
     digests: dict[str, str] = json.loads((folder / DIGESTS).read_text())
@@ -118,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder = options.folder.expanduser() / options.recipe
     if not options.draft:
         require_quality(folder / "evaluation.json")
-    export(Workspace(RECIPES[options.recipe], folder, torch.device("cpu")), options.to)
+    export(Workspace(RECIPES[options.recipe], folder, torch.device("cpu")), options.recipe, options.to)
 
 
 if __name__ == "__main__":

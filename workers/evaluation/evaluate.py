@@ -1,0 +1,67 @@
+"""Run the evaluation: the baselines, then every technique over the strengths."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from rich.progress import track
+
+from model_store.starter.judges import Judges
+from workers.evaluation.cases import Case
+from workers.evaluation.drawing import Drawer
+from workers.evaluation.figures import CONTENT, PLAIN, Figures, judged
+from workers.evaluation.report import Report, sheet
+from workers.pipelines.errors import Refused, WeightsMissing
+from workers.techniques.spec import Spec
+
+SHEET_ROWS = 8
+
+
+@dataclass
+class Evaluation:
+    """One evaluation under way."""
+
+    drawer: Drawer
+    judges: Judges
+    cases: Sequence[Case]
+    figures: list[Figures] = field(default_factory=list)
+    columns: dict[str, list[Image.Image]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def run(self, methods: Sequence[str], strengths: Sequence[float]) -> Report:
+        """Measure the baselines, and the methods (when none is named: all that the model runs) at each strength."""
+        specs = [spec for spec in self.drawer.runnable() if not methods or spec.name in methods]
+        self._baselines()
+        for spec, strength in track([(spec, s) for spec in specs for s in sorted(strengths)], "evaluating"):
+            self._measure(spec, strength)
+        return Report(len(self.cases), self.figures, self.skipped)
+
+    def sheet(self, path: Path) -> None:
+        """Write the labelled sheet of the first cases, every method at the last strength measured."""
+        rows = self.cases[:SHEET_ROWS]
+        sheet(rows, {name: drawn[: len(rows)] for name, drawn in self.columns.items()}).save(path)
+
+    def _baselines(self) -> None:
+        """Text-to-image is any text-driven technique at strength 0."""
+        plain = next(spec for spec in self._text_driven())
+        drawn, seconds = self.drawer.draw(plain, self.cases, 0.0)
+        self._keep(PLAIN, None, drawn, seconds)
+        self._keep(CONTENT, None, [case.content for case in self.cases], 0.0)
+
+    def _text_driven(self) -> Iterator[Spec]:
+        return (spec for spec in self.drawer.runnable() if spec.inputs.driven_by == "text" and not spec.weights)
+
+    def _measure(self, spec: Spec, strength: float) -> None:
+        if spec.name in self.skipped:
+            return
+        try:
+            drawn, seconds = self.drawer.draw(spec, self.cases, strength)
+        except (Refused, WeightsMissing) as cannot:
+            self.skipped[spec.name] = str(cannot)
+        else:
+            self._keep(spec.name, strength, drawn, seconds)
+
+    def _keep(self, name: str, strength: float | None, drawn: list[Image.Image], seconds: float) -> None:
+        self.figures.append(judged(self.judges, self.cases, drawn, name, strength, seconds))
+        self.columns[name] = drawn
