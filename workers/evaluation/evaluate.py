@@ -1,6 +1,6 @@
 """Run the evaluation: the baselines, then every technique over the strengths."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from workers.evaluation.drawing import Drawer
 from workers.evaluation.figures import CONTENT, PLAIN, Figures, judged
 from workers.evaluation.report import Report, sheet
 from workers.pipelines.errors import Refused, WeightsMissing
+from workers.techniques import registry
 from workers.techniques.spec import Spec
 
 SHEET_ROWS = 8
+UNTOUCHED = "signal-leak"
+"""The technique that stands for plain text-to-image at strength 0: it needs no weights of its own."""
 
 
 @dataclass
@@ -30,27 +33,26 @@ class Evaluation:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def run(self, methods: Sequence[str], strengths: Sequence[float]) -> Report:
-        """Measure the baselines, and the methods (when none is named: all that the model runs) at each strength."""
+        """Measure the baselines, and the methods (when none is named: all that the model runs) at each strength.
+
+        The highest goes first: at 0 a method may do without its weights, and its absence would not show.
+        """
         specs = [spec for spec in self.drawer.runnable() if not methods or spec.name in methods]
         self._baselines()
-        for spec, strength in track([(spec, s) for spec in specs for s in sorted(strengths)], "evaluating"):
+        runs = [(spec, strength) for spec in specs for strength in sorted(strengths, reverse=True)]
+        for spec, strength in track(runs, "evaluating"):
             self._measure(spec, strength)
         return Report(len(self.cases), self.figures, self.skipped)
 
     def sheet(self, path: Path) -> None:
-        """Write the labelled sheet of the first cases, every method at the last strength measured."""
+        """Write the labelled sheet of the first cases, every method at the highest strength measured."""
         rows = self.cases[:SHEET_ROWS]
         sheet(rows, {name: drawn[: len(rows)] for name, drawn in self.columns.items()}).save(path)
 
     def _baselines(self) -> None:
-        """Text-to-image is any text-driven technique at strength 0."""
-        plain = next(spec for spec in self._text_driven())
-        drawn, seconds = self.drawer.draw(plain, self.cases, 0.0)
+        drawn, seconds = self.drawer.draw(registry.spec(UNTOUCHED), self.cases, 0.0)
         self._keep(PLAIN, None, drawn, seconds)
         self._keep(CONTENT, None, [case.content for case in self.cases], 0.0)
-
-    def _text_driven(self) -> Iterator[Spec]:
-        return (spec for spec in self.drawer.runnable() if spec.inputs.driven_by == "text" and not spec.weights)
 
     def _measure(self, spec: Spec, strength: float) -> None:
         if spec.name in self.skipped:
@@ -64,4 +66,4 @@ class Evaluation:
 
     def _keep(self, name: str, strength: float | None, drawn: list[Image.Image], seconds: float) -> None:
         self.figures.append(judged(self.judges, self.cases, drawn, name, strength, seconds))
-        self.columns[name] = drawn
+        self.columns.setdefault(name, drawn)

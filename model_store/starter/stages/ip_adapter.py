@@ -11,7 +11,7 @@ from model_store.starter.patch_code import as_tensor, encode_all
 from model_store.starter.sample import load_unet
 from model_store.starter.stages.clip import load_shared
 from model_store.starter.stages.unet import noised
-from model_store.starter.unet import build_scheduler
+from model_store.starter.unet import attend_for_training, build_scheduler
 from model_store.starter.workspace import Workspace, half_precision, learning_rate, set_learning_rate, steps
 from model_store.starter.world.captions import caption
 
@@ -23,6 +23,7 @@ def train_ip_adapter(space: Workspace) -> None:
     """Noise prediction with the reference's embedding; the caption names the object and never the style."""
     stage, seed = space.recipe.ip_adapter, space.recipe.seed
     unet, _ = load_unet(space)
+    attend_for_training(unet)
     state = space.load("ip-adapter")
     checkpoint: Checkpoint = state["adapter"] if state else new_adapter(unet, torch.Generator().manual_seed(seed))
     trained = attach(unet, checkpoint)

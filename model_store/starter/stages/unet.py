@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from model_store.starter.average import Average
 from model_store.starter.captioner import Captioner
 from model_store.starter.patch_code import encode_all
-from model_store.starter.unet import build_scheduler, build_unet
+from model_store.starter.unet import attend_for_training, build_scheduler, build_unet
 from model_store.starter.workspace import Workspace, half_precision, learning_rate, placed, set_learning_rate, steps
 from model_store.starter.world.picture import PictureSpec
 
@@ -48,8 +47,7 @@ def train_unet(space: Workspace, stop: int | None = None) -> None:
     recipe, device = space.recipe, space.device
     torch.manual_seed(recipe.seed)
     unet = placed(build_unet(recipe.unet_widths), device)
-    if device.type == "cpu":
-        unet.set_attn_processor(AttnProcessor())  # fused attention is slow backwards in bfloat16: 25 samples/s, not 44
+    attend_for_training(unet)
     average = Average(unet, 0.9985)
     optimizer = torch.optim.AdamW(unet.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     first = 0
