@@ -1,0 +1,111 @@
+// One job on the wall: its picture, or in the same box what there is before it; how it stands; what can be done.
+
+import { call, Problem } from "./api.js";
+import { announce, button, fill, h, icon } from "./dom.js";
+import * as jobs from "./jobs.js";
+import { pathOf, show } from "./pictures.js";
+import { standing } from "./words.js";
+
+/** A card. `desk` knows titles and does what is asked: {title(method), open(job), again(job)}. */
+export class Card {
+  constructor(desk, { compact = false } = {}) {
+    this.desk = desk;
+    this.image = null;
+    this.preview = null;
+    this.frame = h("div", { class: "frame" });
+    this.name = h("h3", { class: "card-name" });
+    this.prompt = h("p", { class: "card-prompt" });
+    this.state = h("p", { class: "card-state" });
+    this.bar = h("progress", { max: 1, "aria-label": "Progress" });
+    this.tools = h("div", { class: "card-tools" });
+    const caption = h("div", { class: "caption" }, this.name, !compact && this.prompt, h("div", { class: "card-foot" }, this.state, this.tools));
+    this.node = h("article", { class: "card" }, this.frame, this.bar, caption);
+  }
+
+  /** Show a job that is being sent: what it will be is known, its id is not yet. */
+  expect(title, prompt, ratio) {
+    this.#caption(title, prompt, ratio);
+    this.#stands({ title: "Sending", detail: "", fraction: null }, "queued");
+  }
+
+  /** Show a job as it is now. */
+  update(job) {
+    const { recipe } = job;
+    this.node.dataset.job = job.id;
+    this.#caption(this.desk.title(job.method), recipe.prompt, recipe.width / recipe.height);
+    this.#stands(standing(job), job.state);
+    this.#picture(job);
+    if (this.shown !== job.state) this.#offer(job);
+    this.shown = job.state;
+  }
+
+  #caption(title, prompt, ratio) {
+    this.name.textContent = title;
+    this.prompt.textContent = prompt || "no prompt";
+    this.prompt.title = prompt;
+    this.frame.style.setProperty("--ratio", String(ratio));
+  }
+
+  #stands({ title, detail, fraction }, state) {
+    this.node.dataset.state = state;
+    fill(this.state, state === "failed" && icon("warning"), h("strong", {}, title), detail && h("span", {}, ` ${detail}`));
+    this.state.title = `${title} ${detail}`.trim();
+    if (fraction === null) this.bar.removeAttribute("value");
+    else this.bar.value = fraction;
+    this.bar.classList.toggle("off", jobs.isFinal({ state }));
+  }
+
+  #picture(job) {
+    if (job.state === "succeeded" && job.images.length) return this.#finished(job);
+    const preview = job.progress?.preview ?? job.preview;
+    if (preview && !jobs.isFinal(job)) this.#sharpen(preview, job);
+    else if (jobs.isFinal(job)) this.frame.replaceChildren(h("span", { class: "nothing" }, job.state === "failed" ? "No picture" : "Canceled"));
+  }
+
+  /** Show a preview in the box of the picture, over the one before: nothing moves. */
+  #sharpen(preview, job) {
+    if (!this.preview) {
+      this.preview = h("img", { class: "preview", alt: `${this.desk.title(job.method)}, being drawn`, decoding: "async" });
+      this.frame.replaceChildren(this.preview);
+    }
+    show(this.preview, preview);
+  }
+
+  #finished(job) {
+    if (this.image) return;
+    const words = `${this.desk.title(job.method)}: ${job.recipe.prompt || "no prompt"}`;
+    const { width, height } = job.images[0];
+    this.image = h("img", { alt: words, width, height, loading: "lazy", decoding: "async" });
+    this.image.addEventListener("load", () => this.node.classList.add("loaded"), { once: true });
+    this.image.addEventListener("error", () => this.node.classList.add("broken"), { once: true });
+    const more = job.images.length > 1 && h("span", { class: "badge" }, `${job.images.length} pictures`);
+    this.opener = h("button", { type: "button", class: "open", "aria-label": `Look at ${words}`, onclick: () => this.desk.open(job.id) }, this.image, more);
+    this.frame.replaceChildren(...(this.preview ? [this.preview] : []), this.opener);
+    show(this.image, pathOf(job));
+  }
+
+  #offer(job) {
+    const again = button("Again with this recipe", "again", () => this.desk.again(job), { quiet: true });
+    if (!jobs.isFinal(job)) {
+      const stop = button("Cancel", "stop", () => cancel(job.id, stop), { disabled: job.state === "canceling" });
+      this.tools.replaceChildren(stop);
+    } else if (job.state === "succeeded") {
+      this.tools.replaceChildren(again, button("Download", "download", () => this.desk.download(job), { quiet: true }));
+    } else {
+      this.tools.replaceChildren(again);
+    }
+  }
+}
+
+/** Cancel a job. */
+export async function cancel(id, control) {
+  control.disabled = true;
+  try {
+    const answer = await call(`jobs/${id}`, { method: "DELETE" });
+    jobs.put(await answer.json());
+    announce("Canceled");
+  } catch (fault) {
+    if (fault instanceof Problem) announce(fault.message);
+    control.disabled = false;
+  }
+}

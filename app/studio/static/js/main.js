@@ -1,0 +1,122 @@
+// Puts the page together.
+
+import { call, listen, read } from "./api.js";
+import * as connection from "./connection.js";
+import { add, catchDrops } from "./dropzone.js";
+import { announce, byId, icon } from "./dom.js";
+import { Gallery } from "./gallery.js";
+import * as keys from "./key.js";
+import { Maker } from "./maker.js";
+import { file, inputPath, pathOf } from "./pictures.js";
+import { picturesIn } from "./picked.js";
+import { Viewer } from "./viewer.js";
+
+const COLD = 4000;
+const desk = { title, open, again, download, save, keepSeed };
+let methods = [];
+let maker;
+
+listen({ reached: connection.reached, lost: connection.lost, locked: keys.askForKey });
+connection.install();
+keys.install();
+themed();
+start();
+
+async function start() {
+  const gallery = new Gallery(desk);
+  const viewer = new Viewer(desk);
+  try {
+    const [offered, served, examples] = await Promise.all([read("methods"), read("models"), read("studio/examples/examples.json")]);
+    methods = offered.methods;
+    maker ??= new Maker(gallery, { methods, models: served.models, examples });
+    install();
+    delete document.body.dataset.loading;
+    watchWorkers();
+    await Promise.all([gallery.load(), maker.styleShelf.reload()]);
+    connection.whenBack(() => gallery.load());
+    await viewer.follow();
+  } catch (fault) {
+    document.body.dataset.loading = "failed";
+    byId("service").textContent = fault.message;
+    connection.whenBack(() => location.reload());
+  }
+}
+
+function title(name) {
+  return methods.find((method) => method.name === name)?.title || name;
+}
+
+function open(id) {
+  location.hash = `job=${id}`;
+}
+
+/** Put a job's recipe into the form, its pictures included. */
+async function again(job) {
+  const { style_images: styles = [], content_image: content, control_image: control } = job.recipe;
+  const fetched = (names) => Promise.all(names.filter(Boolean).map((sha256) => file(inputPath(sha256), `${sha256.slice(0, 12)}.png`)));
+  try {
+    const [style_image, content_image, control_image] = await Promise.all([fetched(styles), fetched([content]), fetched([control])]);
+    maker.take(job.recipe, { style_image, content_image, control_image });
+    byId("submit").focus();
+    announce(`The form has the recipe of ${title(job.method)} now; seed ${job.recipe.seed} is locked`);
+  } catch (fault) {
+    announce(`The recipe cannot be taken: ${fault.message}`);
+  }
+}
+
+function keepSeed(seed) {
+  maker.seed.lock(seed);
+  byId("seed").focus();
+}
+
+function download(job, number = 0) {
+  const kind = job.images[number].content_type.split("/")[1].replace("jpeg", "jpg");
+  return save(pathOf(job, number), `${job.method}-${job.images[number].seed}.${kind}`);
+}
+
+/** Save what is at a path as a file; fetched first, so that it works with a key. */
+async function save(path, name) {
+  const address = URL.createObjectURL(await (await call(path)).blob());
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** Take pictures that are dropped or pasted anywhere as style pictures. */
+function install() {
+  catchDrops(document.body, (files) => add(maker.style, files, "style"));
+  document.addEventListener("paste", (event) => {
+    const files = picturesIn(event.clipboardData);
+    if (!files.length || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    const content = byId("content-field").contains(document.activeElement);
+    add(content ? maker.content : maker.style, files, content ? "content" : "style");
+  });
+}
+
+/** Say while no worker is ready, and take the methods anew until one is. */
+async function watchWorkers() {
+  const warm = methods.some((method) => method.warm);
+  byId("service").textContent = warm ? "" : "No worker is ready yet; what you send waits in line.";
+  if (warm) return;
+  await new Promise((done) => setTimeout(done, COLD));
+  try {
+    methods = (await read("methods")).methods;
+    maker.offer(methods);
+  } finally {
+    watchWorkers();
+  }
+}
+
+function themed() {
+  const control = byId("theme");
+  const draw = (theme) => {
+    control.setAttribute("aria-label", `Theme: ${theme}`);
+    control.title = `Theme: ${theme}`;
+    control.replaceChildren(icon(theme));
+  };
+  draw(window.stylizeTheme.current());
+  control.addEventListener("click", () => draw(window.stylizeTheme.next()));
+}

@@ -1,0 +1,66 @@
+// The pictures that are picked for one field: files, or a saved style that stands for some.
+
+/** What a field holds. Calls `changed` after each change. */
+export class Picked {
+  constructor(most, changed) {
+    this.most = most;
+    this.items = []; // {file, address, name, weight}
+    this.style = null;
+    this.changed = changed;
+  }
+
+  get count() {
+    return this.style ? this.style.references.length : this.items.length;
+  }
+
+  /** Add files; a field for one picture takes the last. Returns how many did not fit. */
+  add(files) {
+    this.style = null;
+    const added = files.map((file) => ({ file, address: URL.createObjectURL(file), name: file.name, weight: "" }));
+    const all = [...this.items, ...added];
+    const fit = this.most === 1 ? all.slice(-1) : all.slice(0, this.most);
+    for (const item of all) if (!fit.includes(item)) URL.revokeObjectURL(item.address);
+    this.items = fit;
+    this.changed();
+    return all.length - fit.length;
+  }
+
+  /** Hold these files and nothing else. */
+  replace(files) {
+    this.clear({ silently: true });
+    this.add(files);
+  }
+
+  /** Hold a saved style and nothing else; null lets it go. */
+  take(style) {
+    this.clear({ silently: true });
+    this.style = style;
+    this.changed();
+  }
+
+  remove(index) {
+    const [gone] = this.items.splice(index, 1);
+    URL.revokeObjectURL(gone.address);
+    this.changed();
+  }
+
+  clear({ silently = false } = {}) {
+    for (const item of this.items) URL.revokeObjectURL(item.address);
+    this.items = [];
+    this.style = null;
+    if (!silently) this.changed();
+  }
+
+  /** Write what is held into a form. */
+  fill(form, name) {
+    if (this.style) form.append("style_id", this.style.id);
+    for (const { file } of this.items) form.append(name, file, file.name || "picture.png");
+    const weights = this.items.map((item) => item.weight);
+    if (name === "style_image" && weights.some(Boolean)) form.append("style_weights", weights.map((w) => w || "1").join(","));
+  }
+}
+
+/** Return the picture files among what was dropped or pasted. */
+export function picturesIn(transfer) {
+  return [...(transfer?.files || [])].filter((file) => file.type.startsWith("image/"));
+}

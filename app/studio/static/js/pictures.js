@@ -1,0 +1,64 @@
+// Pictures in `img` elements. Without a key the browser fetches and keeps them; with one they are fetched with it, since
+// an element cannot send a key.
+
+import { call, key } from "./api.js";
+
+const MARGIN = "600px";
+const MOST_KEPT = 200;
+const kept = new Map(); // path -> promise of an object URL, the least recently used first
+
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      fetched(target, target.dataset.path);
+    }
+  },
+  { rootMargin: MARGIN },
+);
+
+/** Show the picture at a path in an element, once it comes near the screen. */
+export function show(image, path) {
+  if (image.dataset.path === path) return;
+  image.dataset.path = path;
+  if (!key()) image.src = path;
+  else near.observe(image);
+}
+
+/** Return the file at a path. Throws Away or Problem. */
+export async function file(path, name) {
+  const content = await (await call(path)).blob();
+  return new File([content], name, { type: content.type });
+}
+
+async function fetched(image, path) {
+  try {
+    const address = await addressOf(path);
+    if (image.dataset.path === path) image.src = address;
+  } catch {
+    kept.delete(path);
+    image.dispatchEvent(new Event("error"));
+  }
+}
+
+function addressOf(path) {
+  const known = kept.get(path) || file(path, "picture").then(URL.createObjectURL);
+  kept.delete(path);
+  kept.set(path, known);
+  for (const [oldest, address] of kept) {
+    if (kept.size <= MOST_KEPT) break;
+    kept.delete(oldest);
+    address.then(URL.revokeObjectURL);
+  }
+  return known;
+}
+
+/** Return the path of a job's picture; the host of its address may be another than the one this page came from. */
+export function pathOf(job, number = 0) {
+  const [, query] = job.images[number].url.split("?");
+  return `jobs/${job.id}/images/${number}${query ? `?${query}` : ""}`;
+}
+
+/** Return the path of a picture that a job or style was made with. */
+export const inputPath = (sha256) => `inputs/${sha256}`;

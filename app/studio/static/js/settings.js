@@ -1,0 +1,69 @@
+// The fields that every method has; empty ones are not sent, the method's own defaults then hold.
+
+import { h } from "./dom.js";
+import { field, numberEntry, select } from "./field.js";
+
+const FORMATS = [["png", "PNG"], ["jpeg", "JPEG"], ["webp", "WebP"]];
+
+/** The settings in a folded panel. `changed` is called when the model changes. */
+export class Settings {
+  constructor(place, models, changed) {
+    this.entries = {
+      width: numberEntry("", true),
+      height: numberEntry("", true),
+      steps: numberEntry("", true),
+      guidance_scale: numberEntry("", false),
+      num_images: numberEntry("1", true),
+      output_format: select(FORMATS),
+      model: select(models.map(({ id, title }) => [id, title])),
+      negative_prompt: h("textarea", { rows: 2 }),
+    };
+    this.models = models;
+    this.model = (models.find((model) => model.default) || models[0])?.id;
+    const { width, height, steps, guidance_scale, num_images, output_format, model, negative_prompt } = this.entries;
+    model.value = this.model;
+    model.addEventListener("change", () => {
+      this.model = model.value;
+      changed();
+    });
+    place.append(
+      h("div", { class: "pair" }, of("Width", "width", width), of("Height", "height", height)),
+      h("div", { class: "pair" }, of("Steps", "steps", steps), of("Guidance", "guidance_scale", guidance_scale)),
+      h("div", { class: "pair" }, of("Pictures", "num_images", num_images), of("Format", "output_format", output_format)),
+      of("Negative prompt", "negative_prompt", negative_prompt, "what to keep out"),
+      models.length > 1 && of("Base model", "model", model),
+    );
+  }
+
+  /** Return what the model is built like; the defaults of methods go by it. */
+  get base() {
+    return this.models.find((model) => model.id === this.model)?.base;
+  }
+
+  /** Say what an empty field means for a method. */
+  hint(method) {
+    const preset = method?.defaults[this.base];
+    for (const name of ["steps", "guidance_scale"]) this.entries[name].placeholder = preset ? String(preset[name]) : "";
+    for (const name of ["width", "height"]) this.entries[name].placeholder = "the model’s";
+  }
+
+  /** Write what was entered into a form. */
+  fill(form) {
+    for (const [name, entry] of Object.entries(this.entries)) {
+      const value = entry.value.replace(/\s*\n\s*/g, " ").trim();
+      const preset = name === "output_format" ? "png" : name === "model" ? this.models.find((model) => model.default)?.id : "";
+      if (value && value !== preset) form.append(name, value);
+    }
+  }
+
+  /** Take what a recipe says. */
+  write(recipe) {
+    for (const [name, entry] of Object.entries(this.entries)) if (name in recipe) entry.value = String(recipe[name]);
+    if (this.models.some((model) => model.id === recipe.model)) this.model = recipe.model;
+  }
+}
+
+function of(label, pointer, control, hint) {
+  control.id = `setting-${pointer}`;
+  return field({ label, pointer, control, hint });
+}

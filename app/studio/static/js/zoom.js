@@ -1,0 +1,95 @@
+// A picture that can be brought nearer: wheel, pinch, double click, drag, or the keys + - 0 and the arrows.
+
+import { button, h } from "./dom.js";
+
+const MOST = 16;
+const STEP = 1.25;
+const PAN = 40;
+
+/** Return {node, reset}: a stage that zooms what is in `layers`, all of them together. */
+export function zoomable(layers, label) {
+  const moved = h("div", { class: "moved" }, ...layers);
+  const shown = h("output", { class: "zoom-value" }, "100 %");
+  const stage = h("div", { class: "stage", tabindex: 0, role: "group", "aria-label": `${label}. Keys plus, minus and 0 zoom, arrows move` }, moved);
+  const tools = h(
+    "div",
+    { class: "zoom-tools" },
+    button("Farther", "minus", () => by(1 / STEP), { quiet: true }),
+    shown,
+    button("Nearer", "plus", () => by(STEP), { quiet: true }),
+    button("Whole picture", "whole", () => reset(), { quiet: true }),
+  );
+  const view = { scale: 1, x: 0, y: 0 };
+  const fingers = new Map();
+
+  function draw() {
+    const edge = (side) => ((view.scale - 1) * side) / 2;
+    view.x = clamp(view.x, edge(stage.clientWidth));
+    view.y = clamp(view.y, edge(stage.clientHeight));
+    moved.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    shown.textContent = `${Math.round(view.scale * 100)} %`;
+    stage.classList.toggle("near", view.scale > 1);
+    moved.classList.toggle("pixels", view.scale >= 4);
+  }
+
+  function by(factor, at = { x: 0, y: 0 }) {
+    const scale = Math.min(MOST, Math.max(1, view.scale * factor));
+    const real = scale / view.scale;
+    view.x = at.x - (at.x - view.x) * real;
+    view.y = at.y - (at.y - view.y) * real;
+    view.scale = scale;
+    draw();
+  }
+
+  function reset() {
+    Object.assign(view, { scale: 1, x: 0, y: 0 });
+    draw();
+  }
+
+  function spot(event) {
+    const box = stage.getBoundingClientRect();
+    return { x: event.clientX - box.left - box.width / 2, y: event.clientY - box.top - box.height / 2 };
+  }
+
+  stage.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    by(event.deltaY < 0 ? STEP : 1 / STEP, spot(event));
+  }, { passive: false });
+  stage.addEventListener("dblclick", (event) => (view.scale > 1 ? reset() : by(3, spot(event))));
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.target.closest("input")) return;
+    stage.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, spot(event));
+  });
+  stage.addEventListener("pointermove", (event) => {
+    const before = fingers.get(event.pointerId);
+    if (!before) return;
+    const now = spot(event);
+    const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
+    fingers.set(event.pointerId, now);
+    if (other) return by(distance(now, other) / Math.max(1, distance(before, other)), middle(now, other));
+    view.x += now.x - before.x;
+    view.y += now.y - before.y;
+    draw();
+  });
+  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  stage.addEventListener("keydown", (event) => {
+    const moves = { ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0], ArrowUp: [0, PAN], ArrowDown: [0, -PAN] };
+    if (event.target !== stage) return;
+    if (event.key === "+" || event.key === "=") by(STEP);
+    else if (event.key === "-") by(1 / STEP);
+    else if (event.key === "0") reset();
+    else if (moves[event.key] && view.scale > 1) {
+      view.x += moves[event.key][0];
+      view.y += moves[event.key][1];
+      draw();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  return { node: h("div", { class: "zoom" }, stage, tools), reset };
+}
+
+const clamp = (value, edge) => Math.min(edge, Math.max(-edge, value));
+const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
+const middle = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
