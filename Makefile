@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak lock clean
+.PHONY: help demo up test lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak fuzz lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,redis=.. and SEED= choose others
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),10000) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
+	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)
 
 starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
 	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)
