@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from model_store.catalogue.entry import SafePath
 from model_store.errors import MalformedFile, NotInstalled, WrongKeys
 from model_store.load.header import Header, read_header
+from model_store.load.pickles import PICKLED, conversion
 
 INDEX_LIMIT = 16 << 20
 NAMES = ("diffusion_pytorch_model", "model", "pytorch_lora_weights", "ip_adapter")
@@ -34,7 +35,9 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             return tuple(folder / name for name in sorted(set(_read_index(index).weight_map.values())))
         if (folder / f"{stem}.safetensors").is_symlink() or (folder / f"{stem}.safetensors").exists():
             return (folder / f"{stem}.safetensors",)
-    raise NotInstalled(f"{folder} holds no safetensors weights; pickled ones are converted by `stylize models convert`")
+    pickled = sorted(file for file in folder.glob("*") if file.suffix.lower() in PICKLED)
+    remedy = f"; run: {conversion(pickled[0])}" if pickled else ""
+    raise NotInstalled(f"{folder} holds no safetensors weights{remedy}")
 
 
 def _read_index(index: Path) -> Index:

@@ -1,6 +1,7 @@
 """The rules of the house that no linter knows."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ def test_only_settings_read_the_environment() -> None:
     readers = {path.relative_to(ROOT).as_posix() for path in FILES if "os.environ" in path.read_text()}
     passes_it_on = {"deploy/processes.py", "deploy/embedded.py", "deploy/redis_child.py"}
     assert readers - passes_it_on <= {"workers/contract/settings.py"}
+
+
+def test_only_the_converting_child_and_the_training_of_our_own_model_unpickle() -> None:
+    unpickles = re.compile(r"torch\.load\(|\bpickle\.load|\bUnpickler\(")
+    readers = {path.relative_to(ROOT).as_posix() for path in FILES if unpickles.search(path.read_text())}
+    assert readers == {"model_store/convert/unpickle.py", "model_store/starter/workspace.py"}
 
 
 def test_the_gateway_never_imports_torch() -> None:

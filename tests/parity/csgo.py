@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tests.parity.case import Case
+from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
 from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.prompts import Role
@@ -53,4 +54,5 @@ def params_of(case: Case) -> CSGOParams:
 
 def _installed(case: Case, model: str) -> Path:
     """Return a case's file for a catalogue id."""
-    return case.weights(INSTALLED[model])
+    found = case.weights(INSTALLED[model])
+    return converted(found, "csgo") if INSTALLED[model] == "adapter" else found

@@ -1,8 +1,5 @@
 """Parity of DEADiff: the authors' checkpoint converted as an installation does it, and the cases run on it."""
 
-import hashlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_store.convert.pickled import convert_pickled
 from tests.parity.case import Case
+from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
 from workers.pipelines.patches import forward_hook
 from workers.techniques.base import Bench
@@ -23,7 +20,6 @@ from workers.techniques.encoder.deadiff.math import Side
 from workers.techniques.encoder.deadiff.spec import DeadiffParams
 from workers.techniques.encoder.deadiff.technique import Deadiff
 
-CONVERTED = Path(__file__).parents[2] / ".data" / "parity" / "deadiff"
 OBSERVED = {
     "attn_down0_0": "down_blocks.0.attentions.0.transformer_blocks.0.attn2",
     "attn_mid": "mid_block.attentions.0.transformer_blocks.0.attn2",
@@ -56,22 +52,9 @@ def params_of(case: Case) -> DeadiffParams:
     return DeadiffParams.model_validate(ours | case.params)
 
 
-def installed(source: Path, dims: Path | None, below: Path = CONVERTED) -> Path:
-    """Return a folder as `stylize models pull deadiff` leaves it, converted once for each content."""
-    content = source.read_bytes() + (b"" if dims is None else dims.read_bytes())
-    keymaps = Path(convert_pickled.__code__.co_filename).with_name("keymaps.toml").read_bytes()
-    folder = below / hashlib.sha256(content + keymaps).hexdigest()[:32]
-    if not folder.is_dir():
-        staged = folder.with_name(f"{folder.name}.{os.getpid()}")
-        staged.mkdir(parents=True, exist_ok=True)
-        convert_pickled(source, staged / "deadiff.safetensors", "deadiff")
-        if dims is not None:
-            shutil.copyfile(dims, staged / FILE)
-        try:
-            staged.rename(folder)
-        except OSError:  # another process was faster
-            shutil.rmtree(staged)
-    return folder
+def installed(source: Path, dims: Path | None) -> Path:
+    """Return a folder as `stylize models pull deadiff` leaves it."""
+    return converted(source, "deadiff", {} if dims is None else {FILE: dims}).parent
 
 
 @contextmanager

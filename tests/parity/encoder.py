@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.parity import instantstyle_plus
 from tests.parity.case import Case
+from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
 from workers.pipelines.errors import WeightsMissing
 from workers.techniques.base import Bench, Order, Technique
@@ -82,4 +83,5 @@ def _installed(case: Case, model: str) -> Path:
         if not texts:
             raise WeightsMissing(model)
         return case.weights(texts[0])
-    return case.weights(next(name for prefix, name in names.items() if model.startswith(prefix)))
+    found = case.weights(next(name for prefix, name in names.items() if model.startswith(prefix)))
+    return converted(found, "ip-adapter") if model.startswith("ip-adapter") else found

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.parity.case import Case
+from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
 from workers.techniques.base import Bench
 from workers.techniques.encoder.instantstyle_plus import guidance, inversion
@@ -83,4 +84,7 @@ def params_of(case: Case) -> InstantStylePlusParams:
 
 def _installed(case: Case, model: str) -> Path:
     """Return a case's file for a catalogue id."""
-    return case.weights("ip_adapter" if model.startswith("ip-adapter") else INSTALLED[model])
+    if model.startswith("ip-adapter"):
+        return converted(case.weights("ip_adapter"), "ip-adapter")
+    found = case.weights(INSTALLED[model])
+    return converted(found, "csd") if model == "csd" else found

@@ -58,7 +58,9 @@ def test_pickled_weights_are_not_read(tiny_root: Path, tmp_path: Path) -> None:
     good = load_file(tmp_path / "copy" / UNET)
     (tmp_path / "copy" / UNET).unlink()
     torch.save(good, tmp_path / "copy" / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(ModelUnusable, match="holds no safetensors weights"):
+    with pytest.raises(
+        ModelUnusable, match=r"holds no safetensors .*; run: stylize models convert .*model\.bin .*model\.safetensors"
+    ):
         load(tmp_path / "copy")
 
 

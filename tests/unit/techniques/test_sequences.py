@@ -18,6 +18,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from safetensors.torch import save_file
 
+from tests.parity.converted import converted
 from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import Trajectory, denoise
@@ -183,15 +184,15 @@ def quick(sdxl: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
 @pytest.fixture
 def weights(quick: Backbone, tiny_root: Path, tmp_path: Path) -> Callable[[str], Path]:
     """Where the tiny weights of the recorded cases are, by catalogue id, and the style `tuned`."""
-    encoder, csgo = CASES / "encoder" / "weights", CASES / "csgo" / "weights"
+    encoder, csgo_weights = CASES / "encoder" / "weights", CASES / "csgo" / "weights"
     found = {
         "ip-adapter-sdxl": encoder / "ip-adapter_sdxl.safetensors",
-        "ip-adapter-plus-sdxl-vit-h": encoder / "ip-adapter-plus_sdxl_vit-h.bin",
+        "ip-adapter-plus-sdxl-vit-h": converted(encoder / "ip-adapter-plus_sdxl_vit-h.bin", "ip-adapter"),
         "ip-adapter-sdxl-vit-h": encoder / "ip-adapter_sdxl.safetensors",
         "controlnet-tile-sdxl": encoder / "controlnet-tile-sdxl",
-        "csd": encoder / "csd.pth",
-        "csgo": csgo / "csgo_4_32.bin",
-        "controlnet-tile-sdxl-ttplanet": csgo / "controlnet",
+        "csd": converted(encoder / "csd.pth", "csd"),
+        "csgo": converted(csgo_weights / "csgo_4_32.bin", "csgo"),
+        "controlnet-tile-sdxl-ttplanet": csgo_weights / "controlnet",
         "clip-vit-h": tiny_root / "clip-vision",
         "clip-vit-bigg": tiny_root / "clip-vision",
         "tuned": tuned(tmp_path, quick),

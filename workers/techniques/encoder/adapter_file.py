@@ -1,15 +1,14 @@
-"""A published IP-Adapter file: `.safetensors` with prefixed names, or `.bin` with two dictionaries."""
+"""A published IP-Adapter file, as safetensors; the authors' `.bin` is converted before it comes here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor
 
 from model_store.errors import BadCheckpoint
+from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
 from workers.pipelines.errors import ModelUnusable
 
@@ -63,35 +62,26 @@ class AdapterFile:
 
 def read(path: Path) -> AdapterFile:
     """Return the adapter in a file. Raises ModelUnusable when it cannot be read or holds no adapter."""
-    parts = read_parts(path, PARTS)
+    parts = read_parts(path, PARTS, keymap="ip-adapter")
     if not all(parts.values()):
         raise ModelUnusable(f"{path} holds no IP-Adapter: {' and '.join(PARTS)} are needed")
     return AdapterFile(path, **parts)
 
 
-def read_parts(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+def read_parts(path: Path, names: Sequence[str], *, keymap: str) -> dict[str, dict[str, Tensor]]:
     """Return the named parts of a checkpoint, each a dictionary of tensors, empty where it has none.
 
-    The file is `.safetensors` with the parts as prefixes, or pickled with the parts as dictionaries. Raises
-    ModelUnusable when it cannot be read.
+    A part is what has its name and a dot before the tensors' names. Raises ModelUnusable when the file cannot be
+    read; for a pickled one with the command that converts it by `keymap`.
     """
     try:
-        return _flat(path, names) if path.suffix == ".safetensors" else _pickled(path, names)
-    except (BadCheckpoint, OSError, RuntimeError, ValueError, UnpicklingError) as broken:
+        refuse_pickled(path, keymap)
+        tensors = load_tensors(path)
+    except BadCheckpoint as broken:
         raise ModelUnusable(f"{path} cannot be read: {broken}") from broken
-
-
-def _flat(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in names}
-    for name, tensor in load_tensors(path).items():
+    for name, tensor in tensors.items():
         part, _, key = name.partition(".")
         if part in parts:
             parts[part][key] = tensor
     return parts
-
-
-def _pickled(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-    stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(stored, dict):
-        raise ValueError("it holds no dictionary")  # noqa: TRY004 - a fault of the file, not of the program
-    return {part: dict(stored.get(part, {})) for part in names}

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from model_store.load.pickles import PICKLED
 from workers.pipelines.backbone import Backbone, Base
 from workers.pipelines.errors import Refused, WeightsMissing
 from workers.techniques.base import Bench
@@ -103,10 +104,13 @@ def installed(model: str, pulled_by: str, bench: Bench) -> Path:
 
 
 def adapter_in(found: Path) -> Path:
-    """Return the adapter file itself, given it or its folder in the store. Raises WeightsMissing when there is none."""
+    """Return the adapter file itself, given it or its folder in the store: a pickled one only when there is no other.
+
+    Raises WeightsMissing when there is none.
+    """
     if found.is_file():
         return found
-    files = sorted((*found.glob("*.safetensors"), *found.glob("*.bin")), key=lambda file: file.suffix != ".safetensors")
+    files = sorted(file for file in found.glob("*") if file.suffix in {".safetensors", *PICKLED})
     if not files:
         raise WeightsMissing(f"{found} holds no adapter file")
-    return files[0]
+    return next((file for file in files if file.suffix == ".safetensors"), files[0])

@@ -1,6 +1,7 @@
 """Orders, pictures and tiny adapters for the tests of the encoder family."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from tests.parity.converted import converted
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import Trajectory, denoise
@@ -18,20 +20,29 @@ from workers.techniques.base import Bench, Order, Pictures, Technique
 from workers.techniques.spec import Params
 
 WEIGHTS = Path(__file__).parents[3] / "parity" / "cases" / "encoder" / "weights"
-FILES = {
+PUBLISHED = {
     "ip-adapter-sd15": WEIGHTS / "ip-adapter_sd15.bin",
     "ip-adapter-plus-sd15": WEIGHTS / "ip-adapter-plus_sd15.safetensors",
     "ip-adapter-sdxl": WEIGHTS / "ip-adapter_sdxl.safetensors",
     "ip-adapter-plus-sdxl-vit-h": WEIGHTS / "ip-adapter-plus_sdxl_vit-h.bin",
-    "clip-vit-h-text": WEIGHTS / "clip-text",
 }
+"""Tiny adapters as their authors would publish them."""
+
+
+@cache
+def adapter_of(model: str) -> Path:
+    """Return a tiny adapter as a pull leaves it."""
+    return converted(PUBLISHED[model], "ip-adapter")
 
 
 def store(tiny_root: Path) -> Callable[[str], Path]:
     """Return a store in which the tiny adapters are installed under the ids of the published ones."""
-    files = FILES | dict.fromkeys(("clip-vit-h", "clip-vit-bigg"), tiny_root / "clip-vision")
+    files = dict.fromkeys(("clip-vit-h", "clip-vit-bigg"), tiny_root / "clip-vision")
+    files["clip-vit-h-text"] = WEIGHTS / "clip-text"
 
     def weights(model: str) -> Path:
+        if model in PUBLISHED:
+            return adapter_of(model)
         if model not in files:
             raise WeightsMissing(model)
         return files[model]

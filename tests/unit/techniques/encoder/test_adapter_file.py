@@ -1,39 +1,57 @@
 """Adapter files in both published layouts, and files that are none."""
 
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.unit.techniques.encoder.samples import FILES, bench_on, nothing_installed
+from tests.unit.techniques.encoder.samples import PUBLISHED, adapter_of, bench_on, nothing_installed
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable, Refused, WeightsMissing
 from workers.techniques.encoder import adapter_file
+from workers.techniques.encoder.csgo import checkpoint as csgo
+from workers.techniques.encoder.instantstyle_plus import csd
 from workers.techniques.encoder.locate import adapter_in, locate
 
 
 def test_both_layouts_are_read() -> None:
-    base, plus = (adapter_file.read(FILES[name]) for name in ("ip-adapter-sd15", "ip-adapter-plus-sd15"))
+    base, plus = (adapter_file.read(adapter_of(name)) for name in ("ip-adapter-sd15", "ip-adapter-plus-sd15"))
     assert (base.kind, base.tokens, base.feature_width, base.token_width) == ("base", 4, 32, 32)
     assert (plus.kind, plus.tokens, plus.feature_width, plus.token_width) == ("plus", 16, 32, 32)
     assert len(base.ip_adapter) == len(plus.ip_adapter) == 32
 
 
-def test_a_pickled_adapter_and_its_flat_copy_are_the_same(tmp_path: Path) -> None:
-    pickled = adapter_file.read(FILES["ip-adapter-sd15"])
-    flat = {f"{part}.{name}": t for part, tensors in pickled.state_dict().items() for name, t in tensors.items()}
-    save_file(flat, tmp_path / "ip_adapter.safetensors")
-    read = adapter_file.read(tmp_path / "ip_adapter.safetensors")
-    assert read.ip_adapter.keys() == pickled.ip_adapter.keys()
-    assert all(torch.equal(read.image_proj[name], t) for name, t in pickled.image_proj.items())
+def test_a_converted_adapter_holds_what_the_authors_pickled() -> None:
+    theirs = torch.load(PUBLISHED["ip-adapter-sd15"], weights_only=True)
+    ours = adapter_file.read(adapter_of("ip-adapter-sd15")).state_dict()
+    assert ours.keys() == theirs.keys()
+    for part, tensors in theirs.items():
+        assert ours[part].keys() == tensors.keys()
+        assert all(torch.equal(ours[part][name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("read", "keymap"), [(adapter_file.read, "ip-adapter"), (csgo.read, "csgo"), (csd.load, "csd")]
+)
+@pytest.mark.parametrize("suffix", ["bin", "ckpt", "pth", "pt"])
+def test_a_pickled_file_is_refused_with_the_command_that_converts_it(
+    read: Callable[[Path], Any], keymap: str, suffix: str, tmp_path: Path
+) -> None:
+    shutil.copyfile(PUBLISHED["ip-adapter-sd15"], tmp_path / f"theirs.{suffix}")
+    command = f"stylize models convert {tmp_path}/theirs.{suffix} {tmp_path}/theirs.safetensors --keymap {keymap}"
+    with pytest.raises(ModelUnusable, match=f"only safetensors are loaded; run: {re.escape(command)}"):
+        read(tmp_path / f"theirs.{suffix}")
 
 
 def test_files_that_are_no_adapter_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
-    torch.save([1], tmp_path / "list.bin")
-    for name in ("broken.safetensors", "other.safetensors", "list.bin", "absent.bin"):
+    for name in ("broken.safetensors", "other.safetensors", "absent.safetensors"):
         with pytest.raises(ModelUnusable, match=name.split(".")[0]):
             adapter_file.read(tmp_path / name)
 

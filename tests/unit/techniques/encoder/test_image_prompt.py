@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import (
     CLIPImageProcessorPil,
@@ -19,8 +18,9 @@ from transformers import (
 )
 
 from tests.unit.techniques.encoder.samples import (
-    FILES,
+    PUBLISHED,
     WEIGHTS,
+    adapter_of,
     bench_on,
     latents,
     nothing_installed,
@@ -79,7 +79,7 @@ def test_plus_on_sdxl_with_two_images_is_what_diffusers_pipeline_does(
     params = InstantStyleParams(adapter="plus", mode="style+layout", scale=0.7)
     asked = order(params, *images, width=128, height=128, negative_prompt="blurry")
     blocks = {"down": {"block_2": [0.0, 0.7]}, "up": {"block_0": [0.0, 0.7, 0.0]}}
-    expected = theirs(pipe, FILES["ip-adapter-plus-sdxl-vit-h"], blocks, torch.stack(both), asked)
+    expected = theirs(pipe, PUBLISHED["ip-adapter-plus-sdxl-vit-h"], blocks, torch.stack(both), asked)
     [ours] = latents(STYLE, bench_on(sdxl, installed), asked)
     assert torch.allclose(ours, expected, atol=1e-4, rtol=1e-4)
 
@@ -99,7 +99,7 @@ def test_a_mean_less_its_content_on_sd15_is_what_diffusers_pipeline_does(
     )
     asked = order(params, *images, negative_prompt="blurry")
     blocks = {"down": {"block_2": [1.2, 1.2]}, "mid": 1.2, "up": {"block_1": [1.2, 1.2, 1.2]}}
-    expected = theirs(pipe, FILES["ip-adapter-sd15"], blocks, torch.stack([torch.zeros_like(e), e]), asked)
+    expected = theirs(pipe, PUBLISHED["ip-adapter-sd15"], blocks, torch.stack([torch.zeros_like(e), e]), asked)
     [ours] = latents(STYLE, bench_on(sd15, installed), asked)
     assert torch.allclose(ours, expected, atol=1e-4, rtol=1e-4)
 
@@ -212,9 +212,7 @@ def with_adapter(tiny_root: Path, tmp_path: Path) -> Path:
     shutil.copytree(tiny_root / "sd15", folder)
     shutil.copytree(tiny_root / "clip-vision", folder / "image_encoder")
     (folder / "ip-adapter").mkdir()
-    parts = torch.load(FILES["ip-adapter-sd15"], weights_only=True)
-    flat = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-    save_file(flat, folder / "ip-adapter" / "ip-adapter_own.safetensors")
+    shutil.copyfile(adapter_of("ip-adapter-sd15"), folder / "ip-adapter" / "ip-adapter_own.safetensors")
     return folder
 
 

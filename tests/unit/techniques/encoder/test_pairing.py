@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from tests.unit.techniques.encoder.samples import FILES, bench_on
+from tests.unit.techniques.encoder.samples import adapter_of, bench_on
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable, Refused
 from workers.techniques.encoder import adapter, adapter_file, content, pairing
@@ -121,14 +121,14 @@ def test_an_adapter_with_another_image_tower_is_refused(
 
 
 def test_an_adapter_of_another_base_is_refused(sd15: Backbone, sdxl: Backbone) -> None:
-    pairing.check_unet(adapter_file.read(FILES["ip-adapter-sd15"]), sd15.unet)
-    pairing.check_unet(adapter_file.read(FILES["ip-adapter-sdxl"]), sdxl.unet)
+    pairing.check_unet(adapter_file.read(adapter_of("ip-adapter-sd15")), sd15.unet)
+    pairing.check_unet(adapter_file.read(adapter_of("ip-adapter-sdxl")), sdxl.unet)
     with pytest.raises(ModelUnusable, match="32 wide, the base model's attention reads 64"):
-        pairing.check_unet(adapter_file.read(FILES["ip-adapter-sd15"]), sdxl.unet)
+        pairing.check_unet(adapter_file.read(adapter_of("ip-adapter-sd15")), sdxl.unet)
 
 
 def test_an_adapter_that_lacks_a_layer_or_has_one_too_many_is_refused(sd15: Backbone) -> None:
-    whole = adapter_file.read(FILES["ip-adapter-sd15"])
+    whole = adapter_file.read(adapter_of("ip-adapter-sd15"))
     less = {name: t for name, t in whole.ip_adapter.items() if name != "31.to_v_ip.weight"}
     more = {**whole.ip_adapter, "0.to_q_lora.down.weight": torch.zeros(1, 1)}
     for layers, named in ((less, "31.to_v_ip"), (more, "0.to_q_lora")):
@@ -137,9 +137,9 @@ def test_an_adapter_that_lacks_a_layer_or_has_one_too_many_is_refused(sd15: Back
 
 
 def test_projections_that_diffusers_would_misread_are_refused(sd15: Backbone) -> None:
-    base = adapter_file.read(FILES["ip-adapter-sd15"])
+    base = adapter_file.read(adapter_of("ip-adapter-sd15"))
     eight = {**base.image_proj, "proj.weight": torch.zeros(8 * 32, 32)}
-    plus = adapter_file.read(FILES["ip-adapter-plus-sd15"])
+    plus = adapter_file.read(adapter_of("ip-adapter-plus-sd15"))
     deep = {**plus.image_proj, "layers.4.0.to_q.weight": torch.zeros(128, 32)}
     odd = {**plus.image_proj, "layers.0.0.to_q.weight": torch.zeros(100, 32)}
     for file, tensors, why in ((base, eight, "4 tokens"), (plus, deep, "5 resampler"), (plus, odd, "heads")):
@@ -153,7 +153,7 @@ def test_a_wrong_pair_is_found_before_the_encoder_is_loaded(
     vision(64, 2, 4, 48).save_pretrained(tmp_path)
     published = Published("ip-adapter-sd15", "clip-vit-h", VIT_H, None)
     with pytest.raises(ModelUnusable, match="48"):
-        adapter.resident(Located(FILES["ip-adapter-sd15"], tmp_path, published), sd15)
+        adapter.resident(Located(adapter_of("ip-adapter-sd15"), tmp_path, published), sd15)
 
 
 def test_sdxl_subtracts_with_its_own_second_tower_only_for_its_own_encoder(

@@ -81,7 +81,7 @@ class Checkpoint:
 
 def read(path: Path) -> Checkpoint:
     """Return the checkpoint in a file. Raises ModelUnusable, naming what is missing, when it holds none."""
-    parts = read_parts(path, (*PARTS, CONV_IN))
+    parts = read_parts(path, (*PARTS, CONV_IN), keymap="csgo")
     for part in PARTS:
         if not parts[part]:
             raise ModelUnusable(f"{path} is no CSGO checkpoint: {part} is missing")

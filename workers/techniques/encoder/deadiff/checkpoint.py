@@ -16,6 +16,7 @@ from torch import Tensor
 
 from model_store.errors import BadCheckpoint
 from model_store.load.header import read_header
+from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable, WeightsMissing
@@ -67,7 +68,7 @@ class Checkpoint:
 def locate(bench: Bench) -> Checkpoint:
     """Return the checkpoint: in `deadiff/` of the base model's folder if there is one, else that of the store.
 
-    Raises WeightsMissing with the command that fetches it.
+    Raises WeightsMissing with the command that fetches it, ModelUnusable with the one that converts a pickled file.
     """
     own = bench.backbone.folder
     if own is not None and (files := sorted((own / MODEL).glob("*.safetensors"))):
@@ -79,6 +80,10 @@ def locate(bench: Bench) -> Checkpoint:
     files = [found] if found.is_file() else sorted(found.glob("*.safetensors"))
     if not files:
         raise WeightsMissing(f"{found} holds no converted checkpoint; run: stylize models pull {MODEL}")
+    try:
+        refuse_pickled(files[0], MODEL)
+    except BadCheckpoint as pickled:
+        raise ModelUnusable(str(pickled)) from pickled
     return Checkpoint(files[0], dims.read(files[0].parent))
 
 

@@ -1,13 +1,11 @@
 """CSD, style and content descriptors: the authors' checkpoint on transformers' CLIP vision tower. Spec: encoder.md 3.4.
 
-The file is `.safetensors` as converted (`backbone.*`, `last_layer_style`, `last_layer_content`), or the authors'
-`checkpoint.pth`, the same below `model_state_dict` with the prefix `module.`.
+The file is the authors' as the key map `csd` converts it: `backbone.*`, `last_layer_style`, `last_layer_content`.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from model_store.errors import BadCheckpoint
+from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
 from workers.pipelines.errors import ModelUnusable
 
@@ -104,11 +103,9 @@ def _require_shapes(path: Path, named: Mapping[str, Tensor], expected: Mapping[s
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_tensors(path, dtype=torch.float32)
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-        return {name.removeprefix("module."): tensor.float() for name, tensor in stored["model_state_dict"].items()}
-    except (BadCheckpoint, OSError, RuntimeError, ValueError, KeyError, TypeError, UnpicklingError) as broken:
+        refuse_pickled(path, "csd")
+        return load_tensors(path, dtype=torch.float32)
+    except BadCheckpoint as broken:
         raise ModelUnusable(f"{path} cannot be read as CSD: {broken}") from broken
 
 

@@ -1,12 +1,14 @@
 """Orders and stores for the tests of csgo."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests.parity.converted import converted
 from tests.unit.techniques.encoder.samples import order, picture
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import WeightsMissing
@@ -17,15 +19,21 @@ from workers.techniques.encoder.csgo.network import Network
 from workers.techniques.encoder.csgo.spec import CSGOParams
 
 WEIGHTS = Path(__file__).parents[4] / "parity" / "cases" / "csgo" / "weights"
-FILE = WEIGHTS / "csgo_4_32.bin"
+PUBLISHED = WEIGHTS / "csgo_4_32.bin"
 Installed = Callable[[str], Path]
 Stored = dict[str, dict[str, Tensor]]
 
 
-def store(tiny_root: Path, checkpoint: Path = FILE) -> Installed:
-    """Return a store in which the tiny weights are installed under the published ids."""
+@cache
+def checkpoint() -> Path:
+    """Return the tiny checkpoint as a pull leaves it."""
+    return converted(PUBLISHED, "csgo")
+
+
+def store(tiny_root: Path, other: Path | None = None) -> Installed:
+    """Return a store in which the tiny weights, or another checkpoint, are installed under the published ids."""
     files = {
-        "csgo": checkpoint,
+        "csgo": other or checkpoint(),
         network.CONTROLNET: WEIGHTS / "controlnet",
         network.IMAGE_ENCODER: tiny_root / "clip-vision",
     }
@@ -39,13 +47,17 @@ def store(tiny_root: Path, checkpoint: Path = FILE) -> Installed:
 
 
 def stored() -> Stored:
-    """Return the authors' dictionaries, to be changed and saved."""
-    return torch.load(FILE, weights_only=True)
+    """Return the checkpoint's parts, to be changed and saved."""
+    parts: Stored = {}
+    for name, tensor in load_file(checkpoint()).items():
+        part, _, key = name.partition(".")
+        parts.setdefault(part, {})[key] = tensor
+    return parts
 
 
 def saved(changed: Stored, folder: Path) -> Path:
-    path = folder / "csgo.bin"
-    torch.save(changed, path)
+    path = folder / "csgo.safetensors"
+    save_file({f"{part}.{name}": t for part, tensors in changed.items() for name, t in tensors.items()}, path)
     return path
 
 

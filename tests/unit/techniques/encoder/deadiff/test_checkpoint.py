@@ -156,6 +156,12 @@ def test_a_file_without_the_authors_root_is_not_converted(tmp_path: Path, theirs
         convert_pickled(tmp_path / "other.ckpt", tmp_path / "deadiff.safetensors", "deadiff")
 
 
+def test_the_authors_file_itself_is_refused_with_the_command_that_converts_it(sd15: Backbone) -> None:
+    file = WEIGHTS / "deadiff_v1.ckpt"
+    with pytest.raises(ModelUnusable, match=rf"run: stylize models convert {file} .*\.safetensors --keymap deadiff"):
+        TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, lambda model: file))
+
+
 def test_sizes_that_are_no_sizes_are_refused(sd15: Backbone, folder: Path, tmp_path: Path) -> None:
     shutil.copyfile(folder / "deadiff.safetensors", tmp_path / "deadiff.safetensors")
     (tmp_path / "dims.json").write_text(json.dumps({"vision": {"layers": 0}}))

@@ -1,27 +1,35 @@
 """Orders and stores for the tests of instantstyle-plus."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.unit.techniques.encoder.samples import WEIGHTS, order, picture
+from tests.parity.converted import converted
+from tests.unit.techniques.encoder.samples import WEIGHTS, adapter_of, order, picture
 from workers.pipelines.errors import WeightsMissing
 from workers.techniques.base import Order, Pictures
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
 from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET
 
 Installed = Callable[[str], Path]
-CSD_FILE = WEIGHTS / "csd.pth"
+CSD_PUBLISHED = WEIGHTS / "csd.pth"
+
+
+@cache
+def csd_file() -> Path:
+    """Return the tiny descriptor as a pull leaves it."""
+    return converted(CSD_PUBLISHED, "csd")
 
 
 def store(tiny_root: Path) -> Installed:
     """Return a store in which the tiny weights are installed under the published ids."""
     files = {
-        "ip-adapter-sdxl-vit-h": WEIGHTS / "ip-adapter_sdxl.safetensors",
-        "ip-adapter-plus-sdxl-vit-h": WEIGHTS / "ip-adapter-plus_sdxl_vit-h.bin",
+        "ip-adapter-sdxl-vit-h": adapter_of("ip-adapter-sdxl"),
+        "ip-adapter-plus-sdxl-vit-h": adapter_of("ip-adapter-plus-sdxl-vit-h"),
         "clip-vit-h": tiny_root / "clip-vision",
         CONTROLNET: WEIGHTS / "controlnet-tile-sdxl",
-        "csd": CSD_FILE,
+        "csd": csd_file(),
     }
 
     def weights(model: str) -> Path:
