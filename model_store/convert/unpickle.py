@@ -10,13 +10,36 @@ from safetensors.torch import save_file
 from model_store.convert.keymap import KeyMap, keymap_of
 from model_store.errors import ConversionFailed
 
+_PASSED_OVER = (
+    "argparse.Namespace",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "pytorch_lightning.callbacks.ModelCheckpoint",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+)
+"""What training runs pickled beside their weights, as in the published CSD and the first Stable Diffusion files."""
+
+
+class PassedOver:
+    """Stands for an object that is not wanted: takes whatever it is made of, keeps nothing and runs nothing."""
+
+    def __init__(self, *given: object) -> None: ...
+
+    def __new__(cls, *given: object) -> "PassedOver":
+        """Return an empty one."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None: ...
+
 
 def convert(source: Path, target: Path, keymap: str) -> int:
     """Write the tensors of `source` that the key map keeps to `target`; return their number.
 
     Raises ConversionFailed, and whatever torch raises for a file that is not a plain checkpoint.
     """
-    content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
+    with torch.serialization.safe_globals([(PassedOver, name) for name in _PASSED_OVER]):
+        content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
     tensors = _named(content, keymap_of(keymap))
     if not tensors:
         raise ConversionFailed(f"nothing in it fits the key map {keymap!r}")
@@ -42,7 +65,7 @@ def _named(content: object, rules: KeyMap) -> dict[str, torch.Tensor]:
 
 
 def _flattened(content: object, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield every tensor with its joined name; numbers, texts and empty values are passed over."""
+    """Yield every tensor with its joined name; all that is no tensor is passed over."""
     if isinstance(content, torch.Tensor):
         if content.layout is not torch.strided or content.is_quantized or content.is_meta:
             raise ConversionFailed(f"{prefix}: not a plain dense tensor")

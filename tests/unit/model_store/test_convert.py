@@ -1,8 +1,13 @@
 import hashlib
 import subprocess
+import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -132,6 +137,48 @@ def test_what_is_no_plain_state_dict_is_refused(content: object, words: str, tmp
     torch.save(content, tmp_path / "x.bin")
     with pytest.raises(ConversionFailed, match=words):
         unpickle.convert(tmp_path / "x.bin", tmp_path / "x.safetensors", "plain")
+
+
+class Reduced:
+    """Is pickled as a call of a function of another module, with a state to set."""
+
+    def __init__(self, function: object) -> None:
+        self.function = function
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.function, (np.float64(0.5).tobytes(), 3), {"step": 3}
+
+
+def pretended(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> object:
+    """Put a class into a module that need not exist; return it."""
+    parts = module.split(".")
+    for package in (".".join(parts[:length]) for length in range(1, len(parts) + 1)):
+        monkeypatch.setitem(sys.modules, package, sys.modules.get(package) or ModuleType(package))
+    made = type(name, (), {"__module__": module})
+    monkeypatch.setattr(sys.modules[module], name, made, raising=False)
+    return made
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_training_left_beside_the_weights_is_passed_over(
+    legacy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = pretended(monkeypatch, "pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+    older = pretended(monkeypatch, "numpy.core.multiarray", "scalar")
+    whole = {
+        "args": Namespace(lr=0.1, device=None, nested=[Namespace()]),
+        "loss": np.float64(0.5),
+        "best": Reduced(older),
+        "callbacks": {callback: {"best": 1}},
+        "model_state_dict": {"module.backbone.w": torch.ones(4)},
+    }
+    torch.save(whole, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+    assert unpickle.convert(tmp_path / "x.pth", tmp_path / "x.safetensors", "csd") == 1
+    assert torch.equal(load_file(tmp_path / "x.safetensors")["backbone.w"], torch.ones(4))
+    whole["unknown"] = Reduced(pretended(monkeypatch, "somewhere", "else_"))
+    torch.save(whole, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(UnpicklingError, match=r"somewhere\.else_"):
+        unpickle.convert(tmp_path / "x.pth", tmp_path / "x.safetensors", "csd")
 
 
 @pytest.fixture
