@@ -48,6 +48,42 @@ def test_every_entry_is_whole() -> None:
             assert entry.repository.count("/") == 1
 
 
+def test_every_entry_of_the_hub_says_its_size() -> None:
+    assert [entry.id for entry in entries().values() if entry.origin == "hub" and not entry.about_mb] == []
+
+
+@pytest.mark.parametrize(
+    ("repository", "paths"),
+    [
+        ("h94/IP-Adapter", ("models/ip-adapter_sd15", "models/ip-adapter_sd15_light", "models/ip-adapter-plus_sd15")),
+        ("h94/IP-Adapter", ("sdxl_models/ip-adapter_sdxl", "sdxl_models/ip-adapter_sdxl_vit-h")),
+        ("h94/IP-Adapter", ("sdxl_models/ip-adapter-plus_sdxl_vit-h", "sdxl_models/image_encoder/model")),
+        ("qth/DEADiff", ("deadiff_v1",)),
+        ("InstantX/CSGO", ("csgo", "csgo_4_32")),
+        ("tomg-group-umd/CSD-ViT-L", ("pytorch_model",)),
+        ("xinsir/controlnet-tile-sdxl-1.0", ("diffusion_pytorch_model",)),
+        ("diffusers/controlnet-depth-sdxl-1.0", ("diffusion_pytorch_model",)),
+        ("diffusers/controlnet-canny-sdxl-1.0", ("diffusion_pytorch_model",)),
+        ("madebyollin/sdxl-vae-fp16-fix", ("diffusion_pytorch_model",)),
+        ("guozinan/PuLID", ("pulid_flux_v0.9.0", "pulid_flux_v0.9.1")),
+        ("Yuanshi/OminiControl", ("omini/subject_512", "omini/subject_1024_beta", "experimental/fill")),
+        ("bytedance-research/USO", ("uso_flux_v1.0/dit_lora", "uso_flux_v1.0/projector")),
+        ("black-forest-labs/FLUX.1-Redux-dev", ("image_embedder/",)),
+        ("black-forest-labs/FLUX.1-Fill-dev", ("transformer/",)),
+        ("black-forest-labs/FLUX.1-Canny-dev", ("transformer/",)),
+        ("black-forest-labs/FLUX.1-Depth-dev", ("transformer/",)),
+        ("black-forest-labs/FLUX.1-Kontext-dev", ("transformer/",)),
+        ("black-forest-labs/FLUX.2-klein-4B", ("transformer/",)),
+        ("black-forest-labs/FLUX.2-klein-9B", ("transformer/",)),
+        ("matthias-wright/art_inception", ("art_inception",)),
+    ],
+)
+def test_the_weights_that_the_specifications_name_are_there(repository: str, paths: tuple[str, ...]) -> None:
+    named = [file.path for entry in entries().values() if entry.repository == repository for file in entry.files]
+    for path in paths:
+        assert any(name.startswith(path) and "config" not in name for name in named), path
+
+
 def test_gated_and_non_commercial_are_marked() -> None:
     assert entry_of("flux1-redux").licence.gated
     assert entry_of("flux1-dev").licence.non_commercial
