@@ -34,7 +34,7 @@ def environment(hub: HubState, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_kills_never_leave_a_part_under_the_final_name(
+def test_200_kills_never_leave_a_part_under_the_final_name(
     hub: HubState, store: Path, register: Register, tmp_path: Path
 ) -> None:
     register("thing", "weights.safetensors")
@@ -42,15 +42,18 @@ def test_kills_never_leave_a_part_under_the_final_name(
     hub.files = {("them/thing", "weights.safetensors"): whole}
     hub.answer = lambda path, start: Answer(block=4_000)
     script = Path(__file__).with_name("killing.py")
-    arguments = [sys.executable, str(script), hub.url, str(store), "60", "11", hashlib.sha256(whole).hexdigest()]
-    done = subprocess.run(arguments, env=environment(hub, tmp_path), capture_output=True, check=True, timeout=120)
+    seed = str(random.randrange(1 << 32))
+    print("seed of the kills:", seed)
+    arguments = [sys.executable, str(script), hub.url, str(store), "200", seed, hashlib.sha256(whole).hexdigest()]
+    done = subprocess.run(arguments, env=environment(hub, tmp_path), capture_output=True, check=True, timeout=300)
     seen = json.loads(done.stdout)
-    assert seen["killed"] == 60
-    assert seen["broken"] == seen["failed"] == 0
-    assert seen["parts"] > 25, "kills struck while bytes were arriving"
+    assert seen["killed"] == 200
+    assert seen["broken"] == seen["failed"] == 0, seen
+    assert seen["parts"] > 100, "kills struck while bytes were arriving"
     hub.answer = lambda path, start: Answer()
-    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
-    assert (store / "models" / "thing" / "weights.safetensors").read_bytes() == whole
+    for lane in store.glob("lane-*"):
+        pull(["thing"], lane, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
+        assert (lane / "models" / "thing" / "weights.safetensors").read_bytes() == whole
 
 
 def test_ctrl_c_ends_cleanly_and_the_next_pull_resumes(
