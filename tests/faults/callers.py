@@ -25,8 +25,17 @@ def asks(rng: random.Random, count: int) -> list[Ask]:
 class Callers:
     """A few threads that get all jobs done; one not done after `patience` seconds counts as lost."""
 
-    def __init__(self, url: str, history: History, wanted: list[Ask], threads: int, patience: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        history: History,
+        wanted: list[Ask],
+        threads: int,
+        patience: float,
+        webhook_url: str | None = None,
+    ) -> None:
         self._url = url
+        self._more = {"webhook_url": webhook_url} if webhook_url else {}
         self._history = history
         self._patience = patience
         self._wanted: queue.SimpleQueue[Ask] = queue.SimpleQueue()
@@ -73,7 +82,7 @@ class Callers:
 
     def _accepted(self, client: httpx.Client, ask: Ask, ends: float) -> str | None:
         form = {"prompt": ask.prompt, "seed": str(ask.seed), "steps": str(ask.steps)}
-        data = {"method": "signal-leak", "width": "64", "height": "64", **form}
+        data = {"method": "signal-leak", "width": "64", "height": "64", **form, **self._more}
         while time.monotonic() < ends:
             headers = {"Idempotency-Key": ask.key}
             job = self._ask(client, "POST", "/stylize", data=data, files=style_file(), headers=headers)

@@ -1,4 +1,5 @@
-"""What must hold after any faults: each accepted job ends once, is published at most once, shows the right picture."""
+"""What must hold after any faults: each accepted job ends once, is published at most once, shows the right picture,
+and is told of by one webhook event."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ def violations(evidence: Evidence) -> list[str]:
         *_steps_back(evidence),
         *_publications(evidence),
         *_waste(evidence),
+        *_calls(evidence),
     ]
 
 
@@ -89,3 +91,17 @@ def _waste(evidence: Evidence) -> Iterator[str]:
     for job_id, job in evidence.records.items():
         if claims[job_id] > 1 + faults or job.token < claims[job_id]:
             yield f"{job_id}: claimed {claims[job_id]} times with token {job.token}"
+
+
+def _calls(evidence: Evidence) -> Iterator[str]:
+    """A webhook may come twice; its event id is the same, its job final as the record says."""
+    if evidence.calls is None:
+        return
+    events: dict[str, set[str]] = defaultdict(set)
+    for call in evidence.calls:
+        events[call.job].add(call.event)
+        if call.job in evidence.records and call.state != evidence.records[call.job].state:
+            yield f"{call.job}: its webhook said {call.state}, the record {evidence.records[call.job].state}"
+    for job_id in evidence.records:
+        if len(events[job_id]) != 1:
+            yield f"{job_id}: {len(events[job_id])} webhook event ids"

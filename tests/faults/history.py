@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.faults.receiver import Call
 from workers.contract.job import Job
 
 
@@ -85,8 +86,12 @@ class History:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a checker needs: the history, the records at the end, and what workers wrote into the journal."""
+    """All that a checker needs: the history, the records at the end, what workers wrote into the journal.
+
+    `calls` are the webhooks that came; None where nobody asked for any.
+    """
 
     history: History
     records: dict[str, Job]
     journal: list[dict[str, Any]]
+    calls: list[Call] | None = None

@@ -9,13 +9,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tests.faults.callers import Callers, asks
 from tests.faults.checker import violations
 from tests.faults.history import Evidence, History
 from tests.faults.injector import Injector
+from tests.faults.receiver import Receiver
 from tests.faults.stack import Stack, stack
 
 FAULTS = "kill=1000,redis=100,freeze=100,cut=100"
@@ -59,11 +60,12 @@ def spread(seconds: list[float]) -> str:
     return f"{len(ranked)} times, median {p50:.2f} s, p99 {p99:.2f} s, worst {ranked[-1]:.2f} s"
 
 
-def soak(running: Stack, *, jobs: int, plan: Mapping[str, int], seed: int) -> Report:
-    """Let callers want jobs while faults happen; when all is quiet, check."""
+def soak(running: Stack, receiver: Receiver, *, jobs: int, plan: Mapping[str, int], seed: int) -> Report:
+    """Let callers want jobs while faults happen; when all is quiet, check. `receiver` gets the webhooks."""
     began = time.monotonic()
     rng, history = random.Random(seed), History()
-    crowd = Callers(str(running.client.base_url), history, asks(rng, jobs), threads=8, patience=PATIENCE)
+    url, wanted = str(running.client.base_url), asks(rng, jobs)
+    crowd = Callers(url, history, wanted, threads=8, patience=PATIENCE, webhook_url=receiver.url)
     injector = Injector(running, history, plan, rng)
     crowd.start()
     try:
@@ -71,7 +73,8 @@ def soak(running: Stack, *, jobs: int, plan: Mapping[str, int], seed: int) -> Re
     finally:
         injector.settle()
         crowd.join()
-    evidence = gather(running, history)
+    receiver.await_calls({job_id for ids in history.acknowledged.values() for job_id in ids})
+    evidence = replace(gather(running, history), calls=list(receiver.calls))
     return Report(
         violations=violations(evidence),
         jobs=len(history.acknowledged),
@@ -128,8 +131,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    with stack(workers=options.workers, environ=SETTINGS) as running:
-        report = soak(running, jobs=options.jobs, plan=options.faults, seed=options.seed)
+    with Receiver() as receiver, stack(workers=options.workers, environ=SETTINGS | receiver.environ) as running:
+        report = soak(running, receiver, jobs=options.jobs, plan=options.faults, seed=options.seed)
     print(report.text())
     return 0 if report.jobs == options.jobs and not report.violations else 1
 

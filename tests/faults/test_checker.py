@@ -1,15 +1,18 @@
 """The checker finds planted faults; else its silence would prove nothing."""
 
 import signal
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.faults.callers import Callers
 from tests.faults.checker import violations
-from tests.faults.history import Ask, History
+from tests.faults.history import Ask, Evidence, History
+from tests.faults.receiver import Call
 from tests.faults.soak import gather
 from tests.faults.stack import Stack, stack
 from tests.service import until
+from workers.contract.job import Job, Request, State
 
 pytestmark = pytest.mark.xdist_group("checker")
 
@@ -59,3 +62,21 @@ def test_a_claim_without_state_check_is_found() -> None:
         started(running, history, *(f"house {n}" for n in range(4)), patience=6.0).join()
         found = violations(gather(running, history))
     assert any("attempts too many for 0 faults" in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ([], "0 webhook event ids"),
+        ([Call("a", "job-1", "succeeded"), Call("b", "job-1", "succeeded")], "2 webhook event ids"),
+        ([Call("a", "job-1", "failed")], "its webhook said failed"),
+    ],
+)
+def test_webhooks_that_are_lost_doubled_or_wrong_are_found(calls: list[Call], said: str) -> None:
+    moment = datetime.now(UTC)
+    request = Request(method="m", model="m", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1)
+    job = Job(
+        id="job-1", owner="o", queue="q", priority="batch", state=State.SUCCEEDED, request=request, created_at=moment
+    )
+    found = violations(Evidence(History(), {"job-1": job}, [], calls))
+    assert any(said in line for line in found), found

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from tests.faults.receiver import Receiver
 from tests.faults.soak import SETTINGS, soak
 from tests.faults.stack import LEASE, stack
 
@@ -14,8 +15,8 @@ PLAN = {"kill": 24, "term": 6, "redis": 6, "freeze": 8, "cut": 8, "truncate": 4,
 def test_three_hundred_jobs_under_sixty_faults() -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"python -m tests.faults.soak --jobs 300 --seed {seed}")
-    with stack(workers=3, environ=SETTINGS) as running:
-        report = soak(running, jobs=300, plan=PLAN, seed=seed)
+    with Receiver() as receiver, stack(workers=3, environ=SETTINGS | receiver.environ) as running:
+        report = soak(running, receiver, jobs=300, plan=PLAN, seed=seed)
     print(report.text())
     assert report.violations == []
     assert (report.jobs, report.faults.total()) == (300, 60)
