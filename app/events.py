@@ -64,5 +64,6 @@ def snapshot(job: JobView, identity: str) -> ServerSentEvent:
 def identity_of(job: JobView) -> str:
     """Return the id of a snapshot: the same at every gateway, another whenever something but the estimates changed."""
     position = job.queue.position if job.queue else None
-    facts = f"{job.state} {job.attempts} {job.progress} {position}"
+    preview = (job.preview or "").partition("&")[0]  # a signature behind it would be another at each look
+    facts = f"{job.state} {job.attempts} {job.progress} {position} {preview}"
     return hashlib.blake2b(facts.encode(), digest_size=9).hexdigest()

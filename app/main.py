@@ -15,7 +15,7 @@ from app.documentation import SECURITY_SCHEMES, comparison_body, form_body, prob
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
-from app.routes import comparisons, events, health, inputs, jobs, methods, openai, styles, stylize, webhooks
+from app.routes import comparisons, events, health, inputs, jobs, methods, openai, previews, styles, stylize, webhooks
 from app.settings import GatewaySettings
 from app.studio import page
 from app.webhooks.views import WebhookView
@@ -52,7 +52,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.add_middleware(Observation, metrics=metrics, tracing=tracing)
     problems.install(app)
-    for part in (stylize, jobs, inputs, events, comparisons, styles, openai, methods, webhooks, health, page):
+    for part in (stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health, page):
         app.include_router(part.router)
     app.webhooks.post("job", summary="A job is final", status_code=204)(called)
     describe(app, offer)

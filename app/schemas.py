@@ -84,6 +84,11 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     progress: Progress | None
+    preview: str | None = Field(
+        None,
+        description="where a small JPEG of what the job is becoming is; another address after each new one, "
+        "null before the first and once the job is final",
+    )
     queue: QueueView | None = Field(description="present while the job waits or runs")
     images: list[ImageView]
     error: FailureView | None
@@ -193,6 +198,7 @@ def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         progress=job.progress,
+        preview=None if job.preview is None else links.preview(job.id, job.preview),
         queue=_queue(outlook),
         images=_images(job, links),
         error=_failure(job),

@@ -23,6 +23,7 @@ from workers.models import loader, locate, loras, style_cache, terms, weights
 from workers.pipelines.engine import Engine
 from workers.pipelines.errors import Refused
 from workers.pipelines.pool import Pool
+from workers.pipelines.previews import projection
 from workers.process import Worker
 from workers.settings import WorkerSettings
 from workers.techniques import registry
@@ -48,7 +49,9 @@ def worker(settings: WorkerSettings) -> Worker:
     metrics.registry.register(Holdings(engine))
 
     def warm(model: str) -> dict[str, str]:
-        pool.get(model)
+        backbone = pool.get(model)
+        if settings.worker_preview_seconds:
+            projection(backbone)
         return rehearse(engine, model, models)
 
     return Worker(

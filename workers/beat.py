@@ -14,6 +14,7 @@ from workers.contract.job import Progress
 from workers.contract.logs import of_job
 from workers.contract.store import Claim, JobStore
 from workers.contract.tracing import Trail
+from workers.pipelines.work import Sketch
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,14 @@ class GivenBack(Interrupted):
 
 
 class Holding:
-    """A job in hand. Written by the beat thread (`reason`) and the denoise loop (`progress`)."""
+    """A job in hand. Written by the beat thread (`reason`) and the denoise loop (`progress`, the sketch)."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.progress: Progress | None = None
         self.trail = Trail()
         self.reason: type[Interrupted] | None = None
+        self._sketch: Sketch | None = None
         self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
 
     def watch(self, progress: Progress) -> None:
@@ -57,6 +59,15 @@ class Holding:
         """Note that the job is not hung. Raises Interrupted when it must stop."""
         self.moved_at = time.monotonic()
         self.check()
+
+    def show(self, sketch: Sketch) -> None:
+        """Note what the job is becoming; the newest stays."""
+        self._sketch = sketch
+
+    def take_sketch(self) -> Sketch | None:
+        """Return the sketch noted since the last call, or None."""
+        sketch, self._sketch = self._sketch, None
+        return sketch
 
     def check(self) -> None:
         """Raise Interrupted when the job must stop."""

@@ -11,11 +11,14 @@ from workers.beat import Beat
 from workers.celery_app import consume, create_consumer
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.previews import PreviewStore
+from workers.contract.redis_server import connect
 from workers.contract.store import JobStore, WorkerStatus
 from workers.contract.tracing import OFF, Tracing
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Stylist
 from workers.presence import Presence
+from workers.previewer import Previewer
 from workers.runner import Runner
 from workers.settings import WorkerSettings
 from workers.watchdog import EXIT_BROKEN, Watchdog
@@ -54,6 +57,7 @@ class Worker:
             queues=settings.models,
             worker=self.name,
             most_pictures=settings.worker_batch_pictures,
+            previews=settings.worker_preview_seconds > 0,
             metrics=metrics,
             tracing=tracing,
         )
@@ -63,6 +67,9 @@ class Worker:
             settings.models,
             step_timeout=settings.worker_step_timeout_seconds,
             stall_timeout=settings.worker_stall_seconds,
+        )
+        self.previewer = Previewer(
+            PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
         )
         self.presence = Presence(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
@@ -95,6 +102,8 @@ class Worker:
             self.methods[model] = self._warm(model)
             log.info("%s is warm after %.1f s", model, time.monotonic() - began)
         self.beat.start()
+        if self.settings.worker_preview_seconds:
+            self.previewer.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))
         try:
             return consume(

@@ -45,8 +45,9 @@ class Errand:
 class Runner:
     """Runs jobs of `queues` on one engine, those of a company together; the last are published while the next denoise.
 
-    `most_pictures` bounds how many pictures are claimed for one batch. A job that was tried before runs alone: it may
-    have ended its worker. `exit_process` is os._exit, because nothing that holds a lost device can be unwound.
+    `most_pictures` bounds how many pictures are claimed for one batch; with `previews` jobs leave sketches in their
+    hold. A job that was tried before runs alone: it may have ended its worker. `exit_process` is os._exit, because
+    nothing that holds a lost device can be unwound.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Runner:
         queues: tuple[str, ...],
         worker: str,
         most_pictures: int = 1,
+        previews: bool = False,
         metrics: WorkerMetrics | None = None,
         tracing: Tracing = OFF,
         exit_process: Callable[[int], object] = os._exit,
@@ -70,6 +72,7 @@ class Runner:
         self._queues = queues
         self._worker = worker
         self._most_pictures = most_pictures
+        self._previews = previews
         self._metrics = metrics or WorkerMetrics()
         self._tracing = tracing
         self._exit = exit_process
@@ -163,7 +166,8 @@ class Runner:
                 watch = self._metrics.watching(errand.job.request, errand.holding.watch)
                 with errand.holding.trail("fetch"):
                     pictures = self._fetch(errand)
-                ready.append((errand, Work(errand.job.request, pictures, watch, errand.holding.trail)))
+                show = errand.holding.show if self._previews else None
+                ready.append((errand, Work(errand.job.request, pictures, watch, errand.holding.trail, show)))
             except Exception as fault:  # noqa: BLE001  whatever it is, it is this job's own
                 self._conclude(errand, fault)
         outcomes = self._stylize([work for _, work in ready])

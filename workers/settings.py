@@ -28,6 +28,9 @@ class WorkerSettings(Settings):
         description="pictures of queued jobs of one technique and size that are denoised together; above 1 a picture "
         "may differ by a rounding step from the same one made alone",
     )
+    worker_preview_seconds: float = Field(
+        0.5, ge=0, le=60, description="pause between two previews of a running job; 0: no previews"
+    )
     worker_step_timeout_seconds: float = Field(
         120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
     )

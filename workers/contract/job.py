@@ -137,7 +137,10 @@ class Failure(Frozen):
 
 
 class Job(Frozen):
-    """The record of a job, as read from the store. Times are UTC, by the Redis clock."""
+    """The record of a job, as read from the store. Times are UTC, by the Redis clock.
+
+    `preview` is the step of its newest preview, None when it has none.
+    """
 
     id: str
     owner: str
@@ -156,6 +159,7 @@ class Job(Frozen):
     webhook_url: str | None = None
     trace: str | None = None
     progress: Progress | None = None
+    preview: int | None = None
     result: Result | None = None
     failure: Failure | None = None
 

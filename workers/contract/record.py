@@ -101,6 +101,7 @@ def job_of(fields: Mapping[str, str]) -> Job:
         deadline=moment("deadline"),
         webhook_url=fields.get("webhook"),
         trace=fields.get("trace"),
+        preview=int(fields["preview"]) if "preview" in fields else None,
         progress=Progress.model_validate_json(fields["progress"]) if "progress" in fields else None,
         result=Result.model_validate_json(fields["result"]) if "result" in fields else None,
         failure=Failure.model_validate_json(fields["failure"]) if "failure" in fields else None,

@@ -190,7 +190,7 @@ class JobStore:
         with answering():
             batch = self._redis.pipeline(transaction=False)
             for job_id in asked:
-                batch.hmget(f"{self._prefix}job:{job_id}", ("state", "attempts", "progress"))
+                batch.hmget(f"{self._prefix}job:{job_id}", ("state", "attempts", "progress", "preview"))
             return {job_id: str(facts) for job_id, facts in zip(asked, batch.execute(), strict=True)}
 
     def now(self) -> datetime:

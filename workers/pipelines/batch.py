@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +21,13 @@ from workers.techniques.base import Bench, Order, Technique
 class Part:
     """A request, or some of its pictures, while it runs; in the end it has all its pictures or a failure.
 
-    `used` names the weights that its technique asked for, in order.
+    `used` names the weights that its technique asked for, in order. `show` is called after each of its own steps.
     """
 
     order: Order
     meter: Meter
     cache: RequestCache
+    show: Callable[[Trajectory], None] | None = None
     used: dict[str, None] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     pictures: list[Image.Image] = field(default_factory=list)
@@ -50,8 +51,8 @@ class Part:
 
     def split(self) -> tuple["Part", "Part"]:
         """Return two parts with half of the pictures each."""
-        first, second = halves(self.order)
-        return Part(first, self.meter, self.cache, self.used), Part(second, self.meter, self.cache, self.used)
+        first, second = (replace(self, order=order, pictures=[], failure=None) for order in halves(self.order))
+        return first, second
 
     def join(self, pieces: Sequence["Part"]) -> None:
         """Take over what became of the parts that this one was split into."""
@@ -91,6 +92,8 @@ def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, P
     def watch(trajectory: Trajectory) -> None:
         part = ready[trajectory]
         part.attempt(partial(part.meter.denoising, trajectory))
+        if part.show is not None and trajectory.step and not trajectory.stopped:
+            part.show(trajectory)
 
     with timed(ready.values(), "denoise"), technique.patch(backbone, list(ready)) as hooks:
         denoise(backbone.unet, list(ready), hooks=hooks, watch=watch)

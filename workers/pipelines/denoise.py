@@ -20,7 +20,8 @@ class Trajectory:
 
     latents: (n, channels, h, w), scaled as the scheduler wants them (see `start`); float32 whatever the UNet's dtype,
     so that steps do not lose what half precision cannot hold. `negative` is None when there is no guidance.
-    `scheduler` is this request's own, its timesteps set. `extra` belongs to the technique.
+    `scheduler` is this request's own, its timesteps set. `estimate` is what its last step expects in the end, if
+    the scheduler says so, at unit scale. `extra` belongs to the technique.
     """
 
     latents: Tensor
@@ -30,6 +31,7 @@ class Trajectory:
     guidance_scale: float = 1.0
     seeds: tuple[int, ...] = ()
     step: int = 0
+    estimate: Tensor | None = None
     stopped: bool = False
     extra: Any = None
 
@@ -183,5 +185,6 @@ def guide(predicted: Tensor, trajectory: Trajectory) -> Tensor:
 
 def advance(trajectory: Trajectory, noise: Tensor) -> None:
     """Make the scheduler's step with a noise prediction (n, channels, h, w)."""
-    trajectory.latents = trajectory.scheduler.step(noise, trajectory.timestep, trajectory.latents, return_dict=False)[0]
+    stepped = trajectory.scheduler.step(noise, trajectory.timestep, trajectory.latents, return_dict=False)
+    trajectory.latents, trajectory.estimate = stepped[0], stepped[1] if len(stepped) > 1 else None
     trajectory.step += 1

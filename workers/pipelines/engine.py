@@ -22,6 +22,7 @@ from workers.pipelines.meter import Meter, prepare_share
 from workers.pipelines.observer import Observer
 from workers.pipelines.orders import order_of
 from workers.pipelines.pool import Pool
+from workers.pipelines.previews import projection, sketching
 from workers.pipelines.style_cache import RequestCache, StyleCache
 from workers.pipelines.work import Pictures, Rendered, Watcher, Work
 from workers.techniques.base import Technique
@@ -106,7 +107,8 @@ class Engine:
         except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
             return failure
         meter.expect(prepare_share(technique.spec, order))
-        return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache, meter.span)))
+        show = sketching(projection(backbone), work.show, meter) if work.show else None
+        return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache, meter.span), show))
 
     def _run(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
         """Run parts as one batch; where it fails, one after the other; where memory is short, in smaller pieces."""

@@ -24,13 +24,17 @@ def prepare_share(spec: Spec, order: Order) -> float:
 
 
 class Meter:
-    """Progress and timings of one request. Its fraction never falls; whatever the watcher raises passes through."""
+    """Progress and timings of one request. Its fraction never falls; whatever the watcher raises passes through.
+
+    `step` is the one reported last.
+    """
 
     def __init__(self, watcher: Watcher, span: Spanner = nullcontext) -> None:
         self._watcher = watcher
         self.span = span
         self._prepared = 0.0
         self._fraction = 0.0
+        self.step = 0
         self.seconds: dict[str, float] = {}
 
     def expect(self, share: float) -> None:
@@ -60,6 +64,7 @@ class Meter:
             "decode": (DENOISED, DECODED),
         }[stage]
         self._fraction = max(self._fraction, begin + (end - begin) * (step / steps if steps else 0.0))
+        self.step = step
         self._watcher(Progress(stage=stage, step=step, steps=steps, fraction=self._fraction))
 
     def preparing(self, trajectory: Trajectory) -> None:

@@ -15,6 +15,14 @@ Spanner = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
+class Sketch:
+    """What a request is becoming after a step. `draw` returns a small RGB picture; from any thread, at any time."""
+
+    step: int
+    draw: Callable[[], Image.Image]
+
+
+@dataclass(frozen=True)
 class Pictures:
     """The decoded RGB pictures of a request."""
 
@@ -25,12 +33,16 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Work:
-    """One request with its decoded pictures. `watch` is called at each step and may raise to stop."""
+    """One request with its decoded pictures. `watch` is called at each step and may raise to stop.
+
+    `show`, where somebody wants to see it, gets a sketch after each step.
+    """
 
     request: Request
     pictures: Pictures
     watch: Watcher
     span: Spanner = nullcontext
+    show: Callable[[Sketch], None] | None = None
 
 
 @dataclass(frozen=True)

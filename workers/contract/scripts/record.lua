@@ -8,6 +8,7 @@
 --   turns:<priority>:<queue>        zset    owner -> turn: who is served next
 --   served:<priority>:<queue>       hash    owner -> turn of its last service
 --   line:<priority>:<queue>         zset    id -> time of arrival: all queued jobs of one line
+--   preview:<id>                    text    a running job's newest preview, JPEG in base64
 --   waiting                         zset    id -> time of the next wake-up: all queued jobs
 --   leases                          zset    id -> end of the lease: running and canceling jobs
 --   deadlines                       zset    id -> deadline: queued and running jobs
@@ -76,6 +77,8 @@ local function leave_line(job)
 end
 
 local function leave_worker(job)
+  redis.call('DEL', name('preview', job.id))
+  redis.call('HDEL', name('job', job.id), 'preview')
   redis.call('ZREM', LEASES, job.id)
   if redis.call('HINCRBY', name('running'), job.method, -1) <= 0 then
     redis.call('HDEL', name('running'), job.method)
