@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak fuzz lock clean
+.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak fuzz lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +28,16 @@ demo: $(VENV)/demo.done ## start the stack, stylize a picture over HTTP, write i
 up: $(VENV)/demo.done ## run the stack on http://127.0.0.1:8000 until Ctrl-C
 	$(BIN)/stylize up
 
-test: $(VENV)/dev.done lint ## everything that must hold
+test: $(VENV)/dev.done lint browser ## everything that must hold
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+
+browser: ## install Debian's Chromium, in which the studio is tested, unless there is one
+	@command -v chromium >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-inter; } \
+		|| echo "no Chromium, and only root can install Debian's: the tests of the studio will be skipped" >&2
+
+screenshots: $(VENV)/dev.done browser ## take the studio's pictures for the README anew
+	$(BIN)/python -m tests.studio.screenshots
 
 lint: $(VENV)/dev.done ## style, types, import rules
 	$(BIN)/ruff check .
