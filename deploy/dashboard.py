@@ -1,15 +1,24 @@
-"""`python -m deploy.dashboard --write`: the Grafana dashboard as JSON, made from the rows below."""
+"""`python -m deploy.dashboard --write`: the Grafana dashboard as JSON, made from the rows below. Needs extra `dev`."""
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from string import ascii_uppercase
+
+from grafana_foundation_sdk.builders import timeseries
+from grafana_foundation_sdk.builders.common import VizLegendOptions, VizTooltipOptions
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, TooltipDisplayMode
+from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef
 
 FILE = Path(__file__).parent / "grafana" / "dashboards" / "stylize.json"
-SOURCE = {"type": "prometheus", "uid": "prometheus"}
+SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
 RATE = "[$__rate_interval]"
+LEGEND = VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
 PER_ROW = 3
 WIDTH, HEIGHT = 24 // PER_ROW, 8
 
@@ -161,54 +170,48 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
 )
 
 
-def dashboard() -> dict[str, Any]:
-    """Return the dashboard in Grafana's JSON model."""
-    panels: list[dict[str, Any]] = []
-    top = 0
+def dashboard() -> Dashboard:
+    """Return the dashboard; Grafana's own builders place its panels and know its schema."""
+    board = (
+        Dashboard("Stylize")
+        .uid("stylize")
+        .tags(["stylize"])
+        .readonly()
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .refresh("30s")
+        .time("now-3h", "now")
+        .timezone("browser")
+    )
+    numbers = count(1)
     for title, row in ROWS:
-        place = {"h": 1, "w": 24, "x": 0, "y": top}
-        panels.append(
-            {"id": len(panels) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
-        )
-        for n, panel in enumerate(row):
-            place = {"h": HEIGHT, "w": WIDTH, "x": n % PER_ROW * WIDTH, "y": top + 1 + n // PER_ROW * HEIGHT}
-            panels.append(graph(len(panels) + 1, panel, place))
-        top += 1 + -(-len(row) // PER_ROW) * HEIGHT
-    return {
-        "uid": "stylize",
-        "title": "Stylize",
-        "tags": ["stylize"],
-        "schemaVersion": 39,
-        "editable": False,
-        "graphTooltip": 1,
-        "refresh": "30s",
-        "time": {"from": "now-3h", "to": "now"},
-        "timezone": "browser",
-        "templating": {"list": []},
-        "panels": panels,
-    }
+        board.with_row(Row(title).id(next(numbers)))
+        for panel in row:
+            board.with_panel(graph(panel).id(next(numbers)))
+    return board
 
 
-def graph(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
-    """Return one panel in Grafana's JSON model."""
-    return {
-        "id": number,
-        "type": "timeseries",
-        "title": panel.title,
-        "datasource": SOURCE,
-        "gridPos": place,
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0, "custom": {"fillOpacity": 10}}, "overrides": []},
-        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
-        "targets": [
-            {"refId": chr(ord("A") + n), "datasource": SOURCE, "expr": expression, "legendFormat": legend}
-            for n, (legend, expression) in enumerate(panel.lines)
-        ],
-    }
+def graph(panel: Panel) -> timeseries.Panel:
+    """Return one panel."""
+    shown = (
+        timeseries.Panel()
+        .title(panel.title)
+        .datasource(SOURCE)
+        .height(HEIGHT)
+        .span(WIDTH)
+        .unit(panel.unit)
+        .min(0)
+        .fill_opacity(10)
+        .legend(LEGEND)
+        .tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+    )
+    for ref_id, (legend, expression) in zip(ascii_uppercase, panel.lines, strict=False):
+        shown.with_target(Dataquery().expr(expression).legend_format(legend).ref_id(ref_id).datasource(SOURCE))
+    return shown
 
 
 def text() -> str:
     """Return the file."""
-    return json.dumps(dashboard(), indent=1) + "\n"
+    return JSONEncoder(indent=1).encode(dashboard().build()) + "\n"
 
 
 def main() -> int:

@@ -1,10 +1,11 @@
-"""The Kubernetes manifests: whole, hardened, scaled on queued and running, closed, and true to our settings."""
+"""The Kubernetes manifests: valid by the published schemas, whole, hardened, scaled on queued and running, closed, and true to our settings."""
 
 import re
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -28,6 +29,7 @@ VERSIONS = {
     "HorizontalPodAutoscaler": "autoscaling/v2",
     "ScaledObject": "keda.sh/v1alpha1",
 }
+KUBERNETES = "1.33"
 WORKLOADS = [found for found in OBJECTS if found["kind"] in ("Deployment", "StatefulSet")]
 PODS: dict[str, dict[str, Any]] = {load["metadata"]["name"]: load["spec"]["template"]["spec"] for load in WORKLOADS}
 OURS = ("gateway", "sweeper", "worker")
@@ -52,6 +54,20 @@ def test_every_file_is_listed_and_every_object_of_a_known_version() -> None:
     files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(KUSTOMIZATION["resources"]) == files
     assert {found["kind"]: found["apiVersion"] for found in OBJECTS} == VERSIONS
+
+
+BUILT_IN = [found for found in OBJECTS if found["kind"] != "ScaledObject"]
+
+
+@pytest.mark.parametrize("found", BUILT_IN, ids=lambda found: f"{found['kind']}-{found['metadata']['name']}")
+def test_an_object_is_valid_by_the_schema_that_kubernetes_publishes(found: dict[str, Any]) -> None:
+    kubernetes_validate.validate(found, KUBERNETES, strict=True)
+
+
+def test_a_misspelt_field_is_not_valid() -> None:
+    [budget] = [found for found in OBJECTS if found["kind"] == "PodDisruptionBudget"][:1]
+    with pytest.raises(kubernetes_validate.ValidationError, match="minAvailble"):
+        kubernetes_validate.validate(budget | {"spec": {"minAvailble": 1}}, KUBERNETES, strict=True)
 
 
 @pytest.mark.parametrize("name", PODS)

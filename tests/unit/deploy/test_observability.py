@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy import dashboard
 from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN
@@ -93,6 +96,15 @@ def test_prometheus_reads_the_rules_and_scrapes_what_compose_runs() -> None:
 
 def test_the_dashboard_is_what_its_rows_say() -> None:
     assert dashboard.FILE.read_text() == dashboard.text(), "run: python -m deploy.dashboard --write"
+
+
+def test_the_dashboard_is_wholly_in_the_schema_that_grafana_publishes() -> None:
+    """What Grafana's model does not know is lost when it is read, and what it wants otherwise cannot be read."""
+    register_default_plugins()
+    read = Dashboard.from_json(BOARD)
+    assert json.loads(JSONEncoder().encode(read)) == BOARD
+    unknown = Dashboard.from_json(BOARD | {"colour": "green"})
+    assert "colour" not in json.loads(JSONEncoder().encode(unknown))
 
 
 def test_panels_have_their_own_numbers_and_places() -> None:
