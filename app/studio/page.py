@@ -1,5 +1,6 @@
 """Serves the page and its files. They are read once: what is not there at the start cannot be asked for."""
 
+import gzip
 import hashlib
 import mimetypes
 from dataclasses import dataclass
@@ -40,9 +41,10 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class File:
-    """One file of the page, in memory."""
+    """One file of the page, in memory; `zipped` is empty where that would not make it smaller."""
 
     content: bytes
+    zipped: bytes
     media_type: str
     etag: str
 
@@ -51,7 +53,9 @@ class File:
         """Return a file of the package."""
         content = path.read_bytes()
         kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return cls(content, kind, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        zipped = gzip.compress(content, mtime=0)
+        tag = hashlib.sha256(content).hexdigest()[:32]
+        return cls(content, zipped if len(zipped) < len(content) else b"", kind, tag)
 
 
 @cache
@@ -60,24 +64,30 @@ def files() -> dict[str, File]:
     return {path.relative_to(STATIC).as_posix(): File.read(path) for path in STATIC.rglob("*") if path.is_file()}
 
 
-def served(name: str, known: str | None) -> Response:
+def served(name: str, known: str | None, encodings: str | None) -> Response:
     """Return the answer with a file; 304 when the caller has it already. Raises NotFound."""
     file = files().get(name)
     if file is None:
         raise NotFound("there is nothing at this address")
-    headers = {**HEADERS, "ETag": file.etag}
+    zipped = bool(file.zipped) and "gzip" in (encodings or "")
+    headers = {**HEADERS, "Vary": "Accept-Encoding", "ETag": f'"{file.etag}{"-gzip" if zipped else ""}"'}
     if known and file.etag in known:
         return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.media_type, headers=headers)
+    if zipped:
+        headers["Content-Encoding"] = "gzip"
+    return Response(file.zipped if zipped else file.content, media_type=file.media_type, headers=headers)
+
+
+Sent = Annotated[str | None, Header()]
 
 
 @router.get("/")
-async def page(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def page(if_none_match: Sent = None, accept_encoding: Sent = None) -> Response:
     """The studio."""
-    return served(PAGE, if_none_match)
+    return served(PAGE, if_none_match, accept_encoding)
 
 
 @router.get("/studio/{name:path}")
-async def part(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def part(name: str, if_none_match: Sent = None, accept_encoding: Sent = None) -> Response:
     """A file that the page is made of."""
-    return served(name, if_none_match)
+    return served(name, if_none_match, accept_encoding)

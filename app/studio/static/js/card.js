@@ -1,9 +1,9 @@
 // One job on the wall: its picture, or in the same box what there is before it; how it stands; what can be done.
 
-import { call, Problem } from "./api.js";
+import { read } from "./api.js";
 import { announce, button, fill, h, icon } from "./dom.js";
 import * as jobs from "./jobs.js";
-import { pathOf, show } from "./pictures.js";
+import { pathOf, previewPath, show } from "./pictures.js";
 import { standing } from "./words.js";
 
 /** A card. `desk` knows titles and does what is asked: {title(method), open(job), again(job)}. */
@@ -12,6 +12,7 @@ export class Card {
     this.desk = desk;
     this.image = null;
     this.preview = null;
+    this.sharpest = "";
     this.frame = h("div", { class: "frame" });
     this.name = h("h3", { class: "card-name" });
     this.prompt = h("p", { class: "card-prompt" });
@@ -57,18 +58,23 @@ export class Card {
 
   #picture(job) {
     if (job.state === "succeeded" && job.images.length) return this.#finished(job);
-    const preview = job.progress?.preview ?? job.preview;
-    if (preview && !jobs.isFinal(job)) this.#sharpen(preview, job);
+    if (job.preview) this.#sharpen(job);
     else if (jobs.isFinal(job)) this.frame.replaceChildren(h("span", { class: "nothing" }, job.state === "failed" ? "No picture" : "Canceled"));
   }
 
-  /** Show a preview in the box of the picture, over the one before: nothing moves. */
-  #sharpen(preview, job) {
-    if (!this.preview) {
-      this.preview = h("img", { class: "preview", alt: `${this.desk.title(job.method)}, being drawn`, decoding: "async" });
-      this.frame.replaceChildren(this.preview);
-    }
-    show(this.preview, preview);
+  /** Show a preview in the box of the picture, in place of the one before once it is there: nothing moves. */
+  #sharpen(job) {
+    const path = previewPath(job);
+    if (this.sharpest === path) return;
+    this.sharpest = path;
+    const next = h("img", { class: "preview", alt: `${this.desk.title(job.method)}, being drawn`, decoding: "async" });
+    next.style.setProperty("--left", String(1 - (job.progress?.fraction ?? 0)));
+    next.addEventListener("load", () => {
+      if (this.image || this.sharpest !== path) return;
+      this.preview = next;
+      this.frame.replaceChildren(next);
+    });
+    show(next, path);
   }
 
   #finished(job) {
@@ -101,11 +107,10 @@ export class Card {
 export async function cancel(id, control) {
   control.disabled = true;
   try {
-    const answer = await call(`jobs/${id}`, { method: "DELETE" });
-    jobs.put(await answer.json());
+    const job = await read(`jobs/${id}`, { method: "DELETE" });
+    jobs.put(job);
     announce("Canceled");
-  } catch (fault) {
-    if (fault instanceof Problem) announce(fault.message);
+  } finally {
     control.disabled = false;
   }
 }

@@ -1,6 +1,7 @@
 // Elements without markup in strings: the page's policy forbids it, and nothing can be injected.
 
 const SVG = "http://www.w3.org/2000/svg";
+const COMPLAINT = 8000;
 
 /** Return an element; `on…` attributes are listeners, false and null leave an attribute or child out. */
 export function h(tag, attributes = {}, ...children) {
@@ -69,4 +70,13 @@ export function button(name, symbol, onclick, { kind = "tool", quiet = false, ..
 /** Tell those who listen instead of looking. */
 export function announce(text) {
   byId("announcer").textContent = text;
+}
+
+/** Say to everybody for a while what did not work. */
+export function complain(text) {
+  const place = byId("complaint");
+  place.replaceChildren(icon("warning"), h("span", {}, text));
+  place.hidden = false;
+  clearTimeout(complain.timer);
+  complain.timer = setTimeout(() => (place.hidden = true), COMPLAINT);
 }

@@ -1,6 +1,6 @@
 // A place for pictures: drop, paste or choose; what is picked shows in the same place.
 
-import { announce, h, icon } from "./dom.js";
+import { announce, complain, h, icon } from "./dom.js";
 import { inputPath, show } from "./pictures.js";
 import { picturesIn } from "./picked.js";
 
@@ -16,7 +16,7 @@ export function dropzone(place, picked, what) {
     multiple: picked.most > 1,
     "aria-label": `Choose ${what}`,
     onchange: () => {
-      add(picked, [...input.files], what);
+      if (input.files.length) add(picked, [...input.files], what);
       input.value = "";
     },
   });
@@ -44,7 +44,7 @@ export function dropzone(place, picked, what) {
 
 /** Add files and say what became of them. */
 export function add(picked, files, what) {
-  if (!files.length) return;
+  if (!files.length) return complain("That is no picture: PNG, JPEG and WebP are");
   const left = picked.add(files);
   const word = files.length - left === 1 ? "picture" : "pictures";
   announce(left ? `${left} did not fit: at most ${picked.most}` : `${files.length} ${word} added to ${what}`);
@@ -67,12 +67,11 @@ export function catchDrops(place, taken) {
   });
   place.addEventListener("dragleave", () => mark(-1));
   place.addEventListener("drop", (event) => {
-    const files = picturesIn(event.dataTransfer);
+    const within = event.defaultPrevented; // by a place within this one
     mark(0);
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
-    event.stopPropagation();
-    taken(files);
+    if (!within) taken(picturesIn(event.dataTransfer));
   });
 }
 

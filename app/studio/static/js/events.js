@@ -26,7 +26,7 @@ export async function* eventsOf(body) {
 }
 
 function noted(event, line) {
-  const [, field, value] = /^([^:]*):? ?(.*)$/.exec(line);
+  const [, field, value] = /^([^:]*):? ?([^]*)$/.exec(line);
   if (field === "data" && event.data !== undefined) event.data += `\n${value}`;
   else if (field) event[field] = value;
 }

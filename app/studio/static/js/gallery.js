@@ -46,7 +46,7 @@ export class Gallery {
     const done = (comparison) => {
       const entry = remember(comparison);
       this.groups.set(entry.id, group);
-      for (const id of entry.jobs) this.entries.set(id, group);
+      for (const id of entry.jobs) this.#instead(id, group);
       group.become(entry);
       for (const { job } of comparison.cells) if (job) follow(jobs.put(job));
       this.#count();
@@ -55,9 +55,15 @@ export class Gallery {
   }
 
   #bind(card, job) {
-    this.entries.set(job.id, card);
+    this.#instead(job.id, card);
     follow(jobs.put(job));
     this.#count();
+  }
+
+  /** Show a job in this entry; the list may have shown it in one of its own meanwhile. */
+  #instead(id, entry) {
+    this.entries.get(id)?.node.remove();
+    this.entries.set(id, entry);
   }
 
   #changed(job, before) {

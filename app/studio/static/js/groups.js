@@ -1,7 +1,7 @@
 // Comparisons: jobs that were asked for together stand side by side. Which belong together is kept in this browser; the
 // jobs themselves are the service's.
 
-import { call, read } from "./api.js";
+import { read } from "./api.js";
 import { announce, button, h } from "./dom.js";
 import { Card } from "./card.js";
 import * as jobs from "./jobs.js";
@@ -52,13 +52,17 @@ export class Group {
   /** Show the comparison that it became: {id, jobs}, in the order of the cards. */
   become(entry) {
     this.entry = entry;
+    this.cards.forEach(({ card }, n) => {
+      card.node.hidden = !card.node.dataset.state && !jobs.get(entry.jobs[n]);
+    });
     this.#draw();
   }
 
   /** Show one of its jobs as it is now. */
   update(job) {
-    const place = this.entry.jobs.indexOf(job.id);
-    this.cards[place]?.card.update(job);
+    const { card } = this.cards[this.entry.jobs.indexOf(job.id)];
+    card.node.hidden = false;
+    card.update(job);
     this.#draw();
   }
 
@@ -90,8 +94,7 @@ export class Group {
   }
 
   async #cancel() {
-    await call(`comparisons/${this.entry.id}`, { method: "DELETE" });
-    const now = await read(`comparisons/${this.entry.id}`);
+    const now = await read(`comparisons/${this.entry.id}`, { method: "DELETE" });
     for (const cell of now.cells) if (cell.job) jobs.put(cell.job);
     announce("All canceled");
   }

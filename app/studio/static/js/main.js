@@ -1,9 +1,9 @@
 // Puts the page together.
 
-import { call, listen, read } from "./api.js";
+import { Away, call, listen, Problem, read } from "./api.js";
 import * as connection from "./connection.js";
 import { add, catchDrops } from "./dropzone.js";
-import { announce, byId, icon } from "./dom.js";
+import { announce, byId, complain, icon } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import * as keys from "./key.js";
 import { Maker } from "./maker.js";
@@ -20,6 +20,11 @@ listen({ reached: connection.reached, lost: connection.lost, locked: keys.askFor
 connection.install();
 keys.install();
 themed();
+window.addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof Problem || event.reason instanceof Away)) return;
+  event.preventDefault();
+  complain(event.reason.message);
+});
 start();
 
 async function start() {
@@ -28,7 +33,7 @@ async function start() {
   try {
     const [offered, served, examples] = await Promise.all([read("methods"), read("models"), read("studio/examples/examples.json")]);
     methods = offered.methods;
-    maker ??= new Maker(gallery, { methods, models: served.models, examples });
+    maker = new Maker(gallery, { methods, models: served.models, examples });
     install();
     delete document.body.dataset.loading;
     watchWorkers();
@@ -38,6 +43,7 @@ async function start() {
   } catch (fault) {
     document.body.dataset.loading = "failed";
     byId("service").textContent = fault.message;
+    byId("key").hidden = fault.status !== 401;
     connection.whenBack(() => location.reload());
   }
 }
@@ -54,14 +60,10 @@ function open(id) {
 async function again(job) {
   const { style_images: styles = [], content_image: content, control_image: control } = job.recipe;
   const fetched = (names) => Promise.all(names.filter(Boolean).map((sha256) => file(inputPath(sha256), `${sha256.slice(0, 12)}.png`)));
-  try {
-    const [style_image, content_image, control_image] = await Promise.all([fetched(styles), fetched([content]), fetched([control])]);
-    maker.take(job.recipe, { style_image, content_image, control_image });
-    byId("submit").focus();
-    announce(`The form has the recipe of ${title(job.method)} now; seed ${job.recipe.seed} is locked`);
-  } catch (fault) {
-    announce(`The recipe cannot be taken: ${fault.message}`);
-  }
+  const [style_image, content_image, control_image] = await Promise.all([fetched(styles), fetched([content]), fetched([control])]);
+  maker.take(job.recipe, { style_image, content_image, control_image });
+  byId("submit").focus();
+  announce(`The form has the recipe of ${title(job.method)} now; seed ${job.recipe.seed} is locked`);
 }
 
 function keepSeed(seed) {
@@ -104,7 +106,7 @@ async function watchWorkers() {
   await new Promise((done) => setTimeout(done, COLD));
   try {
     methods = (await read("methods")).methods;
-    maker.offer(methods);
+    if (methods.some((method) => method.warm)) maker.offer(methods);
   } finally {
     watchWorkers();
   }

@@ -21,6 +21,7 @@ export class Maker {
     this.refusal = byId("refusal");
     this.prompt = byId("prompt");
     this.knobs = new Map();
+    this.lost = null; // what was sent when nobody answered: sent again unchanged, it counts once
     this.touched = false; // the strength, which is the method's own until then
     this.style = new Picked(MOST_STYLES, () => this.#drawStyle());
     this.content = new Picked(1, () => this.#drawContent());
@@ -67,6 +68,7 @@ export class Maker {
   }
 
   #listen() {
+    for (const kind of ["input", "change"]) this.form.addEventListener(kind, () => (this.lost = null));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
@@ -89,12 +91,14 @@ export class Maker {
   }
 
   #drawStyle() {
+    this.lost = null;
     this.styleZone?.draw();
     this.styleShelf?.draw();
     styleActions(byId("style-actions"), this.style, () => this.styleShelf.reload());
   }
 
   #drawContent() {
+    this.lost = null;
     this.contentZone?.draw();
     this.contentShelf?.draw();
   }
@@ -147,14 +151,14 @@ export class Maker {
     clear(this.form, this.refusal);
     const several = this.methods.several && this.methods.chosen().length > 1;
     const expected = this.#expect(several);
-    this.once ??= identity(); // kept until there is an answer: sent again after a lost one, it counts once
+    const sent = this.lost || { once: identity(), seed: this.seed.next() };
     byId("submit").ariaBusy = "true";
     try {
-      expected.done(await post(several ? "comparisons" : "stylize", this.#filled(several), this.once));
-      this.once = null;
+      expected.done(await post(several ? "comparisons" : "stylize", this.#filled(several, sent.seed), sent.once));
+      this.lost = null;
     } catch (fault) {
       expected.gone();
-      if (!(fault instanceof Away)) this.once = null;
+      this.lost = fault instanceof Away ? sent : null;
       this.#refused(fault);
     } finally {
       byId("submit").ariaBusy = "false";
@@ -176,12 +180,12 @@ export class Maker {
     return several ? this.gallery.expectGroup(titles, prompt, ratio) : this.gallery.expectJob(titles[0] || "Picture", prompt, ratio);
   }
 
-  #filled(several) {
+  #filled(several, seed) {
     const form = new FormData();
     const chosen = this.methods.chosen();
     for (const method of chosen) form.append("method", method.name);
     form.append("prompt", this.prompt.value.replace(ONE_LINE, " ").trim());
-    form.append("seed", this.seed.next());
+    form.append("seed", seed);
     if (this.touched) form.append("strength", byId("strength").value);
     this.settings.fill(form);
     this.style.fill(form, "style_image");

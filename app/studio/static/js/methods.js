@@ -5,7 +5,7 @@ import { emblem } from "./emblem.js";
 
 /** Return the first statement of a summary. */
 export function sentence(summary) {
-  const [first] = summary.split(/(?<=\w{3})[.;:] /);
+  const [first] = summary.split(/(?<=[\w)]{3})[.;:] /);
   return first.endsWith(".") ? first : `${first}.`;
 }
 

@@ -22,7 +22,7 @@ export class Picked {
     for (const item of all) if (!fit.includes(item)) URL.revokeObjectURL(item.address);
     this.items = fit;
     this.changed();
-    return all.length - fit.length;
+    return this.most === 1 ? Math.max(0, files.length - 1) : all.length - fit.length;
   }
 
   /** Hold these files and nothing else. */

@@ -23,7 +23,8 @@ export function show(image, path) {
   if (image.dataset.path === path) return;
   image.dataset.path = path;
   if (!key()) image.src = path;
-  else near.observe(image);
+  else if (image.isConnected || image.loading === "lazy") near.observe(image);
+  else fetched(image, path);
 }
 
 /** Return the file at a path. Throws Away or Problem. */
@@ -58,6 +59,12 @@ function addressOf(path) {
 export function pathOf(job, number = 0) {
   const [, query] = job.images[number].url.split("?");
   return `jobs/${job.id}/images/${number}${query ? `?${query}` : ""}`;
+}
+
+/** Return the path of a running job's newest preview. */
+export function previewPath(job) {
+  const [, query] = job.preview.split("?");
+  return `jobs/${job.id}/preview${query ? `?${query}` : ""}`;
 }
 
 /** Return the path of a picture that a job or style was made with. */

@@ -1,7 +1,7 @@
 // One job at full size: its pictures, its references, its recipe, and what can be done with them. Its address is
 // #job=<id>, so it survives a reload.
 
-import { key, Problem, read } from "./api.js";
+import { key, read } from "./api.js";
 import { announce, button, byId, h, icon } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { looks } from "./looks.js";
@@ -28,11 +28,7 @@ export class Viewer {
   async follow() {
     const id = new URLSearchParams(location.hash.slice(1)).get("job");
     if (!id) return this.dialog.close();
-    try {
-      this.open(jobs.get(id) || jobs.put(await read(`jobs/${encodeURIComponent(id)}`)));
-    } catch (fault) {
-      if (fault instanceof Problem) announce(fault.message);
-    }
+    this.open(jobs.get(id) || jobs.put(await read(`jobs/${encodeURIComponent(id)}`)));
   }
 
   /** Show a job. */

@@ -1,0 +1,137 @@
+"""`python -m tests.studio.screenshots`: the studio's pictures for the README, from a run on this machine.
+
+Starts the service on the model it would serve by default, lets every method that runs there draw one prompt, and
+photographs the page at two widths in both themes. On the starter model each method's picture becomes its thumbnail, too.
+"""
+
+import json
+import shutil
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from deploy.demo import SEED
+from deploy.embedded import default_model
+from tests.service import Service, service
+from tests.studio.conftest import NAMES, SWITCHES
+from tests.studio.desk import Desk
+from tests.studio.examples import FOLDER, INDEX
+
+TARGET = Path(__file__).parents[2] / "deploy" / "screenshots"
+SIZES = {"375": (375, 812), "1440": (1440, 900)}
+THEMES = ("light", "dark")
+PROMPT, STYLE, CONTENT = "a lighthouse by the sea", "Stained glass", "House"
+HALF_HOUR = 1800.0
+THUMBNAIL = 112
+MOST_BYTES = 150_000
+
+
+def main() -> None:
+    """Write studio-<width>-<theme>.webp, and one of the viewer."""
+    TARGET.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=HALF_HOUR * 1000)
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    if executable is None:
+        raise SystemExit("no Chromium on this machine: `make browser` installs Debian's, as root")
+    model = default_model()
+    patient = {"STYLIZE_MODELS": model, "STYLIZE_WORKER_STALL_SECONDS": str(HALF_HOUR), "STYLIZE_LEASE_SECONDS": "60"}
+    with (
+        tempfile.TemporaryDirectory(prefix="stylize-models-") as models,
+        service(Path(models), environ=patient) as running,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES, timeout=HALF_HOUR * 1000)
+        state = drawn(browser, running)
+        if model == "starter":
+            thumbnails(running)
+        for width in SIZES:
+            for theme in THEMES:
+                photograph(browser, running, state, width, theme)
+        browser.close()
+
+
+def drawn(browser: Browser, running: Service) -> Any:
+    """Let every method draw, as a person would; return what the browser keeps of it."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    desk = filled(context.new_page(), running)
+    desk.send()
+    group = desk.page.locator(".group").first
+    expect(group.locator(".card")).to_have_count(desk.page.locator("input[name=method]:checked").count())
+    for card in group.locator(".card").all():
+        expect(card).to_have_attribute("data-state", "succeeded")
+    kept = context.storage_state()
+    context.close()
+    return kept
+
+
+def filled(page: Page, running: Service) -> Desk:
+    """Return the studio with the form filled in for a comparison of all methods."""
+    page.set_default_timeout(HALF_HOUR * 1000)
+    desk = Desk(page, f"http://127.0.0.1:{running.port}").open()
+    page.get_by_role("button", name=STYLE).click()
+    desk.prompt(PROMPT)
+    page.get_by_label("Compare several").check()
+    for method in page.locator("input[name=method]").all():
+        method.check()
+    if page.locator("#content-field").is_visible():
+        page.get_by_role("button", name=CONTENT).click()
+    page.locator("#seed").fill(str(SEED))
+    page.locator(".maker-fields").evaluate("node => node.scrollTo(0, 0)")
+    return desk
+
+
+def photograph(browser: Browser, running: Service, state: Any, width: str, theme: str) -> None:
+    """Write the page, and at the larger width the viewer as well."""
+    wide, high = SIZES[width]
+    context = browser.new_context(
+        viewport={"width": wide, "height": high},
+        color_scheme=theme,  # type: ignore[arg-type]
+        storage_state=state,
+        reduced_motion="reduce",
+    )
+    desk = filled(context.new_page(), running)
+    page = desk.page
+    for image in page.locator(".group .open img").all():
+        image.scroll_into_view_if_needed()
+        expect(image).to_have_js_property("complete", True)
+    page.locator("#away, #complaint").first.wait_for(state="hidden")
+    page.evaluate("window.scrollTo(0, 0)")
+    page.locator("#announcer").evaluate("node => document.activeElement.blur()")
+    save(page.screenshot(full_page=width == "375"), TARGET / f"studio-{width}-{theme}.webp")
+    if width != "375":
+        page.locator(".group .open").first.click()
+        page.get_by_label("Slider").check()
+        for image in page.locator("#viewer img").all():
+            expect(image).to_have_js_property("complete", True)
+        save(page.screenshot(), TARGET / f"viewer-{width}-{theme}.webp")
+    context.close()
+
+
+def save(png: bytes, path: Path) -> None:
+    """Write a screenshot as WebP, as good as its allowance lets it be."""
+    picture = Image.open(BytesIO(png)).convert("RGB")
+    for quality in (88, 80, 70, 60, 45):
+        picture.save(path, "WEBP", quality=quality, method=6)
+        if path.stat().st_size <= MOST_BYTES:
+            return
+    raise SystemExit(f"{path} has {path.stat().st_size} bytes; at most {MOST_BYTES} are wanted")
+
+
+def thumbnails(running: Service) -> None:
+    """Make each method's picture the thumbnail of its card."""
+    index = json.loads(INDEX.read_text())
+    for job in running.client.get("/jobs").raise_for_status().json()["jobs"]:
+        file = f"method-{job['method']}.webp"
+        picture = Image.open(BytesIO(running.client.get(job["images"][0]["url"]).content)).convert("RGB")
+        small = picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        small.save(FOLDER / file, "WEBP", quality=82, method=6)
+        index["methods"][job["method"]] = file
+    INDEX.write_text(json.dumps(index, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

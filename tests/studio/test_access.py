@@ -1,0 +1,101 @@
+"""Everybody can use it: assistive technology, a keyboard alone, a small screen, either theme."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.gateway import Gateway
+from tests.studio.desk import STYLE, Desk
+from tests.unit.app.pictures import encoded, picture
+
+GRAVE = ("serious", "critical")
+
+
+@pytest.fixture
+def still(page: Page, quiet: Gateway) -> Desk:
+    return Desk(page, f"http://127.0.0.1:{quiet.port}")
+
+
+@pytest.fixture
+def done(quiet: Gateway) -> str:
+    """The id of a finished job."""
+    job = quiet.accepted({"prompt": "a house by a lake"})
+    return quiet.finish(job["id"], encoded(picture(size=(64, 64)))).id
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core finds serious, in words."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']]}"
+        for one in found
+        if one["impact"] in GRAVE
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(still: Desk, done: str, theme: str) -> None:
+    still.page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+    still.open()
+    still.drop("#style-drop", STYLE)
+    still.drop("#style-drop", STYLE)
+    still.method("style-id")
+    for fold in still.page.locator("details > summary").all():
+        fold.click()
+    assert violations(still.page) == [], "the form and the wall"
+    still.send()
+    expect(still.page.locator("#refusal")).to_be_visible()
+    assert violations(still.page) == [], "refused"
+    still.card(done).locator(".open").click()
+    for way in ("Picture", "Side by side", "Slider"):
+        still.page.locator("#viewer").get_by_label(way).check()
+        assert violations(still.page) == [], way
+
+
+def test_a_keyboard_is_enough(still: Desk, quiet: Gateway, done: str) -> None:
+    still.open()
+    keyboard = still.page.keyboard
+    keyboard.press("Tab")
+    expect(still.page.get_by_role("link", name="Skip to the pictures")).to_be_focused()
+    still.page.get_by_role("button", name="Mosaic").focus()
+    keyboard.press("Enter")
+    expect(still.page.get_by_role("button", name="Mosaic")).to_be_focused()
+    expect(still.page.get_by_role("button", name="Mosaic")).to_have_attribute("aria-pressed", "true")
+    keyboard.press("Tab")
+    still.page.locator("#prompt").focus()
+    keyboard.type("a cup")
+    still.page.locator("input[name=method]:checked").focus()
+    keyboard.press("ArrowDown")
+    chosen = still.page.locator("input[name=method]:checked").get_attribute("value")
+    keyboard.press("Control+Enter")
+    job = still.job_of(still.newest())
+    asked = quiet.client.get(f"/jobs/{job}").json()
+    assert (asked["recipe"]["prompt"], asked["method"]) == ("a cup", chosen)
+    opener = still.card(done).locator(".open")
+    opener.focus()
+    keyboard.press("Enter")
+    expect(still.page.locator("#viewer")).to_be_visible()
+    keyboard.press("Escape")
+    expect(still.page.locator("#viewer")).to_be_hidden()
+    expect(opener).to_be_focused()
+    assert "#job" not in still.page.url
+
+
+@pytest.mark.parametrize("width", [375, 768, 1440])
+def test_nothing_sticks_out(still: Desk, done: str, width: int) -> None:
+    still.page.set_viewport_size({"width": width, "height": 800})
+    still.open()
+    expect(still.card(done)).to_be_attached()
+    assert still.page.evaluate("document.documentElement.scrollWidth") <= width
+    still.card(done).locator(".open").click()
+    expect(still.page.locator("#viewer")).to_be_visible()
+    assert still.page.locator("#viewer").evaluate("node => node.scrollWidth") <= width
+
+
+def test_it_works_where_motion_is_reduced_and_colours_are_forced(still: Desk, done: str) -> None:
+    still.page.emulate_media(forced_colors="active")
+    still.open()
+    still.method("signal-leak")
+    chosen = still.page.locator(".method:has(input:checked)")
+    assert chosen.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+    expect(still.card(done).locator(".card-state")).to_contain_text("Done")

@@ -1,0 +1,124 @@
+"""What goes wrong is said where it belongs, in the service's own words: fields, keys, a gateway that is away."""
+
+import signal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.keys.key import mint
+from app.keys.store import KeyStore
+from tests.gateway import Gateway
+from tests.studio.desk import STYLE, Desk
+from tests.unit.app.pictures import encoded, picture
+
+
+@pytest.fixture
+def still(page: Page, quiet: Gateway) -> Desk:
+    """The studio of a gateway without workers."""
+    return Desk(page, f"http://127.0.0.1:{quiet.port}").open()
+
+
+def test_each_fault_stands_at_its_field(still: Desk) -> None:
+    still.method("signal-leak")
+    still.setting("width", 65)
+    still.setting("steps", "many")
+    still.send()
+    expect(still.error("prompt")).to_have_text("is required")
+    expect(still.error("width")).to_have_text("must be a whole number from 64 to 2048, a multiple of 8")
+    expect(still.error("steps")).to_have_text("must be a whole number from 1 to 150")
+    expect(still.error("style_image")).to_have_text("signal-leak takes 1 to 4 style images, got 0")
+    expect(still.page.locator("#refusal")).to_contain_text("The request is invalid")
+    expect(still.page.locator("#prompt")).to_have_attribute("aria-invalid", "true")
+    expect(still.page.locator(".card")).to_have_count(0)
+    still.drop("#style-drop", STYLE)
+    still.prompt("a house")
+    still.setting("width", 64)
+    still.setting("steps", "")
+    still.send()
+    expect(still.newest()).to_have_attribute("data-state", "queued")
+    expect(still.page.locator(".error:visible")).to_have_count(0)
+
+
+def test_a_fault_in_a_comparison_stands_at_the_knob_of_its_method(still: Desk) -> None:
+    still.drop("#style-drop", STYLE)
+    still.prompt("a house")
+    still.page.get_by_label("Compare several").check()
+    for method in ("style-aligned", "signal-leak"):
+        still.method(method)
+    still.page.get_by_text("Knobs of Signal leak").click()
+    still.page.locator("[data-pointer='params/leak_scale'][data-method='signal-leak'] input").fill("99")
+    still.send()
+    wrong = still.page.locator("[data-pointer='params/leak_scale'] > .error:visible")
+    expect(wrong).to_have_count(1)
+    expect(wrong).to_contain_text("less than or equal to 3")
+
+
+def test_a_picture_that_is_none_is_refused_at_the_pictures(still: Desk) -> None:
+    still.page.locator("#style-drop-file").set_input_files(
+        {"name": "not.png", "mimeType": "image/png", "buffer": b"this is no picture"}
+    )
+    still.prompt("a house")
+    still.method("signal-leak")
+    still.send()
+    expect(still.error("style_image")).to_have_text("must be a PNG, JPEG or WebP picture")
+
+
+@pytest.fixture
+def token(keys: KeyStore) -> str:
+    minted = mint("studio")
+    keys.put(minted.key)
+    return str(minted.token)
+
+
+def test_a_closed_service_asks_for_a_key_and_shows_its_pictures(page: Page, keyed: Gateway, token: str) -> None:
+    page.goto(f"http://127.0.0.1:{keyed.port}")
+    dialog = page.locator("#key-dialog")
+    expect(dialog).to_contain_text("An API key is needed")
+    dialog.get_by_label("Key", exact=True).fill("stylize_wrong")
+    dialog.get_by_role("button", name="Open").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("a valid API key is needed")
+    dialog.get_by_label("Key", exact=True).fill(token)
+    dialog.get_by_role("button", name="Open").click()
+    expect(dialog).to_be_hidden()
+    desk = Desk(page, page.url)
+    desk.drop("#style-drop", STYLE)
+    desk.prompt("a secret house")
+    desk.method("signal-leak")
+    desk.send()
+    job = desk.job_of(desk.newest())
+    keyed.finish(job, encoded(picture(size=(64, 64))))
+    expect(desk.card(job).locator(".open img")).to_have_js_property("naturalWidth", 64)
+    page.reload()
+    expect(desk.card(job).locator(".open img")).to_have_js_property("naturalWidth", 64)
+    desk.card(job).locator(".open").click()
+    page.locator("#viewer").get_by_label("Side by side").check()
+    expect(page.locator("#viewer .beside img").first).to_have_js_property("naturalWidth", 256)
+
+
+def test_a_gateway_that_is_away_is_said_and_nothing_is_lost(page: Page, quiet: Gateway) -> None:
+    desk = Desk(page, f"http://127.0.0.1:{quiet.port}").open()
+    desk.drop("#style-drop", STYLE)
+    desk.prompt("kept while away")
+    desk.method("signal-leak")
+    assert quiet.process is not None
+    quiet.process.send_signal(signal.SIGTERM)
+    quiet.process.wait(60)
+    desk.send()
+    expect(page.locator("#away")).to_contain_text("The gateway does not answer")
+    expect(page.locator("#refusal")).to_contain_text("Nothing is lost")
+    quiet.__enter__()
+    expect(page.locator("#away")).to_be_hidden()
+    expect(page.locator("#prompt")).to_have_value("kept while away")
+    desk.send()
+    expect(desk.newest()).to_have_attribute("data-state", "queued")
+
+
+def test_another_keys_reference_is_404(keyed: Gateway, keys: KeyStore, token: str) -> None:
+    other = mint("another")
+    keys.put(other.key)
+    theirs, ours = ({"Authorization": f"Bearer {one}"} for one in (other.token, token))
+    job = keyed.accepted(files=[("style_image", ("a.png", encoded(picture(seed=92)), "image/png"))], **ours)
+    path = f"/inputs/{job['recipe']['style_images'][0]}"
+    assert keyed.client.get(path, headers=ours).status_code == 200
+    assert keyed.client.get(path, headers=theirs).status_code == 404
+    assert keyed.client.get(path).status_code == 401
