@@ -25,7 +25,7 @@ COPY . .
 RUN pip --python /opt/stylize/bin/python install --no-compile --no-deps --force-reinstall .
 
 FROM source AS worker-source
-RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker]'
+RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker,credentials]'
 COPY . .
 RUN pip --python /opt/stylize/bin/python install --no-deps --force-reinstall .
 

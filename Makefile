@@ -19,7 +19,7 @@ $(VENV)/demo.done: pyproject.toml $(LOCK)
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done
-	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded,tracing,dev]'
+	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded,tracing,credentials,dev]'
 	@touch $@
 
 demo: $(VENV)/demo.done ## start the stack, stylize a picture over HTTP, write it to out/, stop

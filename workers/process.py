@@ -20,6 +20,7 @@ from workers.pipelines.work import Stylist
 from workers.presence import Presence
 from workers.previewer import Previewer
 from workers.runner import Runner
+from workers.sealing import open_seal
 from workers.settings import WorkerSettings
 from workers.watchdog import EXIT_BROKEN, Watchdog
 
@@ -60,6 +61,7 @@ class Worker:
             previews=settings.worker_preview_seconds > 0,
             metrics=metrics,
             tracing=tracing,
+            seal=open_seal(settings),
         )
         self.watchdog = Watchdog(
             self.store,

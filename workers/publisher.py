@@ -19,18 +19,28 @@ from workers.contract.store import JobStore
 from workers.encode import CONTENT_TYPES, encode, recipe
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Rendered
+from workers.sealing import Seal
 from workers.settle import insist, patiently, settle
 
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Encodes, uploads and commits finished jobs, at most `backlog` behind the device."""
+    """Encodes, signs with `seal`, uploads and commits finished jobs, at most `backlog` behind the device."""
 
-    def __init__(self, store: JobStore, blobs: BlobStore, metrics: WorkerMetrics, *, backlog: int = 2) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        blobs: BlobStore,
+        metrics: WorkerMetrics,
+        *,
+        seal: Seal | None = None,
+        backlog: int = 2,
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._metrics = metrics
+        self._seal = seal
         self._backlog = backlog
         self._slots = BoundedSemaphore(backlog)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
@@ -107,6 +117,8 @@ class Publisher:
         file = encode(picture, job.request.output_format, recipe(job, seed, rendered.licences))
         name = output_name(job.id, token, n, job.request.output_format)
         content_type = CONTENT_TYPES[job.request.output_format]
+        if self._seal is not None:
+            file = self._seal(file, content_type)
         self._put(holding, name, file, content_type)
         return Image(
             blob=name,

@@ -23,6 +23,7 @@ from workers.metrics import WorkerMetrics
 from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.work import Pictures, Rendered, Stylist, Work
 from workers.publisher import Publisher, queue_seconds
+from workers.sealing import Seal
 from workers.settle import insist, patiently, settle
 from workers.watchdog import EXIT_DEVICE_LOST
 
@@ -63,6 +64,7 @@ class Runner:
         previews: bool = False,
         metrics: WorkerMetrics | None = None,
         tracing: Tracing = OFF,
+        seal: Seal | None = None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._store = store
@@ -76,7 +78,7 @@ class Runner:
         self._metrics = metrics or WorkerMetrics()
         self._tracing = tracing
         self._exit = exit_process
-        self._publisher = Publisher(store, blobs, self._metrics)
+        self._publisher = Publisher(store, blobs, self._metrics, seal=seal)
         self._stopping = threading.Event()
 
     def drain(self, served: Callable[[], None] = lambda: None) -> int:

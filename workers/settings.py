@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from workers.contract.settings import Settings
 
@@ -31,6 +31,10 @@ class WorkerSettings(Settings):
     worker_preview_seconds: float = Field(
         0.5, ge=0, le=60, description="pause between two previews of a running job; 0: no previews"
     )
+    worker_c2pa_certificate: str | None = Field(
+        None, description="PEM certificate chain, the signer's first: pictures then carry C2PA content credentials"
+    )
+    worker_c2pa_key: SecretStr | None = Field(None, description="PEM private key of that certificate, unencrypted")
     worker_step_timeout_seconds: float = Field(
         120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
     )
