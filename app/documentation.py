@@ -1,4 +1,4 @@
-"""The OpenAPI description of `POST /stylize`, whose form depends on what the host offers."""
+"""What the OpenAPI document says beyond the routes: forms that depend on what the host offers, and links."""
 
 from typing import Any
 
@@ -11,7 +11,17 @@ from workers.techniques.spec import Spec
 SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "an API key; not needed while the host has none"}
 }
-FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+"""A file in a form: both the words of JSON Schema and the format that generators of clients look for."""
+FOLLOWED: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
+    "/stylize": (
+        "job_id",
+        {"read_job": {}, "cancel_job": {}, "read_image": {"number": 0}, "read_preview": {}, "read_deliveries": {}},
+    ),
+    "/comparisons": ("comparison_id", {"read_comparison": {}, "cancel_comparison": {}, "read_sheet": {}}),
+    "/styles": ("style_id", {"read_style": {}, "delete_style": {}}),
+}
+"""What can be done with what a POST has made: the parameter that takes its id, and the operations with others."""
 ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
 
 
@@ -48,6 +58,18 @@ def comparison_body(offer: Offer) -> dict[str, Any]:
     schema["required"] = ["method"]
     schema["example"] = {"method": ["instantstyle", "signal-leak"], "prompt": "a house by a lake", "seed": ["7", "8"]}
     return body
+
+
+def link(document: dict[str, Any]) -> None:
+    """Say in the document which operations take the id of what a POST has made."""
+    for path, (parameter, operations) in FOLLOWED.items():
+        links = {
+            name: {"operationId": name, "parameters": {parameter: "$response.body#/id", **others}}
+            for name, others in operations.items()
+        }
+        for status, response in document["paths"][path]["post"]["responses"].items():
+            if status.startswith("2"):
+                response["links"] = links
 
 
 def problem_schemas() -> dict[str, Any]:

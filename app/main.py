@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import problems
 from app.deps import Services
-from app.documentation import SECURITY_SCHEMES, comparison_body, form_body, problem_schemas
+from app.documentation import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
@@ -49,7 +49,14 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     offer, metrics = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
     tracing = open_tracing("gateway", settings)
-    app = FastAPIOffline(title=TITLE, version=own_version(), description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(
+        title=TITLE,
+        version=own_version(),
+        description=ABOUT,
+        lifespan=lifespan,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.add_middleware(Observation, metrics=metrics, tracing=tracing)
     problems.install(app)
     for part in (stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health, page):
@@ -81,6 +88,7 @@ def describe(app: FastAPI, offer: Offer) -> None:
             document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
             document["paths"]["/comparisons"]["post"]["requestBody"] = comparison_body(offer)
             document["components"]["schemas"] |= problem_schemas()
+            link(document)
             document["components"]["securitySchemes"] = SECURITY_SCHEMES
             document["security"] = [{name: []} for name in SECURITY_SCHEMES] + [{}]
             app.openapi_schema = document

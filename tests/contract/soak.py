@@ -1,0 +1,49 @@
+"""`python -m tests.contract.soak --cases 20000`: requests drawn from the OpenAPI document until so many were answered.
+
+Half of them one by one, half along the document's links. Ends at the first answer that is not as documented.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.contract.drawn import STEPS, Tally, alone, documented, exercised, things, walked
+from tests.gateway import Gateway
+
+ROUND, WALKS = 40, 50
+
+
+def soak(gateway: Gateway, cases: int, start: int) -> Tally:
+    """Draw and send requests; return how often each operation answered with each status."""
+    drawn, tally = random.Random(start), Tally()
+    while tally.total() < cases:
+        known = things(gateway)
+        for found in documented(gateway).get_all_operations():
+            tally += exercised(found.ok(), known, min(ROUND, cases), start=drawn.getrandbits(32))
+        for _ in range(max(1, min(cases, tally.total()) // 2 // (STEPS * WALKS))):
+            tally += walked(gateway, known, min(WALKS, cases // STEPS + 1), start=drawn.getrandbits(32))
+        print(f"{tally.total():,} of {cases:,}", flush=True)
+    return tally
+
+
+def main() -> int:
+    """Soak and print the tally. Raises what was wrong with an answer, with the request that got it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.contract.soak", description=__doc__)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, alone(Path(folder)) as gateway:
+        tally = soak(gateway, asked.cases, asked.seed)
+    for (label, status), count in sorted(tally.items()):
+        print(f"{count:7,} {status} {label}")
+    print(f"{tally.total():,} requests in {time.monotonic() - began:.0f} s, all answered as documented")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
