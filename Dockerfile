@@ -18,14 +18,16 @@ RUN mkdir app workers model_store deploy
 
 FROM source AS gateway-source
 # Small: no compiled copies, and of the services that botocore describes only those that S3 needs.
-RUN pip --python /opt/stylize/bin/python install --no-compile --constraint requirements.lock '.[gateway]' \
+RUN pip --python /opt/stylize/bin/python install --no-compile --constraint requirements.lock '.[gateway,tracing]' \
     && find /opt/stylize/lib/python3.11/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY . .
-RUN pip --python /opt/stylize/bin/python install --no-compile --no-deps --force-reinstall .
+# A gateway runs no model: weights that the distribution carries are not for it.
+RUN pip --python /opt/stylize/bin/python install --no-compile --no-deps --force-reinstall . \
+    && find /opt/stylize -name '*.safetensors' -delete
 
 FROM source AS worker-source
-RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker,credentials]'
+RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker,tracing,credentials]'
 COPY . .
 RUN pip --python /opt/stylize/bin/python install --no-deps --force-reinstall .
 

@@ -42,7 +42,7 @@ def test_only_the_lock_decides_on_versions() -> None:
 
 
 def test_the_gateway_installs_no_torch() -> None:
-    assert "'.[gateway]'" in STAGES["gateway-source"]
+    assert "'.[gateway,tracing]'" in STAGES["gateway-source"]
     assert "worker" not in STAGES["gateway-source"]
 
 

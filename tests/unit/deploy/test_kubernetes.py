@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: valid by the published schemas, whole, hardened, scaled on queued and running, closed, and true to our settings."""
+"""The Kubernetes manifests: valid by their published schemas, hardened, scaled, closed, and true to our settings."""
 
 import re
 from itertools import chain

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,14 @@ def test_every_alert_is_tested_to_fire_and_not_to() -> None:
     names = {rule["alert"] for rule in RULES}
     assert fires == names
     assert silent == names
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus is not installed")
+def test_the_rules_do_what_their_tests_say() -> None:
+    for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts.test.yml"]):
+        folder = DEPLOY / "prometheus"
+        done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_what_wakes_people_is_there() -> None:

@@ -1,5 +1,7 @@
 """A live scrape: every metric of the design by its exact name, well formed, with bounded labels."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +29,13 @@ def test_the_worker_tells_what_the_design_says(seen: Observed) -> None:
 def test_both_are_well_formed(seen: Observed) -> None:
     assert faults(seen.gateway_text()) == []
     assert faults(seen.worker_text()) == []
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's package prometheus is not installed")
+def test_promtool_finds_no_fault_either(seen: Observed) -> None:
+    for text in (seen.gateway_text(), seen.worker_text()):
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_numbers_are_those_of_the_jobs(seen: Observed) -> None:
