@@ -56,19 +56,26 @@ def create(default_store: Callable[[], Path]) -> typer.Typer:
 
 @contextmanager
 def _told() -> Iterator[Console]:
-    """Give a console; say the store's errors in one line and end with 1, or 130 after Ctrl-C."""
+    """Give a console; say the store's errors in one line and end with 1, or 130 after Ctrl-C, wherever it strikes."""
     console = Console()
     try:
         yield console if console.is_terminal else Console(width=160)
     except ModelStoreError as fault:
         typer.echo(f"{fault.code}: {fault}", err=True)
         raise typer.Exit(130 if isinstance(fault, Interrupted) else 1) from fault
+    except KeyboardInterrupt:
+        typer.echo(f"{Interrupted.code}: stopped; what has arrived is kept", err=True)
+        raise typer.Exit(130) from None
 
 
 def _terms(entry: Entry) -> str:
     licence = entry.licence
     marks = [mark for mark, on in (("gated", licence.gated), ("non-commercial", licence.non_commercial)) if on]
     return f"{licence.name} ({', '.join(marks)})" if marks else licence.name
+
+
+def _size(entry: Entry) -> str:
+    return f"{entry.about_mb / 1000:.2f} GB" if entry.about_mb else ""
 
 
 def list_models(
@@ -83,8 +90,7 @@ def list_models(
         for entry in entries(store).values():
             state = presence(entry.id, store, lock).state
             if state == "installed" or not installed:
-                size = f"{entry.about_mb / 1000:.2f} GB" if entry.about_mb else ""
-                table.add_row(entry.id, entry.kind, entry.base or "", size, state, _terms(entry))
+                table.add_row(entry.id, entry.kind, entry.base or "", _size(entry), state, _terms(entry))
         console.print(table)
 
 
@@ -100,6 +106,7 @@ def show_model(context: typer.Context, model: Id) -> None:
             "origin": f"{entry.repository} at {entry.revision}" if entry.repository else entry.origin,
             "licence": f"{_terms(entry)} {entry.licence.url or ''}".strip(),
             "notice": entry.licence.notice,
+            "size": _size(entry),
             "needed by": ", ".join(entry.techniques),
             "requires": ", ".join(entry.requires),
             "notes": entry.notes,
@@ -112,6 +119,10 @@ def show_model(context: typer.Context, model: Id) -> None:
         pinned = read_lock(store).models.get(model)
         for path, file in pinned.files.items() if pinned is not None else ():
             console.print(f"{file.sha256}  {file.size:>13,}  {path}", markup=False, highlight=False, soft_wrap=True)
+        for wanted in entry.files if pinned is None else ():
+            digest = wanted.sha256 or "pinned at the first pull"
+            made = f", converted to {wanted.target}" if wanted.convert else ""
+            console.print(f"{digest:>64}  {wanted.path}{made}", markup=False, highlight=False, soft_wrap=True)
 
 
 def pull_models(
@@ -132,7 +143,7 @@ def pull_models(
     with _told() as console:
         wanted = with_required([*(models or ()), *(needed_by(method, model, store) if method and model else ())], store)
         for entry in (entry_of(each, store) for each in wanted):
-            console.print(f"{entry.id}: {_terms(entry)}", highlight=False)
+            console.print(f"{entry.id}: {', '.join(filter(None, (_size(entry), _terms(entry))))}", highlight=False)
         where = open_source(source, s3_endpoint_url=s3_endpoint_url)
         with Bars(console) as bars:
             done = pull(wanted, store, where, watcher=bars, parallel=parallel)
@@ -145,7 +156,10 @@ def verify_models(context: typer.Context, models: Ids = None) -> None:
     store: Path = context.obj
     faults = 0
     with _told() as console:
-        for model in models or sorted(read_lock(store).models):
+        chosen = models or sorted(read_lock(store).models)
+        if not chosen:
+            console.print(f"nothing was ever pulled into or added to {store}", highlight=False, soft_wrap=True)
+        for model in chosen:
             findings = list(verify(model, store))
             wrong = [finding for finding in findings if finding.fault is not None]
             for finding in wrong:
@@ -164,6 +178,8 @@ def convert_file(
     """Convert a pickled checkpoint in a restricted process."""
     from model_store.convert.pickled import convert_pickled
 
+    if target.suffix != ".safetensors" or target.exists():
+        raise typer.BadParameter(f"{target} must be named .safetensors and not be there yet", param_hint="target")
     with _told() as console:
         done = convert_pickled(source, target, keymap)
         console.print(f"{target}: {done.tensors} tensors", highlight=False)

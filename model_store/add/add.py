@@ -79,7 +79,7 @@ def _plain(source: Path, staging: Path, keymap: str | None) -> Path:
     if source.is_dir() or source.suffix == ".safetensors":
         return source
     plain = staging / f"{source.stem}.safetensors"
-    convert_pickled(source, plain, keymap or ("ldm" if source.suffix == ".ckpt" else "ip-adapter"))
+    convert_pickled(source, plain, keymap or ("ldm" if source.suffix == ".ckpt" else "plain"))
     return plain
 
 

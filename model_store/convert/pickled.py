@@ -14,6 +14,7 @@ from model_store.errors import BadCheckpoint, ConversionFailed
 from model_store.files import sync_file
 from model_store.load.header import read_header
 
+PATIENCE = 5
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from model_store.convert.child import main; main()"
 
 
@@ -24,6 +25,7 @@ class Limits:
     memory_bytes: int | None = None
     """Memory beyond what the interpreter and torch take."""
     seconds: float | None = None
+    """CPU time; by the clock it may take `PATIENCE` times as long, on a host that is busy with other work."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def convert_pickled(source: Path, target: Path, keymap: str, limits: Limits | No
     memory = limits.memory_bytes or 3 * size + (1 << 29)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        said = _run([str(source.resolve()), str(target.resolve()), keymap, str(memory), str(int(seconds) + 1)], seconds)
+        arguments = [str(source.resolve()), str(target.resolve()), keymap, str(memory), str(int(seconds) + 1)]
+        said = _run(arguments, PATIENCE * seconds)
         header = read_header(target)
         if len(header.tensors) != said.tensors:
             raise ConversionFailed(f"{source}: {said.tensors} tensors were read, {len(header.tensors)} written")

@@ -27,6 +27,10 @@ class Watcher(Protocol):
         """The file has `done` bytes now; fewer than before when it starts again."""
         ...
 
+    def converting(self, name: str) -> None:
+        """The fetched file is being converted, which may take minutes."""
+        ...
+
 
 class Silent:
     """Shows nothing."""
@@ -35,6 +39,9 @@ class Silent:
         """Ignore it."""
 
     def reached(self, name: str, done: int) -> None:
+        """Ignore it."""
+
+    def converting(self, name: str) -> None:
         """Ignore it."""
 
 
@@ -76,3 +83,7 @@ class Bars:
     def reached(self, name: str, done: int) -> None:
         """Move the bar of a file."""
         self._progress.update(self._tasks[name], completed=done)
+
+    def converting(self, name: str) -> None:
+        """Say it."""
+        self._console.print(f"{name}  converting to safetensors", highlight=False)

@@ -46,7 +46,7 @@ def pull(
         steps = [step for each in plans for step in each.steps]
         digests = _fetch_all(steps, source, patience, watcher, stop, parallel)
         for each in plans:
-            _finish(each, store, digests)
+            _finish(each, store, digests, watcher)
     return plans
 
 
@@ -89,7 +89,7 @@ def _fetch(step: Step, source: Source, patience: Patience, watcher: Watcher, sto
     return fetch_file(source, step.job, patience=patience, watcher=watcher, stop=stop)
 
 
-def _finish(done: Plan, store: Path, digests: dict[Path, str]) -> None:
+def _finish(done: Plan, store: Path, digests: dict[Path, str], watcher: Watcher) -> None:
     """Convert what is pickled, then pin every file of a model."""
     if not done.steps and read_lock(store).models.get(done.entry.id) is not None:
         return
@@ -99,6 +99,7 @@ def _finish(done: Plan, store: Path, digests: dict[Path, str]) -> None:
         if step.keymap is None:
             files[step.target] = PinnedFile(size=step.job.remote.size, sha256=sha256, source=step.job.remote.path)
         else:
+            watcher.converting(step.job.name)
             files[step.target] = _converted(step, step.keymap, sha256)
     with held(store, "store", wait=True):
         pin(store, done.entry.id, PinnedModel(revision=done.revision, files=files))

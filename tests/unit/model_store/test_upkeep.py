@@ -142,6 +142,32 @@ def test_the_command_line(installed: Path, run: Run, tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(2)}, tmp_path / "nan.bin")
     assert run("add", str(tmp_path / "gone.safetensors"), "mine")[0] == 1
     assert run("convert", str(tmp_path / "nan.bin"), str(tmp_path / "out.safetensors"), "--keymap", "none")[0] == 1
+    for taken in (tmp_path / "x.safetensors", tmp_path / "out.bin"):
+        assert run("convert", str(tmp_path / "nan.bin"), str(taken))[0] == 2
+    assert (tmp_path / "x.safetensors").exists()
+    assert not (tmp_path / "out.bin").exists()
+
+
+def test_what_is_not_installed_shows_what_a_pull_would_bring(run: Run) -> None:
+    code, said = run("show", "csd")
+    lines = [line.strip() for line in said.splitlines()]
+    assert code == 0
+    assert "size  2.44 GB" in lines
+    assert "pinned at the first pull  pytorch_model.bin, converted to csd.safetensors" in lines
+    assert entry_of("art-inception").files[0].sha256 in run("show", "art-inception")[1]
+    assert "nothing was ever pulled" in run("verify")[1]
+
+
+def test_ctrl_c_is_told_in_a_line_wherever_it_strikes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def struck(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model_store.convert.pickled.subprocess.run", struck)
+    torch.save({"w": torch.zeros(2)}, tmp_path / "x.bin")
+    code, said = run("convert", str(tmp_path / "x.bin"), str(tmp_path / "made.safetensors"))
+    assert (code, said) == (130, "interrupted: stopped; what has arrived is kept\n")
 
 
 def test_pull_on_the_command_line(installed: Path, run: Run, tmp_path: Path) -> None:
