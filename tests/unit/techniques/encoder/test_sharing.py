@@ -5,21 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from tests.unit.techniques.encoder.samples import bench_on, carry, latents, nothing_installed, order, picture
-from workers.contract.job import Request
+from tests.unit.techniques.encoder.company import require_the_same_alone, work
+from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, order, picture
+from tests.unit.techniques.keeping import require_no_trace
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import DiskTier, MemoryTier
 from workers.pipelines.denoise import denoise
-from workers.pipelines.engine import Engine, Rendered, Work
 from workers.pipelines.noise import SeededNoise
-from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
-from workers.techniques import registry
-from workers.techniques.base import Order, Pictures, Technique, plain
+from workers.techniques.base import Order, Technique, plain
 from workers.techniques.encoder.attention import Stream
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
@@ -197,55 +194,11 @@ def test_what_has_another_number_of_image_tokens_is_not_batched(sd15: Backbone) 
 
 
 def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, installed: Installed) -> None:
-    def work(prompt: str, seed: int, **params: Any) -> Work:
-        request = Request(
-            method="instantstyle",
-            model="sd15",
-            prompt=prompt,
-            style_images=("0" * 64,),
-            seed=seed,
-            width=64,
-            height=64,
-            steps=2,
-            guidance_scale=5.0,
-            strength=0.8,
-            params=params,
-        )
-        return Work(request, Pictures(styles=(picture(seed),)), lambda progress: None)
-
-    works = [work("a red house", 1, target_blocks=["block"]), work("a cat", 2, mode="style+layout")]
-
-    def fresh() -> Engine:
-        cache = StyleCache([MemoryTier("host", 1 << 28)])
-        return Engine(pool=Pool(lambda model: sd15), cache=cache, technique=registry.technique, weights=installed)
-
-    calls: list[int] = []
-    hook = sd15.unet.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
-    together = fresh().stylize_together(works)
-    hook.remove()
-    assert calls == [4, 4]
-    for one, other in zip([fresh().stylize_together([each])[0] for each in works], together, strict=True):
-        assert isinstance(one, Rendered)
-        assert isinstance(other, Rendered)
-        alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
-        assert abs(alone - batched).max() <= 1
-
-
-def state(backbone: Backbone) -> dict[str, Any]:
-    """Return everything of the UNet a technique could leave changed."""
-    modules = dict(backbone.unet.named_modules())
-    return {
-        "processors": {name: id(processor) for name, processor in backbone.unet.attn_processors.items()},
-        "modules": {name: id(module) for name, module in modules.items()},
-        "hooks": {name: (len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in modules.items()},
-        "config": dict(backbone.unet.config),
-        "weights": {name: t.clone() for name, t in backbone.unet.state_dict().items()},
-    }
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    weights, others = one.pop("weights"), other.pop("weights")
-    return one == other and all(torch.equal(t, others[name]) for name, t in weights.items())
+    works = [
+        work("instantstyle", sd15, "a red house", 1, target_blocks=["block"]),
+        work("instantstyle", sd15, "a cat", 2, mode="style+layout"),
+    ]
+    assert require_the_same_alone(works, sd15, installed) == [4, 4]
 
 
 @each_kind
@@ -253,15 +206,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def test_the_base_model_is_left_as_it_was(
     backbone: Backbone, installed: Installed, technique: Technique, params: EncoderParams, fails: bool
 ) -> None:
-    before = state(backbone)
-    bench = bench_on(backbone, installed)
-    trajectory = technique.prepare(order(params), bench)
-    if fails:
-        with pytest.raises(ZeroDivisionError), technique.patch(backbone, [trajectory]) as hooks:
-            denoise(backbone.unet, [trajectory], hooks=hooks, watch=lambda t: 1 / (1 - t.step))  # type: ignore[arg-type,return-value]
-    else:
-        carry(technique, bench, [trajectory])
-    assert same(before, state(backbone))
+    require_no_trace(technique, bench_on(backbone, installed), order(params), fails=fails)
 
 
 def test_only_the_selected_attentions_are_replaced(sdxl: Backbone, installed: Installed) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.unit.techniques.injection.requests import STEPS, counted, made, ordered, picture
+from tests.unit.techniques.keeping import BrokenOffError, break_off, require_no_trace, unchanged
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import Trajectory, denoise
@@ -162,20 +163,11 @@ def test_what_cannot_be_done_is_refused_in_words(bench: Bench, wrong: dict[str, 
         StyleId().prepare(replace(ordered(), **wrong), bench)  # type: ignore[arg-type]
 
 
-def test_the_model_is_left_as_it_was_also_after_a_failure(bench: Bench) -> None:
-    unet = bench.backbone.unet
-    before = dict(unet.attn_processors)
-
-    def stop(trajectory: Trajectory) -> None:
-        if trajectory.step == 1:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        StyleId().prepare(ordered(style=8), replace(bench, watch=stop))
-    made(bench, ordered(style=8))
-    after = dict(unet.attn_processors)
-    assert list(before) == list(after)
-    assert all(before[name] is after[name] for name in before)
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was(bench: Bench, fails: bool) -> None:
+    with unchanged(bench.backbone.unet), pytest.raises(BrokenOffError):
+        StyleId().prepare(ordered(style=8), replace(bench, watch=break_off))
+    require_no_trace(StyleId(), bench, ordered(style=8), fails=fails)
 
 
 def test_features_that_do_not_fit_are_refused_before_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from diffusers import ControlNetModel
 from pydantic import ValidationError
 
-from tests.unit.pipelines.test_patches import portrait
+from tests.unit.techniques.keeping import BrokenOffError, break_off, require_no_trace, unchanged
 from tests.unit.techniques.shared_attention.asking import bench_of, counted, off, order, picture, run, together
 from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.cache_tiers import MemoryTier
@@ -172,22 +172,12 @@ def test_the_pictures_of_a_request_do_not_depend_on_each_other(sdxl: Backbone) -
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
-def test_the_model_is_left_as_it_was(backbone: Backbone, budget: int) -> None:
-    before = portrait(backbone.unet)
-    run(small(backbone, styles=STYLE), bench_of(backbone, budget=budget))
-    assert portrait(backbone.unet) == before
-
-    def stop(trajectory: Any) -> None:
-        if trajectory.step == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(small(backbone), bench_of(backbone, watch=stop))
-    technique, asked = StyleAligned(), small(backbone)
-    trajectory = technique.prepare(asked, bench_of(backbone))
-    with pytest.raises(KeyboardInterrupt), technique.patch(backbone, [trajectory]) as hooks:
-        denoise(backbone.unet, [trajectory], hooks=hooks, watch=stop)
-    assert portrait(backbone.unet) == before
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_is_left_as_it_was(backbone: Backbone, budget: int, fails: bool) -> None:
+    asked = small(backbone, styles=STYLE)
+    require_no_trace(StyleAligned(), bench_of(backbone, budget=budget), asked, fails=fails)
+    with unchanged(backbone.unet), pytest.raises(BrokenOffError):
+        run(small(backbone), bench_of(backbone, watch=break_off))
 
 
 def test_the_inversion_ends_at_the_image(backbone: Backbone) -> None:

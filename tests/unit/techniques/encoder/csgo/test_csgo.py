@@ -5,23 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionXLControlNetPipeline
 
+from tests.unit.techniques.encoder.company import require_the_same_alone, work
 from tests.unit.techniques.encoder.csgo.asking import Installed, asked, own, store
-from tests.unit.techniques.encoder.keeping import same, state
-from tests.unit.techniques.encoder.samples import bench_on, carry, latents, nothing_installed, picture
-from workers.contract.job import Request
+from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, picture
+from tests.unit.techniques.keeping import require_no_trace
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import denoise
-from workers.pipelines.engine import Engine, Rendered, Work
 from workers.pipelines.errors import Refused, WeightsMissing
-from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
-from workers.techniques import registry
 from workers.techniques.base import Order, Pictures, plain
 from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.spec import SPEC, CSGOParams
@@ -214,52 +210,17 @@ def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
 
 
 def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights: Installed) -> None:
-    def work(prompt: str, seed: int, **params: Any) -> Work:
-        request = Request(
-            method="csgo",
-            model="sdxl",
-            prompt=prompt,
-            style_images=("0" * 64,),
-            seed=seed,
-            width=64,
-            height=64,
-            steps=2,
-            guidance_scale=5.0,
-            strength=1.0,
-            params=params,
-        )
-        return Work(request, Pictures((picture(seed),), picture(seed + 5, (64, 64))), lambda progress: None)
-
-    works = [work("a red house", 1), work("a cat", 2, task="text_edit_driven")]
-
-    def fresh() -> Engine:
-        cache = StyleCache([MemoryTier("host", 1 << 28)])
-        return Engine(pool=Pool(lambda model: sdxl), cache=cache, technique=registry.technique, weights=weights)
-
-    calls: list[int] = []
-    hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
-    together = fresh().stylize_together(works)
-    hook.remove()
-    assert calls == [4, 4]
-    for one, other in zip([fresh().stylize_together([each])[0] for each in works], together, strict=True):
-        assert isinstance(one, Rendered)
-        assert isinstance(other, Rendered)
-        alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
-        assert abs(alone - batched).max() <= 1
+    works = [
+        work("csgo", sdxl, "a red house", 1, content=True),
+        work("csgo", sdxl, "a cat", 2, content=True, task="text_edit_driven"),
+    ]
+    assert require_the_same_alone(works, sdxl, weights) == [4, 4]
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
     bench = bench_on(sdxl, weights)
-    nets = [sdxl.unet, own(bench).controlnet]
-    before = [state(net) for net in nets]
-    trajectory = TECHNIQUE.prepare(asked(PAPER), bench)
-    if fails:
-        with pytest.raises(ZeroDivisionError), TECHNIQUE.patch(sdxl, [trajectory]) as hooks:
-            denoise(sdxl.unet, [trajectory], hooks=hooks, watch=lambda t: 1 / (1 - t.step))  # type: ignore[arg-type,return-value]
-    else:
-        carry(TECHNIQUE, bench, [trajectory])
-    assert all(same(one, state(net)) for one, net in zip(before, nets, strict=True))
+    require_no_trace(TECHNIQUE, bench, asked(PAPER), own(bench).controlnet, fails=fails)
 
 
 @pytest.mark.parametrize(

@@ -7,27 +7,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.unit.techniques.encoder.samples import bench_on, carry, latents, nothing_installed, order, picture
-from tests.unit.techniques.encoder.test_sharing import same, state
-from workers.contract.job import Request
+from tests.unit.techniques.encoder.company import require_the_same_alone, work
+from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, order, picture
+from tests.unit.techniques.keeping import require_no_trace, unchanged
 from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.conditioning import Condition
 from workers.pipelines.denoise import Hooks, Trajectory, denoise
-from workers.pipelines.engine import Engine, Rendered, Work
 from workers.pipelines.errors import Refused
 from workers.pipelines.noise import SeededNoise
-from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
-from workers.techniques import registry
-from workers.techniques.base import Pictures, plain
+from workers.techniques.base import plain
 from workers.techniques.encoder.deadiff import checkpoint
 from workers.techniques.encoder.deadiff.attention import Shown, joint_attention
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights
@@ -186,12 +182,12 @@ def test_simultaneous_first_requests_build_a_style_once(
         return tokens(self, image)
 
     monkeypatch.setattr(Reader, "tokens", counted)
-    cache, before = fresh(), state(sd15)
+    cache = fresh()
 
     def prepare(_: int) -> Trajectory:
         return TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, installed, cache))
 
-    with ThreadPoolExecutor(8) as threads:
+    with unchanged(sd15.unet), ThreadPoolExecutor(8) as threads:
         found = list(threads.map(prepare, range(8)))
     assert len(built) == 1
     first = found[0]
@@ -199,7 +195,6 @@ def test_simultaneous_first_requests_build_a_style_once(
     assert all(
         torch.equal(each.extra.keys_values[n], kv) for each in found for n, kv in first.extra.keys_values.items()
     )
-    assert same(before, state(sd15))
 
 
 def test_a_result_does_not_depend_on_its_batch(sd15: Backbone, installed: Installed) -> None:
@@ -229,36 +224,11 @@ def test_what_wants_other_weights_is_not_batched(sd15: Backbone) -> None:
 
 
 def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, installed: Installed) -> None:
-    def work(prompt: str, seed: int, **params: Any) -> Work:
-        request = Request(
-            method="deadiff",
-            model="sd15",
-            prompt=prompt,
-            style_images=("0" * 64,),
-            seed=seed,
-            width=64,
-            height=64,
-            steps=2,
-            guidance_scale=5.0,
-            strength=0.8,
-            params=params,
-        )
-        return Work(request, Pictures(styles=(picture(seed),)), lambda progress: None)
-
-    def engine() -> Engine:
-        return Engine(pool=Pool(lambda model: sd15), cache=fresh(), technique=registry.technique, weights=installed)
-
-    works = [work("a red house", 1), work("a cat", 2, subject_text="style & content")]
-    calls: list[int] = []
-    hook = sd15.unet.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
-    together = engine().stylize_together(works)
-    hook.remove()
-    assert calls == [4, 4]
-    for one, other in zip([engine().stylize_together([each])[0] for each in works], together, strict=True):
-        assert isinstance(one, Rendered)
-        assert isinstance(other, Rendered)
-        alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
-        assert abs(alone - batched).max() <= 1
+    works = [
+        work("deadiff", sd15, "a red house", 1),
+        work("deadiff", sd15, "a cat", 2, subject_text="style & content"),
+    ]
+    assert require_the_same_alone(works, sd15, installed) == [4, 4]
 
 
 @pytest.mark.parametrize("params", [BOTH, DeadiffParams(base_weights="model")])
@@ -266,19 +236,7 @@ def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, install
 def test_the_base_model_is_left_as_it_was(
     sd15: Backbone, installed: Installed, params: DeadiffParams, fails: bool
 ) -> None:
-    def text() -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in sd15.pipe.text_encoder.state_dict().items()}
-
-    before, words = state(sd15), text()
-    bench = bench_on(sd15, installed)
-    trajectory = TECHNIQUE.prepare(order(params), bench)
-    if fails:
-        with pytest.raises(ZeroDivisionError), TECHNIQUE.patch(sd15, [trajectory]) as hooks:
-            denoise(sd15.unet, [trajectory], hooks=hooks, watch=lambda t: 1 / (1 - t.step))  # type: ignore[arg-type,return-value]
-    else:
-        carry(TECHNIQUE, bench, [trajectory])
-    assert same(before, state(sd15))
-    assert all(torch.equal(tensor, words[name]) for name, tensor in text().items())
+    require_no_trace(TECHNIQUE, bench_on(sd15, installed), order(params), sd15.pipe.text_encoder, fails=fails)
 
 
 def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(

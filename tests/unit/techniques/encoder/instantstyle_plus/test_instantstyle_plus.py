@@ -3,25 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
+from tests.unit.techniques.encoder.company import require_the_same_alone, work
 from tests.unit.techniques.encoder.instantstyle_plus.asking import Installed, asked, store
-from tests.unit.techniques.encoder.keeping import same, state
 from tests.unit.techniques.encoder.samples import bench_on, carry, latents, order, picture
-from workers.contract.job import Request
+from tests.unit.techniques.keeping import require_no_trace
 from workers.pipelines import controlnet
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import Hooks, denoise, gather
-from workers.pipelines.engine import Engine, Rendered, Work
 from workers.pipelines.errors import Refused, WeightsMissing
 from workers.pipelines.noise import SeededNoise
-from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
-from workers.techniques import registry
-from workers.techniques.base import Order, Pictures
+from workers.techniques.base import Order
 from workers.techniques.encoder.instantstyle_plus import guidance, math
 from workers.techniques.encoder.instantstyle_plus.csd import Descriptor
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
@@ -183,49 +179,16 @@ def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
 
 
 def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights: Installed) -> None:
-    def work(prompt: str, seed: int) -> Work:
-        request = Request(
-            method="instantstyle-plus",
-            model="sdxl",
-            prompt=prompt,
-            style_images=("0" * 64,),
-            seed=seed,
-            width=64,
-            height=64,
-            steps=2,
-            guidance_scale=5.0,
-            strength=1.0,
-        )
-        return Work(request, Pictures((picture(seed),), picture(seed + 5, (64, 64))), lambda progress: None)
-
-    works = [work("a red house", 1), work("a cat", 2)]
-
-    def fresh() -> Engine:
-        cache = StyleCache([MemoryTier("host", 1 << 28)])
-        return Engine(pool=Pool(lambda model: sdxl), cache=cache, technique=registry.technique, weights=weights)
-
-    together = fresh().stylize_together(works)
-    for one, other in zip([fresh().stylize_together([each])[0] for each in works], together, strict=True):
-        assert isinstance(one, Rendered)
-        assert isinstance(other, Rendered)
-        alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
-        assert abs(alone - batched).max() <= 1
+    works = [work("instantstyle-plus", sdxl, "a red house", 1, content=True)]
+    works.append(work("instantstyle-plus", sdxl, "a cat", 2, content=True))
+    assert 4 in require_the_same_alone(works, sdxl, weights)
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
-    bench = bench_on(sdxl, weights)
     folder = weights(CONTROLNET)
     net = sdxl.resident(f"controlnet {folder}", lambda: controlnet.load(folder, sdxl))
-    before = [state(sdxl.unet), state(net)]
-    trajectory = TECHNIQUE.prepare(asked(GUIDED), bench)
-    if fails:
-        with pytest.raises(ZeroDivisionError), TECHNIQUE.patch(sdxl, [trajectory]) as hooks:
-            denoise(sdxl.unet, [trajectory], hooks=hooks, watch=lambda t: 1 / (1 - t.step))  # type: ignore[arg-type,return-value]
-    else:
-        carry(TECHNIQUE, bench, [trajectory])
-    assert all(same(one, state(each)) for one, each in zip(before, (sdxl.unet, net), strict=True))
-    assert all(parameter.grad is None for parameter in sdxl.unet.parameters())
+    require_no_trace(TECHNIQUE, bench_on(sdxl, weights), asked(GUIDED), net, fails=fails)
 
 
 def test_gradients_are_asked_for_only_where_they_are_needed(sdxl: Backbone, weights: Installed) -> None:
