@@ -38,6 +38,10 @@ class Desk:
 
     def open(self) -> Self:
         self.page.goto(self.url)
+        return self.ready()
+
+    def ready(self) -> Self:
+        """Wait until the form is there."""
         expect(self.page.locator("body:not([data-loading])")).to_be_visible()
         return self
 

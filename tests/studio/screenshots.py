@@ -1,9 +1,11 @@
 """`python -m tests.studio.screenshots`: the studio's pictures for the README, from a run on this machine.
 
 Starts the service on the model it would serve by default, lets every method that runs there draw one prompt, and
-photographs the page at two widths in both themes. On the starter model each method's picture becomes its thumbnail, too.
+photographs the page at two widths in both themes. On the starter model each method's picture also becomes its
+thumbnail.
 """
 
+import argparse
 import json
 import shutil
 import tempfile
@@ -27,11 +29,16 @@ THEMES = ("light", "dark")
 PROMPT, STYLE, CONTENT = "a lighthouse by the sea", "Stained glass", "House"
 HALF_HOUR = 1800.0
 THUMBNAIL = 112
+GAP = 12
 MOST_BYTES = 150_000
 
 
 def main() -> None:
-    """Write studio-<width>-<theme>.webp, and one of the viewer."""
+    """Write studio-<width>-<theme>.webp, and viewer-<width>-<theme>.webp at the larger width."""
+    parser = argparse.ArgumentParser(prog="python -m tests.studio.screenshots", description=__doc__)
+    parser.add_argument("--side", type=int, help="pixels of a side of the pictures (default: the model's own)")
+    parser.add_argument("--steps", type=int, help="steps of each picture (default: the methods' own)")
+    asked = {name: value for name, value in vars(parser.parse_args()).items() if value}
     TARGET.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=HALF_HOUR * 1000)
     executable = next(filter(None, map(shutil.which, NAMES)), None)
@@ -45,7 +52,7 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES, timeout=HALF_HOUR * 1000)
-        state = drawn(browser, running)
+        state = drawn(browser, running, asked)
         if model == "starter":
             thumbnails(running)
         for width in SIZES:
@@ -54,10 +61,13 @@ def main() -> None:
         browser.close()
 
 
-def drawn(browser: Browser, running: Service) -> Any:
+def drawn(browser: Browser, running: Service, asked: dict[str, int]) -> Any:
     """Let every method draw, as a person would; return what the browser keeps of it."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     desk = filled(context.new_page(), running)
+    for name, settings in {"side": ("width", "height"), "steps": ("steps",)}.items():
+        for setting in settings if name in asked else ():
+            desk.setting(setting, asked[name])
     desk.send()
     group = desk.page.locator(".group").first
     expect(group.locator(".card")).to_have_count(desk.page.locator("input[name=method]:checked").count())
@@ -101,19 +111,37 @@ def photograph(browser: Browser, running: Service, state: Any, width: str, theme
     page.locator("#away, #complaint").first.wait_for(state="hidden")
     page.evaluate("window.scrollTo(0, 0)")
     page.locator("#announcer").evaluate("node => document.activeElement.blur()")
-    save(page.screenshot(full_page=width == "375"), TARGET / f"studio-{width}-{theme}.webp")
-    if width != "375":
+    if width == "375":
+        form = page.screenshot()
+        page.locator("#wall").scroll_into_view_if_needed()
+        page.locator("#wall").evaluate("node => window.scrollTo(0, node.offsetTop)")
+        save(beside(form, page.screenshot()), TARGET / f"studio-{width}-{theme}.webp")
+    else:
+        save(opened(page.screenshot()), TARGET / f"studio-{width}-{theme}.webp")
         page.locator(".group .open").first.click()
         page.get_by_label("Slider").check()
         for image in page.locator("#viewer img").all():
             expect(image).to_have_js_property("complete", True)
-        save(page.screenshot(), TARGET / f"viewer-{width}-{theme}.webp")
+        save(opened(page.screenshot()), TARGET / f"viewer-{width}-{theme}.webp")
     context.close()
 
 
-def save(png: bytes, path: Path) -> None:
+def opened(png: bytes) -> Image.Image:
+    """Return a screenshot as a picture."""
+    return Image.open(BytesIO(png)).convert("RGB")
+
+
+def beside(left: bytes, right: bytes) -> Image.Image:
+    """Return two screenshots side by side: the form and the wall below it."""
+    parts = opened(left), opened(right)
+    picture = Image.new("RGB", (parts[0].width * 2 + GAP, parts[0].height), "#808080")
+    picture.paste(parts[0], (0, 0))
+    picture.paste(parts[1], (parts[0].width + GAP, 0))
+    return picture
+
+
+def save(picture: Image.Image, path: Path) -> None:
     """Write a screenshot as WebP, as good as its allowance lets it be."""
-    picture = Image.open(BytesIO(png)).convert("RGB")
     for quality in (88, 80, 70, 60, 45):
         picture.save(path, "WEBP", quality=quality, method=6)
         if path.stat().st_size <= MOST_BYTES:

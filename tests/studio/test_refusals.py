@@ -80,7 +80,7 @@ def test_a_closed_service_asks_for_a_key_and_shows_its_pictures(page: Page, keye
     dialog.get_by_label("Key", exact=True).fill(token)
     dialog.get_by_role("button", name="Open").click()
     expect(dialog).to_be_hidden()
-    desk = Desk(page, page.url)
+    desk = Desk(page, page.url).ready()
     desk.drop("#style-drop", STYLE)
     desk.prompt("a secret house")
     desk.method("signal-leak")

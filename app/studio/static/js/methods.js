@@ -73,7 +73,7 @@ export class Methods {
   #card(method) {
     const experimental = method.experimental || method.experimental_on.length > 0;
     const needs = { required: "repaints a content picture", optional: "can repaint a content picture" }[method.inputs.content_image];
-    const tags = [needs, experimental && "experimental", !method.warm && "no worker yet"].filter(Boolean);
+    const tags = [needs, experimental && "experimental"].filter(Boolean);
     const input = h("input", { type: this.several ? "checkbox" : "radio", name: "method", value: method.name });
     return h(
       "label",
