@@ -26,6 +26,7 @@ T = TypeVar("T")
 FIRST_LOOK, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two looks at a job: they grow, so that short jobs are noticed soon and long ones cost little."""
 TRIES = 4
+GONE = 404
 LONGEST_BUSY = 30.0
 
 File = Path | str | bytes
@@ -153,6 +154,21 @@ def pictures(done: JobView) -> Exchange[list[bytes]]:
             raise StylizeError(f"picture {number} of job {done.id} arrived damaged")
         found.append(answer.content)
     return found
+
+
+def preview(job_id: str) -> Exchange[bytes | None]:
+    """Fetch what a job is becoming; None when there is nothing to see, or not any more."""
+    current = yield from job(job_id)
+    if current.preview is None:
+        return None
+    query = dict(pair.split("=", 1) for pair in urlsplit(current.preview).query.split("&"))
+    try:
+        answer = yield from answered(Call("GET", f"/jobs/{current.id}/preview", query=query))
+    except Refused as refused:
+        if refused.status != GONE:
+            raise
+        return None
+    return answer.content
 
 
 def answered(call: Call) -> Exchange[Answer]:

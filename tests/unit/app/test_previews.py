@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from app.client import Client
 from deploy.redis_child import RedisChild
 from tests.gateway import Gateway
 from tests.unit.app.pictures import encoded, picture
@@ -63,6 +64,18 @@ def test_a_stream_tells_of_each_preview(gateway: Gateway, previews: PreviewStore
     with following(gateway, job["id"], event["id"]) as (_, events):
         gateway.client.delete(job["links"]["self"])
         assert next(events)["data"]["state"] == "canceling", "the preview that was told is not told again"
+
+
+def test_the_client_fetches_previews(gateway: Gateway, previews: PreviewStore) -> None:
+    with Client(f"http://127.0.0.1:{gateway.port}") as client:
+        job = client.submit("signal-leak", prompt="a house", style_images=[encoded(picture())])
+        assert client.preview(job) is None
+        claim = gateway.claimed(job.id)
+        previews.show(claim, 1, drawn("green"))
+        assert client.preview(job) == drawn("green")
+        client.cancel(job)
+        gateway.store.canceled(claim)
+        assert client.preview(job.id) is None
 
 
 def test_another_callers_preview_is_404(gateway: Gateway, previews: PreviewStore) -> None:

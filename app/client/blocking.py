@@ -1,0 +1,135 @@
+"""The client that blocks."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+
+from app import exchanges, group_exchanges
+from app.client.transport import LOCAL, arguments, authorization, id_of, save, unreachable, unseen
+from app.exchanges import Answer, Asked, Call, Exchange, File, Pause
+from app.group_exchanges import Lists
+from app.group_schemas import ComparisonView, StylesView, StyleView
+from app.schemas import JobsView, JobView, MethodsView
+from workers.contract.job import State
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client that blocks. Close it, or use it as a context manager."""
+
+    def __init__(self, url: str = LOCAL, *, key: str | None = None, timeout: float = 60.0) -> None:
+        """Speak to the service at `url`, with an API key if it wants one; each answer within `timeout` seconds."""
+        self._http = httpx.Client(base_url=url, headers=authorization(key), timeout=timeout)
+
+    def submit(self, method: str, **asked: Unpack[Asked]) -> JobView:
+        """Ask for pictures; returns the accepted job."""
+        return self._run(exchanges.submit(method, asked))
+
+    def again(self, recipe: Mapping[str, Any] | File, **changed: Unpack[Asked]) -> JobView:
+        """Ask for the pictures of a recipe: a job's `recipe`, or a picture that carries one; with changes if wanted."""
+        return self._run(exchanges.submit(None, changed, recipe))
+
+    def job(self, job_id: str) -> JobView:
+        """Return a job as it is now."""
+        return self._run(exchanges.job(job_id))
+
+    def jobs(self, *, state: State | None = None, limit: int = 20, cursor: str | None = None) -> JobsView:
+        """Return a page of jobs, newest first."""
+        return self._run(exchanges.jobs(state, limit, cursor))
+
+    def methods(self) -> MethodsView:
+        """Return the methods that the service offers."""
+        return self._run(exchanges.methods())
+
+    def wait(
+        self, job: JobView | str, *, seconds: float | None = None, seen: Callable[[JobView], object] = unseen
+    ) -> JobView:
+        """Return the job once it has succeeded; `seen` gets each look at it. Raises JobFailed, JobCanceled."""
+        return self._run(exchanges.wait(id_of(job), seconds, seen))
+
+    def cancel(self, job: JobView | str) -> JobView:
+        """Cancel a job; a finished one stays as it is."""
+        return self._run(exchanges.cancel(id_of(job)))
+
+    def preview(self, job: JobView | str) -> bytes | None:
+        """Return the newest preview of a running job, a small JPEG; None when there is none."""
+        return self._run(exchanges.preview(id_of(job)))
+
+    def pictures(self, job: JobView) -> list[bytes]:
+        """Return the pictures' files."""
+        return self._run(exchanges.pictures(job))
+
+    def download(self, job: JobView, folder: Path | str = ".") -> list[Path]:
+        """Write the pictures to a folder, as `<job>-<n>.<format>`; returns where they are."""
+        return save(job, self.pictures(job), Path(folder))
+
+    def save_style(self, name: str, style_images: Sequence[File], *, weights: Sequence[float] = ()) -> StyleView:
+        """Save 1 to 10 references under a name; its id then stands for them as `style_id`."""
+        return self._run(group_exchanges.save_style(name, style_images, weights))
+
+    def styles(self, *, limit: int = 20, cursor: str | None = None) -> StylesView:
+        """Return a page of saved styles, newest first."""
+        return self._run(group_exchanges.styles(limit, cursor))
+
+    def delete_style(self, style_id: str) -> None:
+        """Delete a saved style."""
+        self._run(group_exchanges.delete_style(style_id))
+
+    def compare(self, lists: Lists, **asked: Unpack[Asked]) -> ComparisonView:
+        """Ask for what the lists vary, from the same references."""
+        return self._run(group_exchanges.compare(lists, asked))
+
+    def comparison(self, comparison_id: str) -> ComparisonView:
+        """Return a comparison as it is now."""
+        return self._run(group_exchanges.comparison(comparison_id))
+
+    def cancel_comparison(self, comparison_id: str) -> ComparisonView:
+        """Cancel all jobs of a comparison; finished ones stay as they are."""
+        return self._run(group_exchanges.comparison(comparison_id, "DELETE"))
+
+    def wait_all(
+        self,
+        comparison_id: str,
+        *,
+        seconds: float | None = None,
+        seen: Callable[[ComparisonView], object] = lambda _: None,
+    ) -> ComparisonView:
+        """Return a comparison once all its jobs are final, or the time is up; `seen` gets each look."""
+        return self._run(group_exchanges.wait_all(comparison_id, seconds, seen))
+
+    def sheet(self, comparison_id: str) -> bytes:
+        """Return the contact sheet of a finished comparison, a PNG."""
+        return self._run(group_exchanges.sheet(comparison_id))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, exchange: Exchange[T]) -> T:
+        try:
+            step = next(exchange)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = next(exchange)
+                else:
+                    step = exchange.send(self._answer(step))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _answer(self, call: Call) -> Answer:
+        try:
+            answer = self._http.request(**arguments(call))
+        except httpx.TransportError as fault:
+            return Answer(0, unreachable(self._http.base_url, fault))
+        return Answer(answer.status_code, answer.content, answer.headers)
