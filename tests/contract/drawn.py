@@ -34,6 +34,13 @@ HARMLESS = ("seed", "num_images", "steps", "guidance_scale", "strength", "output
 PICTURE = encoded(picture())
 STEPS = 12
 """Requests of one walk along the links."""
+LINKED = r"^/(stylize|comparisons|styles|jobs/)"
+WILLING: dict[str, dict[str, Any]] = {
+    "/stylize": {"method": "signal-leak", "prompt": "a", "style_image": [PICTURE]},
+    "/comparisons": {"method": ["signal-leak"], "prompt": "a", "style_image": [PICTURE]},
+    "/styles": {"name": "a", "style_image": [PICTURE]},
+}
+"""What a request of which something is made needs."""
 Tally = Counter[tuple[str, int]]
 
 
@@ -93,11 +100,16 @@ def walked(gateway: Gateway, known: dict[str, str], walks: int, *, start: int | 
     """Make things and do with them what the document's links say, in walks of STEPS requests; check each answer."""
     drawn, tally = random.Random(start or 1), Tally()
 
-    class Walk(documented(gateway).as_state_machine()):  # type: ignore[misc]
+    linked = documented(gateway).include(path_regex=LINKED)
+
+    class Walk(linked.as_state_machine()):  # type: ignore[misc]
         def before_call(self, case: Case) -> None:
             if case.path.endswith("/events"):  # that of an unfinished job does not end
                 case.path_parameters["job_id"] = known["job_id"]
-            _fill(case, drawn)
+            if case.method.upper() == "POST" and case.path in WILLING and drawn.random() < 0.9:
+                case.body, case.headers, case.query = dict(WILLING[case.path]), {}, {}
+            else:
+                _fill(case, drawn)
 
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
             return {"timeout": 60}
@@ -133,16 +145,15 @@ def _place(case: Case, known: dict[str, str], drawn: random.Random) -> None:
 
 
 def _fill(case: Case, drawn: random.Random) -> None:
-    """Put real pictures into a drawn request, and sometimes all that it needs to be accepted."""
-    body: Any = case.body
-    if not isinstance(body, dict) or drawn.random() < 0.2:
-        return
-    for name, value in body.items():
-        if "image" in name and name != "num_images":
-            body[name] = [PICTURE] * len(value) if isinstance(value, list) else PICTURE
-    if case.path in ("/stylize", "/comparisons") and drawn.random() < 0.5:
-        kept = {name: value for name, value in body.items() if name in HARMLESS}
-        case.body = kept | {"method": "signal-leak", "prompt": "a", "style_image": [PICTURE]}
+    """Put real pictures into a drawn request, or all that it needs to be accepted."""
+    body: Any = case.body if isinstance(case.body, dict) else {}
+    if case.method.upper() == "POST" and case.path in WILLING and drawn.random() < 0.5:
+        kept = {name: value for name, value in body.items() if name in HARMLESS and case.path != "/styles"}
+        case.body = kept | WILLING[case.path]
+    elif drawn.random() < 0.8:
+        for name, value in body.items():
+            if "image" in name and name != "num_images":
+                body[name] = [PICTURE] * len(value) if isinstance(value, list) else PICTURE
 
 
 def _judge(case: Case, answer: Any) -> None:
