@@ -45,6 +45,7 @@ def worker(settings: WorkerSettings) -> Worker:
         find_lora=loras(models),
         terms=terms(models),
         observer=metrics,
+        most_pictures=settings.worker_batch_pictures,
     )
     metrics.registry.register(Holdings(engine))
 
@@ -61,6 +62,7 @@ def worker(settings: WorkerSettings) -> Worker:
         engine=engine,
         warm=warm,
         metrics=metrics,
+        forget=engine.cache.forget,
         tracing=open_tracing("worker", settings),
     )
 

@@ -67,14 +67,14 @@ class WorkerMetrics(Observer):
     def watching(self, request: Request, watch: Watcher) -> Watcher:
         """Return a watcher that passes everything to `watch` and times the denoising steps between its calls."""
         steps = self._steps.labels(request.method, resolution(request))
-        began = 0.0
+        began, stage = 0.0, ""
 
         def timing(progress: Progress) -> None:
-            nonlocal began
+            nonlocal began, stage
             now = time.perf_counter()
-            if progress.stage == "denoise" and progress.step:
+            if progress.stage == stage == "denoise":
                 steps.observe(now - began)
-            began = now
+            began, stage = now, progress.stage
             watch(progress)
 
         return timing

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from workers.beat import Beat
 from workers.celery_app import consume, create_consumer
@@ -14,7 +14,9 @@ from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.previews import PreviewStore
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore, WorkerStatus
+from workers.contract.styles import StyleStore
 from workers.contract.tracing import OFF, Tracing
+from workers.forgetting import Forgetter
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Stylist
 from workers.presence import Presence
@@ -40,8 +42,12 @@ class Worker:
         warm: Callable[[str], dict[str, str]],
         metrics: WorkerMetrics,
         tracing: Tracing = OFF,
+        forget: Callable[[Collection[str]], object] = frozenset,
     ) -> None:
-        """`warm` makes a base model ready and returns why each technique cannot run on it; empty text if it can."""
+        """`warm` makes a base model ready and returns why each technique cannot run on it; empty text if it can.
+
+        `forget` drops what was computed from style pictures, by their sha256.
+        """
         self.settings = settings
         self.name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
         self.store = store
@@ -73,6 +79,7 @@ class Worker:
         self.previewer = Previewer(
             PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
         )
+        self.forgetter = Forgetter(StyleStore(connect(settings.redis_url)), forget)
         self.presence = Presence(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
         self.stopping = threading.Event()
@@ -104,6 +111,7 @@ class Worker:
             self.methods[model] = self._warm(model)
             log.info("%s is warm after %.1f s", model, time.monotonic() - began)
         self.beat.start()
+        self.forgetter.start()
         if self.settings.worker_preview_seconds:
             self.previewer.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))

@@ -25,8 +25,8 @@ class WorkerSettings(Settings):
         1,
         ge=1,
         le=64,
-        description="pictures of queued jobs of one technique and size that are denoised together; above 1 a picture "
-        "may differ by a rounding step from the same one made alone",
+        description="pictures of one job, and of queued jobs of one technique and size, that are denoised together; "
+        "above 1 a picture may differ by a rounding step from the same one made alone",
     )
     worker_preview_seconds: float = Field(
         0.5, ge=0, le=60, description="pause between two previews of a running job; 0: no previews"

@@ -99,7 +99,10 @@ async def read_style(style_id: StyleId, services: With, owner: Owner) -> StyleVi
 
 @router.delete("/styles/{style_id}", summary="Delete a style", status_code=204, responses=documented(NotFound, Invalid))
 async def delete_style(style_id: StyleId, services: With, owner: Owner) -> Response:
-    """Jobs that use it go on; its pictures go once no job needs them."""
+    """Jobs that use it go on; its pictures go once no job needs them.
+
+    Workers drop what they computed from its pictures, in memory and on disk, within seconds.
+    """
     if not await services.call(services.styles.delete, style_id, owner):
         raise NotFound("there is no such style")
     return Response(status_code=204)

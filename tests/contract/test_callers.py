@@ -38,6 +38,19 @@ def test_a_recipe_makes_the_same_bytes_again(client: Client, output_format: str,
     assert client.pictures(client.wait(client.again(file))) == [file.read_bytes()]
 
 
+@pytest.mark.parametrize("method", ["signal-leak", "style-aligned"])
+def test_each_picture_of_several_is_made_again_by_its_own_recipe(client: Client, method: str, tmp_path: Path) -> None:
+    asked: Asked = {**SMALL, "width": 128, "height": 128, "num_images": 3, "seed": 11}
+    several = client.wait(client.submit(method, style_images=[STYLE], **asked))
+    files = client.download(several, tmp_path)
+    assert len(files) == 3
+    for file in files:
+        assert client.pictures(client.wait(client.again(file))) == [file.read_bytes()]
+    assert client.pictures(client.wait(client.again(several.recipe.model_dump(mode="json")))) == [
+        file.read_bytes() for file in files
+    ]
+
+
 def test_a_saved_style_draws_as_its_references_do(running: Service, client: Client) -> None:
     direct = client.wait(client.submit("signal-leak", style_images=[STYLE], seed=3, **SMALL))
     files = {"style_image": ("style.png", STYLE.read_bytes(), "image/png")}

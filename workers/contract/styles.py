@@ -61,6 +61,12 @@ class StyleStore:
         following = f"{entries[limit - 1][1]:.0f}" if len(entries) > limit else None
         return self._read([style_id for style_id, _ in entries[:limit]]), following
 
+    def deleted_since(self, number: int) -> tuple[set[Sha256], int]:
+        """Return the pictures of the styles deleted since the deletion with a number, and the number of the last."""
+        with answering():
+            entries: Any = self._redis.zrangebyscore(f"{self._prefix}deleted", f"({number}", "+inf", withscores=True)
+        return {sha256 for sha256, _ in entries}, int(entries[-1][1]) if entries else number
+
     def _read(self, ids: list[str]) -> list[Style]:
         with answering():
             batch = self._redis.pipeline(transaction=False)

@@ -12,7 +12,7 @@ from PIL import Image
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.denoise import Trajectory, denoise
 from workers.pipelines.meter import Meter, Stage
-from workers.pipelines.orders import halves
+from workers.pipelines.orders import pieces
 from workers.pipelines.style_cache import RequestCache
 from workers.techniques.base import Bench, Order, Technique
 
@@ -49,15 +49,14 @@ class Part:
             if self.trajectory is not None:
                 self.trajectory.stopped = True
 
-    def split(self) -> tuple["Part", "Part"]:
-        """Return two parts with half of the pictures each."""
-        first, second = (replace(self, order=order, pictures=[], failure=None) for order in halves(self.order))
-        return first, second
+    def pieces(self, most: int) -> list["Part"]:
+        """Return parts of at most so many pictures each."""
+        return [replace(self, order=order, pictures=[], failure=None) for order in pieces(self.order, most)]
 
-    def join(self, pieces: Sequence["Part"]) -> None:
+    def join(self, parts: Sequence["Part"]) -> None:
         """Take over what became of the parts that this one was split into."""
-        self.pictures = [picture for piece in pieces for picture in piece.pictures]
-        self.failure = next((piece.failure for piece in pieces if piece.failure is not None), None)
+        self.pictures = [picture for part in parts for picture in part.pictures]
+        self.failure = next((part.failure for part in parts if part.failure is not None), None)
 
 
 def run(backbone: Backbone, technique: Technique, parts: Sequence[Part], weights: Callable[[str], Path]) -> None:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,10 @@ class Tier(Protocol):
 
     def put(self, key: str, value: Tensors) -> list[tuple[str, Tensors]]:
         """Keep a value that fits the budget; return the least recently used ones that had to go for it."""
+        ...
+
+    def drop(self, unwanted: Callable[[str], bool]) -> None:
+        """Forget the values under unwanted keys."""
         ...
 
     def clear(self) -> None:
@@ -79,6 +84,11 @@ class MemoryTier:
     def _place(self, tensor: Tensor) -> Tensor:
         placed = tensor.detach().to(self.device)
         return placed.pin_memory() if self._pinned else placed
+
+    def drop(self, unwanted: Callable[[str], bool]) -> None:
+        """Forget the values under unwanted keys."""
+        for key in [key for key in self._values if unwanted(key)]:
+            self.used -= size_of(self._values.pop(key))
 
     def clear(self) -> None:
         """Forget everything."""
@@ -140,6 +150,12 @@ class DiskTier:
                 old.unlink(missing_ok=True)
                 used -= size
         return []
+
+    def drop(self, unwanted: Callable[[str], bool]) -> None:
+        """Remove the files of unwanted keys."""
+        for _, _, path in self._files():
+            if unwanted(path.name.removesuffix(".safetensors")):
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove every file."""

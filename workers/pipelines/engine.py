@@ -29,6 +29,8 @@ from workers.techniques.base import Technique
 
 __all__ = ["Engine", "Refused", "Rendered", "Work"]
 
+MOST_PICTURES = 64
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -60,10 +62,13 @@ class Engine:
         find_lora: Finder | None = None,
         terms: Callable[[str], Terms] | None = None,
         observer: Observer | None = None,
+        most_pictures: int = MOST_PICTURES,
     ) -> None:
         """`weights` finds what techniques need by catalogue id, `find_lora` an installed LoRA; without it, none is.
 
-        `terms` returns the licence of a catalogue id; without it, no licences are told.
+        `terms` returns the licence of a catalogue id; without it, no licences are told. A request with more than
+        `most_pictures` is denoised in pieces of so many: a batch changes low bits, so with 1 a seed always gives the
+        same bytes.
         """
         self.pool = pool
         self.cache = cache
@@ -72,6 +77,7 @@ class Engine:
         self._find_lora = find_lora or _no_lora
         self._terms = terms
         self._observer = observer or Observer()
+        self._most_pictures = most_pictures
 
     def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> Rendered:
         """Return the pictures of one request. Raises Refused, or whatever `watch` raised."""
@@ -92,7 +98,7 @@ class Engine:
             if isinstance(one, Admitted):
                 groups.setdefault(one.key, []).append(one)
         for group in groups.values():
-            self._run(group[0].backbone, group[0].technique, [one.part for one in group])
+            self._run_group(group[0].backbone, group[0].technique, [one.part for one in group])
         outcomes = (one if isinstance(one, Exception) else self._outcome(one) for one in admitted)
         return [device.verdict(one) if isinstance(one, Exception) else one for one in outcomes]
 
@@ -107,8 +113,26 @@ class Engine:
         except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
             return failure
         meter.expect(prepare_share(technique.spec, order))
+        cache = RequestCache(self.cache, meter.span, work.request.style_images)
         show = sketching(projection(backbone), work.show, meter) if work.show else None
-        return Admitted(backbone, technique, Part(order, meter, RequestCache(self.cache, meter.span), show))
+        return Admitted(backbone, technique, Part(order, meter, cache, show))
+
+    def _run_group(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
+        """Run parts as one batch, but those that alone have more pictures than may be denoised together in pieces."""
+        if fitting := [part for part in parts if len(part.order.seeds) <= self._most_pictures]:
+            self._run(backbone, technique, fitting)
+        for part in parts:
+            if len(part.order.seeds) > self._most_pictures:
+                self._run_pieces(backbone, technique, part, part.pieces(self._most_pictures))
+
+    def _run_pieces(self, backbone: Backbone, technique: Technique, part: Part, pieces: Sequence[Part]) -> None:
+        """Run a part piece after piece, as far as they succeed."""
+        for number, piece in enumerate(pieces):
+            with part.meter.turn(number, len(pieces)):
+                self._run(backbone, technique, [piece])
+            if piece.failure is not None:
+                break
+        part.join(pieces)
 
     def _run(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
         """Run parts as one batch; where it fails, one after the other; where memory is short, in smaller pieces."""
@@ -136,10 +160,8 @@ class Engine:
             for part in parts:
                 self._run(backbone, technique, [part])
         elif isinstance(failure, OutOfMemory) and len(parts[0].order.seeds) > 1:
-            pieces = parts[0].split()
-            for piece in pieces:
-                self._run(backbone, technique, [piece])
-            parts[0].join(pieces)
+            half = (len(parts[0].order.seeds) + 1) // 2
+            self._run_pieces(backbone, technique, parts[0], parts[0].pieces(half))
         else:
             parts[0].failure = failure
 

@@ -34,12 +34,26 @@ class Meter:
         self.span = span
         self._prepared = 0.0
         self._fraction = 0.0
+        self._before, self._share = 0.0, 1.0
+        self._turn, self._turns = 0, 1
         self.step = 0
         self.seconds: dict[str, float] = {}
 
     def expect(self, share: float) -> None:
         """Set the part of the work that comes before the request's own denoising, 0..1."""
         self._prepared = share * DENOISED
+
+    @contextmanager
+    def turn(self, number: int, turns: int) -> Iterator[None]:
+        """Report what happens meanwhile as one of some equal turns, one after the other; turns may have turns."""
+        outer = self._before, self._share, self._turn, self._turns
+        self._share /= turns
+        self._before += number * self._share * DECODED
+        self._turn, self._turns = self._turn * turns + number, self._turns * turns
+        try:
+            yield
+        finally:
+            self._before, self._share, self._turn, self._turns = outer
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
@@ -63,9 +77,10 @@ class Meter:
             "denoise": (self._prepared, DENOISED),
             "decode": (DENOISED, DECODED),
         }[stage]
-        self._fraction = max(self._fraction, begin + (end - begin) * (step / steps if steps else 0.0))
-        self.step = step
-        self._watcher(Progress(stage=stage, step=step, steps=steps, fraction=self._fraction))
+        within = begin + (end - begin) * (step / steps if steps else 0.0)
+        self._fraction = max(self._fraction, self._before + self._share * within)
+        self.step = self._turn * steps + step
+        self._watcher(Progress(stage=stage, step=self.step, steps=self._turns * steps, fraction=self._fraction))
 
     def preparing(self, trajectory: Trajectory) -> None:
         """Report a step of work done while preparing."""

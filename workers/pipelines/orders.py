@@ -55,10 +55,9 @@ def validated(spec: Spec, request: Request) -> Params:
         raise Refused(f"params of {spec.name}: {faults}") from invalid
 
 
-def halves(order: Order) -> tuple[Order, Order]:
-    """Return an order of several pictures as two smaller ones."""
-    middle = len(order.seeds) // 2
-    return _some(order, slice(0, middle)), _some(order, slice(middle, None))
+def pieces(order: Order, most: int) -> list[Order]:
+    """Return an order as smaller ones of at most so many pictures each."""
+    return [_some(order, slice(first, first + most)) for first in range(0, len(order.seeds), most)]
 
 
 def _some(order: Order, rows: slice) -> Order:

@@ -7,7 +7,7 @@ next. Simultaneous requests for the same missing key build it once and share it.
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,16 +18,25 @@ from torch import Tensor
 from workers.pipelines.cache_tiers import Tensors, Tier, size_of
 from workers.pipelines.work import Spanner
 
+TAG = 16
+"""Digits of a picture's sha256 in the keys: enough to tell pictures apart, few enough for the name of a file."""
+
 
 def key_of(**facts: Any) -> str:
     """Return the sha256 of everything a cached value depends on: JSON values, by name."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
+def tag_of(pictures: Collection[str]) -> str:
+    """Return what stands behind a key in the cache, so that a value can be found by the pictures it came from."""
+    return "".join(f".{sha256[:TAG]}" for sha256 in sorted(set(pictures)))
+
+
 @dataclass
 class Flight:
-    """One build under way; others wait for `landed`."""
+    """One build under way; others wait for `landed`. What is `unwanted` by then is not kept."""
 
+    unwanted: bool = False
     landed: threading.Event = field(default_factory=threading.Event)
     value: Tensors | None = None
 
@@ -68,7 +77,8 @@ class StyleCache:
         try:
             flight.value = dict(build())
             with self._lock:
-                self._store(0, key, flight.value)
+                if not flight.unwanted:
+                    self._store(0, key, flight.value)
             return flight.value
         finally:
             with self._lock:
@@ -100,6 +110,19 @@ class StyleCache:
         """
         return next((tier.device for tier in self.tiers if tier.device is not None and size <= tier.budget), None)
 
+    def forget(self, pictures: Collection[str]) -> None:
+        """Forget in every tier what requests with any of these style pictures (sha256) computed from theirs."""
+        tags = {sha256[:TAG] for sha256 in pictures}
+
+        def unwanted(key: str) -> bool:
+            return not tags.isdisjoint(key.split(".")[1:])
+
+        with self._lock:
+            for tier in self.tiers:
+                tier.drop(unwanted)
+            for key, flight in self._flights.items():
+                flight.unwanted = flight.unwanted or unwanted(key)
+
     def clear(self) -> None:
         """Forget everything in every tier."""
         with self._lock:
@@ -115,16 +138,19 @@ class StyleCache:
 class RequestCache:
     """The style cache as one request sees it: remembers whether anything of the style had to be built."""
 
-    def __init__(self, cache: StyleCache, span: Spanner = nullcontext) -> None:
+    def __init__(self, cache: StyleCache, span: Spanner = nullcontext, pictures: Collection[str] = ()) -> None:
+        """`pictures` names the request's style pictures by their sha256: what is of the style goes when one of them is
+        forgotten."""
         self._cache = cache
         self._span = span
+        self._tag = tag_of(pictures)
         self.hits = 0
         self.misses = 0
 
     def get(self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True) -> Tensors:
         """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here."""
         with self._span("style" if of_style else "content"):
-            value, hit = self._cache.get(key, build)
+            value, hit = self._cache.get(key + self._tag if of_style else key, build)
         if not of_style:
             return value
         if hit:

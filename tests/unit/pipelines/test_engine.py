@@ -44,14 +44,18 @@ def request(**more: object) -> Request:
     return Request.model_validate(fields | more)
 
 
-@pytest.fixture
-def engine(sd15: Backbone) -> Engine:
+def engine_of(sd15: Backbone, **more: int) -> Engine:
     def weights(name: str) -> Path:
         raise Refused(name)
 
     pool = Pool(lambda model: sd15)
     cache = StyleCache([MemoryTier("host", 1 << 28)])
-    return Engine(pool=pool, cache=cache, technique=registry.technique, weights=weights)
+    return Engine(pool=pool, cache=cache, technique=registry.technique, weights=weights, **more)
+
+
+@pytest.fixture
+def engine(sd15: Backbone) -> Engine:
+    return engine_of(sd15)
 
 
 STYLE = Pictures(styles=(picture(),))
@@ -82,6 +86,29 @@ def test_each_picture_of_a_request_can_be_had_alone(engine: Engine) -> None:
     alone = engine.stylize(request(seed=3), STYLE, watch=quiet)
     both = (np.asarray(one.pictures[n], dtype=int) for one, n in ((together, 2), (alone, 0)))
     assert np.abs(np.subtract(*both)).max() <= 1
+
+
+@pytest.mark.parametrize("method", ["signal-leak", "style-aligned"])
+def test_where_pictures_are_made_one_by_one_each_has_the_bytes_that_it_has_alone(sd15: Backbone, method: str) -> None:
+    engine = engine_of(sd15, most_pictures=1)
+    seen: list[Progress] = []
+    large = {"method": method, "width": 128, "height": 128}
+    asked = request(num_images=3, **large)
+    (together,) = engine.stylize_together([Work(asked, STYLE, seen.append, show=lambda sketch: None)])
+    assert not isinstance(together, Exception), together
+    for n, seed in enumerate(together.seeds):
+        alone = engine.stylize(request(seed=seed, **large), STYLE, watch=quiet)
+        assert alone.pictures[0].tobytes() == together.pictures[n].tobytes(), f"picture {n}"
+    denoised = [(one.step, one.steps) for one in seen if one.stage == "denoise"]
+    assert denoised == [(n, 6) for n in (0, 1, 2, 2, 3, 4, 4, 5, 6)]
+    fractions = [one.fraction for one in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(0.99)
+
+
+def test_a_request_that_is_stopped_makes_none_of_its_other_pictures(sd15: Backbone) -> None:
+    with pytest.raises(InterruptedError):
+        engine_of(sd15, most_pictures=1).stylize(request(num_images=3), STYLE, watch=stop_at("denoise", 3))
 
 
 def test_compatible_requests_share_a_batch_and_others_do_not(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,3 +138,42 @@ def test_keys_are_of_content() -> None:
     assert key_of(a=1) != key_of(a=1.5)
     with pytest.raises(ValueError, match="JSON"):
         key_of(a=float("nan"))
+
+
+def test_what_came_of_a_picture_can_be_forgotten_in_every_tier(tmp_path: Path) -> None:
+    red, blue = "a" * 64, "b" * 64
+    cache = StyleCache([MemoryTier("host", 250), DiskTier("disk", 10_000, tmp_path)])
+    for key, pictures in (("1", (red, blue)), ("2", (red,)), ("3", (blue,)), ("4", (blue,)), ("5", ())):
+        RequestCache(cache, pictures=pictures).get(key, lambda: value(1))
+    RequestCache(cache, pictures=(red,)).get("content", lambda: value(2), of_style=False)
+    assert all(cache.bytes().values()), "some of it lies on disk"
+    cache.forget([red])
+
+    def built(key: str, *pictures: str, of_style: bool = True) -> bool:
+        built: list[str] = []
+
+        def build() -> dict[str, torch.Tensor]:
+            built.append(key)
+            return value(1)
+
+        RequestCache(cache, pictures=pictures).get(key, build, of_style=of_style)
+        return bool(built)
+
+    assert not built("3", blue)
+    assert not built("4", blue)
+    assert not built("5")
+    assert not built("content", red, of_style=False)
+    assert built("1", blue, red), "in whatever order they were given"
+    assert built("2", red)
+
+
+def test_what_is_built_while_its_picture_is_forgotten_is_not_kept() -> None:
+    cache = StyleCache([MemoryTier("host", 1000)])
+
+    def build() -> dict[str, torch.Tensor]:
+        cache.forget(["a" * 64])
+        return value(1)
+
+    found = RequestCache(cache, pictures=("a" * 64,)).get("key", build)
+    assert torch.equal(found["x"], value(1)["x"])
+    assert cache.bytes() == {"host": 0}

@@ -17,6 +17,7 @@
 --   hooklog:<id>, hooksecret        list, text   see hooks.lua and outbox.py
 --   running                         hash    method -> jobs running
 --   inputs, inputs:<owner>          hash    sha256 -> jobs and styles that use that input
+--   deleted                         zset    sha256 -> number of deletion: pictures of styles deleted last
 --   style:<id>, styles:<owner>      hash    a saved style; zset id -> number of arrival, for paging
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
 --                                           'eta <bucket>', 'eta sum' (milliseconds)
