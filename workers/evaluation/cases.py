@@ -37,7 +37,7 @@ def cases(recipe: Recipe, count: int, pairs: Literal["unseen", "trained"] = "uns
     portion = Portion(recipe.objects, recipe.styles, recipe.placement, count, 0.0, pairs, True, SEED)
     specs: list[PictureSpec] = []
     while len(specs) < count:
-        specs.extend(chunk_specs(portion, len(specs)))
+        specs.extend(chunk_specs(portion, len(specs))[::2])  # the others share their neighbour's style instance
     rng = np.random.default_rng(SEED)
     return [_case(recipe, spec, rng, seed) for seed, spec in enumerate(specs[:count])]
 
