@@ -82,13 +82,13 @@ def filled(page: Page, running: Service) -> Desk:
     """Return the studio with the form filled in for a comparison of all methods."""
     page.set_default_timeout(HALF_HOUR * 1000)
     desk = Desk(page, f"http://127.0.0.1:{running.port}").open()
-    page.get_by_role("button", name=STYLE).click()
+    page.locator("#style-shelf").get_by_title(STYLE).click()
     desk.prompt(PROMPT)
     page.get_by_label("Compare several").check()
     for method in page.locator("input[name=method]").all():
         method.check()
     if page.locator("#content-field").is_visible():
-        page.get_by_role("button", name=CONTENT).click()
+        page.locator("#content-shelf").get_by_title(CONTENT).click()
     page.locator("#seed").fill(str(SEED))
     page.locator(".maker-fields").evaluate("node => node.scrollTo(0, 0)")
     return desk

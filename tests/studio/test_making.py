@@ -75,7 +75,7 @@ def test_a_job_can_be_canceled_and_survives_a_reload(desk: Desk, running: Servic
 
 
 def test_again_with_a_recipe_makes_the_same_picture(desk: Desk, running: Service) -> None:
-    desk.page.get_by_role("button", name="Paper cut").click()
+    desk.page.locator("#style-shelf").get_by_title("Paper cut").click()
     desk.prompt("a bird")
     desk.method("signal-leak")
     desk.quick()
@@ -97,7 +97,7 @@ def test_again_with_a_recipe_makes_the_same_picture(desk: Desk, running: Service
 
 
 def test_a_picture_is_looked_at_from_all_sides(desk: Desk, running: Service) -> None:
-    desk.page.get_by_role("button", name="Neon").click()
+    desk.page.locator("#style-shelf").get_by_title("Neon").click()
     desk.prompt("a flower")
     desk.method("signal-leak")
     desk.quick()

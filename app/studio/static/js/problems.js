@@ -55,7 +55,7 @@ function placeOf(form, { pointer, detail }) {
 }
 
 const controlOf = (place) => place.querySelector("input, textarea, select, button");
-const nameOf = (place) => place.querySelector("legend, label")?.firstChild?.textContent.trim() || place.dataset.pointer;
+const nameOf = (place) => place.querySelector("legend, .legend, label")?.firstChild?.textContent.trim() || place.dataset.pointer;
 
 function mark(place, detail) {
   place.hidden = false;
