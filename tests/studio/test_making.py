@@ -41,7 +41,7 @@ def test_all_methods_side_by_side_at_one_seed(desk: Desk, running: Service) -> N
     for method in ("style-aligned", "signal-leak", "style-id"):
         desk.method(method)
     desk.drop("#content-drop", CONTENT)
-    desk.quick()
+    desk.quick(side=128)
     desk.page.locator("#all-methods").click()
     expect(desk.page.locator("#submit")).to_have_text("Compare 3 methods")
     desk.send()
@@ -52,7 +52,8 @@ def test_all_methods_side_by_side_at_one_seed(desk: Desk, running: Service) -> N
     assert len({job["recipe"]["seed"] for job in jobs}) == 1
     with desk.page.expect_download() as arriving:
         group.get_by_role("button", name="Contact sheet").click()
-    assert Image.open(arriving.value.path()).width >= 3 * 256
+    with Image.open(arriving.value.path()) as sheet:
+        assert sheet.width >= 3 * 256
     desk.open()
     expect(desk.page.locator(".group .card[data-state=succeeded]")).to_have_count(3)
 

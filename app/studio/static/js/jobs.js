@@ -3,7 +3,7 @@
 const known = new Map();
 const listeners = new Set();
 
-export const FINAL = new Set(["succeeded", "failed", "canceled"]);
+const FINAL = new Set(["succeeded", "failed", "canceled"]);
 export const isFinal = (job) => FINAL.has(job.state);
 
 /** Return a job, or undefined. */

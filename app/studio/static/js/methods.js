@@ -4,13 +4,13 @@ import { fill, h } from "./dom.js";
 import { emblem } from "./emblem.js";
 
 /** Return the first statement of a summary. */
-export function sentence(summary) {
+function sentence(summary) {
   const [first] = summary.split(/(?<=[\w)]{3})[.;:] /);
   return first.endsWith(".") ? first : `${first}.`;
 }
 
 /** Return why a method cannot run on a model; empty when it can, or when nobody knows yet. */
-export function hindrance(method, model) {
+function hindrance(method, model) {
   if (!method.models.includes(model)) return method.models.length ? `runs on ${method.models.join(", ")}` : "needs another base model";
   return method.refusals[model] || "";
 }
