@@ -19,8 +19,6 @@ def still(page: Page, quiet: Gateway) -> Desk:
 
 
 def test_each_fault_stands_at_its_field(still: Desk) -> None:
-    still.page.wait_for_load_state("networkidle")
-    before = still.page.locator(".card").count()
     still.method("signal-leak")
     still.setting("width", 65)
     still.setting("steps", "many")
@@ -31,7 +29,7 @@ def test_each_fault_stands_at_its_field(still: Desk) -> None:
     expect(still.error("style_image")).to_have_text("signal-leak takes 1 to 4 style images, got 0")
     expect(still.page.locator("#refusal")).to_contain_text("The request is invalid")
     expect(still.page.locator("#prompt")).to_have_attribute("aria-invalid", "true")
-    expect(still.page.locator(".card")).to_have_count(before)
+    expect(still.page.locator(".card:not([data-job])")).to_have_count(0)
     still.drop("#style-drop", STYLE)
     still.prompt("a house")
     still.setting("width", 64)

@@ -55,7 +55,8 @@ def test_the_first_load_is_small_and_stays_in_the_house(observed: Desk) -> None:
     asked: list[str] = []
     observed.page.on("request", lambda request: asked.append(request.url))
     observed.open()
-    observed.page.wait_for_load_state("networkidle")
+    for image in observed.page.locator("#style-shelf img").all():
+        expect(image).to_have_js_property("complete", True)
     assert [url for url in asked if not url.startswith((observed.url, "blob:"))] == []
     sizes = dict(observed.page.evaluate(SIZES))
     parts = {url: size for url, size in sizes.items() if urlsplit(url).path not in ("/jobs", "/styles")}
