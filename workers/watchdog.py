@@ -44,10 +44,12 @@ class Watchdog(threading.Thread):
         self._exit = exit_process
         self._ended = threading.Event()
         self._served_at = time.monotonic()
+        self._waiting_since: float | None = None
 
     def served(self) -> None:
         """Note that the worker has just looked for work."""
         self._served_at = time.monotonic()
+        self._waiting_since = None
 
     def run(self) -> None:
         """Watch until `end`."""
@@ -59,7 +61,7 @@ class Watchdog(threading.Thread):
                 self._exit(EXIT_HUNG)
             elif held:
                 self.served()
-            elif now - self._served_at > self._stall_timeout and self._work_waits():
+            elif self._stalled(now):
                 log.critical(
                     "jobs wait and nothing was claimed for %.0f s: replacing this process", self._stall_timeout
                 )
@@ -68,6 +70,14 @@ class Watchdog(threading.Thread):
     def end(self) -> None:
         """Stop watching."""
         self._ended.set()
+
+    def _stalled(self, now: float) -> bool:
+        """Return whether work has waited for the whole time; a worker that had nothing to do has not stalled."""
+        if now - self._served_at <= self._stall_timeout or not self._work_waits():
+            self._waiting_since = None
+            return False
+        self._waiting_since = self._waiting_since or now
+        return now - self._waiting_since > self._stall_timeout
 
     def _work_waits(self) -> bool:
         try:

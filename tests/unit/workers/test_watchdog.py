@@ -51,6 +51,15 @@ def test_jobs_that_wait_beside_an_idle_worker_end_the_process(store: JobStore) -
         until(lambda: EXIT_STALLED in exits, "the process is replaced", patience=20)
 
 
+def test_a_job_that_comes_after_a_long_rest_has_its_time(store: JobStore) -> None:
+    with watching(store, Beat(store, lease_seconds=30), stall=2.0) as exits:
+        time.sleep(2.6)
+        store.submit(new_job())
+        time.sleep(1.2)
+        assert not exits
+        until(lambda: EXIT_STALLED in exits, "the process is replaced", patience=20)
+
+
 def test_an_idle_worker_with_nothing_to_do_stays(store: JobStore) -> None:
     store.submit(new_job(queue="another"))
     with watching(store, Beat(store, lease_seconds=30), stall=0.1) as exits:
