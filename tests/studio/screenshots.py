@@ -26,7 +26,7 @@ from tests.studio.examples import FOLDER, INDEX
 TARGET = Path(__file__).parents[2] / "deploy" / "screenshots"
 SIZES = {"375": (375, 812), "1440": (1440, 900)}
 THEMES = ("light", "dark")
-PROMPT, STYLE, CONTENT = "a lighthouse by the sea", "Stained glass", "House"
+PROMPT, STYLE, CONTENT = "a rocket", "Stained glass", "House"
 HALF_HOUR = 1800.0
 THUMBNAIL = 112
 GAP = 12
