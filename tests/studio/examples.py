@@ -16,12 +16,12 @@ FOLDER = STATIC / "examples"
 INDEX = FOLDER / "examples.json"
 SIZE, SMALL = 256, 96
 STYLES = {
-    "Stained glass": PictureSpec("lighthouse", 1003, "stainedglass", HELD_OUT_INSTANCES + 6),
-    "Paper cut": PictureSpec("bird", 1003, "papercut", HELD_OUT_INSTANCES + 6),
-    "Neon": PictureSpec("flower", 1001, "neon", HELD_OUT_INSTANCES + 4),
-    "Watercolour": PictureSpec("boat", 1003, "watercolour", HELD_OUT_INSTANCES + 6),
-    "Mosaic": PictureSpec("cup", 1003, "mosaic", HELD_OUT_INSTANCES + 6),
-    "Blueprint": PictureSpec("cactus", 1003, "blueprint", HELD_OUT_INSTANCES + 6),
+    "Stained glass": PictureSpec("boat", 1003, "stainedglass", HELD_OUT_INSTANCES + 6),
+    "Chalk": PictureSpec("tree", 1003, "chalk", HELD_OUT_INSTANCES + 6),
+    "Neon": PictureSpec("fish", 1001, "neon", HELD_OUT_INSTANCES + 4),
+    "Watercolour": PictureSpec("mushroom", 1003, "watercolour", HELD_OUT_INSTANCES + 6),
+    "Oil": PictureSpec("heart", 1003, "oil", HELD_OUT_INSTANCES + 6),
+    "Blueprint": PictureSpec("umbrella", 1003, "blueprint", HELD_OUT_INSTANCES + 6),
 }
 CONTENTS = {
     "House": PictureSpec("house", 1000, "flat", HELD_OUT_INSTANCES + 3),

@@ -76,7 +76,7 @@ def test_a_job_can_be_canceled_and_survives_a_reload(desk: Desk, running: Servic
 
 
 def test_again_with_a_recipe_makes_the_same_picture(desk: Desk, running: Service) -> None:
-    desk.page.locator("#style-shelf").get_by_title("Paper cut").click()
+    desk.page.locator("#style-shelf").get_by_title("Chalk").click()
     desk.prompt("a bird")
     desk.method("signal-leak")
     desk.quick()
