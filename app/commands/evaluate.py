@@ -1,5 +1,6 @@
 """`stylize eval`: handed on to the evaluation, which needs torch."""
 
+import os
 import subprocess
 import sys
 
@@ -10,4 +11,5 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 def evaluate(context: typer.Context) -> None:
     """Judge every technique on the starter model: style similarity, content accuracy, leak rate (needs the worker)."""
-    raise typer.Exit(subprocess.call((sys.executable, "-m", "workers.evaluation", *context.args)))
+    command = (sys.executable, "-m", "workers.evaluation", *context.args)
+    raise typer.Exit(subprocess.call(command, env={"TRANSFORMERS_VERBOSITY": "error", **os.environ}))
