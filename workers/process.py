@@ -69,13 +69,7 @@ class Worker:
             tracing=tracing,
             seal=open_seal(settings),
         )
-        self.watchdog = Watchdog(
-            self.store,
-            self.beat,
-            settings.models,
-            step_timeout=settings.worker_step_timeout_seconds,
-            stall_timeout=settings.worker_stall_seconds,
-        )
+        self.watchdog = watchdog(settings, self.store, self.beat)
         self.previewer = Previewer(
             PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
         )
@@ -134,6 +128,17 @@ class Worker:
         """Claim nothing more; give the job in hand back when it outlasts the grace."""
         self.stopping.set()
         self.runner.stop(self.settings.worker_grace_seconds)
+
+
+def watchdog(settings: WorkerSettings, store: JobStore, beat: Beat) -> Watchdog:
+    """Return what ends this process when it makes no progress."""
+    return Watchdog(
+        store,
+        beat,
+        settings.models,
+        step_timeout=settings.worker_step_timeout_seconds,
+        stall_timeout=settings.worker_stall_seconds,
+    )
 
 
 def replace_process(fault: threading.ExceptHookArgs) -> None:

@@ -1,6 +1,5 @@
 """`stylize eval`: handed on to the evaluation, which needs torch."""
 
-import os
 import subprocess
 import sys
 
@@ -11,5 +10,4 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 def evaluate(context: typer.Context) -> None:
     """Judge every technique on the starter model: style similarity, content accuracy, leak rate (needs the worker)."""
-    command = (sys.executable, "-m", "workers.evaluation", *context.args)
-    raise typer.Exit(subprocess.call(command, env={"TRANSFORMERS_VERBOSITY": "error", **os.environ}))
+    raise typer.Exit(subprocess.call((sys.executable, "-m", "workers.evaluation", *context.args)))

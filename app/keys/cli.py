@@ -33,7 +33,9 @@ def create(redis_url: Callable[[], str]) -> typer.Typer:
     ) -> None:
         """Make, list and revoke API keys. Once there is a key, every request to the gateway needs one."""
         url = f"unix://{data_dir.resolve() / 'redis' / 'redis.sock'}" if data_dir else redis_url()
-        context.obj = KeyStore(connect(url))
+        redis = connect(url)
+        context.call_on_close(redis.close)
+        context.obj = KeyStore(redis)
 
     app.command("create")(create_key)
     app.command("list")(list_keys)

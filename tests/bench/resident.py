@@ -6,7 +6,6 @@ ever resident, and the seconds that a picture takes at the technique's default s
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -42,14 +41,13 @@ def run(methods: Sequence[str]) -> dict[str, Any]:
         began = time.perf_counter()
         drawer.draw(spec, [case], spec.bases[drawer.backbone.base].strength)
         seconds[spec.name] = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"resident": resident(), "peak": peak, "seconds": seconds}
+    return {"resident": memory("VmRSS"), "peak": memory("VmHWM"), "seconds": seconds}
 
 
-def resident() -> int:
-    """Return the bytes of this process that are in memory."""
+def memory(name: str) -> int:
+    """Return the bytes of this process that are in memory (VmRSS), or were at most (VmHWM)."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+    return int(status.split(f"{name}:")[1].split()[0]) * 1024
 
 
 def apart(*methods: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from transformers.utils.logging import set_verbosity_error
+
 from model_store.catalogue import folder_of
 from model_store.starter.export import recipe_of
 from model_store.starter.judges import load_judges
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Write the report; returns the exit status."""
     options = parser().parse_args(arguments)
+    set_verbosity_error()
     if options.cases < 2 or not all(0 <= strength <= 1 for strength in options.strength):
         parser().error("--cases must be at least 2, every --strength between 0 and 1")
     try:

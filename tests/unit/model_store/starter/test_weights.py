@@ -1,7 +1,7 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 import model_store.starter
 from model_store.starter.export import DIGESTS, LARGEST_BYTES, wrong_files
@@ -25,7 +25,7 @@ def test_shipped_files_match_their_digests_and_the_limit() -> None:
 def test_the_shipped_judges_name_real_pictures() -> None:
     judges = load_judges(WEIGHTS / "judges.safetensors")
     specs = [PictureSpec(name, 11, "flat", 1_000_001) for name in ("house", "star", "fish", "cup", "heart", "tree")]
-    pictures = torch.cat([as_tensor(draw(spec)[None]) for spec in specs])
+    pictures = as_tensor(np.stack([draw(spec) for spec in specs]))
     assert judges.classify(pictures) == [spec.object_name for spec in specs]
 
 
