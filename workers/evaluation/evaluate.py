@@ -10,7 +10,7 @@ from rich.progress import track
 from model_store.starter.judges import Judges
 from workers.evaluation.cases import Case
 from workers.evaluation.drawing import Drawer
-from workers.evaluation.figures import CONTENT, PLAIN, Figures, judged
+from workers.evaluation.figures import CONTENT, HEADER, PLAIN, Figures, judged
 from workers.evaluation.report import Report, sheet
 from workers.pipelines.errors import Refused, WeightsMissing
 from workers.techniques import registry
@@ -38,6 +38,7 @@ class Evaluation:
         The highest goes first: at 0 a method may do without its weights, and its absence would not show.
         """
         specs = [spec for spec in self.drawer.runnable() if not methods or spec.name in methods]
+        print(HEADER, flush=True)
         self._baselines()
         runs = [(spec, strength) for spec in specs for strength in sorted(strengths, reverse=True)]
         for spec, strength in track(runs, "evaluating"):
@@ -66,4 +67,5 @@ class Evaluation:
 
     def _keep(self, name: str, strength: float | None, drawn: list[Image.Image], seconds: float) -> None:
         self.figures.append(judged(self.judges, self.cases, drawn, name, strength, seconds))
+        print(self.figures[-1].row, flush=True)
         self.columns.setdefault(name, drawn)
