@@ -59,9 +59,9 @@ class Injector:
 
     def _freeze(self) -> int | None:
         child = self._some_worker()
-        if child is None or child.process is None:
+        process = child.process if child else None
+        if process is None:
             return None
-        process = child.process
         process.send_signal(signal.SIGSTOP)
         self._in(2 * LEASE, lambda: process.send_signal(signal.SIGCONT))
         return process.pid
@@ -85,10 +85,11 @@ class Injector:
 
     def _signal(self, signum: int) -> int | None:
         child = self._some_worker()
-        if child is None or child.process is None:
+        process = child.process if child else None  # the supervisor may take it away at any moment
+        if process is None:
             return None
-        child.process.send_signal(signum)
-        return child.process.pid
+        process.send_signal(signum)
+        return process.pid
 
     def _some_worker(self) -> Child | None:
         running = [child for child in self._stack.workers if child.process and child.process.poll() is None]

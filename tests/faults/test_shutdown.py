@@ -19,7 +19,7 @@ AGAIN_SECONDS = 15.0
 
 @pytest.mark.parametrize(
     ("signals", "steps"),
-    [("TERM", 10), ("INT", 10), ("TERM", 60), ("TERM TERM", 60), ("QUIT", 60), ("TERM QUIT", 60), ("TERM KILL", 60)],
+    [("TERM", 30), ("INT", 30), ("TERM", 60), ("TERM TERM", 60), ("QUIT", 60), ("TERM QUIT", 60), ("TERM KILL", 60)],
 )
 def test_a_stopped_worker_finishes_its_job_or_gives_it_back(fake: Stack, signals: str, steps: int) -> None:
     job_id = fake.post(f"a house {signals}", steps=steps)

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,7 @@ def other_owners_job(gateway: Gateway) -> str:
     request = Request(
         method="signal-leak", model="tiny-sd15", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1
     )
-    new = NewJob(id="another-callers-job", owner="somebody", queue="tiny-sd15", request=request, digest="0" * 64)
+    new = NewJob(id=uuid4().hex, owner="somebody", queue="tiny-sd15", request=request, digest="0" * 64)
     return gateway.store.submit(new).job.id
 
 
