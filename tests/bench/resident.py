@@ -18,7 +18,7 @@ from model_store.starter.recipe import RECIPES
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import Drawer
 from workers.models import locate
-from workers.pipelines.errors import WeightsMissing
+from workers.pipelines.errors import Refused
 from workers.settings import WorkerSettings
 
 RATIO, PEAK_GIB, SECONDS = 1.3, 2.0, 6.0
@@ -36,7 +36,7 @@ def run(methods: Sequence[str]) -> dict[str, Any]:
             continue
         try:
             drawer.draw(spec, [case], spec.bases[drawer.backbone.base].strength)
-        except WeightsMissing:
+        except Refused:
             continue
         began = time.perf_counter()
         drawer.draw(spec, [case], spec.bases[drawer.backbone.base].strength)
