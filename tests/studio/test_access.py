@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.gateway import Gateway
 from tests.studio.desk import STYLE, Desk
@@ -50,6 +50,18 @@ def test_axe_finds_nothing_serious(still: Desk, done: str, theme: str) -> None:
     for way in ("Picture", "Side by side", "Slider"):
         still.page.locator("#viewer").get_by_role("radio", name=way, exact=True).check()
         assert violations(still.page) == [], way
+
+
+def test_what_arrives_late_does_not_take_the_focus(still: Desk) -> None:
+    waiting: list[Route] = []
+    still.page.route("**/styles?*", lambda route: waiting.append(route))
+    with still.page.expect_request("**/styles?*"):
+        still.page.goto(still.url)
+    oil = still.page.locator("#style-shelf").get_by_title("Oil")
+    oil.focus()
+    with still.page.expect_response("**/styles?*"):
+        waiting.pop().continue_()
+    expect(still.ready().page.locator("#style-shelf").get_by_title("Oil")).to_be_focused()
 
 
 def test_a_keyboard_is_enough(still: Desk, quiet: Gateway, done: str) -> None:

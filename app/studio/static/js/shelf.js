@@ -16,32 +16,30 @@ export function shelf(place, picked, examples, { withStyles = false } = {}) {
   }
 
   function draw() {
+    const held = place.contains(document.activeElement) && document.activeElement.dataset.name;
     place.replaceChildren(...styles.map(ofStyle), ...examples.map(ofExample));
+    if (held) place.querySelector(`[data-name="${CSS.escape(held)}"]`)?.focus();
   }
 
   function ofStyle(style) {
     const image = h("img", { alt: "", width: 52, height: 52 });
     show(image, inputPath(style.references[0].sha256));
     const pressed = picked.style?.id === style.id;
-    const take = () => picked.take(pressed ? null : style);
-    return swatch(image, style.name, take, pressed, "saved");
+    const onclick = () => picked.take(pressed ? null : style);
+    return swatch(image, style.name, onclick, pressed, "saved");
   }
 
   function ofExample(example) {
     const image = h("img", { alt: "", width: 52, height: 52, src: `studio/examples/${example.small}` });
     const pressed = picked.items.length === 1 && picked.items[0].file.name === example.file;
-    const take = async () => {
+    const onclick = async () => {
       if (pressed) picked.clear();
       else picked.replace([await file(`studio/examples/${example.file}`, example.file)]);
     };
-    return swatch(image, example.name, take, pressed, "example");
+    return swatch(image, example.name, onclick, pressed, "example");
   }
 
-  function swatch(image, name, take, pressed, kind) {
-    const onclick = async () => {
-      await take();
-      place.querySelector(`[data-name="${CSS.escape(name)}"]`)?.focus();
-    };
+  function swatch(image, name, onclick, pressed, kind) {
     const attributes = { type: "button", class: "swatch", title: name, "aria-pressed": pressed, "data-name": name, onclick };
     return h("button", attributes, image, h("span", {}, name), h("span", { class: "visually-hidden" }, `, ${kind}`));
   }
