@@ -10,4 +10,5 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 def evaluate(context: typer.Context) -> None:
     """Judge every technique on the starter model: style similarity, content accuracy, leak rate (needs the worker)."""
-    raise typer.Exit(subprocess.call((sys.executable, "-m", "workers.evaluation", *context.args)))
+    command = ("env", "TRANSFORMERS_VERBOSITY=error", sys.executable, "-m", "workers.evaluation", *context.args)
+    raise typer.Exit(subprocess.call(command))

@@ -13,9 +13,9 @@ from app.comparison.view import comparison_view
 from app.deps import Owner, Services, With
 from app.errors import Conflict, Invalid, NotFound, TooManyJobs
 from app.group_schemas import ComparisonView
+from app.kept import FOREVER
 from app.problems import documented
 from app.reception import REFUSALS, received
-from app.routes.jobs import FOREVER
 from app.routes.stylize import PARAMETER, idempotency_key
 from workers.contract.blobs import job_prefix
 from workers.contract.errors import BlobMissing
@@ -89,7 +89,7 @@ async def read_sheet(comparison_id: ComparisonId, services: With, owner: Owner) 
             labels = [cell.label for cell in group.cells]
             sheet = await drawn(list(zip(labels, pictures, strict=True)))
         await services.call(services.blobs.put, name, sheet, content_type="image/png", if_absent=False)
-    return Response(sheet, media_type="image/png", headers={"Cache-Control": FOREVER})
+    return Response(sheet, media_type="image/png", headers=FOREVER)
 
 
 async def found(services: Services, comparison_id: str, owner: str) -> Group:

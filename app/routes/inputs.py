@@ -1,5 +1,6 @@
 """`GET /inputs/{sha256}`: the pictures that a caller's jobs and styles were made with."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path
@@ -7,8 +8,8 @@ from starlette.responses import Response
 
 from app.deps import Owner, With
 from app.errors import Invalid, NotFound
+from app.kept import FOREVER, unless_kept
 from app.problems import documented
-from app.routes.jobs import FOREVER
 from workers.contract.blobs import input_name
 
 router = APIRouter(tags=["jobs"])
@@ -32,14 +33,6 @@ async def read_input(
     """A style, content or control image that one of the caller's jobs or styles names; it never changes."""
     if await services.call(services.store.unused, [sha256], owner):
         raise NotFound("none of your jobs or styles names such a picture")
-    headers = {
-        "ETag": f'"{sha256}"',
-        "Cache-Control": FOREVER,
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Content-Disposition": f'attachment; filename="{sha256[:16]}.png"',
-    }
-    if if_none_match and sha256 in if_none_match:
-        return Response(status_code=304, headers=headers)
-    picture = await services.call(services.blobs.get, input_name(sha256))
-    return Response(picture, media_type="image/png", headers=headers)
+    headers = FOREVER | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
+    read = partial(services.call, services.blobs.get, input_name(sha256))
+    return await unless_kept(sha256, if_none_match, read, "image/png", headers)

@@ -1,5 +1,6 @@
 """Jobs: look at one or all, cancel, fetch the pictures."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
@@ -7,6 +8,7 @@ from starlette.responses import Response
 
 from app.deps import Owner, Viewer, With
 from app.errors import Invalid, NotFound
+from app.kept import FOREVER, unless_kept
 from app.lookup import owned, seen
 from app.problems import documented
 from app.schemas import JobsView, JobView
@@ -16,7 +18,6 @@ router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the job's id")]
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-FOREVER = "private, max-age=31536000, immutable"
 
 
 @router.get("/jobs/{job_id}", summary="One job", responses=documented(NotFound, Invalid))
@@ -82,14 +83,7 @@ async def read_image(
     if job.result is None or number >= len(job.result.images):
         raise NotFound("the job has no such picture")
     image = job.result.images[number]
-    headers = {
-        "ETag": f'"{image.sha256}"',
-        "Cache-Control": FOREVER,
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Content-Disposition": f'attachment; filename="{job.id}-{number}.{SUFFIXES[image.content_type]}"',
-    }
-    if if_none_match and image.sha256 in if_none_match:
-        return Response(status_code=304, headers=headers)
-    content = await services.call(services.blobs.get, image.blob)
-    return Response(content, media_type=image.content_type, headers=headers)
+    name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
+    headers = FOREVER | {"Content-Disposition": f'attachment; filename="{name}"'}
+    read = partial(services.call, services.blobs.get, image.blob)
+    return await unless_kept(image.sha256, if_none_match, read, image.content_type, headers)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from app.deps import Viewer, With
 from app.errors import Invalid, NotFound
+from app.kept import unless_kept
 from app.links import PREVIEW
 from app.lookup import owned
 from app.problems import documented
@@ -47,7 +48,8 @@ async def read_preview(
     if picture is None:
         raise NotFound("the job has no preview now")
     tag = hashlib.blake2b(picture, digest_size=9).hexdigest()
-    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-    if if_none_match and tag in if_none_match:
-        return Response(status_code=304, headers=headers)
-    return Response(picture, media_type=JPEG, headers=headers)
+
+    async def read() -> bytes:
+        return picture
+
+    return await unless_kept(tag, if_none_match, read, JPEG, {"Cache-Control": "private, no-cache"})

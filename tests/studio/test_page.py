@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from app.studio.page import STATIC, files
+from app.studio.page import STATIC
 from tests.gateway import Gateway
 from tests.unit.app.pictures import encoded, picture
 
 MODULES = sorted(STATIC.rglob("*.js"))
 PAGE = (STATIC / "index.html").read_text()
+FILES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file())
 NAMES = ("utils", "helpers", "common", "manager")
 
 
-@pytest.mark.parametrize("path", sorted(files()))
+@pytest.mark.parametrize("path", FILES)
 def test_each_file_is_served_under_a_strict_policy(quiet: Gateway, path: str) -> None:
     answer = quiet.client.get(f"/studio/{path}")
     assert answer.content == (STATIC / path).read_bytes()

@@ -9,8 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from transformers.utils.logging import set_verbosity_error
-
 from model_store.catalogue import folder_of
 from model_store.starter.export import recipe_of
 from model_store.starter.judges import load_judges
@@ -36,7 +34,6 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Write the report; returns the exit status."""
     options = parser().parse_args(arguments)
-    set_verbosity_error()
     if options.cases < 2 or not all(0 <= strength <= 1 for strength in options.strength):
         parser().error("--cases must be at least 2, every --strength between 0 and 1")
     try:
@@ -51,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     report = evaluation.run(options.method, options.strength)
     report.write(options.out)
     evaluation.sheet(options.out / "sheet.png")
-    print(report.markdown())
+    for method, why in report.skipped.items():
+        print(f"not run: {method}: {why}")
     print(f"written to {options.out}")
     return 0
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -32,9 +31,9 @@ class Case:
         return caption(self.asked)
 
 
-def cases(recipe: Recipe, count: int, pairs: Literal["unseen", "trained"] = "unseen") -> list[Case]:
+def cases(recipe: Recipe, count: int) -> list[Case]:
     """Return the first `count` cases of the recipe's world: object-style pairs and style instances never trained on."""
-    portion = Portion(recipe.objects, recipe.styles, recipe.placement, count, 0.0, pairs, True, SEED)
+    portion = Portion(recipe.objects, recipe.styles, recipe.placement, count, 0.0, "unseen", True, SEED)
     specs: list[PictureSpec] = []
     while len(specs) < count:
         specs.extend(chunk_specs(portion, len(specs))[::2])  # the others share their neighbour's style instance

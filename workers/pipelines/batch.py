@@ -14,19 +14,21 @@ from workers.pipelines.denoise import Trajectory, denoise
 from workers.pipelines.meter import Meter, Stage
 from workers.pipelines.orders import pieces
 from workers.pipelines.style_cache import RequestCache
-from workers.techniques.base import Bench, Order, Technique
+from workers.techniques.base import Bench, Order, Technique, prepare_style
 
 
 @dataclass
 class Part:
     """A request, or some of its pictures, while it runs; in the end it has all its pictures or a failure.
 
+    One that is `style_only` has no pictures: it computes what depends on the style, for later requests.
     `used` names the weights that its technique asked for, in order. `show` is called after each of its own steps.
     """
 
     order: Order
     meter: Meter
     cache: RequestCache
+    style_only: bool = False
     show: Callable[[Trajectory], None] | None = None
     used: dict[str, None] = field(default_factory=dict)
     trajectory: Trajectory | None = None
@@ -51,7 +53,8 @@ class Part:
 
     def pieces(self, most: int) -> list["Part"]:
         """Return parts of at most so many pictures each."""
-        return [replace(self, order=order, pictures=[], failure=None) for order in pieces(self.order, most)]
+        orders = pieces(self.order, most)
+        return [replace(self, order=order, trajectory=None, pictures=[], failure=None) for order in orders]
 
     def join(self, parts: Sequence["Part"]) -> None:
         """Take over what became of the parts that this one was split into."""
@@ -84,7 +87,10 @@ def _prepare(part: Part, backbone: Backbone, technique: Technique, weights: Call
 
     bench = Bench(backbone, part.cache, noted, part.meter.preparing)
     with torch.no_grad():
-        part.trajectory = technique.prepare(part.order, bench)
+        if part.style_only:
+            prepare_style(technique, part.order, bench)
+        else:
+            part.trajectory = technique.prepare(part.order, bench)
 
 
 def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, Part]) -> None:
