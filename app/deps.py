@@ -32,6 +32,7 @@ from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.doorbell import Doorbell
 from workers.contract.groups import GroupStore
 from workers.contract.outbox import Outbox
+from workers.contract.preparations import PreparationStore
 from workers.contract.previews import PreviewStore
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore
@@ -56,6 +57,7 @@ class Services:
     memory: Memory
     store: JobStore
     styles: StyleStore
+    preparations: PreparationStore
     previews: PreviewStore
     groups: GroupStore
     drawing: asyncio.Semaphore
@@ -97,6 +99,7 @@ class Services:
             memory=memory,
             store=store,
             styles=StyleStore(connect(settings.redis_url)),
+            preparations=PreparationStore(connect(settings.redis_url)),
             previews=PreviewStore(connect(settings.redis_url)),
             groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
             drawing=asyncio.Semaphore(1),

@@ -19,7 +19,7 @@ FOLLOWED: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
         {"read_job": {}, "cancel_job": {}, "read_image": {"number": 0}, "read_preview": {}, "read_deliveries": {}},
     ),
     "/comparisons": ("comparison_id", {"read_comparison": {}, "cancel_comparison": {}, "read_sheet": {}}),
-    "/styles": ("style_id", {"read_style": {}, "delete_style": {}}),
+    "/styles": ("style_id", {"read_style": {}, "precompute_style": {}, "delete_style": {}}),
 }
 """What can be done with what a POST has made: the parameter that takes its id, and the operations with others."""
 ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}

@@ -9,10 +9,23 @@ from app.schemas import JobView
 from workers.contract.styles import Reference
 
 
+class PreparationView(BaseModel):
+    """How far a style is prepared for a method on a model, with the method's defaults there."""
+
+    method: str
+    model: str
+    state: Literal["cold", "preparing", "ready"] = Field(
+        description="cold: the first job prepares it; preparing: a worker does, or will; ready: a worker has it"
+    )
+    workers: int = Field(description="how many workers have it; another prepares it with its own first job")
+    job: str | None = Field(description="id of the job that prepares or last prepared it, as long as it is kept")
+
+
 class StyleLinksView(BaseModel):
-    """Where to go from here; DELETE `self` to delete."""
+    """Where to go from here; DELETE `self` to delete, POST `precompute` to prepare."""
 
     self: str
+    precompute: str
 
 
 class StyleView(BaseModel):
@@ -22,6 +35,7 @@ class StyleView(BaseModel):
     name: str
     references: tuple[Reference, ...]
     versions: dict[str, int] = Field(description="the version of each technique whose look the style keeps")
+    prepared: list[PreparationView] = Field(description="each method and model that it can be prepared for")
     created_at: datetime
     links: StyleLinksView
 

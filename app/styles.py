@@ -2,19 +2,21 @@
 
 from app.deps import Services
 from app.errors import Fault, Invalid
-from app.group_schemas import StyleLinksView, StyleView
+from app.group_schemas import PreparationView, StyleLinksView, StyleView
 from app.intake.form import Form
 from app.links import Links
 from workers.contract.styles import Reference, Style
 from workers.techniques import registry
+from workers.techniques.spec import Spec
 
 FIELD = "style_id"
 
 
-def style_view(style: Style, links: Links) -> StyleView:
-    """Return what callers see of a style."""
-    address = StyleLinksView(self=f"{links.public_url}/styles/{style.id}")
-    return StyleView(**style.model_dump(exclude={"owner"}), links=address)
+def style_view(style: Style, links: Links, prepared: list[PreparationView]) -> StyleView:
+    """Return what callers see of a style, and for which methods it is prepared."""
+    address = f"{links.public_url}/styles/{style.id}"
+    shown = StyleLinksView(self=address, precompute=f"{address}/precompute")
+    return StyleView(**style.model_dump(exclude={"owner"}), prepared=prepared, links=shown)
 
 
 async def apply(services: Services, form: Form, owner: str) -> None:
@@ -27,10 +29,10 @@ async def apply(services: Services, form: Form, owner: str) -> None:
     style = await services.call(services.styles.get, style_id, owner)
     if style is None:
         raise Invalid.of([Fault("#/style_id", "there is no such style")])
-    used = _heaviest(style, _most(style, form.texts.get("method", "")))
-    form.stored["style_image"] = [reference.sha256 for reference in used]
+    chosen = used(style, _most(style, form.texts.get("method", "")))
+    form.stored["style_image"] = [reference.sha256 for reference in chosen]
     if not form.texts.get("style_weights"):
-        form.texts["style_weights"] = ",".join(str(reference.weight) for reference in used)
+        form.texts["style_weights"] = ",".join(str(reference.weight) for reference in chosen)
 
 
 def _most(style: Style, method: str) -> int:
@@ -39,14 +41,20 @@ def _most(style: Style, method: str) -> int:
         spec = registry.spec(method)
     except KeyError:  # no such method, which the form's own check says better
         return len(style.references)
-    saved = style.versions.get(spec.name, 1)  # a technique that came later: its first version
-    if saved != spec.version:
-        detail = f"was saved for version {saved} of {spec.name}, which is now version {spec.version}; save it again"
+    if detail := outdated(style, spec):
         raise Invalid.of([Fault("#/style_id", detail)])
     return spec.inputs.references[1] or len(style.references)
 
 
-def _heaviest(style: Style, most: int) -> list[Reference]:
-    """Return the references that count most, in the style's own order."""
+def outdated(style: Style, spec: Spec) -> str:
+    """Return why a technique would draw a style otherwise than when it was saved; empty when it would not."""
+    saved = style.versions.get(spec.name, 1)  # a technique that came later: its first version
+    if saved == spec.version:
+        return ""
+    return f"was saved for version {saved} of {spec.name}, which is now version {spec.version}; save it again"
+
+
+def used(style: Style, most: int) -> list[Reference]:
+    """Return the references that count most, in the style's own order: as many as a method takes."""
     ranked = sorted(enumerate(style.references), key=lambda pair: -pair[1].weight)
     return [style.references[n] for n in sorted(n for n, _ in ranked[:most])]

@@ -63,6 +63,7 @@ def worker(settings: WorkerSettings) -> Worker:
         warm=warm,
         metrics=metrics,
         forget=engine.cache.forget,
+        prepared=engine.prepared.held,
         tracing=open_tracing("worker", settings),
     )
 

@@ -11,6 +11,7 @@ from workers.beat import Beat
 from workers.celery_app import consume, create_consumer
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.preparations import PreparationStore
 from workers.contract.previews import PreviewStore
 from workers.contract.redis_server import connect
 from workers.contract.store import JobStore, WorkerStatus
@@ -19,6 +20,7 @@ from workers.contract.tracing import OFF, Tracing
 from workers.forgetting import Forgetter
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Stylist
+from workers.preparing import PreparedTeller
 from workers.presence import Presence
 from workers.previewer import Previewer
 from workers.runner import Runner
@@ -43,10 +45,12 @@ class Worker:
         metrics: WorkerMetrics,
         tracing: Tracing = OFF,
         forget: Callable[[Collection[str]], object] = frozenset,
+        prepared: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         """`warm` makes a base model ready and returns why each technique cannot run on it; empty text if it can.
 
-        `forget` drops what was computed from style pictures, by their sha256.
+        `forget` drops what was computed from style pictures, by their sha256; `prepared` returns which preparations are
+        still there.
         """
         self.settings = settings
         self.name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
@@ -74,6 +78,7 @@ class Worker:
             PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
         )
         self.forgetter = Forgetter(StyleStore(connect(settings.redis_url)), forget)
+        self.teller = PreparedTeller(PreparationStore(connect(settings.redis_url)), self.name, prepared)
         self.presence = Presence(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
         self.stopping = threading.Event()
@@ -106,6 +111,7 @@ class Worker:
             log.info("%s is warm after %.1f s", model, time.monotonic() - began)
         self.beat.start()
         self.forgetter.start()
+        self.teller.start()
         if self.settings.worker_preview_seconds:
             self.previewer.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))

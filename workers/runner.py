@@ -136,7 +136,7 @@ class Runner:
             while claim is not None:
                 yield claim
                 job = claim.job
-                pictures += job.request.num_images
+                pictures += max(1, job.request.num_images)
                 room = pictures < self._most_pictures and job.attempts == 1
                 claim = self._claim(job.queue, company_of(job.request)) if room else None
         except StoreUnavailable as fault:

@@ -7,16 +7,18 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.deps import Owner, With
+from app import preparation
+from app.deps import Owner, Services, With
 from app.documentation import ENCODING, FILE
-from app.errors import Fault, Invalid, NotFound
+from app.errors import Fault, Invalid, NotFound, TooManyJobs
 from app.group_schemas import StylesView, StyleView
 from app.intake.fields import Field, text, weights
 from app.intake.form import Form, Shape
 from app.problems import documented
 from app.reception import REFUSALS, multipart, received
-from app.styles import style_view
 from app.submission import keep_pictures
+from workers.contract.errors import ContractError
+from workers.contract.job import Job
 from workers.contract.styles import Reference, Style
 from workers.techniques import registry
 
@@ -29,7 +31,14 @@ FIELDS: dict[str, Field] = {
     "name": text("what people call it"),
     "style_weights": weights("one number per style image, separated by commas; default 1 each"),
 }
-SHAPE = Shape(tuple(FIELDS), {"style_image": MOST_REFERENCES})
+METHODS = {
+    "type": "array",
+    "items": {"type": "string", "enum": [*registry.names(), *registry.ALIASES]},
+    "maxItems": len(registry.names()) + len(registry.ALIASES),
+}
+MODEL = {"type": "string", "description": "the base model to prepare for; default: the first the host serves"}
+PREPARED = {"precompute": METHODS | {"description": "methods to prepare the style for at once"}, "model": MODEL}
+SHAPE = Shape((*FIELDS, *PREPARED), {"style_image": MOST_REFERENCES}, lists=("precompute",))
 SCHEMA = {
     "type": "object",
     "required": ["name", "style_image"],
@@ -38,7 +47,15 @@ SCHEMA = {
         "name": FIELDS["name"].schema | {"minLength": 1, "maxLength": MOST_NAME},
         "style_weights": FIELDS["style_weights"].schema,
         "style_image": {"type": "array", "items": FILE, "minItems": 1, "maxItems": MOST_REFERENCES},
+        **PREPARED,
     },
+}
+PRECOMPUTE_SHAPE = Shape(("method", "model"), {}, lists=("method",))
+PRECOMPUTE_SCHEMA = {
+    "type": "object",
+    "required": ["method"],
+    "additionalProperties": False,
+    "properties": {"method": METHODS | {"minItems": 1, "description": "what to prepare for"}, "model": MODEL},
 }
 StyleId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the style's id")]
 
@@ -49,13 +66,15 @@ StyleId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", descri
     status_code=201,
     response_model=StyleView,
     openapi_extra={"requestBody": multipart(SCHEMA, {"style_image": ENCODING})},
-    responses=documented(*REFUSALS, Invalid),
+    responses=documented(*REFUSALS, Invalid, TooManyJobs),
 )
 async def save_style(request: Request, services: With, owner: Owner) -> Response:
     """Keeps 1 to 10 references with weights until the style is deleted; `style_id` then stands for them.
 
     A method that takes fewer references than the style has uses the heaviest. A style keeps its look: when a method has
     changed how it draws since the style was saved, it refuses the style instead of drawing it differently.
+
+    `precompute` names methods for which workers prepare it at once; see `POST /styles/{style_id}/precompute`.
     """
     async with received(request, services, SHAPE) as form:
         name, shares = described(form)
@@ -70,10 +89,32 @@ async def save_style(request: Request, services: With, owner: Owner) -> Response
             versions={method: registry.spec(method).version for method in registry.names()},
             created_at=await services.call(services.store.now),
         )
-        if not await services.call(services.styles.save, style, MOST_STYLES):
-            raise Invalid.of([Fault("#/name", f"at most {MOST_STYLES} styles can be kept; delete one first")])
-    shown = style_view(style, services.links)
+        wanted = _wanted(services, style, form, "precompute") if form.texts.get("precompute") else []
+        jobs = await services.call(_kept, services, style, wanted)
+    preparation.ring(services, jobs)
+    [shown] = await services.call(preparation.style_views, services, [style])
     return JSONResponse(shown.model_dump(mode="json"), 201, {"Location": shown.links.self})
+
+
+@router.post(
+    "/styles/{style_id}/precompute",
+    summary="Prepare a style",
+    status_code=202,
+    openapi_extra={"requestBody": multipart(PRECOMPUTE_SCHEMA, {})},
+    responses=documented(*REFUSALS, NotFound, Invalid, TooManyJobs),
+)
+async def precompute_style(style_id: StyleId, request: Request, services: With, owner: Owner) -> StyleView:
+    """A worker computes what these methods need of the style, with their defaults, so that no job has to wait for it.
+
+    Nothing happens where it is ready, or being prepared; `prepared` of the style tells how far it is. It is kept as
+    long as the worker's cache has the room. A method that paints a content image again is prepared for content in the
+    proportions of its default size.
+    """
+    style = await found(services, style_id, owner)
+    async with received(request, services, PRECOMPUTE_SHAPE) as form:
+        wanted = _wanted(services, style, form, "method")
+    preparation.ring(services, await services.call(preparation.begin, services, style, wanted))
+    return (await services.call(preparation.style_views, services, [style]))[0]
 
 
 @router.get("/styles", summary="All styles", responses=documented(Invalid))
@@ -84,17 +125,19 @@ async def read_styles(
     cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
 ) -> StylesView:
     """The caller's styles, newest first, a page at a time."""
-    found, following = await services.call(services.styles.page, owner, limit=limit, cursor=cursor)
-    return StylesView(styles=[style_view(style, services.links) for style in found], cursor=following)
+
+    def page() -> StylesView:
+        styles, following = services.styles.page(owner, limit=limit, cursor=cursor)
+        return StylesView(styles=preparation.style_views(services, styles), cursor=following)
+
+    return await services.call(page)
 
 
 @router.get("/styles/{style_id}", summary="One style", responses=documented(NotFound, Invalid))
 async def read_style(style_id: StyleId, services: With, owner: Owner) -> StyleView:
-    """A style's references and the versions of the techniques that it was saved for."""
-    style = await services.call(services.styles.get, style_id, owner)
-    if style is None:
-        raise NotFound("there is no such style")
-    return style_view(style, services.links)
+    """A style's references, the versions of the techniques that it was saved for, and for which it is prepared."""
+    style = await found(services, style_id, owner)
+    return (await services.call(preparation.style_views, services, [style]))[0]
 
 
 @router.delete("/styles/{style_id}", summary="Delete a style", status_code=204, responses=documented(NotFound, Invalid))
@@ -103,9 +146,39 @@ async def delete_style(style_id: StyleId, services: With, owner: Owner) -> Respo
 
     Workers drop what they computed from its pictures, in memory and on disk, within seconds.
     """
+    style = await found(services, style_id, owner)
+    await services.call(preparation.cancel, services, style)
     if not await services.call(services.styles.delete, style_id, owner):
         raise NotFound("there is no such style")
     return Response(status_code=204)
+
+
+async def found(services: Services, style_id: str, owner: str) -> Style:
+    """Return the caller's style. Raises NotFound."""
+    style = await services.call(services.styles.get, style_id, owner)
+    if style is None:
+        raise NotFound("there is no such style")
+    return style
+
+
+def _wanted(services: Services, style: Style, form: Form, name: str) -> list[preparation.Preparation]:
+    """Return the preparations that a form asks for in its list `name`. Raises Invalid."""
+    methods = [method.strip() for method in form.texts.get(name, "").split(",") if method.strip()]
+    return preparation.asked(services, style, methods, form.texts.get("model"), f"#/{name}")
+
+
+def _kept(services: Services, style: Style, wanted: list[preparation.Preparation]) -> list[Job]:
+    """Keep a style and write the jobs that prepare it, both or neither; return the jobs. Talks to the store.
+
+    Raises Invalid, ContractError.
+    """
+    if not services.styles.save(style, MOST_STYLES):
+        raise Invalid.of([Fault("#/name", f"at most {MOST_STYLES} styles can be kept; delete one first")])
+    try:
+        return preparation.begin(services, style, wanted)
+    except ContractError:
+        services.styles.delete(style.id, style.owner)
+        raise
 
 
 def described(form: Form) -> tuple[str, tuple[float, ...]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation.stateful import run_state_machine_as_test
@@ -39,6 +39,7 @@ WILLING: dict[str, dict[str, Any]] = {
     "/stylize": {"method": "signal-leak", "prompt": "a", "style_image": [PICTURE]},
     "/comparisons": {"method": ["signal-leak"], "prompt": "a", "style_image": [PICTURE]},
     "/styles": {"name": "a", "style_image": [PICTURE]},
+    "/styles/{style_id}/precompute": {"method": ["signal-leak"]},
 }
 """What a request of which something is made needs."""
 Tally = Counter[tuple[str, int]]
@@ -60,6 +61,19 @@ def things(gateway: Gateway) -> dict[str, str]:
     group = gateway.client.post("/comparisons", data=fields, files=style()).json()["id"]
     gateway.client.delete(f"/comparisons/{group}")
     return {"job_id": job, "style_id": saved, "comparison_id": group}
+
+
+def emptied(gateway: Gateway) -> None:
+    """Cancel what waits and delete the styles: a full service only refuses."""
+    cursor: str | None = ""
+    while cursor is not None:
+        page = gateway.store.page(limit=1000, cursor=cursor)
+        for job in page.jobs:
+            gateway.store.cancel(job.id)
+        cursor = page.cursor
+    while kept := gateway.client.get("/styles", params={"limit": 100}).json()["styles"]:
+        for one in kept:
+            gateway.client.delete(f"/styles/{one['id']}").raise_for_status()
 
 
 def documented(gateway: Gateway) -> Any:
@@ -96,13 +110,16 @@ def exercised(operation: Any, known: dict[str, str], count: int, *, start: int |
     return tally
 
 
-def walked(gateway: Gateway, known: dict[str, str], walks: int, *, start: int | None = None) -> Tally:
-    """Make things and do with them what the document's links say, in walks of STEPS requests; check each answer."""
+def walked(document: Any, known: dict[str, str], walks: int, *, start: int | None = None) -> Tally:
+    """Make things and do with them what the document's links say, in walks of STEPS requests; check each answer.
+
+    What a walk draws depends on what the service has by then. Hypothesis takes that for a mistake when it meets it, and
+    ends: the walks are then fewer.
+    """
     drawn, tally = random.Random(start or 1), Tally()
+    wrong: list[BaseException] = []
 
-    linked = documented(gateway).include(path_regex=LINKED)
-
-    class Walk(linked.as_state_machine()):  # type: ignore[misc]
+    class Walk(document.include(path_regex=LINKED).as_state_machine()):  # type: ignore[misc]
         def before_call(self, case: Case) -> None:
             if case.path.endswith("/events"):  # that of an unfinished job does not end
                 case.path_parameters["job_id"] = known["job_id"]
@@ -119,10 +136,18 @@ def walked(gateway: Gateway, known: dict[str, str], walks: int, *, start: int | 
             tally[case.operation.label, response.status_code] += 1
 
         def validate_response(self, response: Any, case: Case, additional_checks: Any = None, **_: Any) -> None:
-            _judge(case, response)
+            try:
+                _judge(case, response)
+            except BaseException as fault:
+                wrong.append(fault)
+                raise
 
     factory = Walk if start is None else seed(start)(Walk)
-    run_state_machine_as_test(factory, settings=settings(_rules(walks, start), stateful_step_count=STEPS))
+    try:
+        run_state_machine_as_test(factory, settings=settings(_rules(walks, start), stateful_step_count=STEPS))
+    except FlakyStrategyDefinition:
+        if wrong:
+            raise wrong[0] from None
     return tally
 
 

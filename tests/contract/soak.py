@@ -10,23 +10,26 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.contract.drawn import STEPS, Tally, alone, documented, exercised, things, walked
+from tests.contract.drawn import STEPS, Tally, alone, documented, emptied, exercised, things, walked
 from tests.gateway import Gateway
 
-ROUND, WALKS = 40, 50
+ROUND, WALKS = 100, 50
 
 
 def soak(gateway: Gateway, cases: int, start: int) -> Tally:
     """Draw and send requests; return how often each operation answered with each status."""
-    drawn, tally = random.Random(start), Tally()
-    while tally.total() < cases:
-        known = things(gateway)
-        for found in documented(gateway).get_all_operations():
-            tally += exercised(found.ok(), known, min(ROUND, cases), start=drawn.getrandbits(32))
-        for _ in range(max(1, min(cases, tally.total()) // 2 // (STEPS * WALKS))):
-            tally += walked(gateway, known, min(WALKS, cases // STEPS + 1), start=drawn.getrandbits(32))
-        print(f"{tally.total():,} of {cases:,}", flush=True)
-    return tally
+    drawn, tally, walks = random.Random(start), Tally(), Tally()
+    document = documented(gateway)  # once: to make strategies of it takes longer than to send a thousand requests
+    operations = [found.ok() for found in document.get_all_operations()]
+    while tally.total() + walks.total() < cases:
+        for operation in operations:
+            tally += exercised(operation, things(gateway), min(ROUND, cases), start=drawn.getrandbits(32))
+            emptied(gateway)
+        while walks.total() < min(tally.total(), cases / 2):
+            walks += walked(document, things(gateway), min(WALKS, cases // STEPS + 1), start=drawn.getrandbits(32))
+            emptied(gateway)
+        print(f"{tally.total():,} alone and {walks.total():,} along links of {cases:,}", flush=True)
+    return tally + walks
 
 
 def main() -> int:

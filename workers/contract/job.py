@@ -35,7 +35,10 @@ class State(StrEnum):
 
 
 class Request(Frozen):
-    """A validated, completed request: every default filled in, pictures named by the sha256 of their PNG blobs."""
+    """A validated, completed request: every default filled in, pictures named by the sha256 of their PNG blobs.
+
+    One for no picture (`num_images` 0) prepares its style: what depends on the style alone is computed for later.
+    """
 
     method: str
     model: str

@@ -30,8 +30,12 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
 
 
 def company_of(request: Request) -> str:
-    """Return what requests have in common that are worth denoising together: technique, base model and size."""
-    return f"{request.method} {request.model} {request.width}x{request.height}"
+    """Return what requests have in common that are worth denoising together: technique, base model and size.
+
+    Those without pictures, which prepare a style, keep to themselves.
+    """
+    company = f"{request.method} {request.model} {request.width}x{request.height}"
+    return company if request.num_images else f"{company} preparing"
 
 
 def kind_of(request: Request) -> str:

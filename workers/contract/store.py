@@ -206,12 +206,13 @@ class JobStore:
     ) -> Page:
         """Return up to `limit` jobs of an owner (None: all) in a state (None: any), newest first.
 
+        Those without pictures, which prepare a style, are not listed: their style tells of them.
         One call looks at PAGE_REACH records; a page may therefore hold few jobs, or none, and still have a next one.
         """
         index = "all" if owner is None else f"list:{owner}"
         before = cursor if cursor and cursor.isdecimal() else ""
         ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
-        return Page(tuple(self._jobs(ids)), following or None)
+        return Page(tuple(job for job in self._jobs(ids) if job.request.num_images), following or None)
 
     def position(self, job: Job) -> int | None:
         """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""

@@ -37,6 +37,10 @@ class Tier(Protocol):
         """Return a value and note that it was used, or None."""
         ...
 
+    def has(self, key: str) -> bool:
+        """Return whether a value is there, without counting that as use."""
+        ...
+
     def put(self, key: str, value: Tensors) -> list[tuple[str, Tensors]]:
         """Keep a value that fits the budget; return the least recently used ones that had to go for it."""
         ...
@@ -67,6 +71,10 @@ class MemoryTier:
             return None
         self._values.move_to_end(key)
         return self._values[key]
+
+    def has(self, key: str) -> bool:
+        """Return whether a value is there."""
+        return key in self._values
 
     def put(self, key: str, value: Tensors) -> list[tuple[str, Tensors]]:
         """Keep a value; return those that had to go."""
@@ -133,6 +141,10 @@ class DiskTier:
             path.unlink(missing_ok=True)
             return None
         return value
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a file of a value."""
+        return (self._folder / f"{key}.safetensors").exists()
 
     def put(self, key: str, value: Tensors) -> list[tuple[str, Tensors]]:
         """Write a value by a rename; remove the files least recently used. They are gone for good."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from workers.contract.job import Request, Terms
+from workers.contract.preparations import preparation_of
 from workers.pipelines import batch, device, memory
 from workers.pipelines.backbone import Backbone, Base
 from workers.pipelines.batch import Part
@@ -22,6 +23,7 @@ from workers.pipelines.meter import Meter, prepare_share
 from workers.pipelines.observer import Observer
 from workers.pipelines.orders import order_of
 from workers.pipelines.pool import Pool
+from workers.pipelines.prepared import Prepared
 from workers.pipelines.previews import projection, sketching
 from workers.pipelines.style_cache import RequestCache, StyleCache
 from workers.pipelines.work import Pictures, Rendered, Watcher, Work
@@ -39,11 +41,12 @@ class Admitted:
     backbone: Backbone
     technique: Technique
     part: Part
+    request: Request
 
     @property
     def key(self) -> Hashable:
         """Equal for requests that may share a batch."""
-        key = self.technique.batch_key(self.part.order, self.backbone)
+        key = None if self.part.style_only else self.technique.batch_key(self.part.order, self.backbone)
         if key is None:
             return id(self.part)
         return self.technique.spec.name, self.backbone.name, self.part.order.params.loras, key
@@ -72,6 +75,7 @@ class Engine:
         """
         self.pool = pool
         self.cache = cache
+        self.prepared = Prepared(cache)
         self._technique = technique
         self._weights = weights
         self._find_lora = find_lora or _no_lora
@@ -115,7 +119,8 @@ class Engine:
         meter.expect(prepare_share(technique.spec, order))
         cache = RequestCache(self.cache, meter.span, work.request.style_images)
         show = sketching(projection(backbone), work.show, meter) if work.show else None
-        return Admitted(backbone, technique, Part(order, meter, cache, show))
+        part = Part(order, meter, cache, style_only=not work.request.num_images, show=show)
+        return Admitted(backbone, technique, part, work.request)
 
     def _run_group(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
         """Run parts as one batch, but those that alone have more pictures than may be denoised together in pieces."""
@@ -169,10 +174,12 @@ class Engine:
         part = admitted.part
         if part.failure is not None:
             return part.failure
+        if part.style_only:
+            self.prepared.note(preparation_of(admitted.request), part.cache.keys)
         seconds = dict(part.meter.seconds)
         return Rendered(
             pictures=part.pictures,
-            seeds=part.order.seeds,
+            seeds=part.order.seeds[: admitted.request.num_images],
             timings=seconds,
             device_seconds=sum(seconds.get(stage, 0.0) for stage in ("prepare", "denoise", "decode")),
             style_cache=part.cache.outcome,
@@ -202,7 +209,7 @@ class Engine:
         try:
             yield
         finally:
-            pictures = sum(len(part.order.seeds) for part in parts)
+            pictures = sum(len(part.order.seeds) for part in parts if not part.style_only)
             self._observer.ran(technique.spec.name, pictures, time.perf_counter() - began)
 
 

@@ -17,7 +17,8 @@ from workers.techniques.spec import Params, Spec
 def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Order:
     """Return a request with its decoded pictures as an order.
 
-    Picture i has the seed `request.seed + i`. Raises Refused when the technique cannot do this on the base model, or
+    Picture i has the seed `request.seed + i`. An order for no picture, which prepares a style, is made out as for one,
+    without a content image. Raises Refused when the technique cannot do this on the base model, or
     an input is missing; the gateway has refused the same before, from the same spec.
     """
     if base not in spec.bases:
@@ -27,11 +28,11 @@ def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Or
     instead = spec.inputs.instead_of_references
     if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead) is not None):
         raise Refused(f"{spec.name} takes {least} to {most} style images, not {len(pictures.styles)}")
-    if spec.inputs.content_image == "required" and pictures.content is None:
+    if spec.inputs.content_image == "required" and pictures.content is None and request.num_images:
         raise Refused(f"{spec.name} needs a content_image")
-    seeds = tuple(request.seed + i for i in range(request.num_images))
+    seeds = tuple(request.seed + i for i in range(max(1, request.num_images)))
     return Order(
-        prompts=(request.prompt,) * request.num_images,
+        prompts=(request.prompt,) * len(seeds),
         seeds=seeds,
         width=request.width,
         height=request.height,

@@ -110,6 +110,11 @@ class StyleCache:
         """
         return next((tier.device for tier in self.tiers if tier.device is not None and size <= tier.budget), None)
 
+    def has(self, keys: Collection[str]) -> bool:
+        """Return whether there is a value under each of some keys, without counting that as use."""
+        with self._lock:
+            return all(any(tier.has(key) for tier in self.tiers) for key in keys)
+
     def forget(self, pictures: Collection[str]) -> None:
         """Forget in every tier what requests with any of these style pictures (sha256) computed from theirs."""
         tags = {sha256[:TAG] for sha256 in pictures}
@@ -146,13 +151,17 @@ class RequestCache:
         self._tag = tag_of(pictures)
         self.hits = 0
         self.misses = 0
+        self.keys: set[str] = set()
+        """The keys under which the cache has what is of the style."""
 
     def get(self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True) -> Tensors:
         """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here."""
+        whole = key + self._tag if of_style else key
         with self._span("style" if of_style else "content"):
-            value, hit = self._cache.get(key + self._tag if of_style else key, build)
+            value, hit = self._cache.get(whole, build)
         if not of_style:
             return value
+        self.keys.add(whole)
         if hit:
             self.hits += 1
         else:

@@ -35,6 +35,9 @@ Where the families enter:
 - ControlNet: `before_unet` puts the residuals into `call.inputs`. Gradient guidance: `after_guidance` returns another
   prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
 
+A style may be prepared before anybody draws in it: `prepare` is then called with an empty prompt and without content
+or control picture, for what it leaves in the cache. A technique that cannot do without them has `prepare_style`.
+
 `batch_key(order, backbone)` decides which requests may be denoised together: those with equal keys, never None ones.
 `strength` is 0..1 for all techniques, 0 equal to plain text-to-image; the spec documents the mapping. A result may
 not depend on what it was batched with, beyond rounding. What cannot be done raises `Refused` in words that help.
@@ -46,7 +49,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -124,6 +127,23 @@ class Technique(Protocol):
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Change the model for the denoising of these trajectories, and restore it exactly."""
         ...
+
+
+@runtime_checkable
+class PreparesStyle(Protocol):
+    """A technique whose `prepare` needs more than a style: a content picture, or a prompt."""
+
+    def prepare_style(self, order: Order, bench: Bench) -> None:
+        """Put into the cache what `prepare` would look for there of the order's style pictures alone."""
+        ...
+
+
+def prepare_style(technique: Technique, order: Order, bench: Bench) -> None:
+    """Compute what depends on an order's style alone, into the cache. Raises as the technique's `prepare`."""
+    if isinstance(technique, PreparesStyle):
+        technique.prepare_style(order, bench)
+    else:
+        technique.prepare(order, bench)
 
 
 def knobs(order: Order, kind: type[P]) -> P:

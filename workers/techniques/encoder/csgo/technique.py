@@ -63,6 +63,16 @@ class CSGO:
         trajectory.extra = Asked() if off else _asked(order.pictures.styles[0], content, scales, params, bench)
         return trajectory
 
+    def prepare_style(self, order: Order, bench: Bench) -> None:
+        """Let the encoder see the style picture. Raises as `prepare`."""
+        params = knobs(order, CSGOParams)
+        if len(order.pictures.styles) != 1:
+            raise Refused(f"csgo takes one style image, not {len(order.pictures.styles)}")
+        if order.strength * params.style_scale:
+            own = network.resident(network.locate(params.num_style_tokens, bench), bench.backbone)
+            for image in (order.pictures.styles[0], None):
+                prompts.seen("style", image, own, bench)
+
     @contextmanager
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
         """Let the cross-attentions of both networks see the pictures, and add the ControlNet's residuals."""

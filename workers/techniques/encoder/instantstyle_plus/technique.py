@@ -82,6 +82,18 @@ class InstantStylePlus:
             extra=asked,
         )
 
+    def prepare_style(self, order: Order, bench: Bench) -> None:
+        """Let the encoders see the style picture. Raises as `prepare`."""
+        params = knobs(order, InstantStylePlusParams)
+        if len(order.pictures.styles) != 1:
+            raise Refused("instantstyle-plus needs one style image")
+        [style] = order.pictures.styles
+        if s := order.strength * params.scale_style:
+            found = adapter.resident(locate(params.adapter, bench), bench.backbone)
+            _stream(style, s, math.STYLE, found, bench, of_style=True)
+        if order.strength * params.style_guidance_scale:
+            guidance.described(style, guidance.descriptor(bench), bench, of_style=True)
+
     @contextmanager
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
         """Let the cross-attentions see the pictures, add the ControlNet's residuals and the guidance."""

@@ -15,7 +15,7 @@ from workers.pipelines.conditioning import Condition
 from workers.pipelines.denoise import Hooks, Trajectory
 from workers.pipelines.errors import Refused
 from workers.pipelines.images import cover
-from workers.techniques.base import Bench, Order, knobs
+from workers.techniques.base import Bench, Order, check_size, knobs
 from workers.techniques.injection.style_id import inversion, layers, math, schedule, sizes
 from workers.techniques.injection.style_id.attention import installed
 from workers.techniques.injection.style_id.injection import Injector, Plan
@@ -63,6 +63,16 @@ class StyleId:
             guidance_scale=order.guidance_scale,
             seeds=order.seeds,
             extra=plan,
+        )
+
+    def prepare_style(self, order: Order, bench: Bench) -> None:
+        """Invert the style picture for content pictures in the proportions of width x height. Raises as `prepare`."""
+        params, backbone, size = knobs(order, StyleIdParams), bench.backbone, (order.width, order.height)
+        if len(order.pictures.styles) != 1:
+            raise Refused("style-id needs one style image")
+        check_size(order, backbone)
+        inversion.one(
+            Subject("style", cover(order.pictures.styles[0], *size)), recipe_of(order, params, backbone), bench
         )
 
     def _subjects(self, order: Order, backbone: Backbone) -> tuple[Subject, Subject]:
