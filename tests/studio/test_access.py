@@ -112,3 +112,15 @@ def test_it_works_where_motion_is_reduced_and_colours_are_forced(still: Desk, do
     chosen = still.page.locator(".method:has(input:checked)")
     assert chosen.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
     expect(still.card(done).locator(".card-state")).to_contain_text("Done")
+
+
+def test_a_thumbnail_that_is_pressed_keeps_the_focus(still: Desk, quiet: Gateway) -> None:
+    files = [("style_image", (f"{n}.png", encoded(picture(seed=n)), "image/png")) for n in (31, 32)]
+    job = quiet.accepted({"prompt": "a boat", "method": "ip-adapter"}, files=files)
+    quiet.finish(job["id"], encoded(picture(size=(64, 64))))
+    still.open().card(job["id"]).locator(".open").click()
+    second = still.page.locator("#viewer .strip").get_by_role("button", name="Reference 2")
+    second.focus()
+    still.page.keyboard.press("Enter")
+    expect(second).to_have_attribute("aria-pressed", "true")
+    expect(second).to_be_focused()

@@ -99,11 +99,14 @@ export class Viewer {
     show(image, path);
     const onclick = () => {
       act();
-      const parts = this.dialog.querySelector(".strip");
-      parts.replaceWith(this.#strip());
+      const [before, after] = [thumb.parentElement, this.#strip()];
+      const place = [...before.children].indexOf(thumb);
+      before.replaceWith(after);
+      after.children[place].focus();
       this.#look();
     };
-    return h("button", { type: "button", class: "swatch", "aria-pressed": pressed, onclick }, image, h("span", {}, name));
+    const thumb = h("button", { type: "button", class: "swatch", "aria-pressed": pressed, onclick }, image, h("span", {}, name));
+    return thumb;
   }
 
   #side() {
