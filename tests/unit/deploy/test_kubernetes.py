@@ -1,10 +1,13 @@
 """The Kubernetes manifests: valid by their published schemas, hardened, scaled, closed, and true to our settings."""
 
+import json
 import re
+from copy import deepcopy
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -68,6 +71,45 @@ def test_a_misspelt_field_is_not_valid() -> None:
     [budget] = [found for found in OBJECTS if found["kind"] == "PodDisruptionBudget"][:1]
     with pytest.raises(kubernetes_validate.ValidationError, match="minAvailble"):
         kubernetes_validate.validate(budget | {"spec": {"minAvailble": 1}}, KUBERNETES, strict=True)
+
+
+SCALED_OBJECT = jsonschema.Draft202012Validator(
+    json.loads((Path(__file__).parent / "schemas" / "keda-scaledobject.json").read_text())
+)
+
+
+def test_no_object_goes_without_a_schema() -> None:
+    assert [found["kind"] for found in OBJECTS if found not in BUILT_IN] == ["ScaledObject"]
+
+
+def test_the_scaled_object_is_valid_by_the_schema_that_keda_publishes() -> None:
+    faults = SCALED_OBJECT.iter_errors(one("ScaledObject", "worker"))
+    assert [f"{fault.json_path}: {fault.message}" for fault in faults] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value"),
+    [
+        (("spec",), "maxReplicas", 8),
+        (("spec",), "pollingInterval", "15s"),
+        (("spec", "fallback"), "replicas", None),
+        (("spec", "scaleTargetRef"), "deployment", "worker"),
+        (("spec", "triggers", 0, "metadata"), "threshold", 8),
+        (
+            ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleDown"),
+            "stabilizationWindowSeconds",
+            3601,
+        ),
+    ],
+)
+def test_a_fault_in_the_scaled_object_is_refused(path: tuple[str | int, ...], key: str, value: object) -> None:
+    ill = deepcopy(one("ScaledObject", "worker"))
+    place: Any = ill
+    for step in path:
+        place = place[step]
+    place[key] = value
+    [fault] = SCALED_OBJECT.iter_errors(ill)
+    assert key in f"{fault.json_path} {fault.message}"
 
 
 @pytest.mark.parametrize("name", PODS)
