@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak soak-api fuzz lock clean
+.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred soak-api fuzz lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,12 @@ parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,redis=.. and SEED= choose others
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),10000) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+steady: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory that does not grow; MINUTES= and LOAD= choose others
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.steady --minutes $(or $(MINUTES),60) --load $(or $(LOAD),0.7)
+
+hundred: $(VENV)/dev.done ## Redis dies, workers are stopped, poison: each a hundred times; TIMES= chooses another number
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.hundred --times $(or $(TIMES),100)
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
 	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)
