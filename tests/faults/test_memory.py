@@ -9,9 +9,7 @@ import pytest
 from tests.faults.memory import HOUR, Growth, first_child, own
 
 MEGABYTE = 2**20
-HOARDER = (
-    "import sys; hoard = []\nfor line in sys.stdin: hoard.append(b'x' * 2**20); print(flush=True)"
-)
+HOARDER = "import sys; hoard = []\nfor line in sys.stdin: hoard.append(b'x' * 2**20); print(flush=True)"
 
 
 def test_a_process_that_hoards_is_seen_to_grow() -> None:
