@@ -38,11 +38,26 @@ class Lists:
         return {name: ",".join(map(str, values)) for name, values in lists.items() if values}
 
 
-def save_style(name: str, style_images: Sequence[File], weights: Sequence[float]) -> Exchange[StyleView]:
+def save_style(
+    name: str, style_images: Sequence[File], weights: Sequence[float], precompute: Sequence[str], model: str | None
+) -> Exchange[StyleView]:
     """Save references under a name."""
-    fields = {"name": name} | ({"style_weights": text_of(weights)} if weights else {})
+    given = {"style_weights": text_of(weights), "precompute": text_of(precompute), "model": model or ""}
+    fields = {"name": name} | {field: text for field, text in given.items() if text}
     files = files_of("style_images", {"style_images": style_images})
     return read(StyleView, (yield from answered(Call("POST", "/styles", fields=fields, files=files))))
+
+
+def style(style_id: str) -> Exchange[StyleView]:
+    """Look at a style."""
+    return read(StyleView, (yield from answered(Call("GET", f"/styles/{quote(style_id, safe='')}"))))
+
+
+def precompute(style_id: str, methods: Sequence[str], model: str | None) -> Exchange[StyleView]:
+    """Ask for a style to be prepared."""
+    fields = {"method": text_of(methods)} | ({"model": model} if model else {})
+    call = Call("POST", f"/styles/{quote(style_id, safe='')}/precompute", fields=fields)
+    return read(StyleView, (yield from answered(call)))
 
 
 def styles(limit: int, cursor: str | None) -> Exchange[StylesView]:

@@ -67,9 +67,25 @@ class AsyncClient:
         """See Client."""
         return await asyncio.to_thread(save, job, await self.pictures(job), Path(folder))
 
-    async def save_style(self, name: str, style_images: Sequence[File], *, weights: Sequence[float] = ()) -> StyleView:
+    async def save_style(
+        self,
+        name: str,
+        style_images: Sequence[File],
+        *,
+        weights: Sequence[float] = (),
+        precompute: Sequence[str] = (),
+        model: str | None = None,
+    ) -> StyleView:
         """See Client."""
-        return await self._run(group_exchanges.save_style(name, style_images, weights))
+        return await self._run(group_exchanges.save_style(name, style_images, weights, precompute, model))
+
+    async def style(self, style_id: str) -> StyleView:
+        """See Client."""
+        return await self._run(group_exchanges.style(style_id))
+
+    async def precompute(self, style_id: str, methods: Sequence[str], *, model: str | None = None) -> StyleView:
+        """See Client."""
+        return await self._run(group_exchanges.precompute(style_id, methods, model))
 
     async def styles(self, *, limit: int = 20, cursor: str | None = None) -> StylesView:
         """See Client."""

@@ -67,9 +67,25 @@ class Client:
         """Write the pictures to a folder, as `<job>-<n>.<format>`; returns where they are."""
         return save(job, self.pictures(job), Path(folder))
 
-    def save_style(self, name: str, style_images: Sequence[File], *, weights: Sequence[float] = ()) -> StyleView:
-        """Save 1 to 10 references under a name; its id then stands for them as `style_id`."""
-        return self._run(group_exchanges.save_style(name, style_images, weights))
+    def save_style(
+        self,
+        name: str,
+        style_images: Sequence[File],
+        *,
+        weights: Sequence[float] = (),
+        precompute: Sequence[str] = (),
+        model: str | None = None,
+    ) -> StyleView:
+        """Save 1 to 10 references under a name; its id then stands for them as `style_id`. See `precompute`."""
+        return self._run(group_exchanges.save_style(name, style_images, weights, precompute, model))
+
+    def style(self, style_id: str) -> StyleView:
+        """Return a saved style; `prepared` tells for which methods it is ready."""
+        return self._run(group_exchanges.style(style_id))
+
+    def precompute(self, style_id: str, methods: Sequence[str], *, model: str | None = None) -> StyleView:
+        """Have a worker compute at once what methods need of a style, with their defaults on a model."""
+        return self._run(group_exchanges.precompute(style_id, methods, model))
 
     def styles(self, *, limit: int = 20, cursor: str | None = None) -> StylesView:
         """Return a page of saved styles, newest first."""

@@ -184,9 +184,9 @@ def _kept(services: Services, style: Style, wanted: list[preparation.Preparation
 def described(form: Form) -> tuple[str, tuple[float, ...]]:
     """Return the name and the weights that a form gives. Raises Invalid naming all faults."""
     values, faults = {}, []
-    for name, raw in form.texts.items():
+    for name in (name for name in FIELDS if name in form.texts):
         try:
-            values[name] = FIELDS[name].read(raw)
+            values[name] = FIELDS[name].read(form.texts[name])
         except ValueError as fault:
             faults.append(Fault(f"#/{name}", str(fault)))
     name = str(values.get("name", "")).strip()

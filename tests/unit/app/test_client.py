@@ -12,7 +12,7 @@ from app import exchanges
 from app.client import AsyncClient, Client, Lists
 from app.exchanges import Answer, Asked, Call, Pause
 from app.failures import Busy, JobCanceled, JobFailed, NotDoneInTime, Refused, ServiceAway
-from app.group_schemas import ComparisonView
+from app.group_schemas import ComparisonView, StyleView
 from app.schemas import JobView
 from deploy.demo import free_port
 from tests.gateway import Gateway
@@ -144,9 +144,22 @@ def test_what_is_no_problem_document_is_still_an_error() -> None:
         exchange.send(Answer(502, b"<html>"))
 
 
+def preparing(style: StyleView) -> set[str]:
+    return {one.method for one in style.prepared if one.state == "preparing"}
+
+
+def test_a_style_is_prepared_when_it_is_saved_and_later(client: Client) -> None:
+    saved = client.save_style("poster", [PNG], precompute=["signal-leak"])
+    assert preparing(saved) == {"signal-leak"}
+    assert preparing(client.precompute(saved.id, ["style-id"], model="tiny-sdxl")) == {"signal-leak", "style-id"}
+    with pytest.raises(Refused, match="takes no style image"):
+        client.precompute(saved.id, ["style-noise"])
+    client.delete_style(saved.id)
+
+
 def test_styles_and_comparisons(gateway: Gateway, client: Client) -> None:
     saved = client.save_style("poster", [STYLE, PNG], weights=[1, 0.5])
-    assert client.styles(limit=1).styles == [saved]
+    assert client.styles(limit=1).styles == [saved] == [client.style(saved.id)]
     asked: Asked = {"prompt": "a house", "width": 64, "height": 64, "steps": 2, "style_id": saved.id}
     made = client.compare(Lists(["signal-leak"], strengths=[0.5, 1], seeds=[7]), **asked)
     first, second = (cell.job.id for cell in made.cells if cell.job)
@@ -167,8 +180,10 @@ def test_styles_and_comparisons(gateway: Gateway, client: Client) -> None:
 def test_styles_and_comparisons_without_blocking(gateway: Gateway) -> None:
     async def story() -> bytes:
         async with AsyncClient(f"http://127.0.0.1:{gateway.port}") as client:
-            saved = await client.save_style("poster", [STYLE])
-            assert (await client.styles(limit=1)).styles == [saved]
+            saved = await client.save_style("poster", [STYLE], precompute=["signal-leak"], model="tiny-sdxl")
+            assert (await client.styles(limit=1)).styles == [saved] == [await client.style(saved.id)]
+            assert preparing(saved) == {"signal-leak"}
+            assert preparing(await client.precompute(saved.id, ["ip-adapter"])) == {"signal-leak", "ip-adapter"}
             made = await client.compare(Lists(["signal-leak"], seeds=[7]), style_id=saved.id, prompt="a")
             assert (await client.comparison(made.id)).id == made.id
             await client.cancel_comparison(made.id)

@@ -123,6 +123,27 @@ def test_styles_are_saved_listed_used_and_deleted(gateway: Gateway, style: str) 
     assert stylize(gateway, "styles", "delete", style_id).exit_code == 2
 
 
+def test_styles_are_prepared(gateway: Gateway, style: str) -> None:
+    saved = stylize(gateway, "styles", "save", "poster", "--style", style, "--precompute", "signal-leak")
+    style_id = saved.stdout.strip()
+    assert saved.exit_code == 0, saved.stderr
+    done = stylize(gateway, "styles", "precompute", style_id, "--method", "ip-adapter", "--model", "tiny-sdxl")
+    assert done.exit_code == 0, done.stderr
+    shown = stylize(gateway, "styles", "show", style_id)
+    assert shown.stdout == done.stdout
+    lines = {tuple(line.split()) for line in shown.stdout.splitlines()}
+    assert lines >= {
+        ("signal-leak", "tiny-sd15", "preparing"),
+        ("ip-adapter", "tiny-sdxl", "preparing"),
+        ("ip-adapter", "tiny-sd15", "cold"),
+    }
+    known = json.loads(stylize(gateway, "styles", "show", style_id, "--json").stdout)["prepared"]
+    assert {"method": "style-id", "model": "tiny-sd15", "state": "cold", "workers": 0, "job": None} in known
+    refused = stylize(gateway, "styles", "precompute", style_id, "--method", "nonsense")
+    assert (refused.exit_code, refused.stderr[:24]) == (2, "stylize: method: must be")
+    stylize(gateway, "styles", "delete", style_id)
+
+
 def test_compare_writes_a_sheet_and_the_pictures(gateway: Gateway, style: str, tmp_path: Path) -> None:
     worker = work(gateway)
     size = ("--width", "64", "--height", "64", "--steps", "2", "--seed", "7", "--prompt", "a")

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from workers.contract.job import Progress, Request
+from workers.contract.preparations import preparation_of
 from workers.pipelines import batch, device, memory
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
@@ -74,6 +75,20 @@ def test_a_request_becomes_pictures(engine: Engine) -> None:
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(0.99)
     assert engine.stylize(request(), STYLE, watch=quiet).style_cache == "hit"
+
+
+def test_a_request_for_no_picture_prepares_its_style(engine: Engine) -> None:
+    seen: list[Progress] = []
+    asked = request(method="style-aligned", num_images=0, prompt="")
+    rendered = engine.stylize(asked, STYLE, watch=seen.append)
+    assert (rendered.pictures, rendered.seeds, rendered.style_cache) == ([], (), "miss")
+    assert set(rendered.timings) == {"load", "prepare"}
+    assert {progress.stage for progress in seen} == {"load", "prepare"}
+    assert engine.prepared.held() == {preparation_of(asked)}
+    assert engine.stylize(request(method="style-aligned"), STYLE, watch=quiet).style_cache == "hit"
+    assert engine.prepared.held() == {preparation_of(asked)}, "of what jobs leave nobody tells"
+    engine.cache.clear()
+    assert engine.prepared.held() == set()
 
 
 def test_the_same_request_gives_the_same_bytes(engine: Engine) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from workers.pipelines.cache_tiers import DiskTier, MemoryTier
+from workers.pipelines.prepared import MOST, Prepared
 from workers.pipelines.style_cache import RequestCache, StyleCache, key_of
 
 
@@ -115,6 +116,34 @@ def test_what_fits_nowhere_is_still_returned() -> None:
     cache = StyleCache([MemoryTier("host", 10)])
     assert torch.equal(cache.get("a", lambda: value(1))[0]["x"], value(1)["x"])
     assert cache.bytes() == {"host": 0}
+
+
+def test_it_tells_what_it_has_in_any_tier(tmp_path: Path) -> None:
+    cache = StyleCache([MemoryTier("host", 100), DiskTier("disk", 1000, tmp_path)])
+    cache.get("a", lambda: value(1))
+    cache.get("b", lambda: value(1))
+    assert cache.has({"a", "b"})
+    assert not cache.has({"a", "c"})
+    cache.clear()
+    assert not cache.has({"a"})
+
+
+def test_what_was_prepared_counts_as_long_as_all_of_it_is_there() -> None:
+    cache = StyleCache([MemoryTier("host", 200)])
+    prepared = Prepared(cache)
+    for key in "ab":
+        cache.get(key, lambda: value(1))
+        prepared.note(key.upper(), {key})
+    prepared.note("both", {"a", "b"})
+    assert prepared.held() == {"A", "B", "both"}
+    cache.get("c", lambda: value(1))
+    assert prepared.held() == {"B"}
+    cache.get("a", lambda: value(1))
+    assert prepared.held() == set(), "what came again for others is not what was prepared"
+    for number in range(MOST + 1):
+        prepared.note(str(number), {"a"})
+    assert len(prepared.held()) == MOST
+    assert "0" not in prepared.held()
 
 
 def test_clearing_forgets_everything(tmp_path: Path) -> None:

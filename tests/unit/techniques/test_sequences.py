@@ -5,7 +5,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -26,7 +26,7 @@ from workers.pipelines.errors import WeightsMissing
 from workers.pipelines.noise import SeededNoise
 from workers.pipelines.style_cache import RequestCache, StyleCache
 from workers.techniques import registry
-from workers.techniques.base import Bench, Order, Pictures
+from workers.techniques.base import Bench, Order, Pictures, prepare_style
 from workers.techniques.prior_noise import stats_file
 from workers.techniques.spec import Spec
 
@@ -233,6 +233,33 @@ def test_1000_sequences_leave_the_model_as_it_was(quick: Backbone, weights: Call
         assert state.now() == expected, [spec.name for spec in chosen]
     assert broken > 0.7 * FAULTS * SEQUENCES
     assert digest(quick) == before
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if name not in ("deadiff", "style-noise")])
+def test_a_style_prepared_in_advance_is_not_prepared_again(quick: Backbone, weights: Any, name: str) -> None:
+    """Of a request with the same settings, whatever its prompt and content picture."""
+    spec, styles = registry.spec(name), StyleCache([MemoryTier("host", 1 << 28)])
+    order = Order(
+        prompts=("",),
+        seeds=(0,),
+        width=SIDE,
+        height=SIDE,
+        steps=2,
+        guidance_scale=5.0,
+        params=spec.params(),
+        noise=SeededNoise((0,)),
+        pictures=Pictures((picture(0),)),
+    )
+    first, second = (RequestCache(styles, pictures=("0" * 64,)) for _ in range(2))
+    with torch.no_grad():
+        prepare_style(registry.technique(name), order, Bench(quick, first, weights))
+    assert (first.outcome, bool(first.keys)) == ("miss", True)
+    content = None if spec.inputs.content_image == "none" else picture(1)
+    asked = replace(order, prompts=("a boat",), seeds=(7,), pictures=Pictures((picture(0),), content))
+    with torch.no_grad():
+        registry.technique(name).prepare(asked, Bench(quick, second, weights))
+    assert second.outcome == "hit"
+    assert second.keys <= first.keys
 
 
 @pytest.mark.parametrize("trace", ["processor", "hook", "forward", "attribute", "in place", "other tensor"])
