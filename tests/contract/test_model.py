@@ -1,4 +1,4 @@
-"""The store against the reference: any sequence of verbs and passing time, every answer and every record compared."""
+"""The store against the reference: any sequence of verbs and passing time, each answer and record compared (M1)."""
 
 import copy
 import secrets

@@ -2,10 +2,12 @@
 
 import itertools
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
 
+from tests.faults.proxy import Proxy
 from tests.faults.stack import LEASE, Stack, stack
 from tests.service import until
 from workers.contract.redis_server import connect
@@ -101,10 +103,22 @@ def test_slow_answers_slow_jobs_down_and_nothing_else(fake: Stack) -> None:
             proxy.latency = 0.0
 
 
-def test_broken_answers_cost_at_most_an_attempt_each(fake: Stack) -> None:
+def test_answers_that_take_three_seconds_cost_no_attempt() -> None:
+    with stack(workers=1, environ={"STYLIZE_LEASE_SECONDS": "30", "STYLIZE_WORKER_STEP_TIMEOUT_SECONDS": "60"}) as slow:
+        job_id = slow.post("a long one", steps=40)
+        until(lambda: slow.record(job_id).state == "running", "it is claimed")
+        slow.proxies[0].latency = 3.0
+        time.sleep(7.0)
+        slow.proxies[0].latency = 0.0
+        slow.succeeded(job_id, attempts=1)
+        slow.succeeded(slow.post("a house"), attempts=1)
+
+
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.truncate], ids=["cut", "broken answers"])
+def test_broken_connections_cost_at_most_an_attempt_each(fake: Stack, fault: Callable[[Proxy], None]) -> None:
     jobs = [fake.post("a house", seed=seed, steps=8) for seed in range(6)]
     for _, proxy in zip(range(4), itertools.cycle(fake.proxies), strict=False):
-        proxy.truncate()
+        fault(proxy)
         time.sleep(0.3)
     attempts = [fake.succeeded(job_id).attempts for job_id in jobs]
     assert sum(attempts) <= len(jobs) + 4

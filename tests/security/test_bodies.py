@@ -1,4 +1,4 @@
-"""Bodies made to hurt: refused early, with memory bounded, and the gateway serves on."""
+"""Bodies made to hurt: refused early, with memory bounded, and the gateway serves on (S2)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Hostile pictures: never a crash, never a 5xx, nothing accepted outside the rules."""
+"""Hostile pictures: never a crash, never a 5xx, nothing accepted outside the rules (S1)."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""What uvicorn leaves open: slow and endless headers."""
+"""What uvicorn leaves open: slow and endless headers (S2)."""
 
 import json
 import socket
