@@ -12,9 +12,9 @@ ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 RUN python -m venv --without-pip /opt/stylize
-# Dependencies first, from empty packages: changed code does not install them again.
-COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN mkdir app workers model_store deploy
+# Dependencies first, from empty packages: changed code or text does not install them again.
+COPY pyproject.toml requirements.lock ./
+RUN mkdir app workers model_store deploy && touch README.md LICENSE
 
 FROM source AS gateway-source
 # Small: no compiled copies, and of the services that botocore describes only those that S3 needs.

@@ -62,7 +62,7 @@ bench-prometheus: $(VENV)/dev.done ## a real Prometheus scrapes the service (nee
 bench-scaling: $(VENV)/dev.done ## two workers against one; coming and going loses nothing
 	$(BIN)/python -m tests.bench.scaling
 
-images: $(VENV)/dev.done ## build and check the gateway image (needs buildah)
+images: $(VENV)/dev.done ## build both images, check them, run the services from them (needs buildah)
 	$(BIN)/python -m tests.bench.images
 
 settings: $(VENV)/dev.done ## write .env.example and the dashboard anew
