@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 
+from app import heap
 from app.keys.exposure import check_exposure
 from app.keys.rate import RateLimits
 from app.keys.store import KeyStore
@@ -41,6 +42,7 @@ def main() -> int:
         return 2
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
+    heap.keep()
     gc.freeze()  # what is there now stays: the collector need not look at it again
     server = Server(configuration(application, settings), lambda: application.state.stopping())
     with listener:
