@@ -15,7 +15,7 @@ PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
 class Frozen(BaseModel):
     """Immutable data that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, cache_strings="keys")
 
 
 class State(StrEnum):
