@@ -1,18 +1,23 @@
 """`POST /stylize`: what is accepted, what is refused and how it says so."""
 
+import asyncio
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import resource
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
+from deploy.redis_child import RedisChild
 from tests.gateway import Gateway
-from tests.unit.app.pictures import encoded, multipart, picture, style
+from tests.unit.app.pictures import FORM, encoded, multipart, picture, style
 from workers.contract.blobs import input_name
 
 PROBLEM = "application/problem+json"
+CROWD = 1000
 
 
 def test_a_good_request_is_accepted_with_every_default_filled_in(gateway: Gateway) -> None:
@@ -218,10 +223,28 @@ class TestIdempotency:
         assert answer.status_code == 409
         assert answer.json()["type"] == "urn:stylize:problem:idempotency-conflict"
 
-    def test_many_at_once_make_one_job(self, gateway: Gateway) -> None:
-        with ThreadPoolExecutor(8) as pool:
-            jobs = pool.map(lambda _: gateway.accepted(**{"Idempotency-Key": "crowd"})["id"], range(24))
-            assert len(set(jobs)) == 1
+    def test_a_thousand_at_once_make_one_job(self, tmp_path: Path, gateway_redis: RedisChild) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection each, and a file of memory each
+        patient = {"STYLIZE_GATEWAY_UPLOADS": str(CROWD), "STYLIZE_GATEWAY_FORM_SECONDS": "300"}
+        with Gateway(tmp_path, gateway_redis, patient) as gateway:
+            before = sum(line.count for line in gateway.store.census().queued)
+
+            async def crowd() -> list[httpx.Response]:
+                limits = httpx.Limits(max_connections=CROWD)
+                url = f"http://127.0.0.1:{gateway.port}/stylize"
+                async with httpx.AsyncClient(limits=limits, timeout=300) as client:
+                    posts = (
+                        client.post(url, data=FORM, files=style(), headers={"Idempotency-Key": "crowd"})
+                        for _ in range(CROWD)
+                    )
+                    return await asyncio.gather(*posts)
+
+            answers = asyncio.run(crowd())
+            assert {answer.status_code for answer in answers} == {202}
+            assert len({answer.json()["id"] for answer in answers}) == 1
+            assert len(answers) == CROWD
+            assert sum(line.count for line in gateway.store.census().queued) == before + 1
 
     @pytest.mark.parametrize("key", ["a" * 256, "a b", "é"])
     def test_strange_keys_are_refused(self, gateway: Gateway, key: str) -> None:

@@ -79,13 +79,14 @@ def test_a_request_becomes_pictures(engine: Engine) -> None:
 
 def test_a_request_for_no_picture_prepares_its_style(engine: Engine) -> None:
     seen: list[Progress] = []
-    asked = request(method="style-aligned", num_images=0, prompt="")
+    settings = {"method": "style-aligned", "width": 128, "height": 128}
+    asked = request(num_images=0, prompt="", **settings)
     rendered = engine.stylize(asked, STYLE, watch=seen.append)
     assert (rendered.pictures, rendered.seeds, rendered.style_cache) == ([], (), "miss")
     assert set(rendered.timings) == {"load", "prepare"}
     assert {progress.stage for progress in seen} == {"load", "prepare"}
     assert engine.prepared.held() == {preparation_of(asked)}
-    assert engine.stylize(request(method="style-aligned"), STYLE, watch=quiet).style_cache == "hit"
+    assert engine.stylize(request(**settings), STYLE, watch=quiet).style_cache == "hit"
     assert engine.prepared.held() == {preparation_of(asked)}, "of what jobs leave nobody tells"
     engine.cache.clear()
     assert engine.prepared.held() == set()
