@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from deploy.processes import die_with_parent
 
@@ -19,6 +19,7 @@ SERVERS = ("redis-server", "valkey-server")
 SOCKET_PATH_LIMIT = 100
 """A unix socket's path holds 107 bytes; Redis binds a temporary name beside it."""
 START_SECONDS = 30.0
+"""A server may be silent this long; one that says that it is reading its file may take all its time."""
 OPTIONS = (
     *("--port", "0", "--daemonize", "no", "--unixsocketperm", "700"),
     *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"),
@@ -139,7 +140,9 @@ class RedisChild:
                 except RedisError as fault:
                     if self._process is None or self._process.poll() is not None:
                         raise RedisUnavailable(f"Redis ended while starting: {self._last_words()}") from fault
-                    if time.monotonic() > deadline:
+                    if isinstance(fault, BusyLoadingError):
+                        deadline = time.monotonic() + START_SECONDS
+                    elif time.monotonic() > deadline:
                         raise RedisUnavailable(f"Redis did not answer within {START_SECONDS:.0f} s") from fault
                 time.sleep(0.01)
 

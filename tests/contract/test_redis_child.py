@@ -47,6 +47,22 @@ def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
         assert redis.get("kept") == "yes"
 
 
+def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        RedisChild(tmp_path / "redis") as child,
+        connect(child.url) as redis,
+        redis.pipeline(transaction=False) as many,
+    ):
+        for n in range(6000):
+            many.set(f"key {n}", n)
+        many.execute()
+    monkeypatch.setattr(redis_child, "START_SECONDS", 1.5)
+    began = time.monotonic()
+    with RedisChild(tmp_path / "redis", "--key-load-delay", "500") as child, connect(child.url) as redis:
+        assert time.monotonic() - began > 2 * redis_child.START_SECONDS
+        assert redis.get("key 5999") == "5999"
+
+
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from deploy.redis_child import RedisChild\n"

@@ -38,6 +38,7 @@ class Callers:
         self._more = {"webhook_url": webhook_url} if webhook_url else {}
         self._history = history
         self._patience = patience
+        self._left = threading.Event()
         self._wanted: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         for ask in wanted:
             self._wanted.put(ask)
@@ -52,13 +53,17 @@ class Callers:
         """True until every job has ended or was given up."""
         return any(thread.is_alive() for thread in self._threads)
 
+    def leave(self) -> None:
+        """Take no further job; those in hand are seen through."""
+        self._left.set()
+
     def join(self) -> None:
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
         with httpx.Client(base_url=self._url, timeout=20) as client:
-            while True:
+            while not self._left.is_set():
                 try:
                     ask = self._wanted.get_nowait()
                 except queue.Empty:

@@ -70,6 +70,9 @@ def soak(running: Stack, receiver: Receiver, *, jobs: int, plan: Mapping[str, in
     crowd.start()
     try:
         injector.run(crowd, jobs)
+    except BaseException:
+        crowd.leave()
+        raise
     finally:
         injector.settle()
         crowd.join()

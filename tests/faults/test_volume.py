@@ -25,3 +25,10 @@ def test_three_hundred_jobs_under_sixty_faults() -> None:
     assert (report.jobs, report.faults.total()) == (300, 60)
     assert max(report.after_end, default=0) <= LEASE + 10
     assert max(report.after_redis, default=0) <= 15
+
+
+def test_an_injector_that_fails_ends_the_soak_instead_of_leaving_it_in_calm() -> None:
+    with Receiver() as receiver, stack(workers=1, environ=SETTINGS | receiver.environ) as running:
+        with pytest.raises(KeyError, match="meteor"):
+            soak(running, receiver, jobs=10_000, plan={"meteor": 10_000}, seed=1)
+        assert len(running.store.page(limit=100).jobs) < 100
