@@ -24,9 +24,11 @@ def create() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
     )
-    commands = {"save": save, "precompute": precompute, "show": show, "list": list_styles, "delete": delete}
-    for name, command in commands.items():
-        app.command(name)(command)
+    app.command("save")(save)
+    app.command("precompute")(precompute)
+    app.command("show")(show)
+    app.command("list")(list_styles)
+    app.command("delete")(delete)
     return app
 
 

@@ -28,7 +28,8 @@ class PreparationStore:
         """Remember for some time the newest jobs of some preparations of a style."""
         with answering():
             batch = self._redis.pipeline()
-            batch.hset(self._jobs(style_id), mapping=dict(jobs))
+            for preparation, job_id in jobs.items():
+                batch.hset(self._jobs(style_id), preparation, job_id)
             batch.pexpire(self._jobs(style_id), round(keep_seconds * 1000))
             batch.execute()
 
