@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.redis_child import RedisChild
 from tests.gateway import Gateway
+from tests.unit.app.pictures import style
 from workers.contract.store import WorkerStatus
 from workers.techniques import registry
 
@@ -177,6 +178,21 @@ def test_the_gateway_starts_without_torch_and_stays_small(gateway: Gateway) -> N
     assert "torch" not in maps
     assert "PIL" not in maps, "pictures are decoded elsewhere"
     assert gateway.rss() < 150 * 2**20
+
+
+def test_an_upload_uses_the_memory_of_the_one_before(gateway: Gateway) -> None:
+    no_picture = style(bytes(2_000_000))  # refused once it has been taken in
+    for _ in range(5):
+        assert gateway.post(files=no_picture).status_code == 415
+    before = page_faults(gateway.pid)
+    for _ in range(20):
+        gateway.post(files=no_picture)
+    assert (page_faults(gateway.pid) - before) / 20 < 100, "a page fault costs more than filling the page again"
+
+
+def page_faults(pid: int) -> int:
+    """Page faults of a process that needed no disk; a fresh page of 4 KB costs one."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
 @pytest.mark.parametrize(
