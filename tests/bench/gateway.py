@@ -135,6 +135,7 @@ def serving(module: str, data: Path, redis_url: str) -> Iterator[Server]:
         "STYLIZE_MAX_QUEUED": "100000",
         "STYLIZE_GATEWAY_PORT": str(port),
         "STYLIZE_GATEWAY_HEADER_SECONDS": "60",
+        "STYLIZE_GATEWAY_DECODE_SECONDS": "60",
     }
     process = subprocess.Popen([sys.executable, "-m", module], env={**os.environ, **environ}, stderr=subprocess.DEVNULL)
     try:
