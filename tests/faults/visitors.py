@@ -55,6 +55,9 @@ class Visitors:
                 [image] = job["images"]
                 picture = (await client.get(image["url"])).raise_for_status().content
                 assert hashlib.sha256(picture).hexdigest() == image["sha256"], "another picture than it says"
+        except httpx.HTTPStatusError as fault:
+            detail = (await fault.response.aread()).decode()
+            self._failed(f"{fault.request.method} {fault.request.url.path}: {fault.response.status_code} {detail}")
         except (AssertionError, TimeoutError, httpx.HTTPError) as fault:
             self._failed(f"{type(fault).__name__}: {fault}")
         else:
