@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -31,19 +32,28 @@ def load_component(
     dtype: torch.dtype | None = None,
     skip: Sequence[str] = (),
     config: Any = None,
+    others: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> Component:
     """Return the diffusers or transformers model `kind` with the weights of `folder`, in evaluation mode.
 
     Weights go straight to `device` in `dtype` (none: as stored). `skip` are regular expressions of stored names that
-    belong to other parts of the model; `config`, of transformers, replaces the folder's. Raises NotInstalled,
-    MalformedFile or WrongKeys, naming file and key, before memory is taken.
+    belong to other parts of the model; `config`, of transformers, replaces the folder's. What the folder does not
+    hold is copied from `others` where they have it, by name and shape. Raises NotInstalled, MalformedFile or
+    WrongKeys, naming file and key, before memory is taken.
     """
     files = weight_files(folder)
     model: Any = empty_component(folder, kind, config)
     expected = _expected(model)
     rename = _renaming(model, set(expected), skip)
-    tensors = load_tensors(files, device=device, dtype=dtype, expected=expected, rename=rename)
-    model.load_state_dict(tensors, strict=False, assign=True)
+    stored = renamed(headers_of(files), rename)
+    copied = {
+        name: others[name].detach().to(device, dtype, copy=True)
+        for name, shape in expected.items()
+        if name not in stored and name in others and others[name].shape == shape
+    }
+    required = {name: shape for name, shape in expected.items() if name not in copied}
+    tensors = load_tensors(files, device=device, dtype=dtype, expected=required, rename=rename)
+    model.load_state_dict(copied | tensors, strict=False, assign=True)
     _tie(model)
     _require_filled(model, folder)
     return model.to(device).eval().requires_grad_(False)  # type: ignore[no-any-return]

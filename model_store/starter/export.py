@@ -14,17 +14,21 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
+from model_store.starter import csgo, qformer
+from model_store.starter.controlnet import build_controlnet, write_controlnet
 from model_store.starter.image_encoder import build_image_processor
+from model_store.starter.qformer_file import write_readers
 from model_store.starter.recipe import RECIPES, Recipe
 from model_store.starter.sample import load_unet
 from model_store.starter.stages.clip import load_shared
+from model_store.starter.stages.fitting import restore, trained_state
 from model_store.starter.stages.vae import load_autoencoder
 from model_store.starter.text import build_tokenizer, write_tokenizer
 from model_store.starter.train import DEFAULT_FOLDER
 from model_store.starter.unet import build_scheduler
 from model_store.starter.workspace import Workspace
 
-LARGEST_BYTES = 45 * 1024 * 1024
+LARGEST_BYTES = 60_000_000
 DIGESTS = "digests.json"
 RECIPE = "recipe.json"
 LEAST_CONTENT_ACCURACY = 0.9
@@ -62,6 +66,7 @@ def export(space: Workspace, name: str, folder: Path) -> None:
     for part in ("text_encoder", "text_projector", "image_encoder"):
         _load_as_float32(folder / part / "config.json")
     _export_adapter(space, folder / ADAPTER)
+    export_encoders(space, folder)
     (folder / RECIPE).write_text(json.dumps({"recipe": name}) + "\n")
     judges = space.folder / "judges.safetensors"
     (folder / judges.name).write_bytes(judges.read_bytes())
@@ -87,6 +92,21 @@ def _export_adapter(space: Workspace, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = state["adapter"].items()
     save_file({f"{part}.{name}": t.half().contiguous().cpu() for part, ts in parts for name, t in ts.items()}, path)
+
+
+def export_encoders(space: Workspace, folder: Path) -> None:
+    """DEADiff's readers, the tile ControlNet and CSGO's adapters, each in the layout of its authors."""
+    image_encoder, _ = load_shared(space)
+    unet, _ = load_unet(space)
+    net = build_controlnet(unet)
+    restore(net, trained_state(space, "controlnet"))
+    write_controlnet(net, folder / "controlnet-tile")
+    composer = csgo.attach(unet, net)
+    restore(composer.trained, trained_state(space, "csgo"))
+    csgo.write_composer(composer, unet, folder / "csgo" / "csgo_starter.safetensors")
+    readers = qformer.attach(load_unet(space)[0])
+    restore(readers.trained, trained_state(space, "qformer"))
+    write_readers(readers, image_encoder, folder / "deadiff")
 
 
 def write_digests(folder: Path) -> None:

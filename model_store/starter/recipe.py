@@ -34,6 +34,10 @@ class Recipe:
     vae: Stage
     clip: Stage
     ip_adapter: Stage
+    qformer: Stage
+    controlnet: Stage
+    csgo: Stage
+    counterparts: int
     judges: Stage
     unet_widths: tuple[int, int, int, int] = (64, 128, 160, 160)
     colour_share: float = 0.0
@@ -55,6 +59,10 @@ RECIPES = MappingProxyType(
             vae=Stage(1200, 16, 2e-3, 50),
             clip=Stage(2000, 64, 1e-3),
             ip_adapter=Stage(800, 32, 1e-3),
+            qformer=Stage(800, 32, 1e-3, 100),
+            controlnet=Stage(500, 32, 1e-3, 50),
+            csgo=Stage(600, 32, 1e-3, 50),
+            counterparts=8192,
             judges=Stage(700, 64, 2e-3),
             dropout=CaptionDropout(place=1.0),
         ),
@@ -70,6 +78,10 @@ RECIPES = MappingProxyType(
             vae=Stage(4000, 64, 1e-3, 50),
             clip=Stage(4000, 256, 5e-4),
             ip_adapter=Stage(2500, 256, 5e-4),
+            qformer=Stage(2500, 256, 5e-4),
+            controlnet=Stage(2000, 256, 5e-4),
+            csgo=Stage(2500, 256, 5e-4),
+            counterparts=65536,
             judges=Stage(3000, 256, 1e-3),
             colour_share=0.3,
         ),

@@ -12,8 +12,11 @@ import torch
 
 from model_store.starter.recipe import RECIPES
 from model_store.starter.stages.clip import train_clip
+from model_store.starter.stages.controlnet import train_controlnet
+from model_store.starter.stages.csgo import train_csgo
 from model_store.starter.stages.ip_adapter import train_ip_adapter
 from model_store.starter.stages.judges import train_judges
+from model_store.starter.stages.qformer import train_qformer
 from model_store.starter.stages.unet import train_unet
 from model_store.starter.stages.vae import train_vae
 from model_store.starter.workspace import Workspace
@@ -27,6 +30,9 @@ STAGES: MappingProxyType[str, Callable[[Workspace], None]] = MappingProxyType(
         "clip": train_clip,
         "unet": train_unet,
         "ip-adapter": train_ip_adapter,
+        "qformer": train_qformer,
+        "controlnet": train_controlnet,
+        "csgo": train_csgo,
     }
 )
 

@@ -77,7 +77,7 @@ def test_plain_pictures_show_what_was_asked_for_and_references_give_their_style(
 
 def test_every_method_that_is_offered_runs_by_name_and_by_family(served, asked) -> None:
     offered = [one for one in served.client.get("/methods").json()["methods"] if one["available"]]
-    assert {"ip-adapter", "instantstyle", "style-aligned", "signal-leak", "style-id"} <= {
+    assert {"ip-adapter", "instantstyle", "deadiff", "csgo", "style-aligned", "signal-leak", "style-id"} <= {
         one["name"] for one in offered
     }
     for one in offered:

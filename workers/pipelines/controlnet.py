@@ -47,13 +47,14 @@ class Control:
 ControlOf = Callable[[Trajectory], Control | None]
 
 
-def load(folder: Path, backbone: Backbone) -> Any:
-    """Return the ControlNet in a folder, frozen, beside a base model.
+def load(folder: Path, backbone: Backbone, *, completed: bool = False) -> Any:
+    """Return the ControlNet in a folder, frozen, beside a base model; if `completed`, what it lacks is the UNet's.
 
     Raises ModelUnusable when there is none that can be read, Refused when it does not fit the base model.
     """
+    others = backbone.unet.state_dict() if completed else {}
     try:
-        net = load_component(folder, ControlNetModel, device=backbone.device, dtype=backbone.dtype)
+        net = load_component(folder, ControlNetModel, device=backbone.device, dtype=backbone.dtype, others=others)
     except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded as a ControlNet: {broken}") from broken
     for part in ("block_out_channels", "cross_attention_dim", "addition_embed_type"):

@@ -11,7 +11,7 @@ from transformers import CLIPVisionConfig
 
 from workers.pipelines import controlnet
 from workers.pipelines.backbone import Backbone, fingerprint
-from workers.pipelines.errors import ModelUnusable
+from workers.pipelines.errors import ModelUnusable, Refused
 from workers.techniques.base import Bench
 from workers.techniques.encoder import pairing
 from workers.techniques.encoder.adapter_file import AdapterFile
@@ -26,7 +26,7 @@ IMAGE_ENCODER = "clip-vit-bigg"
 
 @dataclass(frozen=True)
 class Files:
-    """The files CSGO is made of."""
+    """The files CSGO is made of; `controlnet` may lack the layers that it has from the base model's UNet."""
 
     checkpoint: Located
     controlnet: Path
@@ -55,7 +55,14 @@ class Network:
 
 
 def locate(num_style_tokens: int, bench: Bench) -> Files:
-    """Return the installed files. Raises WeightsMissing with the command that fetches what is not there."""
+    """Return the files: the base model's own if its folder has them, else the installed ones.
+
+    Raises WeightsMissing with the command that fetches what is not there, Refused when none are published for the base.
+    """
+    if (own := beside(bench.backbone)) is not None:
+        return own
+    if bench.backbone.base != "sdxl":
+        raise Refused(f"CSGO is published for sdxl only, and {bench.backbone.name} has no csgo weights of its own")
     model = CHECKPOINTS[num_style_tokens]
     published = Published(model, IMAGE_ENCODER, VIT_BIGG, None)
     return Files(
@@ -66,6 +73,15 @@ def locate(num_style_tokens: int, bench: Bench) -> Files:
         ),
         controlnet=installed(CONTROLNET, CONTROLNET, bench),
     )
+
+
+def beside(backbone: Backbone) -> Files | None:
+    """Return the base model's own files, or None: `csgo/*.safetensors`, `controlnet-tile/` and `image_encoder/`."""
+    folder = backbone.folder
+    if folder is None or not (files := sorted((folder / "csgo").glob("*.safetensors"))):
+        return None
+    located = Located(files[0], folder / "image_encoder", None, folder / "feature_extractor")
+    return Files(located, folder / "controlnet-tile")
 
 
 def resident(files: Files, backbone: Backbone) -> Network:
@@ -83,8 +99,8 @@ def _load(files: Files, backbone: Backbone) -> Network:
     stored.check_unet(unet)
     vision = _vision(located.image_encoder)
     for projection in (stored.content, stored.style):
-        pairing.check_image_tower(projection, vision, clip=VIT_BIGG)
-    net = controlnet.load(files.controlnet, backbone)
+        pairing.check_image_tower(projection, vision, clip=located.published.clip if located.published else None)
+    net = controlnet.load(files.controlnet, backbone, completed=located.published is None)
     adapters = stored.style_in_controlnet(net)
     net.load_state_dict(stored.controlnet_values(net), strict=False)
     return Network(

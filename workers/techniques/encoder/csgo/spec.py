@@ -1,4 +1,4 @@
-"""CSGO: content and style adapters trained together, with a tile ControlNet. SDXL."""
+"""CSGO: content and style adapters trained together, with a tile ControlNet. SDXL; SD1.5 with weights of its own."""
 
 from typing import Literal
 
@@ -39,7 +39,9 @@ class CSGOParams(Params):
         "true: as their paper describes, the UNet's down blocks see the content image too, with content_scale",
     )
     num_style_tokens: Literal[32, 16] = Field(
-        32, description="which of the two published checkpoints: that with 32 (the authors' demo) or 16 style tokens"
+        32,
+        description="which of the two published checkpoints: that with 32 (the authors' demo) or 16 style tokens; "
+        "without effect on a base model that brings its own",
     )
     fit: Literal["content", "exact"] = Field(
         "content",
@@ -58,7 +60,8 @@ SPEC = Spec(
     "(text_edit_driven), or a new picture from the prompt alone (text_driven). The more exactly the prompt describes "
     "the content image, the better it is kept; its authors call the two text tasks less stable. They give every "
     "request the negative prompt 'text, watermark, lowres, low quality, worst quality, deformed, glitch, low contrast, "
-    "noisy, saturation, blurry'.",
+    "noisy, saturation, blurry'. Published for SDXL only; an SD1.5 model needs CSGO weights of its own, as the starter "
+    "model has them.",
     paper=Paper(
         title="CSGO: Content-Style Composition in Text-to-Image Generation",
         authors="Xing, Wang, Sun, Wang, Bai, Ai, Huang, Li",
@@ -67,7 +70,11 @@ SPEC = Spec(
     ),
     inputs=Inputs(driven_by="image", references=(1, 1), content_image="optional"),
     params=CSGOParams,
-    bases={"sdxl": Defaults(width=1024, height=1024, steps=50, guidance_scale=10.0)},
+    bases={
+        "sdxl": Defaults(width=1024, height=1024, steps=50, guidance_scale=10.0),
+        "sd15": Defaults(width=512, height=512, steps=50, guidance_scale=7.5),
+    },
+    experimental_on=("sd15",),
     cost=Cost(row_passes=2.8),
     strength="The style attentions of UNet and ControlNet are added with the weight strength * params.style_scale, in "
     "both halves of the guidance; 1 is the authors' default. At 0 the style image has no say: image_driven and "

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 from transformers import CLIPVisionConfig, InstructBlipQFormerConfig
 
 from workers.pipelines.errors import ModelUnusable
@@ -78,6 +78,17 @@ class Projector(Part):
     layer_norm_eps: PositiveFloat = 1e-12
 
 
+Word = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+"""A word as the Q-Former's word table numbers it: start, word, end."""
+
+
+class Words(Part):
+    """The two words a Q-Former is told, as bert-base-uncased numbers them; a small model may have fewer words."""
+
+    style: Word = (101, 2806, 102)
+    content: Word = (101, 4180, 102)
+
+
 class Dims(Part):
     """All of it."""
 
@@ -85,6 +96,13 @@ class Dims(Part):
     vision: Vision = Vision()
     qformer: QFormer = QFormer()
     projector: Projector = Projector()
+    words: Words = Words()
+
+    @model_validator(mode="after")
+    def _words_are_in_the_table(self) -> "Dims":
+        if max(self.words.style + self.words.content) >= self.qformer.vocab_rows:
+            raise ValueError(f"words are numbered past the {self.qformer.vocab_rows} rows of qformer.vocab_rows")
+        return self
 
 
 def read(folder: Path) -> Dims:

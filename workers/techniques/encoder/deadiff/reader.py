@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,8 +19,6 @@ from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
 from workers.techniques.encoder.deadiff.dims import Dims
 from workers.techniques.encoder.deadiff.math import Side
 
-WORDS: Mapping[Side, tuple[int, ...]] = {"style": (101, 2806, 102), "content": (101, 4180, 102)}
-"""The two words a Q-Former is told, as bert-base-uncased numbers them: start, word, end."""
 POSITIONS = "blip.qformer.embeddings.position_embeddings.weight"
 SPLIT = re.compile(r"^(blip\.vision\..*self_attn\.)[qkv]_proj\.(weight|bias)$")
 """What is three tensors in transformers and one, `in_proj_*`, in the published tower."""
@@ -60,7 +57,7 @@ class Reader(nn.Module):
 
     def __init__(self, side: Side, sizes: Dims, positions: int) -> None:
         super().__init__()
-        self.side = side
+        self.word: dims.Word = getattr(sizes.words, side)
         self.blip = Blip(sizes, positions)
         self.proj_layer = Projector(sizes.qformer.hidden_size, sizes.projector)
 
@@ -83,7 +80,7 @@ class Reader(nn.Module):
     def answers(self, features: Tensor) -> Tensor:
         """Return what the queries become, (1, queries, width), when the Q-Former is told this reader's word."""
         queries = self.blip.query_tokens
-        word = torch.tensor([WORDS[self.side]], device=queries.device)
+        word = torch.tensor([self.word], device=queries.device)
         states = self.blip.qformer(input_ids=word, query_embeds=queries, encoder_hidden_states=features)
         answered: Tensor = states.last_hidden_state[:, : queries.shape[1]]
         return answered

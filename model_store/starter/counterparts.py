@@ -1,0 +1,44 @@
+"""For training pictures: the same content in another style, the other half of DEADiff's and CSGO's pairs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from model_store.starter.dataset import CHUNK
+from model_store.starter.recipe import Recipe
+from model_store.starter.split import HELD_OUT_INSTANCES, is_held_out
+from model_store.starter.workspace import Workspace
+from model_store.starter.world.picture import PictureSpec, draw
+
+FLAT_SHARE = 0.4
+"""Content pictures are flat more often than any other style: that is what the judged ones are."""
+
+
+def counterpart(spec: PictureSpec, recipe: Recipe, seed: int) -> PictureSpec:
+    """The picture of the same content in another style; of the pairs that training may see."""
+    rng = np.random.default_rng([recipe.seed, seed, 0xC0])
+    others = [s for s in recipe.styles if s != spec.style and not is_held_out(spec.object_name, s)]
+    style = "flat" if "flat" in others and rng.uniform() < FLAT_SHARE else str(rng.choice(others))
+    return replace(spec, style=style, style_seed=int(rng.integers(HELD_OUT_INSTANCES)))
+
+
+def load_counterparts(space: Workspace, specs: list[PictureSpec]) -> NDArray[np.uint8]:
+    """(n, 128, 128, 3) uint8, one for each picture of the training portion; draws the chunks that the cache lacks."""
+    folder = space.folder / "pictures" / f"{space.training_portion().name}-counterparts"
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(specs), CHUNK)
+    for start in tqdm(starts, desc="drawing counterparts", unit="chunk"):
+        _draw_chunk(space.recipe, specs[start : start + CHUNK], start, folder / f"{start // CHUNK}.npy")
+    return np.concatenate([np.load(folder / f"{start // CHUNK}.npy", mmap_mode="r") for start in starts])
+
+
+def _draw_chunk(recipe: Recipe, specs: list[PictureSpec], first: int, path: Path) -> None:
+    if path.exists() and len(np.load(path, mmap_mode="r")) == len(specs):
+        return
+    wanted = [counterpart(spec, recipe, first + number) for number, spec in enumerate(specs)]
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, np.stack([draw(spec, recipe.placement) for spec in wanted]))
+    partial.rename(path)
