@@ -1,35 +1,45 @@
-"""`python -m tests.bench.images`: build the gateway's image without a daemon, measure it, and start what is in it.
+"""`python -m tests.bench.images`: build the images without a daemon, measure them, and start what is in them.
 
-Needs `buildah` (Debian's package). Arguments after `--` go to the builder, such as `--build-arg PYTHON=IMAGE`.
+Needs `buildah` (Debian's package). `--target gateway` or `--target worker` takes one of them; with both, the services
+of docker-compose.yml then run from them. Arguments after `--` go to the builder, such as `--build-arg PYTHON=IMAGE`.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-IMAGE = "stylize-gateway"
-MOST_BYTES = 250_000_000
-PROGRAM = """
-import importlib.util, os, subprocess, sys
-import app.main, app.cli, workers.sweeper
+from tests.bench import composed
+from tests.bench.buildah import BUILD_SECONDS, build, buildah, container, running
+
+USER = "10001:10001"
+MOST_BYTES = {"gateway": 250_000_000}
+TOOLS = ("gcc", "cc", "c++", "make", "pip", "git", "cargo")
+BOTH = f"""
+import importlib.util, os, pathlib, shutil
+from model_store.catalogue.presence import presence
 assert os.getuid() == 10001, os.getuid()
-assert not importlib.util.find_spec("torch"), "torch is in the image"
-assert not importlib.util.find_spec("pip"), "pip is in the image"
 assert not os.access("/opt/stylize", os.W_OK), "its own files can be changed"
-refused = subprocess.run([sys.executable, "-m", "app"], env={**os.environ, "STYLIZE_MODELS": ""}, capture_output=True)
-assert refused.returncode == 2, refused
-print("the image starts as user 10001, without torch and pip")
+assert not importlib.util.find_spec("pip"), "pip is in the image"
+left = [tool for tool in {TOOLS} if shutil.which(tool)]
+assert not left, left
+assert presence("starter", pathlib.Path("/models")).state == "installed"
+weights = list(pathlib.Path("/opt/stylize").rglob("*.safetensors"))
 """
-
-
-def buildah(*arguments: str) -> str:
-    """Run the builder; return what it prints. Ends the program when it fails."""
-    done = subprocess.run(["buildah", *arguments], stdout=subprocess.PIPE, text=True, check=False, timeout=1800)
-    if done.returncode:
-        raise SystemExit(f"buildah {arguments[0]} failed")
-    return done.stdout.strip()
+OWN = {
+    "gateway": """
+import app.main, app.cli, workers.sweeper
+assert not importlib.util.find_spec("torch"), "torch is in the image"
+assert not weights, weights
+print("starts as user 10001; no torch, no weights, no tools to build with")
+""",
+    "worker": """
+import torch, app.cli, workers.__main__
+assert {path.parent.name for path in weights} >= {"unet", "vae", "text_encoder", "image_encoder", "ip-adapter"}, weights
+print(f"starts as user 10001; torch {torch.__version__}, the starter model, no tools to build with")
+""",
+}
 
 
 def bytes_of(folder: Path) -> int:
@@ -37,25 +47,35 @@ def bytes_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+def examined(target: str) -> bool:
+    """Measure and try an image that has been built; return whether it is as small as it must be."""
+    with container(f"stylize-{target}") as name:
+        root = Path(buildah("mount", name))
+        whole, ours = bytes_of(root), bytes_of(root / "opt" / "stylize")
+        most = MOST_BYTES.get(target)
+        goal = f" (goal: {most / 1e6:.0f} MB in all)" if most else ""
+        print(f"{target}: files of {whole / 1e6:.0f} MB, of which ours {ours / 1e6:.0f} MB{goal}", flush=True)
+        program = ("python", "-c", BOTH + OWN[target])
+        if subprocess.run(running(name, program, user=USER), check=False, timeout=BUILD_SECONDS).returncode:
+            raise SystemExit(f"{target}: the image is not as it must be")
+    return most is None or whole <= most
+
+
 def main() -> int:
-    """Build and check; returns 1 when the image is too large."""
+    """Build and check; returns 1 when an image is too large or a service does not do its work."""
     if shutil.which("buildah") is None:
         print("buildah is not on PATH; install Debian's package buildah", file=sys.stderr)
         return 2
-    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    build = ("bud", "--isolation", "chroot", "--layers", "--format", "docker", "--target", "gateway", "--tag", IMAGE)
-    buildah(*build, *more, str(ROOT))
-    container = buildah("from", f"localhost/{IMAGE}")
-    try:
-        root = Path(buildah("mount", container))
-        whole, ours = bytes_of(root), bytes_of(root / "opt" / "stylize")
-        print(f"files in the image: {whole / 1e6:.0f} MB, of which ours {ours / 1e6:.0f} MB (goal: 250 MB in all)")
-        print(
-            buildah("run", "--isolation", "chroot", "--user", "10001:10001", container, "--", "python", "-c", PROGRAM)
-        )
-    finally:
-        buildah("rm", container)
-    return int(whole > MOST_BYTES)
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.images", description=__doc__)
+    parser.add_argument("--target", choices=tuple(OWN), action="append", help="default: all")
+    targets = parser.parse_args(sys.argv[1:split]).target or list(OWN)
+    for target in targets:
+        build(target, sys.argv[split + 1 :])
+    small = [examined(target) for target in targets]
+    if set(targets) == set(OWN):
+        composed.run()
+    return int(not all(small))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from app.env_example import names
+from model_store.catalogue import entry_of
+from model_store.catalogue.presence import presence
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +35,62 @@ def test_it_is_valid_by_the_published_schema() -> None:
     schema = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
     faults = jsonschema.Draft202012Validator(schema).iter_errors(COMPOSE)
     assert [f"{list(fault.absolute_path)}: {fault.message}" for fault in faults] == []
+
+
+@pytest.fixture(scope="module")
+def compose() -> tuple[str, ...]:
+    """Compose's own program, which resolves the file without a daemon; its first version knew another format."""
+    for command in (("docker", "compose"), ("docker-compose",)):
+        if shutil.which(command[0]):
+            told = subprocess.run((*command, "version", "--short"), capture_output=True, text=True, check=False)
+            if told.returncode == 0 and not told.stdout.strip().lstrip("v").startswith("1."):
+                return command
+    pytest.skip("no `docker compose` is installed")
+
+
+def resolved(compose: tuple[str, ...], file: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("STYLIZE_", "COMPOSE_"))}
+    options = ("--project-directory", ROOT, "--file", file, "--env-file", ROOT / ".env.example")
+    command = (*compose, *options, "config", "--format", "json")
+    return subprocess.run(command, env=clean | environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "more"),
+    [
+        ("cpu", {"worker-cpu"}),
+        ("gpu", {"worker-0"}),
+        ("gpu2,dcgm", {"worker-0", "worker-1", "dcgm"}),
+        ("cpu,s3,observability", {"worker-cpu", "s3", "s3-owner", "s3-bucket", "prometheus", "grafana"}),
+    ],
+)
+def test_compose_itself_resolves_it(compose: tuple[str, ...], profiles: str, more: set[str]) -> None:
+    done = resolved(compose, ROOT / "docker-compose.yml", COMPOSE_PROFILES=profiles)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["services"]
+    assert set(found) == {"gateway", "sweeper", "redis"} | more
+    assert found["sweeper"]["environment"]["STYLIZE_MODELS"] == "starter"
+
+
+def test_compose_itself_refuses_a_fault(compose: tuple[str, ...], tmp_path: Path) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    (tmp_path / "docker-compose.yml").write_text(text.replace("stop_grace_period: 60s", "stop_grace_periode: 60s"))
+    done = resolved(compose, tmp_path / "docker-compose.yml", COMPOSE_PROFILES="cpu")
+    assert done.returncode != 0
+    assert "stop_grace_periode" in done.stderr
+
+
+def test_a_misspelt_key_is_not_valid_by_the_schema() -> None:
+    schema = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
+    ill = COMPOSE | {"services": SERVICES | {"gateway": SERVICES["gateway"] | {"stop_grace_periode": "60s"}}}
+    [fault] = jsonschema.Draft202012Validator(schema).iter_errors(ill)
+    assert "stop_grace_periode" in fault.message
+
+
+def test_the_model_served_unless_another_is_named_needs_no_download() -> None:
+    [model] = {re.sub(r"\$\{STYLIZE_MODELS:-(.*)\}", r"\1", environment(name)["STYLIZE_MODELS"]) for name in OURS}
+    assert entry_of(model, Path("none")).origin == "shipped"
+    assert presence(model, Path("none")).state == "installed"
 
 
 @pytest.mark.parametrize("name", OURS)

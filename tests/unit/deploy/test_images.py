@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from app.env_example import names
 from deploy.healthcheck import healthy
+from deploy.redis_child import RedisChild
+from tests.gateway import Gateway
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -57,6 +60,21 @@ def test_the_builder_gets_what_it_copies_and_no_secrets() -> None:
     copied = set(" ".join(re.findall(r"^COPY (?!--from)(.*) \./$", DOCKERFILE, flags=re.MULTILINE)).split())
     assert copied <= sent
     assert "deploy/compose/secrets" in lines
+
+
+@pytest.mark.parametrize(("with_index", "state"), [(True, "installed"), (False, "missing")])
+def test_a_gateway_without_weights_knows_the_starter_model(tmp_path: Path, with_index: bool, state: str) -> None:
+    assert "-name '*.safetensors' -delete" in STAGES["gateway-source"]
+    copy, left_out = tmp_path / "copy", shutil.ignore_patterns("*.safetensors", "__pycache__")
+    for package in ("app", "workers", "model_store", "deploy"):
+        shutil.copytree(ROOT / package, copy / package, ignore=left_out)
+    if not with_index:
+        (copy / "model_store" / "starter" / "weights" / "model_index.json").unlink()
+    environ = {"PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "STYLIZE_MODELS": "starter"}
+    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
+        [model] = gateway.client.get("/models").json()["models"]
+        assert (model["id"], model["state"]) == ("starter", state)
+        gateway.accepted({"method": "signal-leak"})
 
 
 class Page(http.server.BaseHTTPRequestHandler):
