@@ -64,5 +64,6 @@ def ask_to_end(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM to the command that runs in a container: the builder itself would end it with SIGKILL."""
     pid = process.pid
     while Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"buildah"):
-        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        children = [listed.read_text() for listed in Path(f"/proc/{pid}/task").glob("*/children")]
+        pid = int(" ".join(children).split()[0])
     os.kill(pid, signal.SIGTERM)
