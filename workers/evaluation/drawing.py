@@ -68,7 +68,7 @@ class Drawer:
 
     @staticmethod
     def _pictures(spec: Spec, case: Case) -> Pictures:
-        wanted = spec.inputs.content_image == "required"
+        wanted = spec.inputs.driven_by == "image"
         return Pictures(styles=(case.style,), content=case.content if wanted else None)
 
 
