@@ -13,7 +13,7 @@ from tests.unit.techniques.encoder.company import require_the_same_alone, work
 from tests.unit.techniques.encoder.csgo.asking import Installed, asked, own, store
 from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, picture
 from tests.unit.techniques.keeping import require_no_trace
-from workers.pipelines.backbone import Backbone
+from workers.pipelines.backbone import Backbone, load
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.denoise import denoise
 from workers.pipelines.errors import Refused, WeightsMissing
@@ -238,6 +238,11 @@ def test_what_cannot_be_done_is_refused_in_words(sdxl: Backbone, weights: Instal
         TECHNIQUE.prepare(order, bench_on(sdxl, weights))
 
 
+def test_an_sd15_model_without_csgo_weights_of_its_own_is_refused(tiny_root: Path, weights: Installed) -> None:
+    with pytest.raises(Refused, match="published for sdxl only, and sd15 has no csgo weights of its own"):
+        TECHNIQUE.prepare(asked(width=64, height=64), bench_on(load(tiny_root / "sd15"), weights))
+
+
 def test_what_is_not_installed_is_named_with_the_command(sdxl: Backbone, weights: Installed) -> None:
     def lacking(model: str, name: str) -> Path:
         if name == model:
@@ -253,4 +258,5 @@ def test_what_is_not_installed_is_named_with_the_command(sdxl: Backbone, weights
 
 def test_the_spec_needs_only_its_weights() -> None:
     assert SPEC.weights == (network.CHECKPOINTS[32], network.CONTROLNET)
-    assert set(SPEC.bases) == {"sdxl"}
+    assert set(SPEC.bases) == {"sdxl", "sd15"}
+    assert SPEC.experimental_on == ("sd15",)

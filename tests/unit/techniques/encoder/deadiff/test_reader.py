@@ -55,7 +55,7 @@ def test_what_a_reader_sees_depends_on_its_word(style_reader: Reader, monkeypatc
     told = style_reader.tokens(picture())
     assert told.shape == (16, 32)
     assert torch.equal(style_reader.tokens(picture()), told)
-    monkeypatch.setattr(style_reader, "side", "content")
+    monkeypatch.setattr(style_reader, "word", dims.Words().content)
     assert not torch.allclose(style_reader.tokens(picture()), told, atol=1e-3)
 
 
