@@ -21,7 +21,7 @@ def test_a_dropped_picture_becomes_a_picture_in_its_style(desk: Desk, running: S
     expect(desk.page.locator("#style-drop .picked img")).to_have_count(1)
     desk.prompt("a house by a lake")
     desk.method("signal-leak")
-    desk.quick(steps=40, side=96)
+    desk.quick(steps=150, side=192)
     desk.send()
     card = desk.newest()
     expect(card).to_have_attribute("data-state", "running")
@@ -30,8 +30,8 @@ def test_a_dropped_picture_becomes_a_picture_in_its_style(desk: Desk, running: S
     expect(card).to_have_attribute("data-state", "succeeded")
     expect(card.locator(".open img")).to_be_visible()
     job = running.job(desk.job_of(card))
-    assert (job["method"], job["recipe"]["prompt"], job["recipe"]["width"]) == ("signal-leak", "a house by a lake", 96)
-    assert card.locator(".open img").evaluate("image => image.naturalWidth") == 96
+    assert (job["method"], job["recipe"]["prompt"], job["recipe"]["width"]) == ("signal-leak", "a house by a lake", 192)
+    assert card.locator(".open img").evaluate("image => image.naturalWidth") == 192
 
 
 def test_all_methods_side_by_side_at_one_seed(desk: Desk, running: Service) -> None:
