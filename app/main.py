@@ -59,9 +59,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )
     app.add_middleware(Observation, metrics=metrics, tracing=tracing)
     problems.install(app)
-    for part in (stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health):
+    for part in (stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health, page):
         app.include_router(part.router)
-    app.router.routes.extend(page.routes())
+    app.mount("/studio", page.parts)
     app.webhooks.post("job", summary="A job is final", status_code=204)(called)
     describe(app, offer)
     return app

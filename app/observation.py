@@ -14,6 +14,11 @@ SERVER_FAULT = 500
 UNTRACED = {"/livez", "/readyz", "/metrics"}
 
 
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that served a request, or where its application is mounted."""
+    return getattr(scope.get("route"), "path", "") or scope.get("root_path") or NO_ROUTE
+
+
 class Observation:
     """ASGI middleware around the whole application."""
 
@@ -48,7 +53,7 @@ class Observation:
                 raise
             await answer(scope, receive, noting)
         finally:
-            route = getattr(scope.get("route"), "path", NO_ROUTE)
+            route = route_of(scope)
             self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
             span.rename(f"{scope['method']} {route}")
             span.note(http__route=route, http__response__status_code=status)

@@ -177,10 +177,11 @@ def _views(services: Services, preparations: Sequence[tuple[Preparation, str | N
     """Return how far some preparations are, each given with the id of its newest job."""
     workers = [worker.id for worker in services.store.workers()]
     held = services.preparations.held(workers, [one.digest for one, _ in preparations])
+    jobs = services.store.many(job_id for _, job_id in preparations if job_id)
     now = services.store.now()
     views = []
     for (one, job_id), count in zip(preparations, held, strict=True):
-        job = services.store.get(job_id) if job_id else None
+        job = jobs.get(job_id or "")
         state = "ready" if count else _state(job, now)
         method, model = one.request.method, one.request.model
         views.append(

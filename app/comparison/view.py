@@ -5,11 +5,13 @@ from app.group_schemas import CellView, ComparisonLinksView, ComparisonView, Sha
 from app.lookup import seen
 from app.schemas import JobView
 from workers.contract.groups import Cell, Group
+from workers.contract.job import Job
 
 
 def comparison_view(services: Services, group: Group) -> ComparisonView:
     """Return what callers see of a group. Talks to the store: call it in a thread."""
-    cells = [_cell_view(services, cell) for cell in group.cells]
+    jobs = services.store.many(cell.job_id for cell in group.cells)
+    cells = [_cell_view(services, cell, jobs.get(cell.job_id)) for cell in group.cells]
     fractions = [_fraction(cell.job) for cell in cells]
     finished = sum(cell.job is None or cell.job.state.final for cell in cells)
     done = finished == len(cells)
@@ -24,8 +26,7 @@ def comparison_view(services: Services, group: Group) -> ComparisonView:
     )
 
 
-def _cell_view(services: Services, cell: Cell) -> CellView:
-    job = services.store.get(cell.job_id)
+def _cell_view(services: Services, cell: Cell, job: Job | None) -> CellView:
     return CellView(**cell.model_dump(exclude={"job_id"}), job=seen(services, job) if job else None)
 
 

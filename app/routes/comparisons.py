@@ -76,7 +76,8 @@ async def cancel_comparison(comparison_id: ComparisonId, services: With, owner: 
 async def read_sheet(comparison_id: ComparisonId, services: With, owner: Owner) -> Response:
     """The first picture of each job over its label, once all jobs are final; grey where a job has none."""
     group = await found(services, comparison_id, owner)
-    jobs = [await services.call(services.store.get, cell.job_id) for cell in group.cells]
+    known = await services.call(services.store.many, [cell.job_id for cell in group.cells])
+    jobs = [known.get(cell.job_id) for cell in group.cells]
     first = jobs[0]
     if first is None or not all(job is None or job.state.final for job in jobs):
         raise NotFound("there is a sheet once all jobs are final, as long as they are kept")

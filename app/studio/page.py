@@ -4,11 +4,13 @@ import mimetypes
 import os
 from pathlib import Path
 
+from fastapi import APIRouter, Request
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+router = APIRouter(include_in_schema=False)
 
 STATIC = Path(__file__).parent / "static"
 POLICY = {
@@ -47,7 +49,12 @@ class Files(StaticFiles):
         return answer
 
 
-def routes() -> list[BaseRoute]:
-    """Return the page at `/` and what it is made of below `/studio`."""
-    files = GZipMiddleware(Files(directory=STATIC, html=True))
-    return [Route("/", files, name="page"), Mount("/studio", files, name="studio")]
+files = Files(directory=STATIC)
+parts = GZipMiddleware(files)
+"""The application that serves what the page is made of."""
+
+
+@router.get("/")
+async def page(request: Request) -> Response:
+    """The studio."""
+    return await files.get_response("index.html", request.scope)

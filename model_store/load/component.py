@@ -45,11 +45,11 @@ def load_component(
     model: Any = empty_component(folder, kind, config)
     expected = _expected(model)
     rename = _renaming(model, set(expected), skip)
-    stored = renamed(headers_of(files), rename)
+    lacking = expected.keys() - renamed(headers_of(files), rename).keys() if others else set()
     copied = {
         name: others[name].detach().to(device, dtype, copy=True)
-        for name, shape in expected.items()
-        if name not in stored and name in others and others[name].shape == shape
+        for name in lacking
+        if name in others and others[name].shape == expected[name]
     }
     required = {name: shape for name, shape in expected.items() if name not in copied}
     tensors = load_tensors(files, device=device, dtype=dtype, expected=required, rename=rename)

@@ -4,6 +4,7 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
+from model_store.starter.attention import cross_attentions
 from model_store.starter.text import PROJECTION_DIM, WIDTH
 
 IMAGE_TOKENS = 4
@@ -21,7 +22,7 @@ def new_adapter(unet: UNet2DConditionModel, generator: torch.Generator) -> Check
     }
     weights: dict[str, Tensor] = {}
     modules = dict(unet.named_modules())
-    for number, layer in _cross_attention(unet):
+    for number, layer in cross_attentions(unet):
         for kind in ("k", "v"):
             weights[f"{number}.to_{kind}_ip.weight"] = modules[f"{layer}.to_{kind}"].weight.detach().clone()
     return {"image_proj": image_proj, "ip_adapter": weights}
@@ -32,7 +33,7 @@ def attach(unet: UNet2DConditionModel, checkpoint: Checkpoint) -> list[nn.Parame
     unet._load_ip_adapter_weights([checkpoint])
     unet.requires_grad_(False)
     parts = [*unet.encoder_hid_proj.parameters()]
-    for _, layer in _cross_attention(unet):
+    for _, layer in cross_attentions(unet):
         parts.extend(unet.attn_processors[f"{layer}.processor"].parameters())
     for part in parts:
         part.requires_grad_(True)
@@ -49,7 +50,7 @@ def read_adapter(unet: UNet2DConditionModel) -> Checkpoint:
         "norm.bias": projection.norm.bias,
     }
     weights: dict[str, Tensor] = {}
-    for number, layer in _cross_attention(unet):
+    for number, layer in cross_attentions(unet):
         processor = unet.attn_processors[f"{layer}.processor"]
         weights[f"{number}.to_k_ip.weight"] = processor.to_k_ip[0].weight
         weights[f"{number}.to_v_ip.weight"] = processor.to_v_ip[0].weight
@@ -59,11 +60,5 @@ def read_adapter(unet: UNet2DConditionModel) -> Checkpoint:
 
 def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
     """How much the image tokens add to the text's."""
-    for _, layer in _cross_attention(unet):
+    for _, layer in cross_attentions(unet):
         unet.attn_processors[f"{layer}.processor"].scale = [scale]
-
-
-def _cross_attention(unet: UNet2DConditionModel) -> list[tuple[int, str]]:
-    """(number in the checkpoint, module name) of each attn2: the odd positions in the order of the processors."""
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    return [(number, name) for number, name in enumerate(names) if name.endswith("attn2")]

@@ -1,13 +1,13 @@
 """For training pictures: the same content in another style, the other half of DEADiff's and CSGO's pairs."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from model_store.starter.dataset import CHUNK
+from model_store.starter.dataset import CHUNK, draw_chunks
 from model_store.starter.recipe import Recipe
 from model_store.starter.split import HELD_OUT_INSTANCES, is_held_out
 from model_store.starter.workspace import Workspace
@@ -29,16 +29,24 @@ def load_counterparts(space: Workspace, specs: list[PictureSpec]) -> NDArray[np.
     """(n, 128, 128, 3) uint8, one for each picture of the training portion; draws the chunks that the cache lacks."""
     folder = space.folder / "pictures" / f"{space.training_portion().name}-counterparts"
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(specs), CHUNK)
-    for start in tqdm(starts, desc="drawing counterparts", unit="chunk"):
-        _draw_chunk(space.recipe, specs[start : start + CHUNK], start, folder / f"{start // CHUNK}.npy")
-    return np.concatenate([np.load(folder / f"{start // CHUNK}.npy", mmap_mode="r") for start in starts])
+    chunks = [(start, specs[start : start + CHUNK]) for start in range(0, len(specs), CHUNK)]
+    missing = [chunk for chunk in chunks if not _is_drawn(folder, *chunk)]
+    draw_chunks(partial(_write_chunk, space.recipe, folder), missing, space.workers)
+    return np.concatenate([np.load(_file(folder, start), mmap_mode="r") for start, _ in chunks])
 
 
-def _draw_chunk(recipe: Recipe, specs: list[PictureSpec], first: int, path: Path) -> None:
-    if path.exists() and len(np.load(path, mmap_mode="r")) == len(specs):
-        return
-    wanted = [counterpart(spec, recipe, first + number) for number, spec in enumerate(specs)]
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, np.stack([draw(spec, recipe.placement) for spec in wanted]))
-    partial.rename(path)
+def _file(folder: Path, start: int) -> Path:
+    return folder / f"{start // CHUNK}.npy"
+
+
+def _is_drawn(folder: Path, start: int, specs: list[PictureSpec]) -> bool:
+    path = _file(folder, start)
+    return path.exists() and len(np.load(path, mmap_mode="r")) == len(specs)
+
+
+def _write_chunk(recipe: Recipe, folder: Path, chunk: tuple[int, list[PictureSpec]]) -> None:
+    start, specs = chunk
+    wanted = [counterpart(spec, recipe, start + number) for number, spec in enumerate(specs)]
+    unfinished = folder / f"{start // CHUNK}.partial.npy"
+    np.save(unfinished, np.stack([draw(spec, recipe.placement) for spec in wanted]))
+    unfinished.rename(_file(folder, start))

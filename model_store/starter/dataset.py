@@ -6,12 +6,13 @@ own number and the recipe, so the data do not depend on how many processes drew 
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from model_store.starter.split import HELD_OUT_INSTANCES, is_held_out
 from model_store.starter.world.palette import COLOUR_WORDS
 from model_store.starter.world.picture import PictureSpec, draw
 from model_store.starter.world.scene import Placement
+
+Chunk = TypeVar("Chunk")
 
 CHUNK = 512
 WORLD_VERSION = 2
@@ -63,20 +66,20 @@ def load_pictures(portion: Portion, cache: Path, workers: int = 1) -> Pictures:
     folder.mkdir(parents=True, exist_ok=True)
     count = -(-portion.pictures // CHUNK)
     missing = [index for index in range(count) if not (folder / f"{index}.json").exists()]
-    write = partial(_write_chunk, portion, folder)
-    if missing and workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
-            _exhaust(tqdm(pool.map(write, missing), total=len(missing), desc="drawing", unit="chunk"))
-    elif missing:
-        _exhaust(map(write, tqdm(missing, desc="drawing", unit="chunk")))
+    draw_chunks(partial(_write_chunk, portion, folder), missing, workers)
     images = np.concatenate([np.load(folder / f"{index}.npy", mmap_mode="r") for index in range(count)])
     rows = [row for index in range(count) for row in json.loads((folder / f"{index}.json").read_text())]
     return Pictures(images[: portion.pictures], [PictureSpec(**row) for row in rows[: portion.pictures]])
 
 
-def _exhaust(results: Iterable[None]) -> None:
-    for _ in results:
-        continue
+def draw_chunks(write: Callable[[Chunk], None], missing: Sequence[Chunk], workers: int) -> None:
+    """Write each missing chunk, in several processes if there are `workers`; shows how far it is."""
+    if not missing:
+        return
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        written = pool.map(write, missing) if pool else map(write, missing)
+        for _ in tqdm(written, total=len(missing), desc="drawing", unit="chunk"):
+            continue
 
 
 def _write_chunk(portion: Portion, folder: Path, index: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_store.starter.adapter import attach, set_scale
+from model_store.starter.adapter import set_scale
 from model_store.starter.captioner import Captioner
 from model_store.starter.dataset import Portion
 from model_store.starter.judges import Judges, load_judges
@@ -24,6 +24,7 @@ from model_store.starter.sample import decode, denoise, load_unet, sample
 from model_store.starter.sheet import contact_sheet
 from model_store.starter.split import pairs
 from model_store.starter.stages.clip import load_shared
+from model_store.starter.stages.ip_adapter import load_ip_adapter
 from model_store.starter.stages.vae import load_autoencoder
 from model_store.starter.train import DEFAULT_FOLDER
 from model_store.starter.workspace import Workspace
@@ -104,10 +105,7 @@ def _adapter_figures(space: Workspace, judges: Judges, count: int) -> list[Adapt
 @torch.no_grad()
 def _stylized(space: Workspace, names: list[str], references: Tensor, scale: float) -> np.ndarray:
     unet, _ = load_unet(space)
-    state = space.load("ip-adapter")
-    if state is None:
-        raise FileNotFoundError(f"train the ip-adapter stage first: {space.checkpoint_path('ip-adapter')}")
-    attach(unet, state["adapter"])
+    load_ip_adapter(space, unet)
     set_scale(unet, scale)
     encoder, _ = load_shared(space)
     captioner, vae = Captioner(space.recipe, space.device), load_autoencoder(space)

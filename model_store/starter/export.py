@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from model_store.starter import csgo, qformer
+from model_store.starter.adapter import read_adapter
 from model_store.starter.controlnet import build_controlnet, write_controlnet
 from model_store.starter.image_encoder import build_image_processor
 from model_store.starter.qformer_file import write_readers
@@ -22,6 +23,7 @@ from model_store.starter.recipe import RECIPES, Recipe
 from model_store.starter.sample import load_unet
 from model_store.starter.stages.clip import load_shared
 from model_store.starter.stages.fitting import restore, trained_state
+from model_store.starter.stages.ip_adapter import load_ip_adapter
 from model_store.starter.stages.vae import load_autoencoder
 from model_store.starter.text import build_tokenizer, write_tokenizer
 from model_store.starter.train import DEFAULT_FOLDER
@@ -66,7 +68,7 @@ def export(space: Workspace, name: str, folder: Path) -> None:
     for part in ("text_encoder", "text_projector", "image_encoder"):
         _load_as_float32(folder / part / "config.json")
     _export_adapter(space, folder / ADAPTER)
-    export_encoders(space, folder)
+    _export_encoders(space, folder)
     (folder / RECIPE).write_text(json.dumps({"recipe": name}) + "\n")
     judges = space.folder / "judges.safetensors"
     (folder / judges.name).write_bytes(judges.read_bytes())
@@ -86,15 +88,14 @@ def _load_as_float32(config: Path) -> None:
 
 
 def _export_adapter(space: Workspace, path: Path) -> None:
-    state = space.load("ip-adapter")
-    if state is None:
-        raise FileNotFoundError(f"train the ip-adapter stage first: {space.checkpoint_path('ip-adapter')}")
+    unet, _ = load_unet(space)
+    load_ip_adapter(space, unet)
     path.parent.mkdir(parents=True, exist_ok=True)
-    parts = state["adapter"].items()
+    parts = read_adapter(unet).items()
     save_file({f"{part}.{name}": t.half().contiguous().cpu() for part, ts in parts for name, t in ts.items()}, path)
 
 
-def export_encoders(space: Workspace, folder: Path) -> None:
+def _export_encoders(space: Workspace, folder: Path) -> None:
     """DEADiff's readers, the tile ControlNet and CSGO's adapters, each in the layout of its authors."""
     image_encoder, _ = load_shared(space)
     unet, _ = load_unet(space)

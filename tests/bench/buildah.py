@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.faults.memory import first_child
+
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 3600
 CHROOT = ("--isolation", "chroot")
@@ -64,6 +66,5 @@ def ask_to_end(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM to the command that runs in a container: the builder itself would end it with SIGKILL."""
     pid = process.pid
     while Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"buildah"):
-        children = [listed.read_text() for listed in Path(f"/proc/{pid}/task").glob("*/children")]
-        pid = int(" ".join(children).split()[0])
+        pid = first_child(pid) or pid
     os.kill(pid, signal.SIGTERM)

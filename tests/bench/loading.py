@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from model_store.load.tensors import load_tensors
+from tests.memory import resident
 
 TIME_GOAL, MEMORY_GOAL = 1.2, 1.15
 PAGE, BLOCK = 4096, 8 << 20
@@ -62,12 +63,6 @@ def load(file: Path) -> float:
     for tensor in tensors.values():
         tensor.view(torch.uint8).view(-1)[::PAGE].max()
     return time.perf_counter() - began
-
-
-def resident(field: str) -> int:
-    """Return a figure of this process's memory in bytes: VmRSS now, VmHWM its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def peak_of_load(file: Path) -> int:

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from deploy.embedded import default_model
 from model_store.starter.recipe import RECIPES
+from tests.memory import resident
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import Drawer
 from workers.models import locate
@@ -41,13 +41,7 @@ def run(methods: Sequence[str]) -> dict[str, Any]:
         began = time.perf_counter()
         drawer.draw(spec, [case], spec.bases[drawer.backbone.base].strength)
         seconds[spec.name] = time.perf_counter() - began
-    return {"resident": memory("VmRSS"), "peak": memory("VmHWM"), "seconds": seconds}
-
-
-def memory(name: str) -> int:
-    """Return the bytes of this process that are in memory (VmRSS), or were at most (VmHWM)."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{name}:")[1].split()[0]) * 1024
+    return {"resident": resident("VmRSS"), "peak": resident("VmHWM"), "seconds": seconds}
 
 
 def apart(*methods: str) -> dict[str, Any]:

@@ -91,12 +91,7 @@ class Visitors:
 
     async def _ask(self, client: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, Any]:
         number = self._rng.randrange(1 << 31)
-        fields = {
-            "prompt": f"subject {number}",
-            "seed": str(number),
-            "steps": str(self._steps),
-            "method": "signal-leak",
-        }
+        fields = {"prompt": f"subject {number}", "seed": str(number), "steps": str(self._steps)}
         answer = await client.post(
             "/stylize",
             data=fields | {"method": "signal-leak", "width": "64", "height": "64"},

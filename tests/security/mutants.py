@@ -13,11 +13,11 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from pathlib import Path
 
 from app.intake.image import encode, normalise
 from app.intake.rules import LONG_SIDE, Refused
 from app.intake.sandbox import CHILD_CPU_SECONDS, CHILD_MEMORY
+from tests.memory import resident
 from tests.unit.app.pictures import encoded, picture
 
 EXIF = bytes.fromhex("4578696600004d4d002a00000008000101120003000000010006000000000000")
@@ -92,14 +92,8 @@ def decode_all(seed: int, first: int, count: int) -> Tally:
         assert tally.slowest < CHILD_CPU_SECONDS, number
         if (number + 1) % REPORT_EVERY == 0:
             print(f"{number + 1} decoded", file=sys.stderr, flush=True)
-    tally.memory = most_resident()
+    tally.memory = resident("VmHWM")
     return tally
-
-
-def most_resident() -> int:
-    """Return the most bytes that were in memory since this program began; getrusage would count its parent's, too."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def main() -> None:

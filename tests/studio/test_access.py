@@ -65,7 +65,7 @@ def test_what_arrives_late_does_not_take_the_focus(still: Desk) -> None:
 
 
 def test_a_keyboard_is_enough(still: Desk, quiet: Gateway, done: str) -> None:
-    still.open().page.wait_for_load_state("networkidle")  # a shelf drawn anew meanwhile would not get the focus
+    expect(still.open().page.locator("#style-shelf")).to_have_attribute("aria-busy", "false")
     keyboard = still.page.keyboard
     keyboard.press("Tab")
     expect(still.page.get_by_role("link", name="Skip to the pictures")).to_be_focused()

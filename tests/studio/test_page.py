@@ -33,6 +33,15 @@ def test_the_page_is_at_the_root(quiet: Gateway) -> None:
     assert answer.headers["content-type"].startswith("text/html")
 
 
+def test_its_requests_are_counted_where_they_are_served(quiet: Gateway) -> None:
+    quiet.client.get("/")
+    quiet.client.get("/studio/js/main.js")
+    quiet.client.get("/studio/none.js")
+    counted = set(re.findall(r'route="([^"]*)"', quiet.client.get("/metrics").text))
+    assert {"/", "/studio"} <= counted
+    assert not {route for route in counted if ".js" in route}
+
+
 @pytest.mark.parametrize("path", ["none.js", "../page.py", "%2e%2e/page.py", "js", "/etc/passwd"])
 def test_nothing_else_is_served(quiet: Gateway, path: str) -> None:
     assert quiet.client.get(f"/studio/{path}").status_code == 404

@@ -35,10 +35,7 @@ class State(StrEnum):
 
 
 class Request(Frozen):
-    """A validated, completed request: every default filled in, pictures named by the sha256 of their PNG blobs.
-
-    One for no picture (`num_images` 0) prepares its style: what depends on the style alone is computed for later.
-    """
+    """A validated, completed request: every default filled in, pictures named by the sha256 of their PNG blobs."""
 
     method: str
     model: str
@@ -57,6 +54,11 @@ class Request(Frozen):
     strength: float
     params: dict[str, JsonValue] = {}
     output_format: OutputFormat = "png"
+
+    @property
+    def prepares_style(self) -> bool:
+        """Whether it is for no picture: what depends on the style alone is computed for later."""
+        return self.num_images == 0
 
 
 class Terms(Frozen):

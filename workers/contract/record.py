@@ -35,7 +35,7 @@ def company_of(request: Request) -> str:
     Those without pictures, which prepare a style, keep to themselves.
     """
     company = f"{request.method} {request.model} {request.width}x{request.height}"
-    return company if request.num_images else f"{company} preparing"
+    return f"{company} preparing" if request.prepares_style else company
 
 
 def kind_of(request: Request) -> str:

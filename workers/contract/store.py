@@ -184,6 +184,10 @@ class JobStore:
         """Return the job, or None when there is none."""
         return next(iter(self._jobs([job_id])), None)
 
+    def many(self, ids: Iterable[str]) -> dict[str, Job]:
+        """Return those of some jobs that there are, by id, in one round trip."""
+        return {job.id: job for job in self._jobs(ids)}
+
     def versions(self, ids: Iterable[str]) -> dict[str, str]:
         """Return a text per job that changes whenever its state or progress does; cheap, for those who wait."""
         asked = list(ids)
@@ -212,7 +216,7 @@ class JobStore:
         index = "all" if owner is None else f"list:{owner}"
         before = cursor if cursor and cursor.isdecimal() else ""
         ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
-        return Page(tuple(job for job in self._jobs(ids) if job.request.num_images), following or None)
+        return Page(tuple(job for job in self._jobs(ids) if not job.request.prepares_style), following or None)
 
     def position(self, job: Job) -> int | None:
         """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""

@@ -119,7 +119,7 @@ class Engine:
         meter.expect(prepare_share(technique.spec, order))
         cache = RequestCache(self.cache, meter.span, work.request.style_images)
         show = sketching(projection(backbone), work.show, meter) if work.show else None
-        part = Part(order, meter, cache, style_only=not work.request.num_images, show=show)
+        part = Part(order, meter, cache, style_only=work.request.prepares_style, show=show)
         return Admitted(backbone, technique, part, work.request)
 
     def _run_group(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:

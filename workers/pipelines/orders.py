@@ -28,7 +28,7 @@ def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Or
     instead = spec.inputs.instead_of_references
     if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead) is not None):
         raise Refused(f"{spec.name} takes {least} to {most} style images, not {len(pictures.styles)}")
-    if spec.inputs.content_image == "required" and pictures.content is None and request.num_images:
+    if spec.inputs.content_image == "required" and pictures.content is None and not request.prepares_style:
         raise Refused(f"{spec.name} needs a content_image")
     seeds = tuple(request.seed + i for i in range(max(1, request.num_images)))
     return Order(

@@ -1,5 +1,6 @@
 """The loop of the stages that train something beside the frozen denoiser."""
 
+from collections import deque
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,8 @@ from model_store.starter.recipe import Stage
 from model_store.starter.workspace import Workspace, half_precision, learning_rate, set_learning_rate, steps
 
 SAVE_EVERY = 50
+RECENT = 50
+"""Steps over which the loss that is shown is averaged."""
 
 
 def fit(space: Workspace, name: str, stage: Stage, trained: nn.Module, loss: Callable[[int], Tensor]) -> None:
@@ -20,7 +23,7 @@ def fit(space: Workspace, name: str, stage: Stage, trained: nn.Module, loss: Cal
         restore(trained, state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = int(state["step"])
-    losses: list[Tensor] = []
+    losses: deque[Tensor] = deque(maxlen=RECENT)
     for step, bar in steps(first, stage.steps, name):
         set_learning_rate(optimizer, learning_rate(stage, step, decay=0.5))
         with half_precision(space.device):
@@ -30,7 +33,7 @@ def fit(space: Workspace, name: str, stage: Stage, trained: nn.Module, loss: Cal
         optimizer.step()
         optimizer.zero_grad()
         losses.append(error.detach())
-        bar.set_postfix(loss=f"{float(torch.stack(losses[-50:]).mean()):.4f}", refresh=False)
+        bar.set_postfix(loss=f"{float(torch.stack(tuple(losses)).mean()):.4f}", refresh=False)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == stage.steps:
             model = {key: value.detach() for key, value in parameters.items()}
             space.save(name, {"model": model, "optimizer": optimizer.state_dict(), "step": step + 1})

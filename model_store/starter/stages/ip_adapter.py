@@ -2,20 +2,22 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
 
-from model_store.starter.adapter import Checkpoint, attach, new_adapter, read_adapter
+from model_store.starter.adapter import attach, new_adapter
 from model_store.starter.captioner import Captioner
 from model_store.starter.dataset import Pictures
+from model_store.starter.lesson import Noised
 from model_store.starter.patch_code import as_tensor, encode_all
 from model_store.starter.sample import load_unet
 from model_store.starter.stages.clip import load_shared
+from model_store.starter.stages.fitting import fit, restore, trained_state
 from model_store.starter.stages.unet import noised
 from model_store.starter.unet import attend_for_training, build_scheduler
-from model_store.starter.workspace import Workspace, half_precision, learning_rate, set_learning_rate, steps
+from model_store.starter.workspace import Workspace
 from model_store.starter.world.captions import caption
 
-SAVE_EVERY = 100
 NO_IMAGE, NO_TEXT, SAME_PICTURE = 0.1, 0.1, 0.1
 
 
@@ -24,37 +26,30 @@ def train_ip_adapter(space: Workspace) -> None:
     stage, seed = space.recipe.ip_adapter, space.recipe.seed
     unet, _ = load_unet(space)
     attend_for_training(unet)
-    state = space.load("ip-adapter")
-    checkpoint: Checkpoint = state["adapter"] if state else new_adapter(unet, torch.Generator().manual_seed(seed))
-    trained = attach(unet, checkpoint)
-    optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    first = 0
-    if state is not None:
-        optimizer.load_state_dict(state["optimizer"])
-        first = int(state["step"])
+    attach(unet, new_adapter(unet, torch.Generator().manual_seed(seed)))
     pictures = space.pictures(space.training_portion())
     latents = encode_all(space.patch_code(), pictures.images)
     embeds, captioner = embed_images(space, pictures), Captioner(space.recipe, space.device)
     alphas = build_scheduler().alphas_cumprod
-    for step, bar in steps(first, stage.steps, "ip-adapter"):
-        set_learning_rate(optimizer, learning_rate(stage, step, decay=0.5))
+
+    def loss(step: int) -> Tensor:
         rng = np.random.default_rng([seed, step])
         chosen, references, captions = _batch(pictures, stage.batch, rng)
-        noisy, noise, t, weight = noised(latents[chosen].to(space.device), alphas, torch.Generator().manual_seed(step))
+        wanted = Noised(*noised(latents[chosen].to(space.device), alphas, torch.Generator().manual_seed(step)))
         image = embeds[references] * torch.from_numpy(rng.uniform(size=(stage.batch, 1, 1)) >= NO_IMAGE)
         condition = {"image_embeds": [image.to(space.device)]}
         text = captioner.encode(captions)
-        with half_precision(space.device):
-            predicted = unet(noisy, t, encoder_hidden_states=text, added_cond_kwargs=condition).sample
-        loss = (weight * (predicted.float() - noise).square().mean(dim=(1, 2, 3))).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        bar.set_postfix(loss=f"{float(loss.detach()):.4f}", refresh=False)
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == stage.steps:
-            states = {"adapter": read_adapter(unet), "optimizer": optimizer.state_dict(), "step": step + 1}
-            space.save("ip-adapter", states)
+        return wanted.loss(
+            unet(wanted.latents, wanted.t, encoder_hidden_states=text, added_cond_kwargs=condition).sample
+        )
+
+    fit(space, "ip-adapter", stage, unet, loss)
+
+
+def load_ip_adapter(space: Workspace, unet: UNet2DConditionModel) -> None:
+    """Put what the stage has trained into the UNet. Raises FileNotFoundError before its first start."""
+    attach(unet, new_adapter(unet, torch.Generator()))
+    restore(unet, trained_state(space, "ip-adapter"))
 
 
 def _batch(pictures: Pictures, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str]]:

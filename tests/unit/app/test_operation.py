@@ -119,7 +119,8 @@ def test_metrics_count_requests_jobs_and_the_queue(gateway: Gateway) -> None:
     assert found["stylize_queue_oldest_age_seconds", frozenset({("queue", "tiny-sd15")})] >= 0
     routes = {dict(labels)["route"] for name, labels in found if name == "http_server_request_duration_seconds_count"}
     documented = gateway.client.get("/openapi.json").json()["paths"]
-    assert routes <= {"none", "/openapi.json", "/docs", *documented}, "no label holds what a caller made up"
+    pages = {"/openapi.json", "/docs", "/static-offline-docs", "/", "/studio"}
+    assert routes <= {"none", *pages, *documented}, "no label holds what a caller made up"
     verbs = {dict(labels)["method"] for name, labels in found if name == "http_server_request_duration_seconds_count"}
     assert "other" in verbs
     assert "PROPFIND" not in verbs

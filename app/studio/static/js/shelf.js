@@ -11,8 +11,13 @@ export function shelf(place, picked, examples, { withStyles = false } = {}) {
   let styles = [];
 
   async function reload() {
-    if (withStyles) styles = (await read(`styles?limit=${MOST}`)).styles;
-    draw();
+    place.ariaBusy = "true";
+    try {
+      if (withStyles) styles = (await read(`styles?limit=${MOST}`)).styles;
+      draw();
+    } finally {
+      place.ariaBusy = "false";
+    }
   }
 
   function draw() {
