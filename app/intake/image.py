@@ -48,10 +48,11 @@ def encode(picture: Image.Image, target: BinaryIO) -> None:
 def _normalise(source: BinaryIO) -> Image.Image:
     with Image.open(source, formats=FORMATS) as opened:
         _check(opened)
-        turn = _turn(opened)
         profile = opened.info.get("icc_profile")
         picture = _plain(opened)
         picture.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+        picture.load()  # a PNG is read to its end for its EXIF, and forgets then that its pixels were damaged
+        turn = _turn(opened)
         picture = _over_white(picture, profile)
     if turn is not None:
         picture = picture.transpose(turn)

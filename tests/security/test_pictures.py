@@ -4,12 +4,19 @@ import json
 import struct
 import subprocess
 import sys
+import time
 import zlib
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
+from app.intake.rules import LONG_SIDE, MIN_SIDE
 from app.intake.sandbox import CHILD_MEMORY
 from tests.gateway import Gateway
+from tests.security.corpus import CORPUS, REFUSED
+from tests.security.corpus.damage import MARK
+from tests.security.corpus.png import PIXELS, chunk, png
 from tests.security.mutants import mutant, originals
 from tests.unit.app.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
@@ -17,19 +24,10 @@ from workers.contract.blobs import input_name
 MUTANTS, PARTS = 50_000, 4
 POSTED = 200
 SEED = 20261120
+CORPUS_AT_LEAST = 300
+SLOWEST = 5.0
 
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width: int, height: int, *chunks: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
-
-
-PIXELS = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * 32) * 32)))
-CORPUS = {
+BROKEN = {
     "bomb by header": png(30_000, 30_000, PIXELS),
     "bomb by text": png(32, 32, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000))), PIXELS),
     "bomb by profile": png(32, 32, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(80_000_000))), PIXELS),
@@ -46,10 +44,10 @@ CORPUS = {
 }
 
 
-@pytest.mark.parametrize("name", CORPUS)
-def test_the_corpus_is_refused(gateway: Gateway, name: str) -> None:
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_broken_are_refused(gateway: Gateway, name: str) -> None:
     before = gateway.rss()
-    answer = gateway.post(files=style(CORPUS[name]))
+    answer = gateway.post(files=style(BROKEN[name]))
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["pointer"] == "#/style_image/0"
     assert gateway.rss() - before < 50 * 2**20
@@ -70,6 +68,30 @@ def test_of_polyglots_only_the_pixels_remain(gateway: Gateway, data: bytes) -> N
     stored = gateway.blobs.get(input_name(sha256))
     assert b"script" not in stored
     assert b"PK\x03\x04" not in stored
+
+
+def test_the_corpus_is_large() -> None:
+    assert sum(map(len, CORPUS.values())) >= CORPUS_AT_LEAST
+
+
+@pytest.mark.parametrize("family", CORPUS)
+def test_of_the_corpus_nothing_outside_the_rules_is_accepted(gateway: Gateway, family: str) -> None:
+    before = gateway.rss()
+    for name, data in CORPUS[family].items():
+        began = time.monotonic()
+        answer = gateway.post(files=style(data))
+        assert time.monotonic() - began < SLOWEST, name
+        assert answer.status_code in ({415, 422} if family in REFUSED else {202, 415, 422}), (name, answer.text)
+        if answer.status_code == 202:
+            (sha256,) = answer.json()["recipe"]["style_images"]
+            stored = gateway.blobs.get(input_name(sha256))
+            assert MARK not in stored, name
+            with Image.open(BytesIO(stored), formats=["PNG"]) as kept:
+                kept.load()
+                assert (kept.mode, max(kept.size) <= LONG_SIDE, min(kept.size) >= MIN_SIDE) == ("RGB", True, True), name
+        else:
+            assert answer.json()["errors"][0]["pointer"] == "#/style_image/0", name
+    assert gateway.rss() - before < 50 * 2**20
 
 
 @pytest.mark.parametrize("part", range(PARTS))

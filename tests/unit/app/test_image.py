@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 
 from app.intake.image import encode, normalise
 from app.intake.rules import LONG_SIDE, Refused, Verdict
+from tests.security.corpus.png import chunk, png
 from tests.unit.app.pictures import encoded, picture
 
 
@@ -205,3 +206,9 @@ def test_truncated_pictures_are_refused(kind: str, share: float) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "ICO", "PPM", "PCX", "TGA"])
 def test_other_formats_are_refused(kind: str) -> None:
     assert refused(encoded(picture(), kind)) is Verdict.UNREADABLE
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_a_small_png_with_damaged_pixels_is_not_taken_for_black(interlaced: int) -> None:
+    noise = png(32, 32, chunk(b"IDAT", bytes(range(256)) * 8), rest=bytes([0, 0, interlaced]))
+    assert refused(noise) is Verdict.UNREADABLE
