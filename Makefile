@@ -78,7 +78,7 @@ soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,
 steady: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory that does not grow; MINUTES= and LOAD= choose others
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.steady --minutes $(or $(MINUTES),60) --load $(or $(LOAD),0.7)
 
-hundred: $(VENV)/dev.done ## Redis dies, workers are stopped, poison: each a hundred times; TIMES= chooses another number
+hundred: $(VENV)/dev.done ## Redis, workers, the gateway die, poison: each a hundred times; TIMES= chooses another number
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.hundred --times $(or $(TIMES),100)
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number

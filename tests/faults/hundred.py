@@ -1,6 +1,7 @@
-"""`python -m tests.faults.hundred`: one fault a hundred times, each counted: Redis dies, workers are stopped, poison.
+"""`python -m tests.faults.hundred`: one fault a hundred times, each counted.
 
-`--only redis`, `stop` or `poison` runs one of them; `--times` is another number than a hundred.
+Redis dies, workers are stopped, poison, a worker or the gateway dies at each named point. `--only redis`, `stop`,
+`poison`, `points` or `gateway` runs one of them; `--times` is another number than a hundred.
 """
 
 import argparse
@@ -8,9 +9,14 @@ import random
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+
+import httpx
 
 from tests.faults.stack import Stack, stack
 from tests.service import until
@@ -20,6 +26,8 @@ CLAIM_SECONDS = 15.0
 POISON_ATTEMPTS = 3
 BACKLOG, BACKLOG_STEPS = 24, 6
 GOAL_GROWTH = 2.0
+POINTS = {"claimed": 2, "step2": 2, "stored": 2, "committed": 1}
+"""The attempts that a job needs when its worker dies there."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,37 @@ def poison(running: Stack, times: int, rng: random.Random) -> Verdict:
     )
 
 
+def points(running: Stack, times: int, rng: random.Random) -> Verdict:
+    """A worker dies at a point of each job's first attempt: how often the job is done, with how many attempts."""
+    good, spent = 0, Counter[tuple[str, int]]()
+    for point, attempts in POINTS.items():
+        ids = [running.post(f"house {n} kill@{point}*1", seed=rng.randrange(1 << 31)) for n in range(times)]
+        spent.update((point, running.succeeded(job_id).attempts) for job_id in ids)
+        good += spent[point, attempts]
+        print(f"{point}: {spent[point, attempts]} of {times}", file=sys.stderr, flush=True)
+    total = times * len(POINTS)
+    deaths = len(list((running.folder / "troubles").iterdir()))
+    text = f"{deaths} workers died at {len(POINTS)} points: {spent.total()} of {total} jobs done, one picture each"
+    return Verdict(good == deaths == total, f"{text}; attempts as expected for {good}")
+
+
+def gateway(running: Stack, times: int, rng: random.Random) -> Verdict:
+    """The gateway dies around the record of a request that is then repeated with its key: how many jobs that makes."""
+    good = 0
+    for n, point in product(range(times), ("kept", "recorded")):
+        prompt, key = f"house {n} kill@{point}*1", f"{point}-{n}"
+        with suppress(httpx.TransportError):
+            running.post(prompt, key=key)
+        until(partial(running.answers, "/livez"), "the gateway is back")
+        job_id = running.post(prompt, key=key)
+        running.succeeded(job_id, attempts=1)
+        good += [job.id for job in running.store.page(limit=500).jobs if job.request.prompt == prompt] == [job_id]
+    deaths = len(list((running.folder / "troubles").iterdir()))
+    return Verdict(
+        good == deaths == 2 * times, f"the gateway died {deaths} times around the record: one job each for {good}"
+    )
+
+
 def waits(running: Stack, rng: random.Random) -> list[float]:
     """Return how long each job of a backlog waited for its first claim, in seconds."""
     ids = [running.post("a tree", seed=rng.randrange(1 << 31), steps=BACKLOG_STEPS) for _ in range(BACKLOG)]
@@ -138,6 +177,8 @@ FAULTS: dict[str, tuple[Callable[[Stack, int, random.Random], Verdict], int]] = 
     "redis": (redis, 2),
     "stop": (stop, 2),
     "poison": (poison, 3),
+    "points": (points, 3),
+    "gateway": (gateway, 1),
 }
 """Each with the number of workers that it wants."""
 
