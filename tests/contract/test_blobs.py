@@ -4,24 +4,18 @@ import errno
 import fcntl
 import os
 import secrets
-import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from mmap import mmap
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from workers.contract.blobs import BlobStore, Pages, input_name, job_prefix, manifest_name, open_blobs, output_name
 from workers.contract.blobs.disk import DiskBlobs
 from workers.contract.blobs.names import attempt_of, input_sha256
-from workers.contract.blobs.s3 import S3Blobs
 from workers.contract.errors import BlobError, BlobExists, BlobMissing, BlobStoreUnavailable, Misconfigured
 from workers.contract.settings import Settings
 
@@ -197,79 +191,7 @@ def test_a_folder_that_cannot_be_is_unavailable(tmp_path: Path) -> None:
         open_blobs(Settings(blob_url=f"file:{tmp_path / 'file' / 'blobs'}")).probe()
 
 
-def test_a_missing_bucket_is_misconfigured(s3_server: str, s3_settings: Settings) -> None:
-    wrong = s3_settings.model_copy(update={"blob_url": "s3://no-such-bucket"})
-    with pytest.raises(Misconfigured, match="there is no such bucket"):
-        open_blobs(wrong).probe()
-
-
 def test_an_address_of_no_store_is_misconfigured() -> None:
     for url in ("ftp://x", "file:", "s3://"):
         with pytest.raises(Misconfigured, match="STYLIZE_BLOB_URL"):
             open_blobs(Settings(blob_url=url))
-
-
-def s3_through(endpoint: str, settings: Settings) -> S3Blobs:
-    """Return a store that gives up soon."""
-    config = Config(connect_timeout=1, read_timeout=0.5, retries={"total_max_attempts": 1}, proxies={})
-    client: Any = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config)
-    return S3Blobs(client, settings.blob_url.split("/")[2])
-
-
-class OneAnswerLost(threading.Thread):
-    """A TCP relay to the S3 server that swallows the answer to the first request, as a lost connection does."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(daemon=True)
-        host, port = target.removeprefix("http://").split(":")
-        self._target = (host, int(port))
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def run(self) -> None:
-        client, _ = self._socket.accept()
-        with client, socket.create_connection(self._target) as server:
-            threading.Thread(target=_pipe, args=(client, server), daemon=True).start()
-            while (answer := server.recv(65536)).startswith(b"HTTP/1.1 100"):
-                client.sendall(answer)
-        client, _ = self._socket.accept()
-        with client, socket.create_connection(self._target) as server:
-            threading.Thread(target=_pipe, args=(client, server), daemon=True).start()
-            _pipe(server, client)
-        self._socket.close()
-
-
-def _pipe(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-    except OSError:
-        return
-
-
-def test_a_put_whose_answer_is_lost_is_looked_up(s3_server: str, s3_settings: Settings) -> None:
-    relay = OneAnswerLost(s3_server)
-    relay.start()
-    put(s3_through(relay.url, s3_settings), input_name(SHA), b"small")
-    assert s3_through(s3_server, s3_settings).get(input_name(SHA)) == b"small"
-
-
-def test_a_silent_s3_is_unavailable_within_bounds(s3_settings: Settings) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        blobs = s3_through(f"http://127.0.0.1:{silent.getsockname()[1]}", s3_settings)
-        with pytest.raises(BlobStoreUnavailable, match="does not answer"):
-            put(blobs, input_name(SHA))
-
-
-def test_without_conditional_writes_a_put_looks_first(s3_server: str, s3_settings: Settings) -> None:
-    blobs = s3_through(s3_server, s3_settings)
-
-    def forget_condition(params: dict[str, Any], **_: object) -> None:
-        params["headers"].pop("If-None-Match", None)
-
-    blobs._client.meta.events.register("before-call.s3.PutObject", forget_condition)
-    blobs.probe()
-    put(blobs, input_name(SHA))
-    put(blobs, input_name(SHA))
-    with pytest.raises(BlobExists):
-        put(blobs, input_name(SHA), b"other bytes")
