@@ -118,11 +118,17 @@ def poison(running: Stack, times: int, rng: random.Random) -> Verdict:
 
 
 def points(running: Stack, times: int, rng: random.Random) -> Verdict:
-    """A worker dies at a point of each job's first attempt: how often the job is done, with how many attempts."""
+    """A worker dies at a point of each job's first attempt: how often the job is done, with how many attempts.
+
+    One job a worker at a time: a worker that publishes one and begins the next would lose both attempts.
+    """
     good, spent = 0, Counter[tuple[str, int]]()
     for point, attempts in POINTS.items():
-        ids = [running.post(f"house {n} kill@{point}*1", seed=rng.randrange(1 << 31)) for n in range(times)]
-        spent.update((point, running.succeeded(job_id).attempts) for job_id in ids)
+        for first in range(0, times, len(running.workers)):
+            wave = range(first, min(times, first + len(running.workers)))
+            ids = [running.post(f"house {n} kill@{point}*1", seed=rng.randrange(1 << 31)) for n in wave]
+            spent.update((point, running.succeeded(job_id).attempts) for job_id in ids)
+            running.await_workers()
         good += spent[point, attempts]
         print(f"{point}: {spent[point, attempts]} of {times}", file=sys.stderr, flush=True)
     total = times * len(POINTS)
