@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred soak-api fuzz lock clean
+.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred model soak-api fuzz lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,9 @@ steady: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory t
 
 hundred: $(VENV)/dev.done ## Redis, workers, the gateway die, poison: each a hundred times; TIMES= chooses another number
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.hundred --times $(or $(TIMES),100)
+
+model: $(VENV)/dev.done ## the job store against its reference model, 100,000 steps; EXAMPLES= of 40 steps each
+	EXAMPLES=$(or $(EXAMPLES),2500) $(BIN)/pytest -q tests/contract/test_model.py -k protocol_says
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
 	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)

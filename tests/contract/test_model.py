@@ -1,6 +1,7 @@
 """The store against the reference: any sequence of verbs and passing time, each answer and record compared (M1)."""
 
 import copy
+import os
 import secrets
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ OWNERS, QUEUES = ("ann", "bob"), ("sd15", "sdxl")
 OFTEN_ONE_QUEUE = st.sampled_from(["sd15", "sd15", "sd15", "sdxl"])
 FAILURE = Failure(code="internal", detail="it broke")
 RUNS = settings(
-    max_examples=40,
+    max_examples=int(os.environ.get("EXAMPLES", "40")),
     stateful_step_count=40,
     deadline=None,
     database=None,
