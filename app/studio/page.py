@@ -54,7 +54,7 @@ parts = GZipMiddleware(files)
 """The application that serves what the page is made of."""
 
 
-@router.get("/")
+@router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     """The studio."""
     return await files.get_response("index.html", request.scope)

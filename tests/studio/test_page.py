@@ -31,6 +31,8 @@ def test_the_page_is_at_the_root(quiet: Gateway) -> None:
     answer = quiet.client.get("/")
     assert (answer.status_code, answer.text) == (200, PAGE)
     assert answer.headers["content-type"].startswith("text/html")
+    asked = quiet.client.head("/")
+    assert (asked.status_code, asked.content, asked.headers["etag"]) == (200, b"", answer.headers["etag"])
 
 
 def test_its_requests_are_counted_where_they_are_served(quiet: Gateway) -> None:
