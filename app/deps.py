@@ -12,13 +12,13 @@ import certifi
 from fastapi import Depends
 from starlette.requests import Request
 
-from app.errors import Forbidden
+from app.errors import Forbidden, Unauthorized
 from app.intake.decoder import Decoder
 from app.intake.memory import Memory
 from app.keys.exposure import keys_always
 from app.keys.key import Scope
 from app.keys.rate import RateLimits
-from app.keys.ring import Caller, KeyRing
+from app.keys.ring import REFUSAL_SECONDS, Caller, KeyRing
 from app.keys.store import KeyStore
 from app.links import Links
 from app.metrics import Metrics
@@ -150,15 +150,25 @@ With = Annotated[Services, Depends(services)]
 
 async def caller(request: Request, services: With) -> Caller:
     """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
-    if services.ring.due:
-        await services.call(services.ring.refresh)
-    found = services.ring.caller(request.headers.get("authorization"))
+    found = await _known(services, request.headers.get("authorization"))
     scope: Scope = "read" if request.method in READING else "write"
     if scope not in found.scopes:
         raise Forbidden(f"this key lacks the scope {scope}")
     if request.method == "POST" and found.rate is not None:
         await services.call(services.rates.count, found)
     return found
+
+
+async def _known(services: Services, authorization: str | None) -> Caller:
+    """Return who brings a key, which may have been made a moment ago. Raises Unauthorized."""
+    if services.ring.due:
+        await services.call(services.ring.refresh)
+    try:
+        return services.ring.caller(authorization)
+    except Unauthorized:
+        await asyncio.sleep(REFUSAL_SECONDS)
+        await services.call(services.ring.refresh, REFUSAL_SECONDS / 2)
+        return services.ring.caller(authorization)
 
 
 async def owner(request: Request, services: With) -> str:

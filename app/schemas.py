@@ -197,7 +197,7 @@ def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        progress=job.progress,
+        progress=_progress(job),
         preview=None if job.preview is None else links.preview(job.id, job.preview),
         queue=_queue(outlook),
         images=_images(job, links),
@@ -209,6 +209,14 @@ def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:
         recipe=job.request,
         links=_links(job, links),
     )
+
+
+def _progress(job: Job) -> Progress | None:
+    """Return how far a job is; one that has succeeded is through, whatever its worker's last word was."""
+    if job.state is not State.SUCCEEDED:
+        return job.progress
+    steps = job.progress.steps if job.progress else 0
+    return Progress(stage="publish", step=steps, steps=steps, fraction=1.0)
 
 
 def _images(job: Job, links: Links) -> list[ImageView]:

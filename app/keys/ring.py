@@ -14,6 +14,8 @@ from workers.contract.errors import StoreUnavailable
 ANYONE = "anyone"
 """The owner of all jobs while no keys are configured."""
 FRESH_SECONDS = 2.0
+REFUSAL_SECONDS = 0.1
+"""A refusal waits so long, then the keys are read again: the key may just have been made, and guessing is slow."""
 STALE_SECONDS = 8.0
 """A copy older than this opens nothing: a key revoked elsewhere must not live on while Redis is away."""
 SCHEME = "bearer"
@@ -45,12 +47,16 @@ class KeyRing:
     @property
     def due(self) -> bool:
         """Whether the copy should be refreshed."""
-        return time.monotonic() - self._read_at >= FRESH_SECONDS
+        return self._age >= FRESH_SECONDS
 
-    def refresh(self) -> None:
-        """Read the keys again. Raises StoreUnavailable once the copy is too old to be trusted."""
+    @property
+    def _age(self) -> float:
+        return time.monotonic() - self._read_at
+
+    def refresh(self, after: float = FRESH_SECONDS) -> None:
+        """Read the keys again, if that was so many seconds ago. Raises StoreUnavailable for a copy that is too old."""
         with self._reading:
-            if not self.due:
+            if self._age < after:
                 return
             began = time.monotonic()
             try:

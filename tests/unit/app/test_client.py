@@ -82,7 +82,9 @@ def test_waiting_tells_how_far_the_job_is(gateway: Gateway, client: Client) -> N
     client.wait(job, seen=looks.append)
     worker.join()
     assert looks[-1].state is State.SUCCEEDED
-    assert {look.progress.step for look in looks if look.progress} == {1}
+    assert looks[-1].progress is not None
+    assert looks[-1].progress.fraction == 1.0
+    assert {look.progress.step for look in looks[:-1] if look.progress} == {1}
 
 
 def test_jobs_that_come_to_nothing_raise(gateway: Gateway, client: Client) -> None:

@@ -44,6 +44,7 @@ def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
     done = gateway.client.get(path).json()
     assert (done["state"], done["gpu_seconds"], done["cache"]) == ("succeeded", 1.5, {"style": "miss"})
     assert done["timings"]["denoise"] == 1.5
+    assert done["progress"]["fraction"] == 1.0, "whatever the last beat said"
     assert done["links"] == {"self": path, "events": f"{path}/events", "cancel": None}
     (image,) = done["images"]
     assert image["sha256"] == hashlib.sha256(png).hexdigest()

@@ -52,7 +52,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, keyed_redis: RedisChild, key
 
 
 def bearer(keys: KeyStore, **limits: Any) -> dict[str, str]:
-    """Make a key; return the header that brings it. The gateway knows it a moment later."""
+    """Make a key; return the header that brings it."""
     key, token = mint("test", **limits)
     keys.put(key)
     return {"Authorization": f"Bearer {token}"}
@@ -289,3 +289,8 @@ def test_other_machines_are_served_only_with_keys(tmp_path: Path) -> None:
             client.flushall()
             known(gateway, ann, status=401)
             assert gateway.client.get("/methods").status_code == 401, "a lost list of keys does not open the door"
+
+
+def test_a_key_opens_from_the_moment_it_is_made(keyed: Gateway, keys: KeyStore) -> None:
+    for _ in range(10):
+        assert keyed.client.get("/methods", headers=bearer(keys)).status_code == 200
