@@ -3,7 +3,7 @@
 import errno
 import fcntl
 import os
-import secrets
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from workers.contract.blobs.names import attempt_of, input_sha256
 from workers.contract.errors import BlobError, BlobExists, BlobMissing, BlobStoreUnavailable, Misconfigured
 from workers.contract.settings import Settings
 
-PICTURE = secrets.token_bytes(50_000)
+PICTURE = random.Random(2026).randbytes(50_000)
 SHA = sha256(PICTURE).hexdigest()
 
 
