@@ -11,31 +11,31 @@ ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
-RUN python -m venv --without-pip /opt/stylize
+RUN python -m venv --without-pip /venv
 # Dependencies first, from empty packages: changed code or text does not install them again.
 COPY pyproject.toml requirements.lock ./
 RUN mkdir app workers model_store deploy && touch README.md LICENSE
 
 FROM source AS gateway-source
 # Small: no compiled copies, and of the services that botocore describes only those that S3 needs.
-RUN pip --python /opt/stylize/bin/python install --no-compile --constraint requirements.lock '.[gateway,tracing]' \
-    && find /opt/stylize/lib/python3.11/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+RUN pip --python /venv/bin/python install --no-compile --constraint requirements.lock '.[gateway,tracing]' \
+    && find /venv/lib/python3.11/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY . .
 # A gateway runs no model: weights that the distribution carries are not for it.
-RUN pip --python /opt/stylize/bin/python install --no-compile --no-deps --force-reinstall . \
-    && find /opt/stylize -name '*.safetensors' -delete
+RUN pip --python /venv/bin/python install --no-compile --no-deps --force-reinstall . \
+    && find /venv -name '*.safetensors' -delete
 
 FROM source AS worker-source
-RUN pip --python /opt/stylize/bin/python install --constraint requirements.lock '.[gateway,worker,tracing,credentials]'
+RUN pip --python /venv/bin/python install --constraint requirements.lock '.[gateway,worker,tracing,credentials]'
 COPY . .
-RUN pip --python /opt/stylize/bin/python install --no-deps --force-reinstall .
+RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
 
 FROM ${PYTHON} AS runtime
 RUN python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin stylize \
     && install --directory --owner=10001 --group=10001 /data /models
-ENV PATH=/opt/stylize/bin:$PATH \
+ENV PATH=/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -46,7 +46,7 @@ WORKDIR /data
 USER 10001:10001
 
 FROM runtime AS gateway
-COPY --from=gateway-source /opt/stylize /opt/stylize
+COPY --from=gateway-source /venv /venv
 ENV STYLIZE_GATEWAY_HOST=0.0.0.0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
@@ -54,7 +54,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
 CMD ["python", "-m", "app"]
 
 FROM runtime AS worker
-COPY --from=worker-source /opt/stylize /opt/stylize
+COPY --from=worker-source /venv /venv
 ENV STYLIZE_WORKER_METRICS_HOST=0.0.0.0 \
     STYLIZE_WORKER_METRICS_PORT=9100
 EXPOSE 9100

@@ -75,14 +75,14 @@ soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),10000) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
-steady: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory that does not grow; MINUTES= and LOAD= choose others
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.steady --minutes $(or $(MINUTES),60) --load $(or $(LOAD),0.7)
+steady: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory that does not grow; MINUTES=, LOAD=, JOB_SECONDS=
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.steady --minutes $(or $(MINUTES),60) --load $(or $(LOAD),0.7) --job-seconds $(or $(JOB_SECONDS),1)
 
 hundred: $(VENV)/dev.done ## Redis, workers, the gateway die, poison: each a hundred times; TIMES= chooses another number
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.hundred --times $(or $(TIMES),100)
 
 model: $(VENV)/dev.done ## the job store against its reference model, 100,000 steps; EXAMPLES= of 40 steps each
-	EXAMPLES=$(or $(EXAMPLES),2500) $(BIN)/pytest -q tests/contract/test_model.py -k protocol_says
+	MODEL_EXAMPLES=$(or $(EXAMPLES),2500) $(BIN)/pytest -q tests/contract/test_model.py -k protocol_says
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
 	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -161,13 +162,14 @@ async def caller(request: Request, services: With) -> Caller:
 
 async def _known(services: Services, authorization: str | None) -> Caller:
     """Return who brings a key, which may have been made a moment ago. Raises Unauthorized."""
+    came = time.monotonic()
     if services.ring.due:
         await services.call(services.ring.refresh)
     try:
         return services.ring.caller(authorization)
     except Unauthorized:
         await asyncio.sleep(REFUSAL_SECONDS)
-        await services.call(services.ring.refresh, REFUSAL_SECONDS / 2)
+        await services.call(services.ring.refresh, came)
         return services.ring.caller(authorization)
 
 

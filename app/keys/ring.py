@@ -15,7 +15,7 @@ ANYONE = "anyone"
 """The owner of all jobs while no keys are configured."""
 FRESH_SECONDS = 2.0
 REFUSAL_SECONDS = 0.1
-"""A refusal waits so long, then the keys are read again: the key may just have been made, and guessing is slow."""
+"""A refusal waits so long, then the keys are read again, once for all who wait: the key may just have been made."""
 STALE_SECONDS = 8.0
 """A copy older than this opens nothing: a key revoked elsewhere must not live on while Redis is away."""
 SCHEME = "bearer"
@@ -47,18 +47,17 @@ class KeyRing:
     @property
     def due(self) -> bool:
         """Whether the copy should be refreshed."""
-        return self._age >= FRESH_SECONDS
+        return self._read_at <= time.monotonic() - FRESH_SECONDS
 
-    @property
-    def _age(self) -> float:
-        return time.monotonic() - self._read_at
+    def refresh(self, since: float | None = None) -> None:
+        """Read the keys again unless they were read after a moment (monotonic), by default FRESH_SECONDS ago.
 
-    def refresh(self, after: float = FRESH_SECONDS) -> None:
-        """Read the keys again, if that was so many seconds ago. Raises StoreUnavailable for a copy that is too old."""
+        Raises StoreUnavailable once the copy is too old to be trusted.
+        """
         with self._reading:
-            if self._age < after:
-                return
             began = time.monotonic()
+            if self._read_at > (began - FRESH_SECONDS if since is None else since):
+                return
             try:
                 self._keys = self._store.all()
             except StoreUnavailable:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ELSEWHERE = {"buildah", "composed", "gpu", "images", "prometheus"}
+ELSEWHERE = {"composed", "gpu", "images", "prometheus"}
 NAMES = sorted({path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - ELSEWHERE)
 
 

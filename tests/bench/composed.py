@@ -23,7 +23,7 @@ import yaml
 
 from deploy.demo import free_port
 from deploy.redis_child import find_server
-from tests.bench.buildah import ROOT, ask_to_end, config, container, running
+from tests.bench._buildah import ROOT, ask_to_end, config, container, running
 from tests.service import finished, quick, style_file, until
 
 Service = dict[str, Any]

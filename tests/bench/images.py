@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.bench import composed
-from tests.bench.buildah import BUILD_SECONDS, build, buildah, container, running
+from tests.bench._buildah import BUILD_SECONDS, build, buildah, container, running
 
 USER = "10001:10001"
 MOST_BYTES = {"gateway": 250_000_000}
@@ -20,12 +20,12 @@ BOTH = f"""
 import importlib.util, os, pathlib, shutil
 from model_store.catalogue.presence import presence
 assert os.getuid() == 10001, os.getuid()
-assert not os.access("/opt/stylize", os.W_OK), "its own files can be changed"
+assert not os.access("/venv", os.W_OK), "its own files can be changed"
 assert not importlib.util.find_spec("pip"), "pip is in the image"
 left = [tool for tool in {TOOLS} if shutil.which(tool)]
 assert not left, left
 assert presence("starter", pathlib.Path("/models")).state == "installed"
-weights = list(pathlib.Path("/opt/stylize").rglob("*.safetensors"))
+weights = list(pathlib.Path("/venv").rglob("*.safetensors"))
 """
 OWN = {
     "gateway": """

@@ -33,7 +33,7 @@ OWNERS, QUEUES = ("ann", "bob"), ("sd15", "sdxl")
 OFTEN_ONE_QUEUE = st.sampled_from(["sd15", "sd15", "sd15", "sdxl"])
 FAILURE = Failure(code="internal", detail="it broke")
 RUNS = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "40")),
+    max_examples=int(os.environ.get("MODEL_EXAMPLES", "40")),
     stateful_step_count=40,
     deadline=None,
     database=None,

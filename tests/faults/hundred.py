@@ -131,7 +131,7 @@ def points(running: Stack, times: int, rng: random.Random) -> Verdict:
             extra += sum(job.attempts - attempts for job in jobs)
             running.await_workers()
         print(f"{point}: {done} done, {extra} further attempts", file=sys.stderr, flush=True)
-    deaths = len(list((running.folder / "troubles").iterdir()))
+    deaths = running.troubled()
     text = f"{deaths} workers died at {len(POINTS)} points: {done} jobs done, one picture each"
     return Verdict(done == deaths == times * len(POINTS) and extra <= deaths, f"{text}; {extra} further attempts")
 
@@ -147,7 +147,7 @@ def gateway(running: Stack, times: int, rng: random.Random) -> Verdict:
         job_id = running.post(prompt, key=key)
         running.succeeded(job_id, attempts=1)
         good += [job.id for job in running.store.page(limit=500).jobs if job.request.prompt == prompt] == [job_id]
-    deaths = len(list((running.folder / "troubles").iterdir()))
+    deaths = running.troubled()
     return Verdict(
         good == deaths == 2 * times, f"the gateway died {deaths} times around the record: one job each for {good}"
     )

@@ -127,6 +127,10 @@ class Stack(Service):
         assert worker is not None
         return self.workers[int(worker.rpartition("-")[2])]
 
+    def troubled(self) -> int:
+        """Return how often a prompt had its trouble."""
+        return len(list((self.folder / "troubles").iterdir()))
+
     def dismiss(self, child: Child) -> None:
         """Start the child no more when it ends."""
         with self.tending:

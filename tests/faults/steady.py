@@ -101,7 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.steady", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--load", type=float, default=0.7, help="part of the capacity, which is measured first")
-    parser.add_argument("--job-seconds", type=float, default=0.5, help="longer on a machine that is short of CPU")
+    parser.add_argument("--job-seconds", type=float, default=1.0, help="longer on a machine that is short of CPU")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--aged", type=int, default=2500, help="small jobs that each worker does before the hour")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))

@@ -1,6 +1,6 @@
 """Hostile pictures, the same in every run: what their headers say is untrue, or their bytes are damaged or foreign.
 
-Each is of a family; `REFUSED` names the families of which no picture may be accepted.
+Each is of a family, whose pictures may be answered with one of the family's statuses.
 """
 
 from tests.security.corpus import damage, foreign, jpeg, png, webp
@@ -18,8 +18,14 @@ CORPUS: dict[str, dict[str, bytes]] = {
     "cut": damage.cut(),
     "continued": damage.continued(),
     "exchanged": damage.exchanged(),
+    "broken": damage.broken(),
     "foreign": foreign.files(),
 }
 """Families of pictures by name."""
 
-REFUSED = frozenset({"png sizes", "jpeg sizes", "webp sizes", "png bombs", "exchanged", "foreign"})
+REFUSED = ("png sizes", "jpeg sizes", "webp sizes", "png bombs", "exchanged", "broken")
+STATUSES = {
+    **dict.fromkeys(CORPUS, frozenset({202, 422})),
+    **dict.fromkeys(REFUSED, frozenset({422})),
+    "foreign": frozenset({415}),
+}

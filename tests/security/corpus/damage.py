@@ -1,6 +1,8 @@
 """Honest pictures of every kind that is read, cut off, continued or under another's name."""
 
+from tests.security.corpus.png import PIXELS, SIDE, SIGNATURE, png
 from tests.security.mutants import originals
+from tests.unit.app.pictures import encoded, picture
 
 MARK = b"<script>alert(1)</script>"
 
@@ -29,3 +31,15 @@ def exchanged() -> dict[str, bytes]:
     pairs = {"png, jpeg": (png, jpeg), "png, webp": (png, webp), "jpeg, png": (jpeg, png), "jpeg, webp": (jpeg, webp),
              "webp, png": (webp, png), "webp, jpeg": (webp, jpeg)}  # fmt: skip
     return {name: first[:12] + second[12:] for name, (first, second) in pairs.items()}
+
+
+def broken() -> dict[str, bytes]:
+    """Hardly more than their first bytes, or with a header that does not fit."""
+    return {
+        "no pixels": png(SIDE, SIDE),
+        "wrong checksum": png(SIDE, SIDE, PIXELS).replace(b"\x08\x02\x00\x00\x00", b"\x08\x02\x00\x00\x00x"),
+        "only a signature": SIGNATURE,
+        "jpeg signature": b"\xff\xd8\xff\xe0" + bytes(100),
+        "webp signature": b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\xff" + bytes(100),
+        "truncated webp": encoded(picture(size=(300, 300)), "WEBP")[:200],
+    }

@@ -55,7 +55,6 @@ def chunks() -> dict[str, bytes]:
         for data in (b"", b"\xff" * 5, bytes(100_000))
     }
     return lengths | senseless | {
-        "no pixels": png(SIDE, SIDE),
         "no header": SIGNATURE + PIXELS + chunk(b"IEND", b""),
         "two headers": png(SIDE, SIDE, chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)), PIXELS),
         "no end": png(SIDE, SIDE, PIXELS)[:-12],
