@@ -15,11 +15,13 @@ class Entry:
     digest: str
     key: str | None
     arrival: int
+    place: int
     deadline: int | None
     wake_at: int
     state: State = State.QUEUED
     token: int = 0
     attempts: int = 0
+    deferrals: int = 0
     lease: int = 0
     finished: int = 0
 
@@ -32,6 +34,7 @@ class Entry:
 class Reference:
     lease: int
     max_attempts: int
+    max_deferrals: int
     max_queued: int
     keep: int
     now: int = 1_700_000_000_000
@@ -47,7 +50,7 @@ class Reference:
                 for job in self.jobs.values()
                 if job.state is State.QUEUED and line in (None, job.line) and owner in (None, job.owner)
             ),
-            key=lambda job: job.arrival,
+            key=lambda job: job.place,
         )
 
     def with_key(self, owner: str, key: str | None) -> Entry | None:
@@ -60,7 +63,8 @@ class Reference:
             return ("known", known) if known.digest == digest else ("conflict", None)
         if len(self.queued()) >= self.max_queued:
             return "full", None
-        job = Entry(id, owner, queue, priority, digest, key, next(self.arrivals), deadline, self.now + self.lease)
+        arrival = next(self.arrivals)
+        job = Entry(id, owner, queue, priority, digest, key, arrival, arrival, deadline, self.now + self.lease)
         self.jobs[id] = job
         self.join(job)
         return "created", job
@@ -83,8 +87,10 @@ class Reference:
         self.leave(job, state)
         job.finished = self.now
 
-    def requeue(self, job: Entry) -> None:
+    def requeue(self, job: Entry, *, last: bool = False) -> None:
         job.state, job.wake_at = State.QUEUED, self.now
+        if last:
+            job.place = next(self.arrivals)
         self.join(job)
 
     def apply_time(self) -> tuple[int, int]:
@@ -147,6 +153,11 @@ class Reference:
             self.requeue(job)
         elif verb == "retry" and job.attempts < self.max_attempts:
             self.requeue(job)
+        elif verb == "postpone" and job.attempts < self.max_attempts:
+            self.requeue(job, last=True)
+        elif verb == "defer" and job.deferrals < self.max_deferrals:
+            job.attempts, job.deferrals = job.attempts - 1, job.deferrals + 1
+            self.requeue(job, last=True)
         else:
             self.finish(job, State.FAILED)
         return True

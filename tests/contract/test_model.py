@@ -28,7 +28,7 @@ from workers.contract.job import PRIORITIES, Failure, Job, Priority, Progress, R
 from workers.contract.redis_server import connect
 from workers.contract.store import Beat, Claim, JobStore
 
-LEASE, KEEP, MAX_QUEUED, MAX_ATTEMPTS = 10_000, 60_000, 6, 2
+LEASE, KEEP, MAX_QUEUED, MAX_ATTEMPTS, MAX_DEFERRALS = 10_000, 60_000, 6, 2, 1
 OWNERS, QUEUES = ("ann", "bob"), ("sd15", "sdxl")
 OFTEN_ONE_QUEUE = st.sampled_from(["sd15", "sd15", "sd15", "sdxl"])
 FAILURE = Failure(code="internal", detail="it broke")
@@ -53,12 +53,13 @@ class Protocol(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Reference(LEASE, MAX_ATTEMPTS, MAX_QUEUED, KEEP)
+        self.model = Reference(LEASE, MAX_ATTEMPTS, MAX_DEFERRALS, MAX_QUEUED, KEEP)
         self.redis = connect(self.url)
         self.store = JobStore(
             self.redis,
             lease_seconds=LEASE / 1000,
             max_attempts=MAX_ATTEMPTS,
+            max_deferrals=MAX_DEFERRALS,
             max_queued=MAX_QUEUED,
             retention_seconds=KEEP / 1000,
             prefix=f"{secrets.token_hex(4)}:",
@@ -141,6 +142,11 @@ class Protocol(RuleBasedStateMachine):
     def fail(self, claim: Claim, retry: bool) -> None:
         failed = self.store.fail(claim, FAILURE, retry=retry)
         assert failed == self.model.settle("retry" if retry else "fail", claim.job.id, claim.token)
+
+    @rule(claim=claims, counted=st.booleans())
+    def postpone(self, claim: Claim, counted: bool) -> None:
+        postponed = self.store.postpone(claim, FAILURE, counted=counted)
+        assert postponed == self.model.settle("postpone" if counted else "defer", claim.job.id, claim.token)
 
     @rule(claim=claims)
     def release(self, claim: Claim) -> None:
@@ -246,6 +252,9 @@ FAULTS = {
         "claim": ("apply_leases(100, max_attempts)", ""),
     },
     "poison is tried for ever": dict.fromkeys(("claim", "sweep"), ("job.attempts >= max_attempts", "false")),
+    "a job that is put off is first again": {
+        "settle": ("requeue(job, job.attempts - 1, true)", "requeue(job, job.attempts - 1)")
+    },
     "one owner is always first": {"claim": ("if redis.call('ZSCORE', turns, owner)", "if false")},
 }
 

@@ -52,6 +52,8 @@ SWEEP_LIMIT = 200
 """Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
 BUSY_SECONDS = 5
 """When an owner with too many jobs may try again."""
+MAX_DEFERRALS = 60
+"""How often a job is put off, its attempt not counted, before it fails; a worker waits a minute before it does so."""
 PAGE_REACH = 1000
 """Records that one page looks at for a state; see `JobStore.page`."""
 
@@ -65,6 +67,7 @@ class JobStore:
         *,
         lease_seconds: float = 30.0,
         max_attempts: int = 3,
+        max_deferrals: int = MAX_DEFERRALS,
         max_queued: int = 1000,
         retention_seconds: float = 86400.0,
         prefix: str = "stylize:",
@@ -75,6 +78,7 @@ class JobStore:
         self._redis = redis
         self._lease = round(lease_seconds * 1000)
         self._max_attempts = max_attempts
+        self._max_deferrals = max_deferrals
         self._max_queued = max_queued
         self._keep = round(retention_seconds * 1000)
         self._prefix = prefix
@@ -153,6 +157,13 @@ class JobStore:
     def fail(self, claim: Claim, failure: Failure, *, retry: bool) -> bool:
         """Fail the job, or with `retry` put it back while it has attempts left. False as for `commit`."""
         return self._settle("retry" if retry else "fail", claim, failure.model_dump_json())
+
+    def postpone(self, claim: Claim, failure: Failure, *, counted: bool) -> bool:
+        """Put the job behind its owner's others. False as for `commit`.
+
+        It fails when it has no attempt left; or, if the attempt is not `counted`, once it was put off too often.
+        """
+        return self._settle("postpone" if counted else "defer", claim, failure.model_dump_json())
 
     def release(self, claim: Claim) -> bool:
         """Give the job back at once; the attempt is not counted. False as for `commit`."""
@@ -263,7 +274,9 @@ class JobStore:
         return {sha256 for sha256, count in zip(asked, counts, strict=True) if count is None}
 
     def _settle(self, verb: str, claim: Claim, value: str = "") -> bool:
-        return bool(self._run("settle", verb, claim.job.id, claim.token, value, self._max_attempts))
+        return bool(
+            self._run("settle", verb, claim.job.id, claim.token, value, self._max_attempts, self._max_deferrals)
+        )
 
     def _jobs(self, ids: Iterable[str]) -> Iterable[Job]:
         with answering():

@@ -103,9 +103,13 @@ local function join_line(job, wake_at)
   end
 end
 
--- Back from a worker into the line, to be woken by the next sweep.
-local function requeue(job, attempts)
+-- Back from a worker into the line, to be woken by the next sweep; `last` puts it behind its owner's other jobs.
+local function requeue(job, attempts, last)
   leave(job)
+  if last then
+    job.arrival = redis.call('INCR', name('arrivals'))
+    redis.call('HSET', name('job', job.id), 'arrival', job.arrival)
+  end
   redis.call('HDEL', name('job', job.id), 'worker', 'lease', 'started', 'progress')
   redis.call('HSET', name('job', job.id), 'state', 'queued', 'attempts', attempts)
   join_line(job, NOW)
