@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 
-from workers.beat import GivenBack, Holding, Interrupted
+from workers.beat import Holding, Interrupted
 from workers.contract.blobs import BlobStore, manifest_name, output_name
-from workers.contract.errors import BlobError, BlobStoreUnavailable, StoreUnavailable
+from workers.contract.errors import BlobError
 from workers.contract.job import Failure, Image, Job, Progress, Result, Timings
 from workers.contract.logs import of_job
 from workers.contract.store import JobStore
@@ -20,7 +20,7 @@ from workers.encode import CONTENT_TYPES, encode, recipe
 from workers.metrics import WorkerMetrics
 from workers.pipelines.work import Rendered
 from workers.sealing import Seal
-from workers.settle import insist, patiently, settle
+from workers.settle import insist, patiently, postpone, settle
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +79,8 @@ class Publisher:
             log.info("job %s %s", job.id, became, extra=of_job(job.id))
         except Interrupted as interrupted:
             settle(self._store, holding, interrupted)
-        except BlobStoreUnavailable:
-            settle(self._store, holding, GivenBack())
-        except (BlobError, StoreUnavailable) as fault:
-            log.exception("job %s could not be published", job.id, extra=of_job(job.id))
-            problem = Failure(code=fault.code, detail="the pictures could not be stored")
-            holding.trail.job.fail(problem.code)
-            insist(lambda: self._store.fail(holding.claim, problem, retry=True), holding)
+        except BlobError as fault:
+            postpone(self._store, holding, fault, "the pictures could not be stored")
         except Exception:
             log.exception("job %s failed while publishing", job.id, extra=of_job(job.id))
             problem = Failure(code="internal", detail="the pictures could not be encoded")
@@ -130,7 +125,7 @@ class Publisher:
         )
 
     def _put(self, holding: Holding, name: str, data: bytes, content_type: str) -> None:
-        patiently(lambda: self._blobs.put(name, data, content_type=content_type), holding)
+        patiently(self._blobs, lambda: self._blobs.put(name, data, content_type=content_type), holding)
 
 
 def queue_seconds(job: Job) -> float:

@@ -12,8 +12,8 @@ from io import BytesIO
 from PIL import Image
 
 from workers.beat import Beat, GivenBack, Holding, Interrupted
-from workers.contract.blobs import BlobStore, input_name
-from workers.contract.errors import BlobError, BlobStoreUnavailable, StoreUnavailable
+from workers.contract.blobs import BlobStore, read_input
+from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.job import Failure, Job, Sha256
 from workers.contract.logs import of_job
 from workers.contract.record import company_of
@@ -24,7 +24,7 @@ from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.work import Pictures, Rendered, Stylist, Work
 from workers.publisher import Publisher, queue_seconds
 from workers.sealing import Seal
-from workers.settle import insist, patiently, settle
+from workers.settle import insist, patiently, postpone, settle
 from workers.watchdog import EXIT_DEVICE_LOST
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class Runner:
         )
 
     def _read(self, sha256: Sha256, errand: Errand) -> Image.Image:
-        file = patiently(lambda: self._blobs.get(input_name(sha256)), errand.holding)
+        file = patiently(self._blobs, lambda: read_input(self._blobs, sha256), errand.holding)
         return Image.open(BytesIO(file)).convert("RGB")
 
     def _conclude(self, errand: Errand, fault: Exception) -> None:
@@ -218,11 +218,8 @@ class Runner:
                 self._fail(errand, Failure(code=fault.code, detail=str(fault)), retry=False)
             case DeviceLost():
                 self._fail(errand, Failure(code="device-lost", detail="the device failed under this job"), retry=True)
-            case BlobStoreUnavailable():
-                settle(self._store, errand.holding, GivenBack())
             case BlobError() | OSError():
-                unreadable = Failure(code="blob", detail="the job's pictures could not be read")
-                self._fail(errand, unreadable, retry=True)
+                postpone(self._store, errand.holding, fault, "the job's pictures could not be read")
             case _:
                 log.error("job %s failed", errand.job.id, exc_info=fault, extra=of_job(errand.job.id))
                 failure = Failure(code="internal", detail="the technique failed; the worker's log has the details")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from workers.beat import Canceled, DeadlinePassed, GivenBack, Holding, Interrupted, Lost
-from workers.contract.errors import BlobStoreUnavailable, StoreUnavailable
+from workers.contract.blobs import BlobStore
+from workers.contract.errors import BlobError, BlobRefused, BlobStoreUnavailable, Misconfigured, StoreUnavailable
 from workers.contract.job import Failure
 from workers.contract.logs import of_job
 from workers.contract.store import JobStore
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds a verdict is repeated while Redis is away; after that the lease decides. As long we wait for the blobs."""
+DOUBT = 20.0
+"""Seconds after which a blob store that fails for one name is asked whether it serves others."""
 
 
 def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
@@ -35,22 +38,46 @@ def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
             time.sleep(0.2)
 
 
-def patiently(step: Callable[[], T], holding: Holding) -> T:
+def patiently(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
     """Return what a step with the blob store returns, trying again while it is away; its effect must be repeatable.
 
-    Raises BlobError, or Interrupted when the job must stop meanwhile.
+    Raises BlobRefused when the store serves others but not this step, BlobStoreUnavailable when it stays away, another
+    BlobError at once, or Interrupted when the job must stop meanwhile.
     """
-    ends = time.monotonic() + PATIENCE
+    began = time.monotonic()
     while True:
         try:
             return step()
-        except BlobStoreUnavailable as fault:
-            if time.monotonic() > ends:
-                raise
+        except (BlobRefused, BlobStoreUnavailable) as fault:
+            waited = time.monotonic() - began
+            holding.moved()
+            if (isinstance(fault, BlobRefused) or waited > DOUBT) and _serves(blobs):
+                raise BlobRefused(str(fault)) from fault
+            if waited > PATIENCE:
+                raise BlobStoreUnavailable(str(fault)) from fault
             job_id = holding.claim.job.id
             log.warning("job %s waits for the blob store: %s", job_id, fault, extra=of_job(job_id))
             holding.moved()
             time.sleep(0.5)
+
+
+def _serves(blobs: BlobStore) -> bool:
+    """Return whether a blob store takes and gives anything at all."""
+    try:
+        blobs.probe()
+    except (BlobError, Misconfigured):
+        return False
+    return True
+
+
+def postpone(store: JobStore, holding: Holding, fault: Exception, detail: str) -> None:
+    """Put a job off whose pictures cannot be read or stored; only a store that is away takes no attempt from it."""
+    job_id = holding.claim.job.id
+    log.warning("job %s is put off: %s: %s", job_id, detail, fault, extra=of_job(job_id))
+    failure = Failure(code="blob", detail=detail)
+    holding.trail.job.fail(failure.code)
+    away = isinstance(fault, BlobStoreUnavailable)
+    insist(lambda: store.postpone(holding.claim, failure, counted=not away), holding)
 
 
 def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:

@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 from redis import Redis
 
 from deploy.redis_child import RedisChild
+from tests.faulty_s3 import FaultyS3, faulty_s3
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.job import NewJob, Priority, Request
 from workers.contract.redis_server import connect
@@ -76,6 +77,12 @@ def s3_settings(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     bucket = f"bucket-{secrets.token_hex(6)}"
     boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(Bucket=bucket)
     return Settings(blob_url=f"s3://{bucket}/some/prefix", s3_endpoint_url=s3_server)
+
+
+@pytest.fixture
+def faulty(s3_server: str) -> Iterator[FaultyS3]:
+    with faulty_s3(s3_server) as relay:
+        yield relay
 
 
 @pytest.fixture(params=["disk", "s3"])

@@ -13,10 +13,27 @@ from pathlib import Path
 
 import pytest
 
-from workers.contract.blobs import BlobStore, Pages, input_name, job_prefix, manifest_name, open_blobs, output_name
+from workers.contract.blobs import (
+    BlobStore,
+    Pages,
+    input_name,
+    job_prefix,
+    manifest_name,
+    open_blobs,
+    output_name,
+    read_input,
+)
 from workers.contract.blobs.disk import DiskBlobs
 from workers.contract.blobs.names import attempt_of, input_sha256
-from workers.contract.errors import BlobError, BlobExists, BlobMissing, BlobStoreUnavailable, Misconfigured
+from workers.contract.errors import (
+    BlobDamaged,
+    BlobError,
+    BlobExists,
+    BlobMissing,
+    BlobRefused,
+    BlobStoreUnavailable,
+    Misconfigured,
+)
 from workers.contract.settings import Settings
 
 PICTURE = random.Random(2026).randbytes(50_000)
@@ -153,6 +170,41 @@ def test_an_input_put_again_counts_as_new(tmp_path: Path) -> None:
     assert stored.modified > datetime.now(tz=UTC) - timedelta(minutes=1)
 
 
+def test_a_damaged_input_is_told_and_healed_by_the_next_put(blobs: BlobStore, memory: tuple[int, mmap]) -> None:
+    name = input_name(SHA)
+    for heal in (PICTURE, Pages(*memory, len(PICTURE))):
+        for damaged in (PICTURE[:-1] + b"x", PICTURE[:-1], b""):
+            put(blobs, name, damaged, if_absent=False)
+            with pytest.raises(BlobDamaged, match=SHA):
+                read_input(blobs, SHA)
+            with pytest.raises(BlobExists):
+                put(blobs, name, b"other bytes")
+            blobs.put(name, heal, content_type="image/png")
+            assert read_input(blobs, SHA) == PICTURE
+
+
+def test_a_file_that_cannot_be_read_is_refused_and_a_put_replaces_it(tmp_path: Path) -> None:
+    blobs, name = DiskBlobs(tmp_path), input_name(SHA)
+    put(blobs, name)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / name)
+    with pytest.raises(BlobRefused, match="symbolic links"):
+        blobs.get(name)
+    assert [stored.name for stored in blobs.list("inputs/")] == [name]
+    put(blobs, name)
+    assert read_input(blobs, SHA) == PICTURE
+
+
+def test_what_cannot_be_deleted_keeps_no_other(tmp_path: Path) -> None:
+    blobs = DiskBlobs(tmp_path)
+    names = [output_name("job1", 1, n, "png") for n in range(3)]
+    put(blobs, names[2])
+    (tmp_path / names[0] / "folder").mkdir(parents=True)
+    with pytest.raises(BlobRefused, match="Is a directory"):
+        blobs.delete(names)
+    assert list(blobs.list(job_prefix("job1"))) == []
+
+
 def test_writers_and_deleters_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
     blobs = DiskBlobs(tmp_path)
 
@@ -192,6 +244,6 @@ def test_a_folder_that_cannot_be_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_an_address_of_no_store_is_misconfigured() -> None:
-    for url in ("ftp://x", "file:", "s3://"):
+    for url in ("ftp://x", "file:", "s3://", "s3:///x", "s3://[x", "s3://a b", "s3://x?y"):
         with pytest.raises(Misconfigured, match="STYLIZE_BLOB_URL"):
             open_blobs(Settings(blob_url=url))

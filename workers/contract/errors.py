@@ -9,7 +9,9 @@ ContractError                  a stable code, a sentence for people
 `-- BlobError
     |-- BlobMissing            nothing is stored under that name
     |-- BlobExists             put-if-absent found something else there
-    `-- BlobStoreUnavailable   the disk or S3 does not answer, is full or read-only
+    |-- BlobDamaged            what is stored is not what its name says
+    |-- BlobRefused            the disk or S3 refuses this one name
+    `-- BlobStoreUnavailable   the disk or S3 does not answer, is full or read-only: no name is served
 """
 
 
@@ -73,6 +75,18 @@ class BlobExists(BlobError):
     """Put-if-absent found other bytes under that name."""
 
     code = "blob-exists"
+
+
+class BlobDamaged(BlobError):
+    """What is stored under a name is not the content that the name says."""
+
+    code = "blob-damaged"
+
+
+class BlobRefused(BlobError):
+    """The disk or the S3 server refuses this one name: no rights, an unreadable sector, a folder in its place."""
+
+    code = "blob-refused"
 
 
 class BlobStoreUnavailable(BlobError):

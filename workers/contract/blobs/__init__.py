@@ -3,6 +3,16 @@
 from workers.contract.blobs.names import input_name, job_prefix, manifest_name, output_name
 from workers.contract.blobs.opening import open_blobs
 from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import BlobStore, Stored
+from workers.contract.blobs.store import BlobStore, Stored, read_input
 
-__all__ = ["BlobStore", "Pages", "Stored", "input_name", "job_prefix", "manifest_name", "open_blobs", "output_name"]
+__all__ = [
+    "BlobStore",
+    "Pages",
+    "Stored",
+    "input_name",
+    "job_prefix",
+    "manifest_name",
+    "open_blobs",
+    "output_name",
+    "read_input",
+]

@@ -1,5 +1,7 @@
 """Blobs as files: written aside, flushed to the disk, then linked into place, so that a blob is whole or absent."""
 
+import errno
+import logging
 import os
 import secrets
 import time
@@ -10,13 +12,32 @@ from pathlib import Path
 
 from workers.contract.blobs.names import checked, input_sha256
 from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import Stored, exercise
-from workers.contract.errors import BlobExists, BlobMissing, BlobStoreUnavailable
+from workers.contract.blobs.store import Stored, exercise, is_content
+from workers.contract.errors import BlobExists, BlobMissing, BlobRefused, BlobStoreUnavailable
+
+log = logging.getLogger(__name__)
 
 PARTS = ".parts"
 """Unfinished files; no blob name starts with a dot."""
 PART_SECONDS = 3600
 TRIES = 6
+BLOCK = 1 << 20
+AWAY = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ETIMEDOUT,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENODEV,
+    errno.ENXIO,
+}
+"""Faults of the whole disk; any other is of the one file, unless nothing can be written at all."""
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -33,11 +54,13 @@ class DiskBlobs:
         with _faults(name):
             if if_absent and self._already(name, place, data):
                 return
-            part = self._write_part(data)
+            with _faults(name, of_store=True):
+                part = self._write_part(data)
             try:
                 self._move(part, place, if_absent=if_absent)
             except FileExistsError:
-                self._already(name, place, data)
+                if not self._already(name, place, data):
+                    self._move(part, place, if_absent=False)
             finally:
                 part.unlink(missing_ok=True)
 
@@ -48,12 +71,18 @@ class DiskBlobs:
 
     def delete(self, names: Iterable[str]) -> None:
         """See BlobStore. Folders left empty are removed, but for the few of inputs, which fill again."""
+        refused = []
         for name in names:
             place = self._place(name)
-            with _faults(name):
-                place.unlink(missing_ok=True)
+            try:
+                with _faults(name):
+                    place.unlink(missing_ok=True)
+            except BlobRefused as fault:
+                refused.append(fault)
             if not input_sha256(name):
                 self._prune(place.parent)
+        if refused:
+            raise refused[0]
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See BlobStore."""
@@ -67,7 +96,10 @@ class DiskBlobs:
     def probe(self) -> None:
         """See BlobStore."""
         self._clear_parts()
-        exercise(self, str(self._root))
+        try:
+            exercise(self, str(self._root))
+        except BlobRefused as fault:
+            raise BlobStoreUnavailable(str(fault)) from fault
 
     def _place(self, name: str) -> Path:
         return self._root / checked(name)
@@ -128,18 +160,28 @@ class DiskBlobs:
                         part.unlink()
 
     def _already(self, name: str, place: Path, data: bytes | Pages) -> bool:
-        """Return whether the very bytes are there, as if put now. Raises BlobExists for others."""
+        """Return whether the very bytes are there, as if put now. Raises BlobExists for others.
+
+        What is there of an input must be what its name says: if not it is damaged, and as good as not there.
+        """
         try:
-            if not _same(name, place, data):
-                raise BlobExists(f"{name} is taken")
-            os.utime(place)
+            if same := _holds(place, data):
+                os.utime(place)
         except FileNotFoundError:
             return False
-        return True
+        except OSError:
+            if not is_content(name, data):
+                raise
+            same = False
+        if not same:
+            if not is_content(name, data):
+                raise BlobExists(f"{name} is taken")
+            log.warning("%s is damaged and is stored again", name)
+        return same
 
     def _stored(self, place: Path) -> Stored | None:
         try:
-            status = place.stat()
+            status = place.lstat()
         except FileNotFoundError:
             return None
         name = place.relative_to(self._root).as_posix()
@@ -155,21 +197,24 @@ class DiskBlobs:
 
 
 @contextmanager
-def _faults(name: str) -> Iterator[None]:
-    """Turn the disk's faults into ours: raises BlobMissing, BlobStoreUnavailable."""
+def _faults(name: str, *, of_store: bool = False) -> Iterator[None]:
+    """Turn the disk's faults into ours: raises BlobMissing, BlobRefused, BlobStoreUnavailable."""
     try:
         yield
     except FileNotFoundError as fault:
         raise BlobMissing(f"{name} is not stored") from fault
     except OSError as fault:
-        raise BlobStoreUnavailable(f"the disk fails for {fault.filename or name}: {fault.strerror}") from fault
+        kind = BlobStoreUnavailable if of_store or fault.errno in AWAY else BlobRefused
+        raise kind(f"the disk fails for {fault.filename or name}: {fault.strerror}") from fault
 
 
-def _same(name: str, place: Path, data: bytes | Pages) -> bool:
-    """Return whether a file holds these bytes; of one that is named by its content, the size tells."""
-    if input_sha256(name):
-        return place.stat().st_size == (data.size if isinstance(data, Pages) else len(data))
-    return place.read_bytes() == (data.read() if isinstance(data, Pages) else data)
+def _holds(place: Path, data: bytes | Pages) -> bool:
+    """Return whether a file holds these bytes."""
+    content, size = (data.mapped, data.size) if isinstance(data, Pages) else (data, len(data))
+    with place.open("rb") as file:
+        if os.fstat(file.fileno()).st_size != size:
+            return False
+        return all(file.read(BLOCK) == content[at : min(at + BLOCK, size)] for at in range(0, size, BLOCK))
 
 
 def _write(file: int, data: bytes | Pages) -> None:

@@ -2,16 +2,24 @@
 
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from workers.contract.blobs.names import checked
 from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import PROBES, Stored, exercise
-from workers.contract.errors import BlobError, BlobExists, BlobMissing, BlobStoreUnavailable, Misconfigured
+from workers.contract.blobs.store import PROBES, Stored, exercise, is_content
+from workers.contract.errors import (
+    BlobError,
+    BlobExists,
+    BlobMissing,
+    BlobRefused,
+    BlobStoreUnavailable,
+    Misconfigured,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +29,12 @@ UNKNOWN = {"NotImplemented", "501"}
 ABSENT = {"NoSuchKey", "404", "NotFound"}
 WRONG = {
     "NoSuchBucket": "there is no such bucket",
-    "AccessDenied": "access is denied",
-    "403": "access is denied",
     "InvalidAccessKeyId": "the access key is not known",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "PermanentRedirect": "the bucket is in another region",
 }
+DENIED = {"AccessDenied", "403"}
+BUSY_CODES, BUSY_STATUSES = {"RequestTimeout", "SlowDown"}, {408, 425, 429}
 TRIES = 4
 DELETE_AT_ONCE = 1000
 
@@ -41,6 +49,8 @@ class S3Blobs:
         self._bucket = bucket
         self._prefix = prefix
         self._where = f"s3://{bucket}/{prefix}"
+        self._probe_name = f"{PROBES}{secrets.token_hex(8)}"
+        self._probing = Lock()
 
     def put(self, name: str, data: bytes | Pages, *, content_type: str, if_absent: bool = True) -> None:
         """See BlobStore. When the answer is lost or refused, what is stored decides."""
@@ -69,14 +79,32 @@ class S3Blobs:
     def delete(self, names: Iterable[str]) -> None:
         """See BlobStore."""
         keys = [self._key(name) for name in names]
+        refused = []
         for at in range(0, len(keys), DELETE_AT_ONCE):
-            batch = keys[at : at + DELETE_AT_ONCE]
-            with self._faults(batch[0]):
+            for key in self._delete_together(keys[at : at + DELETE_AT_ONCE]):
+                try:
+                    with self._faults(key):
+                        self._client.delete_object(Bucket=self._bucket, Key=key)
+                except BlobMissing:
+                    continue
+                except BlobRefused as fault:
+                    refused.append(fault)
+        if refused:
+            raise refused[0]
+
+    def _delete_together(self, keys: Sequence[str]) -> Sequence[str]:
+        """Delete objects by one request; return the keys of those left, which must be asked for one by one.
+
+        Those are all where the server has no such request, or wants a Content-MD5, which boto3 no longer sends.
+        """
+        try:
+            with self._faults(keys[0]):
                 answer = self._client.delete_objects(
-                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
                 )
-            if faults := answer.get("Errors"):
-                raise BlobStoreUnavailable(f"{self._where}: {len(faults)} blobs not deleted: {faults[0].get('Code')}")
+        except (BlobMissing, BlobRefused, _Unknown):
+            return keys
+        return [fault["Key"] for fault in answer.get("Errors", ())]
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See BlobStore."""
@@ -92,15 +120,16 @@ class S3Blobs:
     def probe(self) -> None:
         """See BlobStore. Finds out whether the server has conditional writes; without them a put looks first."""
         try:
-            self._conditional = self._has_conditional_writes()
-        except _Refused as fault:
+            with self._probing:
+                self._conditional = self._has_conditional_writes(self._probe_name)
+            if not self._conditional:
+                log.warning("%s has no conditional writes (If-None-Match): puts look before they write", self._where)
+            exercise(self, self._where)
+        except (_Refused, BlobRefused) as fault:
             raise Misconfigured(str(fault)) from fault
-        if not self._conditional:
-            log.warning("%s has no conditional writes (If-None-Match): puts look before they write", self._where)
-        exercise(self, self._where)
 
-    def _has_conditional_writes(self) -> bool:
-        name = f"{PROBES}{secrets.token_hex(8)}"
+    def _has_conditional_writes(self, name: str) -> bool:
+        """Find out by one name only: a server that refuses to delete keeps one object, however often it is probed."""
         self._put(name, b"first", "text/plain", if_absent=False)
         try:
             self._put(name, b"second", "text/plain", if_absent=True)
@@ -120,8 +149,11 @@ class S3Blobs:
             )
 
     def _renew(self, name: str, data: bytes, content_type: str) -> None:
-        """Put equal bytes again, so that the blob counts as put now. Raises BlobExists for other bytes."""
-        if self._look(name) != data:
+        """Put equal bytes again, so that the blob counts as put now. Raises BlobExists for other bytes.
+
+        An input must be what its name says: bytes that are take the place of whatever is there.
+        """
+        if not is_content(name, data) and self._look(name) != data:
             raise BlobExists(f"{self._where}{name} is taken")
         self._put(name, data, content_type, if_absent=False)
 
@@ -146,6 +178,8 @@ class S3Blobs:
 
     def _fault(self, name: str, fault: ClientError) -> BlobError:
         code = fault.response.get("Error", {}).get("Code", "")
+        status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        said = f"{code}: {fault.response.get('Error', {}).get('Message', '')}".rstrip(": ")
         if code in ABSENT:
             return BlobMissing(f"{name} is not stored")
         if code in TAKEN:
@@ -153,10 +187,14 @@ class S3Blobs:
         if code in RACING:
             return _Racing(f"{name} is being written")
         if code in UNKNOWN:
-            return _Unknown(f"{self._where} does not know how")
+            return _Unknown(f"{self._where} does not know how to do what was asked for {name} ({said})")
         if code in WRONG:
-            return _Refused(f"{self._where}: {WRONG[code]}")
-        return BlobStoreUnavailable(f"{self._where} refuses {name}: {code or fault}")
+            return _Refused(f"{self._where}: {WRONG[code]} ({said})")
+        if code in DENIED:
+            return BlobRefused(f"{self._where}: access is denied to {name} ({said})")
+        if 400 <= status < 500 and status not in BUSY_STATUSES and code not in BUSY_CODES:
+            return BlobRefused(f"{self._where} refuses {name} ({said})")
+        return BlobStoreUnavailable(f"{self._where} fails for {name} ({said or fault})")
 
 
 class _Racing(BlobError):

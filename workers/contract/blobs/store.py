@@ -1,13 +1,16 @@
 """What a blob store does, whatever keeps the bytes."""
 
+import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from workers.contract.blobs.names import input_name, input_sha256
 from workers.contract.blobs.pages import Pages
-from workers.contract.errors import BlobExists, Misconfigured
+from workers.contract.errors import BlobDamaged, BlobExists, Misconfigured
+from workers.contract.job import Sha256
 
 PROBES = "probes/"
 
@@ -22,26 +25,46 @@ class Stored:
 
 
 class BlobStore(Protocol):
-    """Named bytes. Every verb raises BlobStoreUnavailable when the store fails, BlobError for an impossible name."""
+    """Named bytes.
+
+    Every verb raises BlobStoreUnavailable when the store fails, BlobRefused when it refuses the one name, and BlobError
+    for an impossible name.
+    """
 
     def put(self, name: str, data: bytes | Pages, *, content_type: str, if_absent: bool = True) -> None:
         """Store bytes durably; nobody ever sees a part of them.
 
-        Equal bytes already there are a success; the size tells for an input, whose name is its content's sha256.
-        Raises BlobExists for other bytes, unless `if_absent` is False.
+        Equal bytes already there are a success. Raises BlobExists for other bytes, unless `if_absent` is False or the
+        name is an input's and says that what is there is damaged: then the bytes take its place.
         """
 
     def get(self, name: str) -> bytes:
         """Return the bytes. Raises BlobMissing."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete blobs; those that are not there are no matter."""
+        """Delete blobs; those that are not there are no matter, those that are refused do not keep the others."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the blobs whose names start with a prefix that ends in `/`."""
 
     def probe(self) -> None:
         """Write, read, refuse to overwrite, delete. Raises Misconfigured, BlobStoreUnavailable: one line why."""
+
+
+def read_input(store: BlobStore, sha256: Sha256) -> bytes:
+    """Return the bytes of an input picture. Raises BlobDamaged when they are others, and as `BlobStore.get`."""
+    name = input_name(sha256)
+    data = store.get(name)
+    if not is_content(name, data):
+        raise BlobDamaged(f"{name} is damaged: its content has another sha256")
+    return data
+
+
+def is_content(name: str, data: bytes | Pages) -> bool:
+    """Return whether bytes are what an input's name says; False for every other name."""
+    if (sha256 := input_sha256(name)) is None:
+        return False
+    return hashlib.sha256(data.read() if isinstance(data, Pages) else data).hexdigest() == sha256
 
 
 def exercise(store: BlobStore, where: str) -> None:
