@@ -4,16 +4,19 @@ import logging
 import math
 import time
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
-from app.errors import RateLimited
+from app.errors import Fault, Invalid, RateLimited, Unavailable
 from app.keys.ring import Caller
 from workers.contract.errors import Misconfigured
 
 log = logging.getLogger(__name__)
+
+AWAY_SECONDS = 5
+"""When a caller may try again whose requests cannot be counted."""
 
 
 class RateLimits:
@@ -28,15 +31,31 @@ class RateLimits:
             raise Misconfigured(f"STYLIZE_GATEWAY_LIMITS_URL: {fault}") from fault
 
     def count(self, caller: Caller) -> None:
-        """Count one request for work. Raises RateLimited."""
-        if caller.rate is None:
+        """Count one request for work. Raises RateLimited, or Unavailable when nobody can count.
+
+        A limit that nobody counts would be none: callers with one wait until its store is back, all others go on.
+        """
+        if caller.rate is not None:
+            self._take(parse(caller.rate), caller.owner, 1)
+
+    def count_jobs(self, caller: Caller, jobs: int, pointer: str) -> None:
+        """Count the jobs of a request that was counted as one already: each is a request for work.
+
+        Raises Invalid naming a field for more than the caller may ever have at once, else as `count`.
+        """
+        if caller.rate is None or jobs <= 1:
             return
         limit = parse(caller.rate)
+        if jobs > limit.amount:
+            raise Invalid.of([Fault(pointer, f"makes {jobs} jobs; this key may ask {limit}")])
+        self._take(limit, caller.owner, jobs - 1)
+
+    def _take(self, limit: RateLimitItem, owner: str, jobs: int) -> None:
         try:
-            if self._limiter.hit(limit, caller.owner):
+            if self._limiter.hit(limit, owner, cost=jobs):
                 return
-            frees_at = self._limiter.get_window_stats(limit, caller.owner).reset_time
+            frees_at = self._limiter.get_window_stats(limit, owner).reset_time
         except StorageError as away:
-            log.warning("requests are not counted: %s", away)
-            return
+            log.warning("requests cannot be counted: %s", away)
+            raise Unavailable("requests of this key cannot be counted now", retry_after=AWAY_SECONDS) from away
         raise RateLimited(f"this key may ask {limit}", retry_after=max(1, math.ceil(frees_at - time.time())))

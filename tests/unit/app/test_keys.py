@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import RateLimited, Unauthorized
+from app.errors import RateLimited, Unauthorized, Unavailable
 from app.keys.exposure import is_loopback
 from app.keys.key import NOBODY, Token, digest_of, mint, opens
 from app.keys.rate import RateLimits
@@ -251,7 +251,9 @@ def test_rates_are_counted_together_on_a_redis(keyed_redis: RedisChild) -> None:
         RateLimits(url).count(caller)
     with pytest.raises(RateLimited):
         RateLimits(url).count(caller)
-    RateLimits("redis://127.0.0.1:1").count(caller)
+    with pytest.raises(Unavailable):
+        RateLimits("redis://127.0.0.1:1").count(caller)
+    RateLimits("redis://127.0.0.1:1").count(Caller("bob"))
     with pytest.raises(Misconfigured):
         RateLimits("nonsense://")
 
