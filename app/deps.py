@@ -14,6 +14,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from app.errors import Forbidden, Unauthorized
+from app.free_space import FreeSpace
 from app.intake.decoder import Decoder
 from app.intake.memory import Memory
 from app.keys.exposure import keys_always
@@ -29,7 +30,7 @@ from app.settings import GatewaySettings
 from app.watch import Watch
 from app.webhooks.delivery import Deliverer
 from app.webhooks.sender import Sender
-from workers.contract.blobs import BlobStore, open_blobs
+from workers.contract.blobs import BlobStore, blob_folder, open_blobs
 from workers.contract.doorbell import Doorbell
 from workers.contract.groups import GroupStore
 from workers.contract.outbox import Outbox
@@ -63,6 +64,7 @@ class Services:
     groups: GroupStore
     drawing: asyncio.Semaphore
     blobs: BlobStore
+    free_space: FreeSpace
     doorbell: Doorbell
     decoder: Decoder
     readiness: Readiness
@@ -105,6 +107,7 @@ class Services:
             groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
             drawing=asyncio.Semaphore(1),
             blobs=blobs,
+            free_space=FreeSpace(blob_folder(settings), settings.gateway_free_bytes),
             doorbell=Doorbell(settings.redis_url, tracing),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models, settings.model_dir),
@@ -184,5 +187,6 @@ async def viewer(request: Request, services: With) -> str | None:
     return None if signed and "authorization" not in request.headers else await owner(request, services)
 
 
+Calling = Annotated[Caller, Depends(caller)]
 Owner = Annotated[str, Depends(owner)]
 Viewer = Annotated[str | None, Depends(viewer)]

@@ -19,7 +19,9 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |-- RateLimited          429   the key asks too often
 |-- TooManyStreams       429   too many wait for jobs at the same time
 |-- Internal             500   our fault
-`-- Unavailable          503   Redis, the blob store or the decoder is away, or we are too busy
+|-- Unavailable          503   Redis, the blob store or the decoder is away, or we are too busy
+`-- InsufficientStorage  507   the disk is nearly full
+    `-- TooMuchStored    507   the owner's jobs and styles would name too many bytes of pictures
 
 NothingNew               204   no error: a stream of events that has told all
 """
@@ -197,3 +199,15 @@ class Unavailable(Problem):
 
     def __init__(self, detail: str, *, retry_after: float = 2.0, errors: Sequence[Fault] = ()) -> None:
         super().__init__(detail, errors=errors, headers={"Retry-After": str(math.ceil(retry_after))})
+
+
+class InsufficientStorage(Problem):
+    """The disk has no room for pictures; the host has to make some."""
+
+    status, code, title = 507, "insufficient-storage", "There is no room for pictures"
+
+
+class TooMuchStored(InsufficientStorage):
+    """The owner's jobs and styles would name too many bytes of pictures."""
+
+    code, title = "storage-quota", "Too many bytes of pictures are kept"

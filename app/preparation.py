@@ -10,10 +10,9 @@ from typing import Literal
 from app.deps import Services
 from app.errors import Fault, Invalid
 from app.group_schemas import PreparationView, StyleView
-from app.intake.cost import cost
+from app.intake.cost import check_total, cost
 from app.offer import Offer
 from app.styles import outdated, style_view, used
-from workers.contract.errors import ContractError
 from workers.contract.job import Job, NewJob, Request, State
 from workers.contract.preparations import preparation_of
 from workers.contract.styles import Style
@@ -84,6 +83,7 @@ def asked(
         faults.append(Fault(pointer, "is required: the methods to prepare the style for"))
     if faults:
         raise Invalid.of(faults)
+    check_total([one.request for one in found.values()], services.settings.gateway_max_cost, pointer)
     return list(found.values())
 
 
@@ -108,7 +108,7 @@ def _asked(services: Services, style: Style, method: str, model: str) -> Prepara
     return one
 
 
-def begin(services: Services, style: Style, preparations: Sequence[Preparation]) -> list[Job]:
+def begin(services: Services, style: Style, preparations: Sequence[Preparation]) -> list[NewJob]:
     """Submit a job for each preparation that is cold, all or none; return the new ones, still to be rung for.
 
     Talks to the store: call it in a thread. Raises ContractError.
@@ -116,23 +116,15 @@ def begin(services: Services, style: Style, preparations: Sequence[Preparation])
     [jobs] = services.preparations.jobs([style.id])
     views = _views(services, [(one, jobs.get(one.name)) for one in preparations])
     cold = [one for one, view in zip(preparations, views, strict=True) if view.state == "cold"]
-    made: list[tuple[str, Job, bool]] = []
-    try:
-        for one in cold:
-            submission = services.store.submit(_job(services, style, one, after=jobs.get(one.name, "")))
-            made.append((one.name, submission.job, submission.created))
-    except ContractError:
-        for _, job, created in made:
-            if created:
-                services.store.cancel(job.id, job.owner)
-        raise
-    if made:
+    new = [_job(services, style, one, after=jobs.get(one.name, "")) for one in cold]
+    ids = services.store.submit_all(new)
+    if ids:
         longer = 2 * services.settings.retention_hours * 3600  # than the jobs, whose keys name those before them
-        services.preparations.begun(style.id, {name: job.id for name, job, _ in made}, longer)
-    return [job for _, job, created in made if created]
+        services.preparations.begun(style.id, {one.name: job_id for one, job_id in zip(cold, ids, strict=True)}, longer)
+    return [job for job, job_id in zip(new, ids, strict=True) if job.id == job_id]
 
 
-def ring(services: Services, jobs: Sequence[Job]) -> None:
+def ring(services: Services, jobs: Sequence[NewJob]) -> None:
     """Wake workers for new jobs."""
     for job in jobs:
         services.doorbell.ring(job.id, job.queue, job.priority, job.trace)

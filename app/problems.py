@@ -24,12 +24,20 @@ from app.errors import (
     Problem,
     TooManyInFlight,
     TooManyJobs,
+    TooMuchStored,
     Unauthorized,
     Unavailable,
 )
 from app.intake.form import Disconnected
 from app.schemas import ProblemView
-from workers.contract.errors import BlobMissing, ContractError, IdempotencyConflict, QueueFull, TooManyActive
+from workers.contract.errors import (
+    BlobMissing,
+    ContractError,
+    IdempotencyConflict,
+    QueueFull,
+    StorageQuota,
+    TooManyActive,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +59,8 @@ def of_contract(fault: ContractError) -> Problem:
             return TooManyJobs(str(fault), headers={"Retry-After": str(fault.retry_after)})
         case TooManyActive():
             return TooManyInFlight(str(fault), headers={"Retry-After": str(fault.retry_after)})
+        case StorageQuota():
+            return TooMuchStored(str(fault))
         case IdempotencyConflict():
             return errors.Conflict(str(fault))
         case BlobMissing():

@@ -34,6 +34,14 @@ class GatewaySettings(Settings):
     gateway_header_seconds: float = Field(10.0, gt=0, description="request headers must arrive within this time")
     gateway_uploads: int = Field(64, ge=1, description="requests with a body served at the same time")
     gateway_upload_bytes: int = Field(512 * MEGABYTE, ge=1000, description="memory for all uploads at the same time")
+    gateway_owner_bytes: int = Field(
+        20_000 * MEGABYTE,
+        ge=1000,
+        description="pictures that the jobs and styles of one key may name; refused with 507",
+    )
+    gateway_free_bytes: int = Field(
+        500 * MEGABYTE, ge=0, description="room that uploads leave on the disk of the blobs; refused with 507 beyond it"
+    )
     gateway_decoders: int = Field(
         default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64, description="pictures decoded at once"
     )
@@ -49,7 +57,9 @@ class GatewaySettings(Settings):
         5.0, gt=0, le=3600, description="before a webhook is tried again the first time; grows fourfold"
     )
     gateway_limits_url: str = Field(
-        "memory://", description="where requests per key are counted; redis://... shares the count among gateways"
+        "memory://",
+        description="where jobs per key are counted; redis://... shares the count among gateways, and while it is away "
+        "keys with a rate get 503",
     )
     gateway_wait_seconds: int = Field(120, ge=0, le=3600, description="longest wait that `Prefer: wait` gets")
     gateway_heartbeat_seconds: float = Field(10.0, gt=0.1, le=60, description="pause between signs of life of a stream")

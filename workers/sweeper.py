@@ -21,6 +21,7 @@ from workers.contract.blobs import BlobStore, Stored, job_prefix, open_blobs
 from workers.contract.blobs.names import INPUTS, JOBS, attempt_of, input_sha256
 from workers.contract.doorbell import Doorbell
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.inputs import delete_unused
 from workers.contract.job import Job, State
 from workers.contract.settings import Settings
 from workers.contract.store import JobStore
@@ -68,11 +69,14 @@ class Sweeper:
         Returns how many blobs were deleted. Raises StoreUnavailable, BlobError.
         """
         orphans = 0
-        for find, prefix in ((self._uncommitted, JOBS), (self._unused, INPUTS)):
-            for batch in _batches(self._old(prefix)):
-                names = find(batch)
-                self._blobs.delete(names)
-                orphans += len(names)
+        for batch in _batches(self._old(JOBS)):
+            names = self._uncommitted(batch)
+            self._blobs.delete(names)
+            orphans += len(names)
+        for batch in _batches(self._old(INPUTS)):
+            inputs = [sha256 for stored in batch if (sha256 := input_sha256(stored.name))]
+            orphans += delete_unused(self._store.inputs, self._blobs, inputs)
+        self._store.inputs.recount()
         return orphans
 
     def _old(self, prefix: str) -> Iterator[Stored]:
@@ -83,10 +87,6 @@ class Sweeper:
         attempts = {stored.name: attempt for stored in batch if (attempt := attempt_of(stored.name))}
         jobs = {job_id: self._store.get(job_id) for job_id in {job_id for job_id, _ in attempts.values()}}
         return [name for name, (job_id, token) in attempts.items() if _is_void(jobs[job_id], token)]
-
-    def _unused(self, batch: list[Stored]) -> list[str]:
-        inputs = {sha256: stored.name for stored in batch if (sha256 := input_sha256(stored.name))}
-        return [inputs[sha256] for sha256 in self._store.unused(inputs)]
 
 
 def _is_void(job: Job | None, token: int) -> bool:

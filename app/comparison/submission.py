@@ -3,53 +3,71 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from app.admission import admit, decoded, store
 from app.comparison.cells import Ask, asks
 from app.deps import Services
 from app.errors import Conflict, Fault, Invalid
+from app.intake.cost import check_total
 from app.intake.form import Form
 from app.intake.request import Draft, draft
-from app.references import Names, keep, resolved
-from app.submission import keep_pictures, new_job
-from workers.contract.errors import ContractError
+from app.keys.ring import Caller
+from app.references import Names, resolved
+from app.submission import new_job
+from workers.contract.admission import Admission, PutInputs
 from workers.contract.groups import Cell, Group
-from workers.contract.job import Job, NewJob, Sha256
+from workers.contract.job import NewJob
 
 
-async def compare(services: Services, form: Form, *, owner: str, key: str | None) -> Group:
-    """Accept all the jobs that a form asks for. Raises a Problem or a ContractError."""
-    asked = dict(form.texts)
+async def compare(services: Services, form: Form, *, caller: Caller, key: str | None) -> Group:
+    """Accept all the jobs that a form asks for, each counted as a request. Raises a Problem or a ContractError."""
+    owner, asked = caller.owner, dict(form.texts)
     cells = asks(form)
     stored = [await resolved(services, cell.form, owner) for cell in cells]
     drafts = [_draft(services, cell) for cell in cells]
-    sent = await keep_pictures(services, form.uploads())
-    digest = hashlib.sha256(json.dumps([asked, sorted(sent.items())], sort_keys=True).encode()).hexdigest()
+    check_total([drafted.request for drafted in drafts], services.settings.gateway_max_cost, "#/method")
     group_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
     known = await services.call(services.groups.get, group_id, owner)
-    if known is None:
+    admission = Admission(0, None) if known else await _admit(services, caller, len(cells))
+    async with decoded(services, form.uploads()) as pictures:
+        sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
+        digest = hashlib.sha256(json.dumps([asked, sorted(sent.items())], sort_keys=True).encode()).hexdigest()
+        if known:
+            return _same(known, digest)
         jobs = [
             new_job(services, drafted, {**names, **_taken(cell.form, sent)}, owner=owner)
             for cell, drafted, names in zip(cells, drafts, stored, strict=True)
         ]
-        made = await services.call(_submit, services, jobs, {pair for names in stored for pair in names.items()})
         group = Group(
             id=group_id,
             owner=owner,
             digest=digest,
-            cells=tuple(_cell(cell, job) for cell, job in zip(cells, made, strict=True)),
-            created_at=made[0].created_at,
+            cells=tuple(_cell(cell, job) for cell, job in zip(cells, jobs, strict=True)),
+            created_at=await services.call(services.store.now),
         )
-        known = await services.call(services.groups.save, group)
-        if known.cells != group.cells:  # the same request came twice at once: the other one stays
-            await services.call(_cancel, services, made)
-        else:
-            for job in jobs:
-                services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
-                services.metrics.submitted.labels(job.request.method, "comparison").inc()
-    if known.digest != digest:
+
+        def accept(put: PutInputs) -> Group:
+            return _same(services.store.submit_group(group, jobs, put), digest)
+
+        named = {pair for names in stored for pair in names.items()}
+        accepted = await store(services, owner, pictures, accept, admission=admission, stored=named)
+    if accepted == group:  # else the same request came twice at once
+        _ring(services, jobs)
+    return accepted
+
+
+async def _admit(services: Services, caller: Caller, jobs: int) -> Admission:
+    """Find out whether a caller may have a comparison, and count its jobs. Raises a Problem or a ContractError."""
+    admission = await admit(services, caller.owner, jobs=jobs)
+    await services.call(services.rates.count_jobs, caller, jobs, "#/method")
+    return admission
+
+
+def _same(group: Group, digest: str) -> Group:
+    if group.digest != digest:
         raise Conflict("the Idempotency-Key was used before with another comparison")
-    return known
+    return group
 
 
 def _taken(form: Form, sent: Names) -> Names:
@@ -64,24 +82,12 @@ def _draft(services: Services, cell: Ask) -> Draft:
         raise type(invalid).of([Fault(f.pointer, f"{cell.label}: {f.detail}") for f in invalid.errors]) from invalid
 
 
-def _submit(services: Services, jobs: Sequence[NewJob], stored: Collection[tuple[str, Sha256]]) -> list[Job]:
-    """Write all records, or cancel those written when one is refused."""
-    keep(services, stored)
-    made: list[Job] = []
-    try:
-        for job in jobs:
-            made.append(services.store.submit(job).job)  # noqa: PERF401 - those made count when one is refused
-    except ContractError:
-        _cancel(services, made)
-        raise
-    return made
-
-
-def _cancel(services: Services, jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        services.store.cancel(job.id, job.owner)
-
-
-def _cell(ask: Ask, job: Job) -> Cell:
+def _cell(ask: Ask, job: NewJob) -> Cell:
     request = job.request
     return Cell(job_id=job.id, label=ask.label, method=request.method, seed=request.seed, strength=request.strength)
+
+
+def _ring(services: Services, jobs: Sequence[NewJob]) -> None:
+    for job in jobs:
+        services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
+        services.metrics.submitted.labels(job.request.method, "comparison").inc()

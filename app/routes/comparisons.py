@@ -10,8 +10,8 @@ from app.comparison import cells
 from app.comparison.sheet import drawn
 from app.comparison.submission import compare
 from app.comparison.view import comparison_view
-from app.deps import Owner, Services, With
-from app.errors import Conflict, Invalid, NotFound, TooManyJobs
+from app.deps import Calling, Owner, Services, With
+from app.errors import Conflict, InsufficientStorage, Invalid, NotFound, TooManyJobs
 from app.group_schemas import ComparisonView
 from app.kept import FOREVER
 from app.problems import documented
@@ -33,17 +33,19 @@ ComparisonId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", d
     status_code=202,
     response_model=ComparisonView,
     openapi_extra={"parameters": [PARAMETER]},
-    responses=documented(*REFUSALS, Conflict, Invalid, TooManyJobs),
+    responses=documented(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage),
 )
-async def make_comparison(request: Request, services: With, owner: Owner) -> Response:
+async def make_comparison(request: Request, services: With, caller: Calling) -> Response:
     """Each method draws with each strength and each seed, from the same references: a job each, all or none of them.
+
+    Each job counts as a request of the key, and the host's limit of cost holds for all of them together.
 
     `method`, `strength` and `seed` may be there several times, or hold values separated by commas; without a seed one
     is drawn for all. `params` holds each method's own by its name. Pictures that a method does not take are left out.
     """
     key = idempotency_key(request)
     async with received(request, services, cells.shape(services.offer)) as form:
-        group = await compare(services, form, owner=owner, key=key)
+        group = await compare(services, form, caller=caller, key=key)
     shown = await services.call(comparison_view, services, group)
     headers = {"Location": shown.links.self, "Cache-Control": "no-store"}
     return Response(shown.model_dump_json(), 202, headers, media_type="application/json")

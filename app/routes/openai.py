@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.deps import Owner, With
 from app.documentation import FILE
-from app.errors import Conflict, Invalid, TooManyJobs
+from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
 from app.openai.door import CameToNothing, Door, NotDone, PicturesView, json_body, pictures
 from app.openai.translation import FORMATS, MOST_IMAGES, edits_shape, form_of, translate
 from app.problems import documented
@@ -18,7 +18,7 @@ from app.submission import submit
 
 router = APIRouter(tags=["openai"], route_class=Door)
 
-REFUSED = documented(*REFUSALS, Conflict, Invalid, TooManyJobs, CameToNothing, NotDone)
+REFUSED = documented(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, CameToNothing, NotDone)
 SHARED: dict[str, Any] = {
     "prompt": {"type": "string", "maxLength": 2000},
     "model": {

@@ -1,6 +1,7 @@
 """Styles: save references once, use them by id."""
 
 import secrets
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -8,17 +9,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app import preparation
-from app.deps import Owner, Services, With
+from app.admission import admit, decoded, store
+from app.deps import Calling, Owner, Services, With
 from app.documentation import ENCODING, FILE
-from app.errors import Fault, Invalid, NotFound, TooManyJobs
+from app.errors import Fault, InsufficientStorage, Invalid, NotFound, TooManyJobs
 from app.group_schemas import StylesView, StyleView
 from app.intake.fields import Field, text, weights
 from app.intake.form import Form, Shape
+from app.intake.request import UNNAMED
+from app.keys.ring import Caller
 from app.problems import documented
 from app.reception import REFUSALS, multipart, received
-from app.submission import keep_pictures
+from workers.contract.admission import Admission, PutInputs
 from workers.contract.errors import ContractError
-from workers.contract.job import Job
+from workers.contract.job import NewJob, Sha256
 from workers.contract.styles import Reference, Style
 from workers.techniques import registry
 
@@ -66,31 +70,32 @@ StyleId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", descri
     status_code=201,
     response_model=StyleView,
     openapi_extra={"requestBody": multipart(SCHEMA, {"style_image": ENCODING})},
-    responses=documented(*REFUSALS, Invalid, TooManyJobs),
+    responses=documented(*REFUSALS, Invalid, TooManyJobs, InsufficientStorage),
 )
-async def save_style(request: Request, services: With, owner: Owner) -> Response:
+async def save_style(request: Request, services: With, caller: Calling) -> Response:
     """Keeps 1 to 10 references with weights until the style is deleted; `style_id` then stands for them.
 
     A method that takes fewer references than the style has uses the heaviest. A style keeps its look: when a method has
     changed how it draws since the style was saved, it refuses the style instead of drawing it differently.
 
-    `precompute` names methods for which workers prepare it at once; see `POST /styles/{style_id}/precompute`.
+    `precompute` names methods for which workers prepare it at once; see `POST /styles/{style_id}/precompute`. Each
+    method counts as a request of the key, and the host's limit of cost holds for all of them together.
     """
     async with received(request, services, SHAPE) as form:
         name, shares = described(form)
-        names = await keep_pictures(services, form.uploads())
-        style = Style(
+        unnamed = Style(
             id=secrets.token_hex(16),
-            owner=owner,
+            owner=caller.owner,
             name=name,
-            references=tuple(
-                Reference(sha256=names[f"#/style_image/{n}"], weight=share) for n, share in enumerate(shares)
-            ),
+            references=tuple(Reference(sha256=UNNAMED, weight=share) for share in shares),
             versions={method: registry.spec(method).version for method in registry.names()},
             created_at=await services.call(services.store.now),
         )
-        wanted = _wanted(services, style, form, "precompute") if form.texts.get("precompute") else []
-        jobs = await services.call(_kept, services, style, wanted)
+        admission = await _admit(services, caller, _wanted(services, unnamed, form))
+        async with decoded(services, form.uploads()) as pictures:
+            style = _with_pictures(unnamed, [pictures[f"#/style_image/{n}"].sha256 for n in range(len(shares))])
+            record = partial(_kept, services, style, _wanted(services, style, form))
+            jobs = await store(services, caller.owner, pictures, record, admission=admission)
     preparation.ring(services, jobs)
     [shown] = await services.call(preparation.style_views, services, [style])
     return JSONResponse(shown.model_dump(mode="json"), 201, {"Location": shown.links.self})
@@ -103,16 +108,17 @@ async def save_style(request: Request, services: With, owner: Owner) -> Response
     openapi_extra={"requestBody": multipart(PRECOMPUTE_SCHEMA, {})},
     responses=documented(*REFUSALS, NotFound, Invalid, TooManyJobs),
 )
-async def precompute_style(style_id: StyleId, request: Request, services: With, owner: Owner) -> StyleView:
+async def precompute_style(style_id: StyleId, request: Request, services: With, caller: Calling) -> StyleView:
     """A worker computes what these methods need of the style, with their defaults, so that no job has to wait for it.
 
     Nothing happens where it is ready, or being prepared; `prepared` of the style tells how far it is. It is kept as
     long as the worker's cache has the room. A method that paints a content image again is prepared for content in the
     proportions of its default size.
     """
-    style = await found(services, style_id, owner)
+    style = await found(services, style_id, caller.owner)
     async with received(request, services, PRECOMPUTE_SHAPE) as form:
-        wanted = _wanted(services, style, form, "method")
+        wanted = _asked(services, style, form, "method")
+    await services.call(services.rates.count_jobs, caller, len(wanted), "#/method")
     preparation.ring(services, await services.call(preparation.begin, services, style, wanted))
     return (await services.call(preparation.style_views, services, [style]))[0]
 
@@ -161,24 +167,50 @@ async def found(services: Services, style_id: str, owner: str) -> Style:
     return style
 
 
-def _wanted(services: Services, style: Style, form: Form, name: str) -> list[preparation.Preparation]:
+def _asked(services: Services, style: Style, form: Form, name: str) -> list[preparation.Preparation]:
     """Return the preparations that a form asks for in its list `name`. Raises Invalid."""
     methods = [method.strip() for method in form.texts.get(name, "").split(",") if method.strip()]
     return preparation.asked(services, style, methods, form.texts.get("model"), f"#/{name}")
 
 
-def _kept(services: Services, style: Style, wanted: list[preparation.Preparation]) -> list[Job]:
+def _wanted(services: Services, style: Style, form: Form) -> list[preparation.Preparation]:
+    """Return the preparations that a form asks for beside saving the style. Raises Invalid."""
+    return _asked(services, style, form, "precompute") if form.texts.get("precompute") else []
+
+
+async def _admit(services: Services, caller: Caller, wanted: list[preparation.Preparation]) -> Admission:
+    """Find out whether a caller may have a style, and count the jobs that prepare it.
+
+    Raises a Problem or a ContractError.
+    """
+    if await services.call(services.styles.count, caller.owner) >= MOST_STYLES:
+        raise _too_many()
+    admission = await admit(services, caller.owner, jobs=len(wanted))
+    await services.call(services.rates.count_jobs, caller, len(wanted), "#/precompute")
+    return admission
+
+
+def _with_pictures(style: Style, pictures: list[Sha256]) -> Style:
+    pairs = zip(pictures, style.references, strict=True)
+    return style.model_copy(update={"references": tuple(Reference(sha256=p, weight=r.weight) for p, r in pairs)})
+
+
+def _kept(services: Services, style: Style, wanted: list[preparation.Preparation], put: PutInputs) -> list[NewJob]:
     """Keep a style and write the jobs that prepare it, both or neither; return the jobs. Talks to the store.
 
     Raises Invalid, ContractError.
     """
-    if not services.styles.save(style, MOST_STYLES):
-        raise Invalid.of([Fault("#/name", f"at most {MOST_STYLES} styles can be kept; delete one first")])
+    if not services.styles.save(style, MOST_STYLES, put):
+        raise _too_many()
     try:
         return preparation.begin(services, style, wanted)
     except ContractError:
         services.styles.delete(style.id, style.owner)
         raise
+
+
+def _too_many() -> Invalid:
+    return Invalid.of([Fault("#/name", f"at most {MOST_STYLES} styles can be kept; delete one first")])
 
 
 def described(form: Form) -> tuple[str, tuple[float, ...]]:

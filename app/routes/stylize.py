@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app import deps
 from app.answer import answered
-from app.errors import Conflict, Fault, Invalid, TooManyJobs
+from app.errors import Conflict, Fault, InsufficientStorage, Invalid, TooManyJobs
 from app.preferences import CANCEL_AFTER, PARAMETERS, PREFER, cancel_after
 from app.problems import documented
 from app.reception import REFUSALS, received
@@ -45,7 +45,7 @@ PARAMETER = {
     status_code=202,
     response_model=JobView,
     openapi_extra={"parameters": [PARAMETER, *PARAMETERS]},
-    responses=documented(*REFUSALS, Conflict, Invalid, TooManyJobs)
+    responses=documented(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage)
     | {
         200: {"description": "Done within the time that `Prefer: wait=n` gave", "model": JobView},
         202: {

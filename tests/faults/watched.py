@@ -11,6 +11,7 @@ from redis import Redis
 
 from tests.faults.trouble import Troubles
 from workers.contract import scripts
+from workers.contract.admission import NOTHING_PUT, PutInputs
 from workers.contract.blobs import BlobStore, Stored
 from workers.contract.errors import BlobStoreUnavailable
 from workers.contract.job import NewJob, Result
@@ -49,9 +50,9 @@ class WatchedStore(JobStore):
     journal: Journal
     troubles: Troubles
 
-    def submit(self, new: NewJob) -> Submission:
+    def submit(self, new: NewJob, put: PutInputs = NOTHING_PUT) -> Submission:
         self.troubles.at("kept", new.request.prompt)
-        submission = super().submit(new)
+        submission = super().submit(new, put)
         self.troubles.at("recorded", new.request.prompt)
         return submission
 

@@ -4,6 +4,8 @@ ContractError                  a stable code, a sentence for people
 |-- StoreUnavailable           Redis does not answer or does not confirm a write
 |-- QueueFull                  too many jobs queued, or Redis is near its memory limit
 |-- TooManyActive              the owner has as many unfinished jobs as it may have
+|-- StorageQuota               the owner's jobs and styles would name too many bytes of pictures
+|-- InputsDeleted              a picture to be named may be deleted: put it again
 |-- IdempotencyConflict        the key was used with another body
 |-- Misconfigured              a setting, or Redis itself, is not as we need it
 `-- BlobError
@@ -13,6 +15,8 @@ ContractError                  a stable code, a sentence for people
     |-- BlobRefused            the disk or S3 refuses this one name
     `-- BlobStoreUnavailable   the disk or S3 does not answer, is full or read-only: no name is served
 """
+
+from collections.abc import Mapping
 
 
 class ContractError(Exception):
@@ -45,6 +49,23 @@ class TooManyActive(ContractError):
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class StorageQuota(ContractError):
+    """The pictures that the owner's jobs and styles name would have more bytes than they may have."""
+
+    code = "storage-quota"
+
+
+class InputsDeleted(ContractError):
+    """Pictures to be named may be deleted by now: wait while some are `deleting`, else put them again."""
+
+    code = "inputs-deleted"
+
+    def __init__(self, marks: Mapping[str, int], *, deleting: bool) -> None:
+        super().__init__(f"{len(marks)} pictures may be deleted")
+        self.marks = dict(marks)
+        self.deleting = deleting
 
 
 class IdempotencyConflict(ContractError):

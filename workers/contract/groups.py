@@ -1,4 +1,4 @@
-"""Groups: jobs that were asked for together, to be compared. The jobs are the truth; a group only names them."""
+"""Groups: jobs that were asked for together, to be compared. `JobStore.submit_group` keeps one with its jobs."""
 
 from datetime import datetime
 from typing import Any
@@ -36,13 +36,6 @@ class GroupStore:
         self._redis = redis
         self._keep = round(keep_seconds * 1000)
         self._prefix = prefix
-
-    def save(self, group: Group) -> Group:
-        """Keep a group. Returns it, or the one that is already there under its id."""
-        with answering():
-            self._redis.set(self._name(group.id), group.model_dump_json(), px=self._keep, nx=True)
-            text: Any = self._redis.get(self._name(group.id))
-        return Group.model_validate_json(text) if text else group
 
     def get(self, group_id: str, owner: str) -> Group | None:
         """Return an owner's group, or None when there is none; it is kept as long again."""

@@ -8,7 +8,7 @@ from workers.contract.protocol import Outlook
 
 
 def submission_fields(new: NewJob) -> tuple[str, ...]:
-    """Return the arguments of `submit.lua` that describe the job, in its order."""
+    """Return the arguments of `submit.lua` that describe a job, in the order of its GIVEN."""
     return (
         new.id,
         new.owner,
@@ -23,7 +23,6 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         " ".join(sorted(inputs(new.request))),
         kind_of(new.request),
         f"{units_of(new.request):.6f}",
-        str(new.max_active or ""),
         new.webhook_url or "",
         new.trace or "",
     )

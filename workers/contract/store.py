@@ -5,7 +5,6 @@ the current token of a running job can commit. Leases run by the clock of Redis;
 job to the next one. All verbs raise StoreUnavailable when Redis does not answer or refuses to write.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Self
@@ -14,8 +13,8 @@ from redis import Redis
 
 from workers.contract import scripts
 from workers.contract.census import census_of
-from workers.contract.errors import IdempotencyConflict, QueueFull, StoreUnavailable, TooManyActive
-from workers.contract.job import Failure, Job, NewJob, Progress, Result, State, from_millis
+from workers.contract.inputs import InputStore
+from workers.contract.job import Failure, Job, Progress, Result, State, from_millis
 from workers.contract.protocol import (
     Beat,
     Census,
@@ -29,9 +28,10 @@ from workers.contract.protocol import (
     Wake,
     WorkerStatus,
 )
-from workers.contract.record import accepted, job_of, outlook_of, pairs, submission_fields
-from workers.contract.redis_server import answering, connect, full, verify_server
+from workers.contract.record import job_of, outlook_of, pairs
+from workers.contract.redis_server import answering, connect, verify_server
 from workers.contract.settings import Settings
+from workers.contract.submission import SubmissionVerbs
 
 __all__ = [
     "Beat",
@@ -50,15 +50,13 @@ __all__ = [
 
 SWEEP_LIMIT = 200
 """Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
-BUSY_SECONDS = 5
-"""When an owner with too many jobs may try again."""
 MAX_DEFERRALS = 60
 """How often a job is put off, its attempt not counted, before it fails; a worker waits a minute before it does so."""
 PAGE_REACH = 1000
 """Records that one page looks at for a state; see `JobStore.page`."""
 
 
-class JobStore:
+class JobStore(SubmissionVerbs):
     """The verbs of the job protocol. Synchronous and thread-safe; `redis` must decode its answers to text."""
 
     def __init__(
@@ -84,6 +82,7 @@ class JobStore:
         self._prefix = prefix
         self._clock = clock
         self._allow_volatile = allow_volatile
+        self.inputs = InputStore(redis, prefix=prefix, clock=clock)
         self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     @classmethod
@@ -104,28 +103,6 @@ class JobStore:
             self._redis.ping()
         if not self._allow_volatile:
             verify_server(self._redis)
-
-    def submit(self, new: NewJob) -> Submission:
-        """Accept a job; when this returns it is on disk. The same idempotency key and digest return the first job.
-
-        Raises IdempotencyConflict (same key, other digest), QueueFull, TooManyActive, StoreUnavailable.
-        """
-        try:
-            verdict, *rest = self._run("submit", *submission_fields(new), self._max_queued, self._lease)
-        except StoreUnavailable as fault:
-            if full(fault.__cause__):
-                raise QueueFull("the job database is full", retry_after=60) from fault
-            raise
-        if verdict == "conflict":
-            raise IdempotencyConflict("the Idempotency-Key was used before with another request")
-        if verdict == "busy":
-            raise TooManyActive(f"this key may have {rest[0]} unfinished jobs", retry_after=BUSY_SECONDS)
-        if verdict == "full":
-            per_minute = max(1, int(rest[0]))
-            raise QueueFull(f"{self._max_queued} jobs are waiting", retry_after=math.ceil(60 / per_minute))
-        if verdict == "accepted":
-            return Submission(accepted(new, int(rest[0])), created=True, outlook=outlook_of(rest[1]))
-        return Submission(job_of(pairs(rest[0])), created=verdict == "created")
 
     def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.

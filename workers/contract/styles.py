@@ -7,6 +7,7 @@ from pydantic import Field
 from redis import Redis
 
 from workers.contract import scripts
+from workers.contract.admission import NOTHING_PUT, PutInputs, raise_refusal
 from workers.contract.job import Frozen, Sha256
 from workers.contract.redis_server import answering
 
@@ -37,14 +38,24 @@ class StyleStore:
         self._prefix = prefix
         self._script = redis.register_script(scripts.source("style"))
 
-    def save(self, style: Style, most: int) -> bool:
-        """Keep a style and its pictures. Returns False when the owner has `most` styles already."""
+    def save(self, style: Style, most: int, put: PutInputs = NOTHING_PUT) -> bool:
+        """Keep a style and its pictures. Returns False when the owner has `most` styles already.
+
+        Raises StorageQuota, InputsDeleted.
+        """
         inputs = " ".join(sorted({reference.sha256 for reference in style.references}))
-        return bool(self._run(style.id, style.owner, style.model_dump_json(), inputs, most) == "saved")
+        verdict, *rest = self._run(style.id, style.owner, style.model_dump_json(), inputs, most, *put.arguments())
+        raise_refusal(verdict, rest, 0)
+        return bool(verdict == "saved")
+
+    def count(self, owner: str) -> int:
+        """Return how many styles an owner has."""
+        with answering():
+            return int(self._redis.zcard(f"{self._prefix}styles:{owner}"))
 
     def delete(self, style_id: str, owner: str) -> bool:
         """Delete an owner's style. Returns False when there is none."""
-        return bool(self._run(style_id, owner, "", "", 0) == "deleted")
+        return bool(self._run(style_id, owner, "", "", 0, *NOTHING_PUT.arguments())[0] == "deleted")
 
     def get(self, style_id: str, owner: str) -> Style | None:
         """Return an owner's style, or None when there is none."""

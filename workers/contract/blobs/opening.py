@@ -20,11 +20,18 @@ ENDPOINT = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:([0-9]{1,5}))?(/
 def open_blobs(settings: Settings) -> BlobStore:
     """Return the store of STYLIZE_BLOB_URL, not yet probed. Raises Misconfigured for a URL that is none."""
     url = settings.blob_url
-    if url.startswith("file:") and (path := url.removeprefix("file:").removeprefix("//")):
-        return DiskBlobs(Path(path))
+    if folder := blob_folder(settings):
+        return DiskBlobs(folder)
     if bucket := BUCKET.fullmatch(url):
         return _open_s3(settings, bucket[1], (bucket[2] or "").strip("/"))
     raise Misconfigured(f"STYLIZE_BLOB_URL: {url!r} is neither file:PATH nor s3://BUCKET[/PREFIX]")
+
+
+def blob_folder(settings: Settings) -> Path | None:
+    """Return the folder of a store on disk; None for another."""
+    kind, _, path = settings.blob_url.partition(":")
+    path = path.removeprefix("//")
+    return Path(path) if kind == "file" and path else None
 
 
 def s3_client(settings: Settings) -> Any:

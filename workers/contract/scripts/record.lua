@@ -17,6 +17,8 @@
 --   hooklog:<id>, hooksecret        list, text   see hooks.lua and outbox.py
 --   running                         hash    method -> jobs running
 --   inputs, inputs:<owner>          hash    sha256 -> jobs and styles that use that input
+--   held:<owner>, bytes             hash    sha256 -> bytes of an input that the owner's jobs and styles use; owner -> sum
+--   doomed                          zset    see admission.lua
 --   deleted                         zset    sha256 -> number of deletion: pictures of styles deleted last
 --   style:<id>, styles:<owner>      hash    a saved style; zset id -> number of arrival, for paging
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
@@ -117,12 +119,23 @@ end
 
 local function count(what, times) redis.call('HINCRBY', name('counts'), what, times) end
 
+-- An owner's input is no longer counted among the bytes that the owner may hold.
+local function drop_bytes(owner, sha)
+  local size = redis.call('HGET', name('held', owner), sha)
+  if not size then return end
+  redis.call('HDEL', name('held', owner), sha)
+  if redis.call('HINCRBY', name('bytes'), owner, -size) <= 0 then redis.call('HDEL', name('bytes'), owner) end
+end
+
 -- Note that an owner's job or style names these input pictures (change 1), or no longer does (-1).
 local function count_inputs(owner, inputs, change)
   for sha in string.gmatch(inputs, '%S+') do
+    local left
     for _, key in ipairs({name('inputs'), name('inputs', owner)}) do
-      if redis.call('HINCRBY', key, sha, change) <= 0 then redis.call('HDEL', key, sha) end
+      left = redis.call('HINCRBY', key, sha, change)
+      if left <= 0 then redis.call('HDEL', key, sha) end
     end
+    if left <= 0 then drop_bytes(owner, sha) end
   end
 end
 

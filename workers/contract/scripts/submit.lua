@@ -1,43 +1,74 @@
--- Accept a job, or find the one that was accepted for the same idempotency key.
--- Returns {'accepted', time, outlook}, {'created' | 'known', record}, {'conflict'}, {'full', jobs finished in the last
--- minute} or {'busy', jobs the owner may have}. All of the record of an accepted job but its time is the caller's own.
-local id, owner, queue, priority, method, company, request, digest, key, deadline, inputs, kind, units, max_active, webhook,
-  trace = unpack(ARGV, 2, 17)
-local max_queued, wake_after = tonumber(ARGV[18]), tonumber(ARGV[19])
+-- Accept jobs of one owner, all or none, with the group that names them if there is one; or find what was accepted before:
+-- the jobs with the same idempotency keys, the group with the same id.
+-- Returns for a `single` job {'accepted', time, outlook} or {'created' | 'known', record}; for several {'accepted', time,
+-- ids}; for a group that is there {'group', text}; {'conflict'}; or a refusal: {'full', jobs finished in the last minute},
+-- {'busy', jobs the owner may have}, and those of `unnameable`. All of the record of an accepted job but its time is the
+-- caller's own.
+local max_queued, wake_after, max_active, max_bytes = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local sizes, revived = by_sha(ARGV[6]), by_sha(ARGV[7])
+local single, group, group_text, group_keep = ARGV[8] == 'single', ARGV[9], ARGV[10], ARGV[11]
+local GIVEN = {
+  'id', 'owner', 'queue', 'priority', 'method', 'company', 'request', 'digest', 'key', 'deadline', 'inputs', 'kind', 'units',
+  'webhook', 'trace'}
+local FIRST = 12 -- of the arguments that describe jobs
 
-local known = key ~= '' and redis.call('HGET', name('idem', owner), key) or id
-local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
-if earlier[1] then
-  if earlier[1] ~= digest or earlier[2] ~= owner then return {'conflict'} end
-  -- The same id again is this very submission, sent twice because its first answer was lost.
-  return {known == id and 'created' or 'known', record(known)}
+local jobs = {}
+for at = FIRST, #ARGV, #GIVEN do
+  local job = {}
+  for index, field in ipairs(GIVEN) do job[field] = ARGV[at + index - 1] end
+  table.insert(jobs, job)
 end
-if redis.call('ZCARD', WAITING) >= max_queued then
-  return {'full', redis.call('ZCOUNT', FINISHED, whole(NOW - 60000), '+inf')}
-end
-if max_active ~= '' and tonumber(redis.call('HGET', ACTIVE, owner) or 0) >= tonumber(max_active) then
-  return {'busy', max_active}
+local owner = jobs[1].owner
+
+if group ~= '' then
+  local kept = redis.call('GET', name('group', group))
+  if kept then return {'group', kept} end
 end
 
-local arrival = redis.call('INCR', name('arrivals'))
-redis.call('HSET', name('job', id),
-  'id', id, 'owner', owner, 'queue', queue, 'priority', priority, 'method', method, 'company', company, 'request', request,
-  'digest', digest, 'key', key, 'inputs', inputs, 'arrival', arrival, 'created', whole(NOW),
-  'state', 'queued', 'token', 0, 'attempts', 0, 'kind', kind, 'units', units)
-if deadline ~= '' then
-  redis.call('HSET', name('job', id), 'deadline', deadline)
-  redis.call('ZADD', DEADLINES, deadline, id)
+local new, inputs, ids = {}, {}, {}
+for at, job in ipairs(jobs) do
+  local known = job.key ~= '' and redis.call('HGET', name('idem', owner), job.key) or job.id
+  local earlier = redis.call('HMGET', name('job', known), 'digest', 'owner')
+  ids[at] = earlier[1] and known or job.id
+  if not earlier[1] then
+    table.insert(new, job)
+    table.insert(inputs, job.inputs)
+  elseif earlier[1] ~= job.digest or earlier[2] ~= owner then
+    return {'conflict'}
+  elseif single then
+    -- The same id again is this very submission, sent twice because its first answer was lost.
+    return {known == job.id and 'created' or 'known', record(known)}
+  end
 end
-if webhook ~= '' then redis.call('HSET', name('job', id), 'webhook', webhook) end
-if trace ~= '' then redis.call('HSET', name('job', id), 'trace', trace) end
-if key ~= '' then redis.call('HSET', name('idem', owner), key, id) end
-count_inputs(owner, inputs, 1)
-redis.call('ZADD', name('all'), arrival, id)
-redis.call('ZADD', name('list', owner), arrival, id)
-redis.call('SADD', name('queues'), queue)
-redis.call('HINCRBY', ACTIVE, owner, 1)
-join_line(read(id), NOW + wake_after)
-local expected = outlook(read(id))
+local refused = refusal(owner, #new, max_queued, max_active)
+  or unnameable(owner, table.concat(inputs, ' '), sizes, max_bytes, revived)
+if refused then return refused end
+
+local function create(job)
+  local id, arrival = job.id, redis.call('INCR', name('arrivals'))
+  redis.call('HSET', name('job', id),
+    'id', id, 'owner', owner, 'queue', job.queue, 'priority', job.priority, 'method', job.method, 'company', job.company,
+    'request', job.request, 'digest', job.digest, 'key', job.key, 'inputs', job.inputs, 'arrival', arrival,
+    'created', whole(NOW), 'state', 'queued', 'token', 0, 'attempts', 0, 'kind', job.kind, 'units', job.units)
+  if job.deadline ~= '' then
+    redis.call('HSET', name('job', id), 'deadline', job.deadline)
+    redis.call('ZADD', DEADLINES, job.deadline, id)
+  end
+  if job.webhook ~= '' then redis.call('HSET', name('job', id), 'webhook', job.webhook) end
+  if job.trace ~= '' then redis.call('HSET', name('job', id), 'trace', job.trace) end
+  if job.key ~= '' then redis.call('HSET', name('idem', owner), job.key, id) end
+  name_inputs(owner, job.inputs, sizes)
+  redis.call('ZADD', name('all'), arrival, id)
+  redis.call('ZADD', name('list', owner), arrival, id)
+  redis.call('SADD', name('queues'), job.queue)
+  redis.call('HINCRBY', ACTIVE, owner, 1)
+  join_line(read(id), NOW + wake_after)
+end
+
+for _, job in ipairs(new) do create(job) end
+if group ~= '' then redis.call('SET', name('group', group), group_text, 'PX', group_keep) end
+if not single then return {'accepted', whole(NOW), ids} end -- without outlooks: they would be many, and nobody is shown them
+local expected = outlook(read(ids[1]))
 local to_finish = expected[3]
-if to_finish >= 0 then redis.call('HSET', name('job', id), 'promised', whole(NOW + to_finish)) end
+if to_finish >= 0 then redis.call('HSET', name('job', ids[1]), 'promised', whole(NOW + to_finish)) end
 return {'accepted', whole(NOW), expected}
