@@ -10,10 +10,11 @@ import pytest
 from deploy.redis_child import RedisChild
 from tests.contract.test_blobs import PICTURE, SHA, put
 from tests.faulty_s3 import FaultyS3, Rule
-from workers.contract.blobs import input_name, open_blobs, output_name
+from workers.contract.blobs import input_name, open_blobs, opening, output_name
 from workers.contract.blobs.opening import s3_client
 from workers.contract.errors import BlobRefused, BlobStoreUnavailable, Misconfigured
 from workers.contract.settings import Settings
+from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,6 +81,11 @@ def test_what_a_server_does_not_implement_is_told_in_its_words(faulty: FaultyS3,
         pytest.raises(BlobStoreUnavailable, match="NotImplemented: a header implies what is not there"),
     ):
         open_blobs(given).probe()
+
+
+def test_a_put_without_an_answer_ends_before_its_worker_is_taken_for_hung() -> None:
+    put_and_look = 2 * opening.ATTEMPTS * (opening.CONNECT_SECONDS + opening.ANSWER_SECONDS)
+    assert put_and_look < WorkerSettings().worker_step_timeout_seconds
 
 
 @pytest.mark.parametrize("empty", ["", "  "])

@@ -10,8 +10,9 @@ from workers.contract.errors import Misconfigured
 from workers.contract.settings import Settings
 
 CONNECT_SECONDS = 2.0
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 12.0
 ATTEMPTS = 3
+"""A put without an answer is looked up: twice all this must be less than a worker's step may take."""
 BUCKET = re.compile(r"s3://([A-Za-z0-9._-]{1,255})(/.*)?")
 MOST_PORT = 65535
 ENDPOINT = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:([0-9]{1,5}))?(/[^\s?#@]*)?", re.IGNORECASE)

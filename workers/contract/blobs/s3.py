@@ -177,9 +177,10 @@ class S3Blobs:
             raise BlobStoreUnavailable(f"{self._where} does not answer: {fault}") from fault
 
     def _fault(self, name: str, fault: ClientError) -> BlobError:
-        code = fault.response.get("Error", {}).get("Code", "")
+        error = fault.response.get("Error", {})
         status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        said = f"{code}: {fault.response.get('Error', {}).get('Message', '')}".rstrip(": ")
+        code = error.get("Code") or str(status)
+        said = f"{code}: {error.get('Message')}" if error.get("Message") else code
         if code in ABSENT:
             return BlobMissing(f"{name} is not stored")
         if code in TAKEN:
@@ -194,7 +195,7 @@ class S3Blobs:
             return BlobRefused(f"{self._where}: access is denied to {name} ({said})")
         if 400 <= status < 500 and status not in BUSY_STATUSES and code not in BUSY_CODES:
             return BlobRefused(f"{self._where} refuses {name} ({said})")
-        return BlobStoreUnavailable(f"{self._where} fails for {name} ({said or fault})")
+        return BlobStoreUnavailable(f"{self._where} fails for {name} ({said})")
 
 
 class _Racing(BlobError):
