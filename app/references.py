@@ -7,8 +7,8 @@ from app.deps import Services
 from app.errors import Fault, Invalid
 from app.intake import recipe
 from app.intake.form import Form
-from workers.contract.blobs import input_name
-from workers.contract.errors import BlobMissing
+from workers.contract.blobs import input_name, read_input
+from workers.contract.errors import BlobDamaged, BlobMissing
 from workers.contract.job import Sha256
 
 Names = Mapping[str, Sha256]
@@ -48,8 +48,9 @@ async def resolved(services: Services, form: Form, owner: str) -> Names:
 def keep(services: Services, names: Iterable[tuple[str, Sha256]]) -> None:
     """Make stored pictures as young as those just sent, so that no sweep takes them. Raises Invalid."""
     for pointer, sha256 in names:
-        name = input_name(sha256)
         try:
-            services.blobs.put(name, services.blobs.get(name), content_type="image/png")
+            services.blobs.put(input_name(sha256), read_input(services.blobs, sha256), content_type="image/png")
         except BlobMissing as gone:
             raise Invalid.of([Fault(pointer, f"{sha256} is not stored any more")]) from gone
+        except BlobDamaged as damaged:
+            raise Invalid.of([Fault(pointer, f"{sha256} is damaged where it is stored; send it again")]) from damaged

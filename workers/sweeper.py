@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import FrameType
@@ -20,7 +21,7 @@ from workers.contract import logs
 from workers.contract.blobs import BlobStore, Stored, job_prefix, open_blobs
 from workers.contract.blobs.names import INPUTS, JOBS, attempt_of, input_sha256
 from workers.contract.doorbell import Doorbell
-from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.errors import BlobError, BlobRefused, Misconfigured, StoreUnavailable
 from workers.contract.inputs import delete_unused
 from workers.contract.job import Job, State
 from workers.contract.settings import Settings
@@ -61,7 +62,8 @@ class Sweeper:
                 "%d leases ended, %d jobs failed, %d jobs forgotten", swept.expired, swept.failed, len(swept.collected)
             )
         for job_id in swept.collected:
-            self._blobs.delete([stored.name for stored in self._blobs.list(job_prefix(job_id))])
+            with _past_refusals():
+                self._blobs.delete([stored.name for stored in self._blobs.list(job_prefix(job_id))])
 
     def collect_orphans(self) -> int:
         """Delete outputs that were never committed and inputs that no job uses, once older than the retention.
@@ -71,11 +73,13 @@ class Sweeper:
         orphans = 0
         for batch in _batches(self._old(JOBS)):
             names = self._uncommitted(batch)
-            self._blobs.delete(names)
-            orphans += len(names)
+            with _past_refusals():
+                self._blobs.delete(names)
+                orphans += len(names)
         for batch in _batches(self._old(INPUTS)):
             inputs = [sha256 for stored in batch if (sha256 := input_sha256(stored.name))]
-            orphans += delete_unused(self._store.inputs, self._blobs, inputs)
+            with _past_refusals():
+                orphans += delete_unused(self._store.inputs, self._blobs, inputs)
         self._store.inputs.recount()
         return orphans
 
@@ -87,6 +91,15 @@ class Sweeper:
         attempts = {stored.name: attempt for stored in batch if (attempt := attempt_of(stored.name))}
         jobs = {job_id: self._store.get(job_id) for job_id in {job_id for job_id, _ in attempts.values()}}
         return [name for name, (job_id, token) in attempts.items() if _is_void(jobs[job_id], token)]
+
+
+@contextmanager
+def _past_refusals() -> Iterator[None]:
+    """Go on with other blobs when the store refuses to delete one: the next search for orphans finds it again."""
+    try:
+        yield
+    except BlobRefused as fault:
+        log.warning("a blob stays: %s", fault)
 
 
 def _is_void(job: Job | None, token: int) -> bool:

@@ -15,10 +15,12 @@ from redis import Redis
 
 from deploy.redis_child import RedisChild
 from tests.contract.conftest import new_job
-from workers.contract.blobs import BlobStore, input_name, manifest_name, output_name
+from tests.faulty_s3 import FaultyS3, Rule
+from workers.contract.blobs import BlobStore, input_name, manifest_name, open_blobs, output_name
 from workers.contract.doorbell import Doorbell
 from workers.contract.job import Result, State
 from workers.contract.redis_server import connect
+from workers.contract.settings import Settings
 from workers.contract.store import JobStore
 from workers.sweeper import Sweeper
 
@@ -83,6 +85,26 @@ def test_blobs_that_no_job_names_go_once_they_are_old(store: JobStore, blobs: Bl
     assert names(blobs, "jobs/") == {output_name(done, 2, 0, "png"), manifest_name(done, 2)}
     assert names(blobs, "inputs/") == {input_name(used)}
     assert strict.collect_orphans() == 0
+
+
+def test_a_blob_that_the_store_refuses_to_delete_keeps_no_other(
+    redis: Redis, faulty: FaultyS3, s3_settings: Settings, bell: Doorbell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_700_000_000_000]
+    store = JobStore(redis, prefix=f"{os.urandom(4).hex()}:", retention_seconds=60, clock=lambda: now[0])
+    blobs = open_blobs(s3_settings.model_copy(update={"s3_endpoint_url": faulty.url}))
+    strict = Sweeper(store, blobs, bell, retention=timedelta(seconds=-2))
+    locked = output_name(run_one(store, blobs), 1, 0, "png")
+    run_one(store, blobs)
+    now[0] += 60_000
+    with faulty.refusing(Rule(("POST",), "delete"), Rule(("DELETE",), locked)):
+        strict.sweep()
+        assert names(blobs, "jobs/") == {locked}
+        monkeypatch.setattr("workers.sweeper.BATCH", 1)
+        for orphan in (output_name("0", 1, 0, "png"), output_name("zzz", 1, 0, "png"), input_name("b" * 64)):
+            blobs.put(orphan, b"picture", content_type="image/png")
+        strict.collect_orphans()
+        assert names(blobs, "jobs/") | names(blobs, "inputs/") == {locked}
 
 
 def test_a_running_attempt_keeps_its_blobs(store: JobStore, blobs: BlobStore, bell: Doorbell) -> None:

@@ -96,6 +96,17 @@ class TestPosting:
         gateway.blobs.delete([input_name(recipe["style_images"][0])])
         assert self.again(gateway, recipe).json()["errors"][0]["pointer"] == "#/style_image/0"
 
+    def test_a_damaged_blob_is_named_too_until_it_is_sent_again(self, gateway: Gateway) -> None:
+        sent = style(encoded(picture(seed=98)))
+        recipe = gateway.accepted(files=sent)["recipe"]
+        name = input_name(recipe["style_images"][0])
+        gateway.blobs.put(name, b"other bytes", content_type="image/png", if_absent=False)
+        (error,) = self.again(gateway, recipe).json()["errors"]
+        assert error["pointer"] == "#/style_image/0"
+        assert "damaged" in error["detail"]
+        gateway.accepted(files=sent)
+        assert self.again(gateway, recipe).status_code == 202
+
     def test_another_callers_reference_is_as_good_as_gone(self, gateway: Gateway) -> None:
         recipe = gateway.accepted()["recipe"] | {"style_images": ["b" * 64]}
         new = NewJob(
