@@ -13,6 +13,7 @@ import certifi
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.browser import refuse_foreign_page
 from app.errors import Forbidden, Unauthorized
 from app.free_space import FreeSpace
 from app.intake.decoder import Decoder
@@ -20,7 +21,7 @@ from app.intake.memory import Memory
 from app.keys.exposure import keys_always
 from app.keys.key import Scope
 from app.keys.rate import RateLimits
-from app.keys.ring import REFUSAL_SECONDS, Caller, KeyRing
+from app.keys.ring import ANYONE, REFUSAL_SECONDS, Caller, KeyRing
 from app.keys.store import KeyStore
 from app.links import Links
 from app.metrics import Metrics
@@ -155,6 +156,8 @@ With = Annotated[Services, Depends(services)]
 async def caller(request: Request, services: With) -> Caller:
     """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
     found = await _known(services, request.headers.get("authorization"))
+    if found.owner == ANYONE:
+        refuse_foreign_page(request.method, request.headers, services.settings.gateway_public_url)
     scope: Scope = "read" if request.method in READING else "write"
     if scope not in found.scopes:
         raise Forbidden(f"this key lacks the scope {scope}")

@@ -11,6 +11,7 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |-- NotFinished          409   this can be done once the job is final
 |-- TooLarge             413   the body, a file or a field is too large, or there are too many parts
 |-- UnsupportedMedia     415   the body or a picture is of a type we do not take
+|-- Misdirected          421   the request names a host that is not ours
 |-- Invalid              422   fields are missing, unknown or out of bounds
 |   `-- PictureRefused   422   a picture breaks a rule
 |-- HeadersTooLarge      431   the request's headers are too large
@@ -40,6 +41,11 @@ class Fault(NamedTuple):
     detail: str
 
 
+def encodable(text: str) -> str:
+    """Return a text that can be sent: half a surrogate pair, as JSON may hold, is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Problem(Exception):
     """Root of the tree; the body of the answer is made of it."""
 
@@ -49,8 +55,8 @@ class Problem(Exception):
 
     def __init__(self, detail: str, *, errors: Sequence[Fault] = (), headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.detail = detail
-        self.errors = tuple(errors)
+        self.detail = encodable(detail)
+        self.errors = tuple(Fault(encodable(fault.pointer), encodable(fault.detail)) for fault in errors)
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, object]:
@@ -127,6 +133,12 @@ class UnsupportedMedia(Problem):
     """The body or a picture is of a type we do not take."""
 
     status, code, title = 415, "unsupported-media", "The media type is not supported"
+
+
+class Misdirected(Problem):
+    """The request names a host that is not ours."""
+
+    status, code, title = 421, "misdirected", "The host is not served here"
 
 
 class Invalid(Problem):

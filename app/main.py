@@ -9,19 +9,26 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 
-from app import problems
+from app import docs_page, problems
+from app.browser import HostMiddleware
 from app.deps import Services
 from app.documentation import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
+from app.head import HeadMiddleware
 from app.metrics import Metrics, own_version
 from app.observation import Observation
 from app.offer import Offer
 from app.routes import comparisons, events, health, inputs, jobs, methods, openai, previews, styles, stylize, webhooks
+from app.security_headers import SecurityHeadersMiddleware
 from app.settings import GatewaySettings
 from app.studio import page
 from app.webhooks.views import WebhookView
-from workers.contract.tracing import open_tracing
+from workers.contract.tracing import Tracing, open_tracing
 
 TITLE = "Stylize"
+PARTS = (
+    *(stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health),
+    *(page, docs_page),
+)
 ABOUT = """Reference-image stylization: send a style image and a prompt, choose a method, get pictures in that style.
 
 `POST /stylize` answers 202 with a job. Learn that it is done in the way that suits you: poll `GET /jobs/{id}`, ask with
@@ -54,17 +61,40 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         version=own_version(),
         description=ABOUT,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.add_middleware(Observation, metrics=metrics, tracing=tracing)
+    add_middlewares(app, settings, metrics, tracing)
     problems.install(app)
-    for part in (stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health, page):
+    for part in (
+        stylize,
+        jobs,
+        previews,
+        inputs,
+        events,
+        comparisons,
+        styles,
+        openai,
+        methods,
+        webhooks,
+        health,
+        page,
+        docs_page,
+    ):
         app.include_router(part.router)
     app.mount("/studio", page.parts)
     app.webhooks.post("job", summary="A job is final", status_code=204)(called)
     describe(app, offer)
     return app
+
+
+def add_middlewares(app: FastAPI, settings: GatewaySettings, metrics: Metrics, tracing: Tracing) -> None:
+    """Lay the middlewares around the routes, from the inside out."""
+    app.add_middleware(HostMiddleware, settings=settings)
+    app.add_middleware(Observation, metrics=metrics, tracing=tracing)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(SecurityHeadersMiddleware)
 
 
 async def called(body: WebhookView) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from app import errors
@@ -131,6 +131,7 @@ HANDLERS: tuple[tuple[type[Exception], Callable[[Request, Exception], Any]], ...
     (HTTPException, on_http),
     (RequestValidationError, on_validation),
     (Disconnected, on_disconnect),
+    (ClientDisconnect, on_disconnect),
     (NothingNew, on_nothing_new),
 )
 

@@ -15,7 +15,11 @@ def configuration(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Co
     return uvicorn.Config(
         application,
         loop="uvloop",
-        http=bounded(settings.gateway_header_seconds),
+        http=bounded(
+            header_seconds=settings.gateway_header_seconds,
+            body_seconds=settings.gateway_form_seconds,
+            connections=settings.gateway_connections,
+        ),
         ws="none",
         lifespan="on",
         access_log=False,  # paths may carry signatures

@@ -32,6 +32,10 @@ class GatewaySettings(Settings):
     gateway_body_bytes: int = Field(125 * MEGABYTE, ge=1000, description="largest request body")
     gateway_form_seconds: float = Field(30.0, gt=0, description="a request body must arrive within this time")
     gateway_header_seconds: float = Field(10.0, gt=0, description="request headers must arrive within this time")
+    gateway_connections: int = Field(2048, ge=1, description="connections at the same time")
+    gateway_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="further names by which callers reach the gateway, such as pics.example.com; * takes any"
+    )
     gateway_uploads: int = Field(64, ge=1, description="requests with a body served at the same time")
     gateway_upload_bytes: int = Field(512 * MEGABYTE, ge=1000, description="memory for all uploads at the same time")
     gateway_owner_bytes: int = Field(
@@ -71,6 +75,11 @@ class GatewaySettings(Settings):
     @classmethod
     def _without_slash(cls, url: str | None) -> str | None:
         return url.rstrip("/") if url else None
+
+    @field_validator("gateway_allowed_hosts", mode="before")
+    @classmethod
+    def _host_names(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("gateway_webhook_allow", mode="before")
     @classmethod

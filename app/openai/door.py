@@ -1,9 +1,10 @@
 """What makes a route look like one of OpenAI's: errors carry the member `error`, pictures come with the answer."""
 
+import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -14,12 +15,13 @@ from starlette.responses import JSONResponse, Response
 
 from app.answer import finished
 from app.deps import Services
-from app.errors import Malformed, Problem, TooLarge
-from app.intake.form import HANG_UP
+from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
+from app.intake.form import HANG_UP, escaped
 from app.problems import answer, of_contract, of_validation
 from workers.contract.errors import ContractError
 from workers.contract.job import Image, Job, State
 
+JSON = "application/json"
 MAX_JSON = 65_536
 
 
@@ -83,20 +85,49 @@ def refusal(problem: Problem) -> JSONResponse:
     return JSONResponse(problem.body() | {"error": error}, problem.status, headers, media_type=shown.media_type)
 
 
-async def json_body(request: Request) -> dict[str, Any]:
-    """Return the small JSON object in a body. Raises TooLarge or Malformed."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_JSON:
-            raise TooLarge(f"the body is larger than {MAX_JSON:,} bytes", headers=HANG_UP)
+async def json_body(request: Request, services: Services) -> dict[str, Any]:
+    """Return the small JSON object in a body. Raises a Problem."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:  # a page of another site could send anything else without asking
+        raise UnsupportedMedia(f"the body must be {JSON}, with that Content-Type")
+    seconds = services.settings.gateway_form_seconds
+    services.memory.enter()
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _read(request)
+    except TimeoutError:
+        raise BodyTimeout(f"the body did not arrive within {seconds:g} seconds", headers=HANG_UP) from None
+    finally:
+        services.memory.leave()
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as fault:
         raise Malformed("the body is not JSON") from fault
     if not isinstance(found, dict):
         raise Malformed("the body is not a JSON object")
+    check_encodable(found)
     return found
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_JSON:
+            raise TooLarge(f"the body is larger than {MAX_JSON:,} bytes", headers=HANG_UP)
+    return bytes(body)
+
+
+def check_encodable(found: Mapping[str, Any]) -> None:
+    """Raise Invalid naming the fields that hold half a surrogate pair: JSON can spell it, no text can hold it."""
+    faults = []
+    for name, value in found.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            faults.append(Fault(f"#/{escaped(name)}", "is no Unicode text: it holds half a surrogate pair"))
+    if faults:
+        raise Invalid.of(faults)
 
 
 async def pictures(request: Request, services: Services, job: Job, wanted: str) -> Response:

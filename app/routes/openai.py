@@ -84,7 +84,7 @@ async def edit_images(request: Request, services: With, owner: Owner) -> Respons
 async def generate_images(request: Request, services: With, owner: Owner) -> Response:
     """As `/v1/images/edits`, from JSON: the style comes by `style_id`, a recipe, or from the method itself."""
     key = idempotency_key(request)
-    form = form_of(await json_body(request), services.offer)
+    form = form_of(await json_body(request, services), services.offer)
     wanted = translate(form, services.offer)
     submission = await submit(services, form, owner=owner, key=key, source="openai")
     return await pictures(request, services, submission.job, wanted)

@@ -8,7 +8,7 @@ from tests.gateway import Gateway
 from tests.unit.app.pictures import FORM, encoded, multipart, picture
 
 BODY = multipart(FORM, {"style_image": encoded(picture())})
-KIND = b"Host: x\r\nContent-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n"
+KIND = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n"
 
 
 def sent(gateway: Gateway, lengths: bytes, body: bytes, *, hang_up: bool = False) -> list[int]:

@@ -162,7 +162,7 @@ def test_a_cut_connection_while_uploading_harms_nobody(gateway: Gateway) -> None
     def upload() -> None:
         with socket.create_connection(("127.0.0.1", gateway.port)) as line:
             line.sendall(
-                b"POST /stylize HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                b"POST /stylize HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
                 b"Content-Length: 1000000\r\n\r\n"
                 b'--x\r\nContent-Disposition: form-data; name="style_image"; filename="a"\r\n\r\n' + bytes(100_000)
             )

@@ -1,10 +1,12 @@
 """The OpenAI-shaped door through the official client, against a real gateway; the test is the worker."""
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import openai
@@ -138,6 +140,17 @@ def test_a_job_that_takes_too_long_is_canceled(
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 5000, b'{"a": "' + b"x" * 70_000 + b'"}'])
 def test_what_is_no_json_object_is_refused(gateway: Gateway, body: bytes) -> None:
-    refused = gateway.client.post("/v1/images/generations", content=body)
+    refused = gateway.client.post("/v1/images/generations", content=body, headers={"Content-Type": "application/json"})
     assert refused.status_code in (400, 413)
     assert refused.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    "name", ["prompt", "negative_prompt", "style_id", "model", "method", "params", "user", "\ud800"]
+)
+@pytest.mark.parametrize("wrap", [lambda half: half, lambda half: {"a": [half]}, lambda half: {half: 1}])
+def test_half_a_surrogate_pair_is_422(gateway: Gateway, name: str, wrap: Any) -> None:
+    body = json.dumps({name: wrap("\ud83c")})
+    refused = gateway.client.post("/v1/images/generations", content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 422
+    assert [fault["pointer"] for fault in refused.json()["errors"]] == ["#/" + name.replace("\ud800", "")]

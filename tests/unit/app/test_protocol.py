@@ -57,7 +57,7 @@ def test_headers_that_dribble_in_are_cut_off(strict: Gateway) -> None:
 
 def test_a_body_that_dribbles_in_is_408(strict: Gateway) -> None:
     kind = b"Content-Type: multipart/form-data; boundary=x\r\n"
-    head = b"POST /stylize HTTP/1.1\r\nHost: x\r\n" + kind + b"Content-Length: 9000\r\n\r\n"
+    head = b"POST /stylize HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 9000\r\n\r\n"
     with connect(strict) as line:
         line.sendall(head)
         answer = dribble(line, b"--x\r\n" + b"a" * 600)
@@ -84,7 +84,7 @@ def test_what_is_not_http_is_400(strict: Gateway) -> None:
 def test_a_connection_kept_alive_serves_many_requests(strict: Gateway) -> None:
     with connect(strict) as line:
         for _ in range(3):
-            line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            line.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert line.recv(1000).startswith(b"HTTP/1.1 204")
             time.sleep(0.6)
 
@@ -92,7 +92,9 @@ def test_a_connection_kept_alive_serves_many_requests(strict: Gateway) -> None:
 def test_slow_callers_do_not_keep_others_waiting(strict: Gateway) -> None:
     lines = [connect(strict) for _ in range(50)]
     for line in lines:
-        line.sendall(b"POST /stylize HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-")
+        line.sendall(
+            b"POST /stylize HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-"
+        )
     strict.accepted()
     for line in lines:
         line.close()
