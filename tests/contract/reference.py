@@ -24,6 +24,7 @@ class Entry:
     deferrals: int = 0
     lease: int = 0
     finished: int = 0
+    picture: str = ""
 
     @property
     def line(self) -> tuple[str, Priority]:
@@ -42,6 +43,10 @@ class Reference:
     turns: dict[tuple[str, Priority], list[str]] = field(default_factory=dict)
     served: dict[tuple[tuple[str, Priority], str], int] = field(default_factory=dict)
     arrivals: "count[int]" = field(default_factory=lambda: count(1))
+    max_pictures: int = 1000
+    """How many pictures an owner's jobs may name: here all have the same bytes."""
+    doomed: dict[str, int] = field(default_factory=dict)
+    """Pictures that are being deleted, and until when; once that is past, they must be put again."""
 
     def queued(self, line: tuple[str, Priority] | None = None, owner: str | None = None) -> list[Entry]:
         return sorted(
@@ -57,17 +62,46 @@ class Reference:
         return next((job for job in self.jobs.values() if key and job.key == key and job.owner == owner), None)
 
     def submit(
-        self, id: str, owner: str, queue: str, priority: Priority, digest: str, key: str | None, deadline: int | None
+        self,
+        id: str,
+        owner: str,
+        queue: str,
+        priority: Priority,
+        digest: str,
+        key: str | None,
+        deadline: int | None,
+        picture: str = "",
+        revived: dict[str, int] | None = None,
     ) -> tuple[str, Entry | None]:
         if known := self.with_key(owner, key):
             return ("known", known) if known.digest == digest else ("conflict", None)
         if len(self.queued()) >= self.max_queued:
             return "full", None
+        if len(self.pictures(owner) | {picture}) > max(self.max_pictures, len(self.pictures(owner))):
+            return "stored", None
+        mark = self.doomed.get(picture)
+        if mark is not None and (mark > self.now or mark != (revived or {}).get(picture)):
+            return "doomed", None
+        self.doomed.pop(picture, None)
         arrival = next(self.arrivals)
         job = Entry(id, owner, queue, priority, digest, key, arrival, arrival, deadline, self.now + self.lease)
+        job.picture = picture
         self.jobs[id] = job
         self.join(job)
         return "created", job
+
+    def pictures(self, owner: str | None = None) -> set[str]:
+        return {job.picture for job in self.jobs.values() if owner in (None, job.owner)}
+
+    def doom(self, pictures: list[str], lease: int) -> dict[str, int]:
+        unused = [p for p in pictures if p not in self.pictures() and self.doomed.get(p, 0) <= self.now]
+        marks = dict.fromkeys(unused, self.now + lease)
+        self.doomed |= marks
+        return marks
+
+    def gone(self, marks: dict[str, int], keep: int) -> None:
+        self.doomed = {p: mark for p, mark in self.doomed.items() if mark > self.now - keep}
+        self.doomed |= {p: self.now for p, mark in marks.items() if self.doomed.get(p) == mark}
 
     def join(self, job: Entry) -> None:
         turns = self.turns.setdefault(job.line, [])

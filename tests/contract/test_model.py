@@ -23,13 +23,16 @@ from deploy.redis_child import RedisChild
 from tests.contract.conftest import new_job
 from tests.contract.reference import Reference
 from workers.contract import scripts
-from workers.contract.errors import IdempotencyConflict, QueueFull
+from workers.contract.admission import Admission, PutInputs
+from workers.contract.errors import IdempotencyConflict, InputsDeleted, QueueFull, StorageQuota
+from workers.contract.inputs import KEPT_SECONDS, LEASE_SECONDS
 from workers.contract.job import PRIORITIES, Failure, Job, Priority, Progress, Result, State, from_millis
 from workers.contract.redis_server import connect
 from workers.contract.store import Beat, Claim, JobStore
 
 LEASE, KEEP, MAX_QUEUED, MAX_ATTEMPTS, MAX_DEFERRALS = 10_000, 60_000, 6, 2, 1
 OWNERS, QUEUES = ("ann", "bob"), ("sd15", "sdxl")
+PICTURES = ["c" * 64, "d" * 64, "e" * 64]
 OFTEN_ONE_QUEUE = st.sampled_from(["sd15", "sd15", "sd15", "sdxl"])
 FAILURE = Failure(code="internal", detail="it broke")
 RUNS = settings(
@@ -50,10 +53,11 @@ class Protocol(RuleBasedStateMachine):
 
     jobs = Bundle("jobs")
     claims = Bundle("claims")
+    deletions = Bundle("deletions")
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Reference(LEASE, MAX_ATTEMPTS, MAX_DEFERRALS, MAX_QUEUED, KEEP)
+        self.model = Reference(LEASE, MAX_ATTEMPTS, MAX_DEFERRALS, MAX_QUEUED, KEEP, max_pictures=2)
         self.redis = connect(self.url)
         self.store = JobStore(
             self.redis,
@@ -65,6 +69,7 @@ class Protocol(RuleBasedStateMachine):
             prefix=f"{secrets.token_hex(4)}:",
             clock=lambda: self.model.now,
         )
+        self.marks: dict[str, int] = {}
         for name, (right, wrong) in self.faults.items():
             assert right in scripts.source(name)
             self.store._scripts[name] = self.redis.register_script(scripts.source(name).replace(right, wrong))
@@ -78,7 +83,12 @@ class Protocol(RuleBasedStateMachine):
     @initialize(target=jobs)
     def some_jobs_wait(self) -> Any:
         waiting = [("ann", "batch"), ("ann", "interactive"), ("ann", "interactive"), ("bob", "interactive")]
-        return multiple(*(self.submit(owner, "sd15", priority, None, "a" * 64, None) for owner, priority in waiting))
+        return multiple(
+            *(
+                self.submit(owner, "sd15", priority, None, "a" * 64, None, PICTURES[0], False)
+                for owner, priority in waiting
+            )
+        )
 
     @rule(
         target=jobs,
@@ -88,9 +98,19 @@ class Protocol(RuleBasedStateMachine):
         key=st.sampled_from([None, None, None, None, "k1", "k2"]),
         digest=st.sampled_from(["a" * 64, "a" * 64, "b" * 64]),
         lifetime=st.sampled_from([None, None, None, None, 5_000, 15_000]),
+        picture=st.sampled_from(PICTURES),
+        put_again=st.booleans(),
     )
     def submit(
-        self, owner: str, queue: str, priority: Priority, key: str | None, digest: str, lifetime: int | None
+        self,
+        owner: str,
+        queue: str,
+        priority: Priority,
+        key: str | None,
+        digest: str,
+        lifetime: int | None,
+        picture: str,
+        put_again: bool,
     ) -> Any:
         self.count += 1
         job_id = f"j{self.count}"
@@ -101,17 +121,25 @@ class Protocol(RuleBasedStateMachine):
             queue=queue,
             priority=priority,
             digest=digest,
-            styles=("c" * 64,),
+            styles=(picture,),
             idempotency_key=key,
             deadline=from_millis(deadline) if deadline else None,
         )
-        verdict, expected = self.model.submit(job_id, owner, queue, priority, digest, key, deadline)
+        put = PutInputs({picture: 10}, self.marks if put_again else {}, max_bytes=20)
+        verdict, expected = self.model.submit(
+            job_id, owner, queue, priority, digest, key, deadline, picture, dict(put.revived)
+        )
         try:
-            submission = self.store.submit(new)
+            submission = self.store.submit(new, put)
         except IdempotencyConflict:
             assert verdict == "conflict"
         except QueueFull:
             assert verdict == "full"
+        except StorageQuota:
+            assert verdict == "stored"
+        except InputsDeleted as found:
+            self.marks, deleting = found.marks, found.deleting
+            assert (verdict, deleting) == ("doomed", self.model.doomed[picture] > self.model.now)
         else:
             assert expected is not None
             assert (submission.job.id, submission.created) == (expected.id, verdict == "created")
@@ -186,7 +214,32 @@ class Protocol(RuleBasedStateMachine):
         for job_id in old:
             assert self.store.get(job_id) is None
             self.seen.pop(job_id, None)
-        assert self.store.unused(["c" * 64]) == (set() if self.model.jobs else {"c" * 64})
+        assert self.store.unused(PICTURES) == set(PICTURES) - self.model.pictures()
+
+    @rule(target=deletions)
+    def pictures_are_marked_for_deletion(self) -> Any:
+        marks = self.store.inputs.doom(PICTURES)
+        assert marks == self.model.doom(PICTURES, LEASE_SECONDS * 1000)
+        return marks or multiple()
+
+    @rule(marks=consumes(deletions))
+    def pictures_are_deleted(self, marks: dict[str, int]) -> None:
+        self.store.inputs.gone(marks)
+        self.model.gone(marks, KEPT_SECONDS * 1000)
+
+    @rule(owner=st.sampled_from(OWNERS), key=st.sampled_from([None, "k1"]), jobs=st.sampled_from([1, 4]))
+    def ask_before(self, owner: str, key: str | None, jobs: int) -> None:
+        known = self.model.with_key(owner, key)
+        full = len(self.model.queued()) + jobs > MAX_QUEUED
+        try:
+            admission = self.store.admit(owner, key, jobs=jobs)
+        except QueueFull:
+            assert full
+            assert known is None
+        else:
+            assert known is not None or not full
+            held = 10 * len(self.model.pictures(owner))
+            assert admission == Admission(held, known.digest if known else None)
 
     @invariant()
     def records_are_as_expected(self) -> None:
@@ -255,6 +308,8 @@ FAULTS = {
     "a job that is put off is first again": {
         "settle": ("requeue(job, job.attempts - 1, true)", "requeue(job, job.attempts - 1)")
     },
+    "a picture that is deleted is named": {"submit": ("if mark and (", "if false and (")},
+    "a deleted picture need not be put again": {"submit": (" or tonumber(mark) ~= revived[sha])", ")")},
     "one owner is always first": {"claim": ("if redis.call('ZSCORE', turns, owner)", "if false")},
 }
 
