@@ -12,7 +12,7 @@ from deploy.redis_child import RedisChild
 from tests.contract.conftest import new_job
 from workers.contract.admission import PutInputs
 from workers.contract.blobs import BlobStore, input_name, open_blobs
-from workers.contract.errors import InputsDeleted, StorageQuota
+from workers.contract.errors import BlobRefused, InputsDeleted, StorageQuota
 from workers.contract.inputs import LEASE_SECONDS, InputStore, delete_unused
 from workers.contract.redis_server import connect
 from workers.contract.settings import Settings
@@ -105,6 +105,21 @@ def test_a_deleter_that_died_holds_nobody_up_for_ever(world: World) -> None:
     assert world.store.submit(new_job(styles=(OLD,)), PutInputs(revived=late.marks)).created
     world.inputs.gone(marks)
     assert world.store.submit(new_job(styles=(OLD,))).created, "a late word of the dead marks nothing"
+
+
+class Refusing:
+    """A blob store that deletes nothing."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        raise BlobRefused(f"{list(names)} are not ours")
+
+
+def test_a_refused_deletion_holds_nobody_up(world: World) -> None:
+    with pytest.raises(BlobRefused):
+        delete_unused(world.inputs, Refusing(), [OLD])  # type: ignore[arg-type]
+    refused = world.refused()
+    assert not refused.deleting
+    assert world.store.submit(new_job(styles=(OLD,)), PutInputs(revived=refused.marks)).created
 
 
 class Overtaken:

@@ -10,6 +10,7 @@ from redis import Redis
 from workers.contract import scripts
 from workers.contract.admission import marks_of, numbered
 from workers.contract.blobs import BlobStore, input_name
+from workers.contract.errors import BlobRefused
 from workers.contract.job import Sha256
 from workers.contract.redis_server import answering
 
@@ -73,6 +74,10 @@ def delete_unused(store: InputStore, blobs: BlobStore, inputs: Iterable[Sha256])
     marks = store.doom(asked)
     if not marks or time.monotonic() - began > START_SECONDS:
         return 0
-    blobs.delete([input_name(sha256) for sha256 in marks])
+    try:
+        blobs.delete([input_name(sha256) for sha256 in marks])
+    except BlobRefused:
+        store.gone(marks)  # the deletion is over, whatever it has left
+        raise
     store.gone(marks)
     return len(marks)
