@@ -81,10 +81,13 @@ async def store(
     if admission.digest is None and admission.held_bytes + sum(sizes.values()) > most:
         await services.call(_check_quota, services, owner, sizes, admission, most)
 
+    written: set[Sha256] = set()
+
     def write(put: PutInputs) -> T:
         with services.free_space.reserved(0 if admission.digest else sum(sizes.values())):
             for picture in pictures.values():
                 services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
+                written.add(picture.sha256)
             keep(services, stored)
             return record(put)
 
@@ -96,12 +99,14 @@ async def store(
             except InputsDeleted as found:
                 if time.monotonic() > until:
                     raise Unavailable("a picture of this request is just being deleted; try again") from found
-                put = PutInputs(sizes, {**put.revived, **found.marks}, most)
-                await asyncio.sleep(PAUSE_SECONDS if found.deleting else 0)
+                if found.deleting:
+                    await asyncio.sleep(PAUSE_SECONDS)  # what is put meanwhile may go, too
+                else:
+                    put = PutInputs(sizes, {**put.revived, **found.marks}, most)
     except StoreUnavailable:
         raise  # nobody can tell whether it was refused; the sweeper will
     except (ContractError, Problem):
-        await services.call(_discard, services, sizes)
+        await services.call(_discard, services, written)
         raise
 
 
@@ -112,7 +117,7 @@ def _check_quota(services: Services, owner: str, sizes: Mapping[str, int], admis
         raise quota(most)
 
 
-def _discard(services: Services, inputs: Mapping[str, int]) -> None:
+def _discard(services: Services, inputs: Collection[Sha256]) -> None:
     try:
         delete_unused(services.store.inputs, services.blobs, inputs)
     except (StoreUnavailable, BlobError) as fault:
