@@ -5,16 +5,17 @@ import math
 import time
 
 from limits import RateLimitItem, parse
-from limits.errors import ConfigurationError, StorageError
-from limits.storage import storage_from_string
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from app.errors import Fault, Invalid, RateLimited, Unavailable
 from app.keys.ring import Caller
-from workers.contract.errors import Misconfigured
+from workers.contract.redis_server import create_pool
 
 log = logging.getLogger(__name__)
 
+LIMITS_URL = "STYLIZE_GATEWAY_LIMITS_URL"
 AWAY_SECONDS = 5
 """When a caller may try again whose requests cannot be counted."""
 
@@ -24,11 +25,7 @@ class RateLimits:
 
     def __init__(self, url: str) -> None:
         """Connect at the first count. Raises Misconfigured."""
-        try:
-            options = {} if url.startswith("memory:") else {"wrap_exceptions": "true"}
-            self._limiter = MovingWindowRateLimiter(storage_from_string(url, **options))
-        except (ConfigurationError, ValueError) as fault:
-            raise Misconfigured(f"STYLIZE_GATEWAY_LIMITS_URL: {fault}") from fault
+        self._limiter = MovingWindowRateLimiter(_storage(url))
 
     def count(self, caller: Caller) -> None:
         """Count one request for work. Raises RateLimited, or Unavailable when nobody can count.
@@ -59,3 +56,11 @@ class RateLimits:
             log.warning("requests cannot be counted: %s", away)
             raise Unavailable("requests of this key cannot be counted now", retry_after=AWAY_SECONDS) from away
         raise RateLimited(f"this key may ask {limit}", retry_after=max(1, math.ceil(frees_at - time.time())))
+
+
+def _storage(url: str) -> MemoryStorage | RedisStorage:
+    """Return where requests are counted: this process or a Redis, reached as that of the jobs. Raises Misconfigured."""
+    if url.startswith("memory:"):
+        return MemoryStorage()
+    pool = create_pool(url.replace("redis+unix:", "unix:", 1), LIMITS_URL)
+    return RedisStorage("redis://", connection_pool=pool, wrap_exceptions=True)

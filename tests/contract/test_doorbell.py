@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.redis_child import RedisChild
-from workers.contract.celery_config import WAKE, broker_url, create_celery, queue_names
+from workers.contract.celery_config import WAKE, create_celery, queue_names
 from workers.contract.doorbell import MOST_WAITING, Doorbell
 from workers.contract.redis_server import connect
 
@@ -142,9 +142,3 @@ def test_a_worker_hears_the_bell_after_redis_died_while_it_ran_a_task(server: Re
         finally:
             worker.kill()
             worker.wait()
-
-
-def test_addresses_are_translated_for_celery() -> None:
-    assert broker_url("redis://h:1/2") == "redis://h:1/2"
-    assert broker_url("unix:///run/redis.sock") == "redis+socket:///run/redis.sock?virtual_host=0"
-    assert broker_url("unix:///run/redis.sock?db=3") == "redis+socket:///run/redis.sock?virtual_host=3"

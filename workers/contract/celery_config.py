@@ -3,11 +3,10 @@
 Celery carries hints only: no results, no retries, no acknowledgements worth losing, nothing but JSON.
 """
 
-from urllib.parse import parse_qs, urlsplit
-
 from celery import Celery
 
 from workers.contract.job import PRIORITIES, Priority
+from workers.contract.redis_url import build_broker_settings
 
 WAKE = "stylize.wake"
 
@@ -22,23 +21,15 @@ def queue_names(queue: str) -> tuple[str, ...]:
     return tuple(queue_name(queue, priority) for priority in PRIORITIES)
 
 
-def broker_url(redis_url: str) -> str:
-    """Return the address under which Celery knows the Redis of a redis://, rediss:// or unix:// URL."""
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
-        return redis_url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.path}?virtual_host={database}"
-
-
 def create_celery(redis_url: str) -> Celery:
-    """Return the Celery app on the Redis of the settings; it connects at first use.
+    """Return the Celery app on the Redis of the settings; it connects at first use. Raises Misconfigured.
 
     `ack_emulation` is off: a message is gone once it is read. It is only a hint, and an acknowledgement that fails
     while Redis restarts would leave a worker that never reads again.
     """
-    app = Celery("stylize", broker=broker_url(redis_url), set_as_current=False, fixups=[])
+    app = Celery("stylize", set_as_current=False, fixups=[])
     app.conf.update(
+        **build_broker_settings(redis_url),
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,

@@ -4,46 +4,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from redis import Redis
+from redis import ConnectionPool, Redis, UnixDomainSocketConnection
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as ConnectionFault
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
 from workers.contract.errors import Misconfigured, StoreUnavailable
+from workers.contract.redis_url import REDIS_URL, parse_redis_url
 
 ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, variable: str = REDIS_URL) -> Redis:
     """Return a client for redis://, rediss:// or unix://; it connects at the first command.
 
     A command waits at most ANSWER_SECONDS and is repeated once when the connection breaks. Raises Misconfigured.
     """
-    # A unix socket connects at once or not at all, and its connection class knows no time for it.
-    connecting = {} if url.startswith("unix:") else {"socket_connect_timeout": CONNECT_SECONDS}
-    try:
-        return Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=ANSWER_SECONDS,
-            retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionFault,)),
-            **connecting,
-        )
-    except ValueError as fault:
-        raise Misconfigured(f"STYLIZE_REDIS_URL: {fault}") from fault
+    return Redis.from_pool(create_pool(url, variable, decode_responses=True))
+
+
+def create_pool(url: str, variable: str = REDIS_URL, *, decode_responses: bool = False) -> ConnectionPool:
+    """Return the connections of a client, bounded in time. Raises Misconfigured naming the variable."""
+    options = parse_redis_url(url, variable)
+    if options.get("connection_class") is not UnixDomainSocketConnection:
+        # A unix socket connects at once or not at all, and its connection class knows no time for it.
+        options["socket_connect_timeout"] = CONNECT_SECONDS
+    return ConnectionPool(
+        socket_timeout=ANSWER_SECONDS,
+        retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionFault,)),
+        decode_responses=decode_responses,
+        **options,
+    )
 
 
 @contextmanager
 def answering() -> Iterator[None]:
     """Run commands. Raises StoreUnavailable when Redis does not answer, is full, read-only or cannot write its file.
 
-    A ResponseError that says something else is a fault in our own scripts and passes through.
+    Raises Misconfigured when it has no database of that number. A ResponseError that says something else is a fault in
+    our own scripts and passes through.
     """
     try:
         yield
     except ResponseError as fault:
+        if "DB index is out of range" in str(fault):
+            raise Misconfigured(f"{REDIS_URL}: Redis says: {fault}") from fault
         if not refused(fault):
             raise
         raise StoreUnavailable(f"Redis refuses to write: {fault}") from fault
