@@ -29,8 +29,10 @@ def stylize() -> None:
 
 @app.command()
 def up(
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8000,
+    host: Annotated[str, typer.Option(envvar="STYLIZE_GATEWAY_HOST", help="address to listen on")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="STYLIZE_GATEWAY_PORT", min=1, max=65535, help="port to listen on")
+    ] = 8000,
     data_dir: Annotated[Path, typer.Option(help="folder for jobs, pictures and models")] = Path("data"),
     workers: Annotated[int, typer.Option(min=1, max=64, help="worker processes")] = 1,
 ) -> None:

@@ -10,9 +10,11 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+from deploy.folder_lock import CannotLock, FolderLock, Holder
 from deploy.processes import Child
 from deploy.redis_child import RedisChild, RedisUnavailable
 from model_store.catalogue.presence import presence
@@ -23,6 +25,15 @@ MISCONFIGURED = 2
 WORKER_GRACE_SECONDS = "3"
 
 
+NOT_OBEYED = {
+    "STYLIZE_REDIS_URL": "runs a Redis of its own in --data-dir",
+    "STYLIZE_BLOB_URL": "keeps its pictures in --data-dir",
+    "STYLIZE_WORKER_ID": "names its workers itself",
+    "STYLIZE_WORKER_GRACE_SECONDS": "gives its workers 3 seconds",
+}
+"""Settings of the processes that are the stack's own to give, and why."""
+
+
 class CannotStart(Exception):
     """The stack cannot start; the text is one line that says why and what to do."""
 
@@ -30,14 +41,25 @@ class CannotStart(Exception):
 def up(host: str, port: int, data_dir: Path, workers: int) -> int:
     """Run the stack until SIGINT or SIGTERM. Returns the exit status: 0, or 1 after a one-line error."""
     try:
-        claim_port(host, port)
+        check_environment(os.environ)
         data = claim_folder(data_dir)
-        with RedisChild(data / "redis") as redis:
-            run(children(host, port, data, redis.url, workers), redis, host, port)
-    except (CannotStart, RedisUnavailable) as fault:
+        with FolderLock(data) as lock:
+            claim_port(host, port)
+            redis = RedisChild(data / "redis")
+            lock.write(Holder(os.getpid(), port, redis.url))
+            with redis:
+                run(children(host, port, data, redis.url, workers), redis, host, port)
+    except (CannotStart, CannotLock, RedisUnavailable) as fault:
         print(f"stylize: {fault}", file=sys.stderr)
         return 1
     return 0
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Raise CannotStart for a setting that the stack would not obey."""
+    for variable, reason in NOT_OBEYED.items():
+        if named := [name for name in environ if name.upper() in (variable, f"{variable}_FILE") and environ[name]]:
+            raise CannotStart(f"{named[0]} is set, but `stylize up` {reason}; remove it, or start the processes apart")
 
 
 def claim_port(host: str, port: int) -> None:

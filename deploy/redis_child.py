@@ -7,12 +7,14 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from socket import AF_UNIX, SOCK_STREAM, socket
 from types import TracebackType
 from typing import Self
 
 from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
+from deploy.folder_lock import unix_url
 from deploy.processes import die_with_parent
 
 SERVERS = ("redis-server", "valkey-server")
@@ -20,6 +22,8 @@ SOCKET_PATH_LIMIT = 100
 """A unix socket's path holds 107 bytes; Redis binds a temporary name beside it."""
 START_SECONDS = 30.0
 """A server may be silent this long; one that says that it is reading its file may take all its time."""
+ENDING_SECONDS = 2.0
+"""A server whose parent was just killed may still be ending."""
 OPTIONS = (
     *("--port", "0", "--daemonize", "no", "--unixsocketperm", "700"),
     *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"),
@@ -59,7 +63,7 @@ class RedisChild:
     @property
     def url(self) -> str:
         """The address: unix://PATH."""
-        return f"unix://{self._socket}"
+        return unix_url(self.socket)
 
     @property
     def pid(self) -> int:
@@ -73,7 +77,7 @@ class RedisChild:
         server = find_server()
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._socket.unlink(missing_ok=True)
+            self._clear_socket()
             with (self._folder / "redis.log").open("ab") as log:
                 self._process = subprocess.Popen(
                     [server, *self._arguments()],
@@ -119,16 +123,26 @@ class RedisChild:
         self.stop()
 
     @property
-    def _socket(self) -> Path:
+    def socket(self) -> Path:
+        """The socket at which it listens: in its folder, or in a short one where the folder's name will not do."""
         wanted = self._folder.resolve() / "redis.sock"
-        if len(os.fsencode(wanted)) <= SOCKET_PATH_LIMIT:
+        if len(os.fsencode(wanted)) <= SOCKET_PATH_LIMIT and _is_unicode(wanted):
             return wanted
         if self._short is None:
             self._short = Path(tempfile.mkdtemp(prefix="stylize-"))
         return self._short / "redis.sock"
 
+    def _clear_socket(self) -> None:
+        """Remove the socket that a killed server left. Raises RedisUnavailable when a living one listens at it."""
+        deadline = time.monotonic() + ENDING_SECONDS
+        while _is_listening(self.socket):
+            if time.monotonic() > deadline:
+                raise RedisUnavailable(f"another Redis is running in {self._folder}: end it, or choose another folder")
+            time.sleep(0.02)
+        self.socket.unlink(missing_ok=True)
+
     def _arguments(self) -> tuple[str, ...]:
-        return ("--dir", str(self._folder.resolve()), "--unixsocket", str(self._socket), *OPTIONS, *self._options)
+        return ("--dir", str(self._folder.resolve()), "--unixsocket", str(self.socket), *OPTIONS, *self._options)
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -163,3 +177,24 @@ class RedisChild:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+
+def _is_listening(path: Path) -> bool:
+    with socket(AF_UNIX, SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:
+            return True  # it has no room for another connection
+        return True
+
+
+def _is_unicode(path: Path) -> bool:
+    """Return whether a path can stand in a URL: clients read its bytes as UTF-8."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

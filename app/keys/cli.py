@@ -14,6 +14,7 @@ from rich.table import Table
 
 from app.keys.key import SCOPES, ApiKey, Scope, mint
 from app.keys.store import KeyStore
+from deploy.folder_lock import redis_url_of
 from workers.contract.errors import StoreUnavailable
 from workers.contract.redis_server import connect
 
@@ -32,8 +33,7 @@ def create(redis_url: Callable[[], str]) -> typer.Typer:
         ] = None,
     ) -> None:
         """Make, list and revoke API keys. Once there is a key, every request to the gateway needs one."""
-        url = f"unix://{data_dir.resolve() / 'redis' / 'redis.sock'}" if data_dir else redis_url()
-        redis = connect(url)
+        redis = connect(redis_url_of(data_dir) if data_dir else redis_url())
         context.call_on_close(redis.close)
         context.obj = KeyStore(redis)
 

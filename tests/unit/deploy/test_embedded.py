@@ -61,7 +61,7 @@ def test_a_bad_setting_ends_everything_and_is_named(tmp_path: Path, monkeypatch:
 
 def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
     port = free_port()
-    process = up("--port", str(port), "--data-dir", str(tmp_path / "data"))
+    process = up("--port", str(port), "--data-dir", str(tmp_path / "data # ? %41 ; folder"))
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             until(lambda: ready(client) or process.poll() is not None, "the stack is ready")

@@ -1,0 +1,105 @@
+"""One stack per data folder: a lock that ends with the process which holds it, and a note of who that is."""
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+NOTE = "up.json"
+WAIT_SECONDS = 5.0
+"""How long a lock is asked for again whose holder has just ended, or has not written its note yet."""
+PAUSE_SECONDS = 0.05
+
+
+class CannotLock(Exception):
+    """The folder cannot be held, mostly because another stack does; the text is one line that says which."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The stack that holds a folder."""
+
+    pid: int
+    port: int
+    redis_url: str
+
+
+class FolderLock:
+    """Holds a folder while the block runs. The kernel drops the lock with the process, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = -1
+
+    def write(self, holder: Holder) -> None:
+        """Note who holds the folder, for those who ask in vain and for the commands beside the stack."""
+        self._replace(json.dumps(asdict(holder)))
+
+    def __enter__(self) -> Self:
+        """Take the lock. Raises CannotLock."""
+        try:
+            self._file = os.open(self._folder / NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._acquire()
+        except OSError as fault:
+            raise CannotLock(f"cannot lock {self._folder}: {fault.strerror}; choose another with --data-dir") from fault
+        self._replace("")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._replace("")
+        os.close(self._file)
+
+    def _acquire(self) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                holder = read_holder(self._folder)
+            if holder and _is_running(holder.pid):
+                where = f"{self._folder} is in use by pid {holder.pid} on port {holder.port}"
+                raise CannotLock(f"{where}; stop that one, or choose another with --data-dir")
+            if time.monotonic() > deadline:
+                raise CannotLock(f"{self._folder} is in use; choose another with --data-dir")
+            time.sleep(PAUSE_SECONDS)
+
+    def _replace(self, text: str) -> None:
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, text.encode(), 0)
+
+
+def read_holder(folder: Path) -> Holder | None:
+    """Return the stack that holds a folder, or held it when it was killed; None when nothing readable is noted."""
+    try:
+        return Holder(**json.loads((folder / NOTE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def redis_url_of(folder: Path) -> str:
+    """Return the address of the Redis that `stylize up` runs in a data folder."""
+    holder = read_holder(folder)
+    return holder.redis_url if holder else unix_url(folder.resolve() / "redis" / "redis.sock")
+
+
+def unix_url(socket: Path) -> str:
+    """Return the address of a socket, whatever characters its path has."""
+    return f"unix://{quote(os.fsencode(socket))}"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
