@@ -4,6 +4,7 @@ import time
 
 from starlette.responses import Response
 
+from app.access import Access
 from app.deps import Services
 from app.errors import TooManyStreams
 from app.lookup import seen
@@ -29,8 +30,11 @@ async def answered(services: Services, submission: Submission, prefer: str | Non
 
 
 async def finished(services: Services, job: Job, seconds: float) -> Job:
-    """Return the job once it is final, or as it is when the time is up, too many wait or the gateway stops."""
-    until = time.monotonic() + seconds
+    """Return the job once it is final, or as it is when the time is up, too many wait or the gateway stops.
+
+    Raises Unauthorized or Forbidden when the key by which it was asked for ends meanwhile.
+    """
+    until, access = time.monotonic() + seconds, Access(services, job.owner, "write")
     try:
         with services.watch.watching(job.id, job.owner) as observer:
             while True:
@@ -38,6 +42,6 @@ async def finished(services: Services, job: Job, seconds: float) -> Job:
                 job = current or job
                 if job.state.final or observer.closed or time.monotonic() >= until:
                     return job
-                await observer.changed(until - time.monotonic())
+                await access.await_news(observer, until - time.monotonic())
     except TooManyStreams:
         return job

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from fastapi.sse import ServerSentEvent
 
+from app.access import Access
 from app.deps import Services
-from app.errors import NotFound
+from app.errors import Forbidden, NotFound, Unauthorized
 from app.lookup import owned, seen
 from app.schemas import JobView
 from app.watch import Observer
+from workers.contract.errors import StoreUnavailable
 from workers.contract.job import State
 
 EVENT = "job"
@@ -32,7 +34,18 @@ class Stream:
     last_id: str | None
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
-        """Yield a snapshot at each change, the last when the job is final; a heartbeat when it is quiet."""
+        """Yield a snapshot at each change, the last when the job is final; a heartbeat when it is quiet.
+
+        Ends as soon as the caller's key is revoked, expires, loses its scope or can no longer be read.
+        """
+        try:
+            async for event in self._events():
+                yield event
+        except (Unauthorized, Forbidden, StoreUnavailable):
+            return  # the answer has begun: who comes back is told why
+
+    async def _events(self) -> AsyncIterator[ServerSentEvent]:
+        access = Access(self.services, self.owner, "read")
         heartbeat = self.services.settings.gateway_heartbeat_seconds
         last_id, sent_at = self.last_id, time.monotonic()
         while (job := await self._look()) is not None:
@@ -46,7 +59,8 @@ class Stream:
                 sent_at = time.monotonic()
                 yield ServerSentEvent(comment=HEARTBEAT)
                 continue
-            await self.observer.changed(min(quiet, QUEUE_SECONDS) if job.state is State.QUEUED else quiet)
+            pause = min(quiet, QUEUE_SECONDS) if job.state is State.QUEUED else quiet
+            await access.await_news(self.observer, pause)
 
     async def _look(self) -> JobView | None:
         """Return the job, None when its record has been deleted meanwhile."""

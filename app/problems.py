@@ -29,11 +29,13 @@ from app.errors import (
     Unavailable,
 )
 from app.intake.form import Disconnected
+from app.keys.ring import NEEDED
 from app.schemas import ProblemView
 from workers.contract.errors import (
     BlobMissing,
     ContractError,
     IdempotencyConflict,
+    OwnerRevoked,
     QueueFull,
     StorageQuota,
     TooManyActive,
@@ -59,6 +61,8 @@ def of_contract(fault: ContractError) -> Problem:
             return TooManyJobs(str(fault), headers={"Retry-After": str(fault.retry_after)})
         case TooManyActive():
             return TooManyInFlight(str(fault), headers={"Retry-After": str(fault.retry_after)})
+        case OwnerRevoked():
+            return errors.Unauthorized(NEEDED)
         case StorageQuota():
             return TooMuchStored(str(fault))
         case IdempotencyConflict():

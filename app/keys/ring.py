@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.errors import Unauthorized
+from app.errors import Forbidden, Unauthorized
 from app.keys.key import NOBODY, SCOPES, ApiKey, Scope, Token, opens
 from app.keys.store import KeyStore
 from workers.contract.errors import StoreUnavailable
@@ -19,6 +19,7 @@ REFUSAL_SECONDS = 0.1
 STALE_SECONDS = 8.0
 """A copy older than this opens nothing: a key revoked elsewhere must not live on while Redis is away."""
 SCHEME = "bearer"
+NEEDED = "a valid API key is needed: Authorization: Bearer stylize_..."
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class KeyRing:
             try:
                 self._keys = self._store.all()
             except StoreUnavailable:
-                if began - self._read_at >= STALE_SECONDS:
+                if time.monotonic() - self._read_at >= STALE_SECONDS:
                     raise
                 return
             self._read_at = began
@@ -74,8 +75,18 @@ class KeyRing:
         token = Token.read(text.strip()) if scheme.lower() == SCHEME else Token("", "")
         key = self._keys.get(token.key_id, NOBODY)
         if not opens(key, token.secret, datetime.now(UTC)):
-            raise Unauthorized("a valid API key is needed: Authorization: Bearer stylize_...")
+            raise Unauthorized(NEEDED)
         return Caller(key.id, key.scopes, key.rate, key.in_flight)
+
+    def check(self, owner: str, scope: Scope) -> None:
+        """Raise Unauthorized when the key of an owner opens nothing any more, Forbidden when it lost the scope."""
+        if owner == ANYONE and not self._keys and not self._always:
+            return
+        key = self._keys.get(owner)
+        if key is None or not key.valid_at(datetime.now(UTC)):
+            raise Unauthorized(NEEDED)
+        if scope not in key.scopes:
+            raise Forbidden(f"this key lacks the scope {scope}")
 
     def in_flight(self, owner: str) -> int | None:
         """Return how many unfinished jobs an owner may have; None when not limited."""

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from workers.contract.errors import IdempotencyConflict, InputsDeleted, QueueFull, StorageQuota, TooManyActive
+from workers.contract.errors import (
+    IdempotencyConflict,
+    InputsDeleted,
+    OwnerRevoked,
+    QueueFull,
+    StorageQuota,
+    TooManyActive,
+)
 from workers.contract.job import Sha256
 
 BUSY_SECONDS = 5
@@ -61,6 +68,8 @@ def raise_refusal(verdict: str, rest: Sequence[str], max_queued: int) -> None:
             raise IdempotencyConflict("the Idempotency-Key was used before with another request")
         case "busy":
             raise TooManyActive(f"this key may have {rest[0]} unfinished jobs", retry_after=BUSY_SECONDS)
+        case "revoked":
+            raise OwnerRevoked("the key was revoked")
         case "full":
             per_minute = max(1, int(rest[0]))
             raise QueueFull(f"at most {max_queued} jobs may wait", retry_after=math.ceil(60 / per_minute))

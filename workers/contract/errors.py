@@ -4,6 +4,7 @@ ContractError                  a stable code, a sentence for people
 |-- StoreUnavailable           Redis does not answer or does not confirm a write
 |-- QueueFull                  too many jobs queued, or Redis is near its memory limit
 |-- TooManyActive              the owner has as many unfinished jobs as it may have
+|-- OwnerRevoked               the owner's key was revoked a moment ago
 |-- StorageQuota               the owner's jobs and styles would name too many bytes of pictures
 |-- InputsDeleted              a picture to be named may be deleted: put it again
 |-- IdempotencyConflict        the key was used with another body
@@ -49,6 +50,12 @@ class TooManyActive(ContractError):
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class OwnerRevoked(ContractError):
+    """The key that owns the jobs was revoked since the request was let in."""
+
+    code = "owner-revoked"
 
 
 class StorageQuota(ContractError):

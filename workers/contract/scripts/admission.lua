@@ -15,6 +15,7 @@ end
 -- Why an owner may not have some more jobs; nil when it may.
 local function refusal(owner, jobs, max_queued, max_active)
   if jobs == 0 then return nil end
+  if is_revoked(owner) then return {'revoked'} end
   if redis.call('ZCARD', WAITING) + jobs > tonumber(max_queued) then
     return {'full', redis.call('ZCOUNT', FINISHED, whole(NOW - 60000), '+inf')}
   end

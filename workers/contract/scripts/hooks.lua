@@ -1,5 +1,6 @@
 -- The outbox of webhooks: a final job that wants a call is due in it until the call was taken or given up. Verbs:
---   due      {id, tries before, ...} of up to `most` due calls, each lent for `lease` ms: nobody else makes it meanwhile
+--   due      {id, tries before, ...} of up to `most` due calls, each lent for `lease` ms: nobody else makes it meanwhile;
+--            those of an owner whose key is revoked are dropped: their address is the revoked holder's
 --   note     an attempt: into the log of the job; due again at `again` ms from now, or no more when it is ''
 --   replay   due at once: 'due'; 'open' while the job is not final, 'none' when it has no webhook or is not there
 local HOOKS, verb = name('hooks'), ARGV[2]
@@ -12,9 +13,13 @@ end
 if verb == 'due' then
   local most, lease, found = tonumber(ARGV[3]), tonumber(ARGV[4]), {}
   for _, id in ipairs(due(HOOKS, most)) do
-    put(id, NOW + lease)
-    table.insert(found, id)
-    table.insert(found, tonumber(redis.call('HGET', name('job', id), 'tries') or 0))
+    if is_revoked(redis.call('HGET', name('job', id), 'owner') or '') then
+      redis.call('ZREM', HOOKS, id)
+    else
+      put(id, NOW + lease)
+      table.insert(found, id)
+      table.insert(found, tonumber(redis.call('HGET', name('job', id), 'tries') or 0))
+    end
   end
   return found
 end

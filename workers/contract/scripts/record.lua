@@ -26,6 +26,7 @@
 --   active                          hash    owner -> jobs that are not final
 --   leads                           hash    worker -> the job it claimed alone last: those claimed after it are its mates
 --   queues                          set     every queue seen
+--   keys                            hash    id -> an API key, as JSON; see app/keys/store.py
 --   arrivals, turn                  numbers
 --
 -- Under a full Redis (noeviction) a script is refused at its first write that needs memory. Every move but submit
@@ -151,6 +152,12 @@ local function finish(job, state, field, value)
   if job.webhook then redis.call('ZADD', name('hooks'), whole(NOW), job.id) end
   local reason = field == 'failure' and cjson.decode(value).code or 'none'
   count(table.concat({'finished', job.method, state, reason}, ' '), 1)
+end
+
+-- Whether an owner is an API key that was revoked: other processes may learn of that only seconds later.
+local function is_revoked(owner)
+  local readable, key = pcall(cjson.decode, redis.call('HGET', name('keys'), owner) or '{}')
+  return readable and type(key) == 'table' and key.revoked_at ~= nil and key.revoked_at ~= cjson.null
 end
 
 local function due(index, limit)

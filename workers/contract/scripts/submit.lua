@@ -2,7 +2,7 @@
 -- the jobs with the same idempotency keys, the group with the same id.
 -- Returns for a `single` job {'accepted', time, outlook} or {'created' | 'known', record}; for several {'accepted', time,
 -- ids}; for a group that is there {'group', text}; {'conflict'}; or a refusal: {'full', jobs finished in the last minute},
--- {'busy', jobs the owner may have}, and those of `unnameable`. All of the record of an accepted job but its time is the
+-- {'busy', jobs the owner may have}, {'revoked'} and those of `unnameable`. All of the record of an accepted job but its time is the
 -- caller's own.
 local max_queued, wake_after, max_active, max_bytes = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sizes, revived = by_sha(ARGV[6]), by_sha(ARGV[7])
