@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from app.commands import compare, doctor, evaluate, jobs, run, styles
+from app.commands import compare, doctor, evaluate, jobs, operator, run, styles
 from app.keys import cli as keys
 from model_store import cli as models
 from workers.contract.errors import Misconfigured
 from workers.contract.settings import Settings
 
 app = typer.Typer(name="stylize", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(keys.create(lambda: Settings.read().redis_url), name="keys")
+app.add_typer(keys.create(operator.redis_url), name="keys")
 app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
 app.add_typer(jobs.create(), name="jobs")
 app.add_typer(styles.create(), name="styles")

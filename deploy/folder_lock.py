@@ -63,8 +63,8 @@ class FolderLock:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                holder = read_holder(self._folder)
-            if holder and _is_running(holder.pid):
+                holder = find_running(self._folder)
+            if holder:
                 where = f"{self._folder} is in use by pid {holder.pid} on port {holder.port}"
                 raise CannotLock(f"{where}; stop that one, or choose another with --data-dir")
             if time.monotonic() > deadline:
@@ -82,6 +82,12 @@ def read_holder(folder: Path) -> Holder | None:
         return Holder(**json.loads((folder / NOTE).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def find_running(folder: Path) -> Holder | None:
+    """Return the stack that seems to hold a folder now."""
+    holder = read_holder(folder)
+    return holder if holder and _is_running(holder.pid) else None
 
 
 def redis_url_of(folder: Path) -> str:

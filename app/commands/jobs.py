@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.commands import operator
 from app.commands.connection import EXIT_STATUSES, AsJson, Url, connected
+from app.commands.operator import AllOwners, DataDir, Owner
 from app.commands.run import followed
 from app.schemas import JobView
 from workers.contract.job import State
@@ -36,8 +38,14 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 20,
     url: Url = None,
     as_json: AsJson = False,
+    owner: Owner = None,
+    all_owners: AllOwners = False,
+    data_dir: DataDir = None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first: your own, or with --owner or --all-owners any."""
+    if owner or all_owners:
+        operator.list_jobs(owner, state, limit, data_dir, as_json=as_json)
+        return
     found: list[JobView] = []
     with connected(url) as client:
         cursor = None
@@ -74,9 +82,22 @@ def download(
 
 
 def cancel(
-    job_ids: Annotated[list[str], typer.Argument(help="ids of jobs")], url: Url = None, as_json: AsJson = False
+    job_ids: Annotated[list[str] | None, typer.Argument(help="ids of jobs", show_default=False)] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+    owner: Owner = None,
+    all_owners: AllOwners = False,
+    data_dir: DataDir = None,
 ) -> None:
-    """Cancel jobs; finished ones stay as they are."""
+    """Cancel jobs; finished ones stay as they are.
+
+    With --all-owners anybody's; with --owner alone all that this one has waiting and running.
+    """
+    if owner or (all_owners and job_ids):
+        operator.cancel(owner, job_ids or [], data_dir, as_json=as_json)
+        return
+    if not job_ids:
+        raise typer.BadParameter("name jobs by their ids, or an owner with --owner")
     with connected(url) as client:
         states = {job_id: client.cancel(job_id).state for job_id in job_ids}
     lines = (f"{job_id} {state}" for job_id, state in states.items())

@@ -14,15 +14,15 @@ from rich.table import Table
 
 from app.keys.key import SCOPES, ApiKey, Scope, mint
 from app.keys.store import KeyStore
-from deploy.folder_lock import redis_url_of
 from workers.contract.errors import StoreUnavailable
+from workers.contract.operator import Operator
 from workers.contract.redis_server import connect
 
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
 
 
-def create(redis_url: Callable[[], str]) -> typer.Typer:
-    """Return the sub-command; `redis_url` gives the address of the jobs' Redis when the options do not."""
+def create(redis_url: Callable[[Path | None], str]) -> typer.Typer:
+    """Return the sub-command; `redis_url` gives the address of the jobs' Redis, in a data folder if one is named."""
     app = typer.Typer(name="keys", help="Make, list and revoke API keys.", no_args_is_help=True, add_completion=False)
 
     @app.callback()
@@ -33,9 +33,9 @@ def create(redis_url: Callable[[], str]) -> typer.Typer:
         ] = None,
     ) -> None:
         """Make, list and revoke API keys. Once there is a key, every request to the gateway needs one."""
-        redis = connect(redis_url_of(data_dir) if data_dir else redis_url())
+        redis = connect(redis_url(data_dir))
         context.call_on_close(redis.close)
-        context.obj = KeyStore(redis)
+        context.obj = redis
 
     app.command("create")(create_key)
     app.command("list")(list_keys)
@@ -57,13 +57,15 @@ def create_key(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="whose key it is, for `list`")],
     scope: Annotated[list[str] | None, typer.Option(help="read, write; default both", show_default=False)] = None,
-    days: Annotated[float | None, typer.Option(min=0.0001, help="valid this long", show_default=False)] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0.0001, max=36_500, help="valid so long", show_default=False)
+    ] = None,
     rate: Annotated[str | None, typer.Option(help="requests for work, such as 60/minute", show_default=False)] = None,
     in_flight: Annotated[int | None, typer.Option(min=1, help="most unfinished jobs", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print its token, which is shown this once and kept nowhere."""
-    store: KeyStore = context.obj
+    store = KeyStore(context.obj)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     try:
         key, token = mint(name, scopes=_scopes(scope), expires_at=expires_at, rate=rate, in_flight=in_flight)
@@ -78,7 +80,7 @@ def create_key(
 
 def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
     """List all keys, without their secrets."""
-    store: KeyStore = context.obj
+    store = KeyStore(context.obj)
     with _told():
         keys = store.all()
     if as_json:
@@ -92,15 +94,27 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
-def revoke_key(context: typer.Context, key_id: Annotated[str, typer.Argument(help="id of a key; see `list`")]) -> None:
-    """Make a key useless for good, at every gateway within seconds."""
-    store: KeyStore = context.obj
+def revoke_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="id or name of a key; see `list`", metavar="KEY")],
+    cancel_jobs: Annotated[bool, typer.Option("--cancel-jobs", help="cancel its unfinished jobs, too")] = False,
+) -> None:
+    """Make a key useless for good, at every gateway within 10 seconds.
+
+    Streams and waits end, no job is accepted any more and no webhook of its jobs is called; what it has waiting and
+    running is still done unless --cancel-jobs is given.
+    """
+    store = KeyStore(context.obj)
     with _told():
-        key = store.revoke(key_id)
-    if key is None:
-        typer.echo(f"stylize keys: there is no key {key_id}", err=True)
-        raise typer.Exit(1)
-    typer.echo(f"{key.id} is revoked")
+        found = store.find(name)
+        if len(found) != 1:
+            several = f"several keys are called {name}, name one by its id: {', '.join(key.id for key in found)}"
+            typer.echo(f"stylize keys: {several if found else f'there is no key {name}'}", err=True)
+            raise typer.Exit(1)
+        store.revoke(found[0].id)
+        canceled = Operator(context.obj).cancel_unfinished(found[0].id) if cancel_jobs else None
+    stopped = f"; canceled {canceled.queued} queued and {canceled.running} running jobs" if canceled else ""
+    typer.echo(f"{found[0].id} is revoked{stopped}")
 
 
 def _scopes(names: list[str] | None) -> tuple[Scope, ...]:

@@ -27,6 +27,12 @@ class KeyStore:
         keys = sorted((ApiKey.model_validate_json(text) for text in texts.values()), key=lambda key: key.created_at)
         return {key.id: key for key in keys}
 
+    def find(self, name: str) -> list[ApiKey]:
+        """Return the key with this id, or else those of this name: the ones not revoked if there are any."""
+        keys = self.all()
+        named = [key for key in keys.values() if key.name == name]
+        return [keys[name]] if name in keys else [key for key in named if key.revoked_at is None] or named
+
     def revoke(self, key_id: str) -> ApiKey | None:
         """Make a key useless for good; nothing happens to one that is. Returns it, None when there is no such key."""
         key = self.all().get(key_id)

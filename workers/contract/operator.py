@@ -1,0 +1,67 @@
+"""What an operator may see and stop: the jobs of every owner, those that prepare styles included."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from workers.contract.job import Job, State
+from workers.contract.redis_server import answering
+from workers.contract.store import JobStore
+
+BATCH = 200
+STOPPABLE = (State.QUEUED, State.RUNNING)
+
+
+class Canceled(NamedTuple):
+    """How many jobs were stopped: at once, and at their workers' next step."""
+
+    queued: int = 0
+    running: int = 0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Works on the Redis of the jobs, without a gateway. Synchronous; raises StoreUnavailable."""
+
+    redis: Redis
+    prefix: str = "stylize:"
+
+    @property
+    def store(self) -> JobStore:
+        """The verbs for single jobs, whoever's they are."""
+        return JobStore(self.redis, prefix=self.prefix)
+
+    def jobs(self, owner: str | None = None, state: State | None = None) -> Iterator[Job]:
+        """Give the jobs of an owner (None: of all) in a state (None: any), newest first."""
+        index, store = f"{self.prefix}{f'list:{owner}' if owner else 'all'}", self.store
+        last: float | str = "+inf"
+        while True:
+            with answering():
+                found: Any = self.redis.zrevrangebyscore(index, last, "-inf", 0, BATCH, withscores=True)
+            if not found:
+                return
+            last = f"({found[-1][1]:.0f}"
+            known = store.many([job_id for job_id, _ in found])
+            yield from (job for job_id, _ in found if (job := known.get(job_id)) and state in (None, job.state))
+
+    def cancel_unfinished(self, owner: str) -> Canceled:
+        """Cancel all that an owner has waiting and running."""
+        mine = [job_id for job_id, facts in self._unfinished().items() if facts[0] == owner and facts[1] in STOPPABLE]
+        store = self.store
+        states = [job.state for job_id in mine if (job := store.cancel(job_id, owner))]
+        return Canceled(states.count(State.CANCELED), states.count(State.CANCELING))
+
+    def _unfinished(self) -> dict[str, tuple[str | None, str | None]]:
+        """Return owner and state of all jobs that wait or run."""
+        with answering():
+            indexes = self.redis.pipeline(transaction=True)
+            for index in ("waiting", "leases"):
+                indexes.zrange(f"{self.prefix}{index}", 0, -1)
+            ids = list(chain(*indexes.execute()))
+            facts = self.redis.pipeline(transaction=False)
+            for job_id in ids:
+                facts.hmget(f"{self.prefix}job:{job_id}", ("owner", "state"))
+            return {job_id: (owner, state) for job_id, (owner, state) in zip(ids, facts.execute(), strict=True)}
