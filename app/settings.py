@@ -29,29 +29,37 @@ class GatewaySettings(Settings):
         None, min_length=32, description="signs the addresses of pictures, which then expire; unsigned without it"
     )
     gateway_url_seconds: int = Field(3600, ge=1, le=604800, description="a signed address of a picture lives this long")
-    gateway_body_bytes: int = Field(125 * MEGABYTE, ge=1000, description="largest request body")
-    gateway_form_seconds: float = Field(30.0, gt=0, description="a request body must arrive within this time")
-    gateway_header_seconds: float = Field(10.0, gt=0, description="request headers must arrive within this time")
-    gateway_connections: int = Field(2048, ge=1, description="connections at the same time")
+    gateway_body_bytes: int = Field(125 * MEGABYTE, ge=1000, le=10_000 * MEGABYTE, description="largest request body")
+    gateway_form_seconds: float = Field(30.0, gt=0, le=3600, description="a request body must arrive within this time")
+    gateway_header_seconds: float = Field(
+        10.0, gt=0, le=3600, description="request headers must arrive within this time"
+    )
+    gateway_connections: int = Field(2048, ge=1, le=1_000_000, description="connections at the same time")
     gateway_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="further names by which callers reach the gateway, such as pics.example.com; * takes any"
     )
-    gateway_uploads: int = Field(64, ge=1, description="requests with a body served at the same time")
-    gateway_upload_bytes: int = Field(512 * MEGABYTE, ge=1000, description="memory for all uploads at the same time")
+    gateway_uploads: int = Field(64, ge=1, le=100_000, description="requests with a body served at the same time")
+    gateway_upload_bytes: int = Field(
+        512 * MEGABYTE, ge=1000, le=1_000_000 * MEGABYTE, description="memory for all uploads at the same time"
+    )
     gateway_owner_bytes: int = Field(
         20_000 * MEGABYTE,
         ge=1000,
+        le=10**15,
         description="pictures that the jobs and styles of one key may name; refused with 507",
     )
     gateway_free_bytes: int = Field(
-        500 * MEGABYTE, ge=0, description="room that uploads leave on the disk of the blobs; refused with 507 beyond it"
+        500 * MEGABYTE,
+        ge=0,
+        le=10**15,
+        description="room that uploads leave on the disk of the blobs; refused with 507 beyond it",
     )
     gateway_decoders: int = Field(
         default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64, description="pictures decoded at once"
     )
-    gateway_decode_seconds: float = Field(10.0, gt=0, description="a picture must be decoded within this time")
+    gateway_decode_seconds: float = Field(10.0, gt=0, le=3600, description="a picture must be decoded within this time")
     gateway_max_cost: float = Field(
-        20000.0, gt=0, description="dearest request, in UNet evaluations of one 512 x 512 picture"
+        20000.0, gt=0, le=1e12, description="dearest request, in UNet evaluations of one 512 x 512 picture"
     )
     gateway_allow_anonymous: bool = Field(False, description="serve other machines although there are no API keys")
     gateway_webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -67,9 +75,11 @@ class GatewaySettings(Settings):
     )
     gateway_wait_seconds: int = Field(120, ge=0, le=3600, description="longest wait that `Prefer: wait` gets")
     gateway_heartbeat_seconds: float = Field(10.0, gt=0.1, le=60, description="pause between signs of life of a stream")
-    gateway_streams_per_caller: int = Field(32, ge=1, description="streams and waits of one caller at the same time")
-    gateway_streams: int = Field(500, ge=1, description="streams and waits of all callers at the same time")
-    gateway_grace_seconds: int = Field(10, ge=0, description="time for running requests to finish at a stop")
+    gateway_streams_per_caller: int = Field(
+        32, ge=1, le=100_000, description="streams and waits of one caller at the same time"
+    )
+    gateway_streams: int = Field(500, ge=1, le=100_000, description="streams and waits of all callers at the same time")
+    gateway_grace_seconds: int = Field(10, ge=0, le=3600, description="time for running requests to finish at a stop")
 
     @field_validator("gateway_public_url")
     @classmethod

@@ -20,7 +20,9 @@ class WorkerSettings(Settings):
     )
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="port for Prometheus; 0: no metrics")
     worker_metrics_host: str = Field("127.0.0.1", description="address on which the metrics are served")
-    worker_threads: int | None = Field(None, ge=1, description="CPU threads of torch; default: torch's own choice")
+    worker_threads: int | None = Field(
+        None, ge=1, le=4096, description="CPU threads of torch; default: torch's own choice"
+    )
     worker_batch_pictures: int = Field(
         1,
         ge=1,
@@ -36,17 +38,24 @@ class WorkerSettings(Settings):
     )
     worker_c2pa_key: SecretStr | None = Field(None, description="PEM private key of that certificate, unencrypted")
     worker_step_timeout_seconds: float = Field(
-        120.0, gt=0, description="a job without a finished step for this long is hung: the process is replaced"
+        120.0,
+        gt=0,
+        le=86_400,
+        description="a job without a finished step for this long is hung: the process is replaced",
     )
     worker_stall_seconds: float = Field(
-        60.0, gt=0, description="an idle worker that claims nothing while jobs wait this long is replaced"
+        60.0, gt=0, le=86_400, description="an idle worker that claims nothing while jobs wait this long is replaced"
     )
     worker_grace_seconds: float = Field(
-        20.0, ge=0, description="after SIGTERM a job may finish within this time, then it is given back"
+        20.0, ge=0, le=86_400, description="after SIGTERM a job may finish within this time, then it is given back"
     )
     worker_cache_device_bytes: int = Field(
-        4_000_000_000, ge=0, description="GPU memory for what styles give (CUDA only)"
+        4_000_000_000, ge=0, le=10**15, description="GPU memory for what styles give (CUDA only)"
     )
-    worker_cache_host_bytes: int = Field(2_000_000_000, ge=0, description="memory for what was computed from styles")
-    worker_cache_disk_bytes: int = Field(0, ge=0, description="disk for what was computed from styles; 0: none")
+    worker_cache_host_bytes: int = Field(
+        2_000_000_000, ge=0, le=10**15, description="memory for what was computed from styles"
+    )
+    worker_cache_disk_bytes: int = Field(
+        0, ge=0, le=10**15, description="disk for what was computed from styles; 0: none"
+    )
     worker_cache_dir: Path = Field(Path("data/style-cache"), description="folder of the style cache on disk")

@@ -39,7 +39,7 @@ class SweeperSettings(Settings):
 
     sweeper_period_seconds: float = Field(1.0, gt=0, le=60, description="time between two sweeps of the job store")
     sweeper_orphan_period_seconds: float = Field(
-        3600.0, gt=0, description="time between two searches for blobs that no job names"
+        3600.0, gt=0, le=604_800, description="time between two searches for blobs that no job names"
     )
 
 

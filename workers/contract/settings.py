@@ -36,8 +36,10 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(30.0, gt=0.2, le=3600, description="a silent worker loses its job after this long")
     max_attempts: int = Field(3, ge=1, le=100, description="a job that ends its worker this often fails as poison")
-    max_queued: int = Field(1000, ge=1, description="jobs waiting before new ones are refused with 429")
-    retention_hours: float = Field(24.0, gt=0, description="finished jobs and their pictures are kept this long")
+    max_queued: int = Field(1000, ge=1, le=1_000_000, description="jobs waiting before new ones are refused with 429")
+    retention_hours: float = Field(
+        24.0, ge=1e-6, le=876_000, description="finished jobs and their pictures are kept this long"
+    )
 
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
@@ -52,7 +54,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def read(cls) -> Self:
-        """Return the settings of this process.
+        """Return the settings of this process; an empty value leaves a setting without a default unset.
 
         Raises Misconfigured naming each unknown or malformed variable and each file that cannot be read.
         """
@@ -62,9 +64,15 @@ class Settings(BaseSettings):
         if unknown := sorted(name for name in ours if name.upper().removesuffix(FILE) not in known):
             raise Misconfigured(f"unknown setting {', '.join(unknown)}")
         files = [name for name in ours if name.upper().endswith(FILE)]
-        secrets: dict[str, Any] = {known[name.upper().removesuffix(FILE)]: _content(name) for name in files}
+        empty = [known[name.upper()] for name in ours if os.environ[name] == "" and name.upper() in known]
+        values: dict[str, Any] = {
+            name: field.get_default(call_default_factory=True)
+            for name in empty
+            if (field := cls.model_fields[name]).default in (None, ()) or field.default_factory is not None
+        }
+        values |= {known[name.upper().removesuffix(FILE)]: _content(name) for name in files}
         try:
-            return cls(**secrets)
+            return cls(**values)
         except ValidationError as invalid:
             faults = (f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in invalid.errors())
             raise Misconfigured("; ".join(faults)) from invalid
@@ -72,7 +80,8 @@ class Settings(BaseSettings):
 
 def _content(variable: str) -> str:
     """Return what stands in the file that a variable names. Raises Misconfigured."""
-    if variable.upper().removesuffix(FILE) in map(str.upper, os.environ):
+    beside = variable.upper().removesuffix(FILE)
+    if any(value for name, value in os.environ.items() if name.upper() == beside):
         raise Misconfigured(f"both {variable} and {variable[: -len(FILE)]} are set: keep one")
     try:
         return Path(os.environ[variable]).read_text(encoding="utf-8").strip()

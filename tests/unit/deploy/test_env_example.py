@@ -5,6 +5,7 @@ import re
 import pytest
 
 from app.env_example import FILE, names, text
+from app.settings import GatewaySettings
 from workers.contract.settings import Settings
 from workers.settings import WorkerSettings
 from workers.sweeper import SweeperSettings
@@ -20,8 +21,9 @@ def test_every_setting_is_in_it_and_explained() -> None:
     assert all(explanation != "None" for explanation, _ in written)
 
 
-@pytest.mark.parametrize("settings", [WorkerSettings, SweeperSettings])
-def test_every_default_is_taken_when_set(settings: type[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in re.findall(r"^#(STYLIZE_\w+)=(.+)$", text(), flags=re.MULTILINE):
-        monkeypatch.setenv(name, value)
-    assert settings.read() == settings()
+@pytest.mark.parametrize("settings", [GatewaySettings, WorkerSettings, SweeperSettings])
+def test_every_line_is_taken_as_it_stands(settings: type[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = settings(models=("starter",))
+    for name, value in re.findall(r"^#(STYLIZE_\w+)=(.*)$", text(), flags=re.MULTILINE):
+        monkeypatch.setenv(name, value or ("starter" if name == "STYLIZE_MODELS" else ""))
+    assert settings.read() == expected
