@@ -8,6 +8,7 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |-- MethodNotAllowed     405   the page exists, the verb does not
 |-- BodyTimeout          408   the body took too long to arrive
 |-- Conflict             409   the Idempotency-Key was used with another request
+|-- RecordUnreadable     409   what is stored is damaged, or of another release
 |-- NotFinished          409   this can be done once the job is final
 |-- TooLarge             413   the body, a file or a field is too large, or there are too many parts
 |-- UnsupportedMedia     415   the body or a picture is of a type we do not take
@@ -115,6 +116,12 @@ class Conflict(Problem):
     """The Idempotency-Key was used with another request."""
 
     status, code, title = 409, "idempotency-conflict", "The Idempotency-Key belongs to another request"
+
+
+class RecordUnreadable(Problem):
+    """What is stored is damaged, or of a release whose records this one does not know."""
+
+    status, code, title = 409, "unreadable-record", "This release cannot read the record"
 
 
 class NotFinished(Problem):

@@ -3,12 +3,18 @@
 from app.deps import Services
 from app.errors import NotFound
 from app.schemas import JobView, view
+from workers.contract.errors import UnreadableRecord
 from workers.contract.job import Job
 
 
 def owned(services: Services, job_id: str, owner: str | None) -> Job:
-    """Return the owner's job (None: anyone's). Raises NotFound, also for another's."""
-    job = services.store.get(job_id)
+    """Return the owner's job (None: anyone's). Raises NotFound, also for another's, and UnreadableRecord."""
+    try:
+        job = services.store.get(job_id)
+    except UnreadableRecord as fault:
+        if owner not in (None, fault.owner):
+            raise NotFound("there is no such job") from fault
+        raise
     if job is None or owner not in (None, job.owner):
         raise NotFound("there is no such job")
     return job

@@ -39,6 +39,7 @@ from workers.contract.errors import (
     QueueFull,
     StorageQuota,
     TooManyActive,
+    UnreadableRecord,
 )
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ def of_contract(fault: ContractError) -> Problem:
             return errors.Unauthorized(NEEDED)
         case StorageQuota():
             return TooMuchStored(str(fault))
+        case UnreadableRecord():
+            return errors.RecordUnreadable(str(fault))
         case IdempotencyConflict():
             return errors.Conflict(str(fault))
         case BlobMissing():
@@ -148,7 +151,14 @@ def install(app: FastAPI) -> None:
 
 def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route which knows its caller may answer with."""
-    described: tuple[type[Problem], ...] = (Unauthorized, Forbidden, *problems, Internal, Unavailable)
+    described: tuple[type[Problem], ...] = (
+        errors.RecordUnreadable,
+        Unauthorized,
+        Forbidden,
+        *problems,
+        Internal,
+        Unavailable,
+    )
     return {
         problem.status: {"description": problem.title, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
         for problem in described

@@ -97,6 +97,12 @@ class Families(Collector):
         yield CounterMetricFamily(
             "stylize_worker_lost_total", "Jobs whose worker fell silent while it held them.", census.lost
         )
+        unreadable = CounterMetricFamily(
+            "stylize_unreadable_records_total", "Records that were missing or not to be read.", labels=("kind",)
+        )
+        for kind, times in census.unreadable.items():
+            unreadable.add_metric((kind,), times)
+        yield unreadable
         yield CounterMetricFamily("stylize_redeliveries_total", "Jobs given to a worker again.", census.redelivered)
 
     def _promises(self) -> Iterator[Metric]:

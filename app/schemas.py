@@ -105,6 +105,7 @@ class JobsView(BaseModel):
 
     jobs: list[JobView]
     cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
+    unreadable: list[str] = Field([], description="ids of jobs of another release, which this one cannot show")
 
 
 class TermsView(BaseModel):

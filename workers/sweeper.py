@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import FrameType
@@ -21,7 +21,7 @@ from workers.contract import logs
 from workers.contract.blobs import BlobStore, Stored, job_prefix, open_blobs
 from workers.contract.blobs.names import INPUTS, JOBS, attempt_of, input_sha256
 from workers.contract.doorbell import Doorbell
-from workers.contract.errors import BlobError, BlobRefused, Misconfigured, StoreUnavailable
+from workers.contract.errors import BlobError, BlobRefused, Misconfigured, StoreUnavailable, UnreadableRecord
 from workers.contract.inputs import delete_unused
 from workers.contract.job import Job, State
 from workers.contract.settings import Settings
@@ -89,8 +89,11 @@ class Sweeper:
 
     def _uncommitted(self, batch: list[Stored]) -> list[str]:
         attempts = {stored.name: attempt for stored in batch if (attempt := attempt_of(stored.name))}
-        jobs = {job_id: self._store.get(job_id) for job_id in {job_id for job_id, _ in attempts.values()}}
-        return [name for name, (job_id, token) in attempts.items() if _is_void(jobs[job_id], token)]
+        jobs = {}
+        for job_id in {job_id for job_id, _ in attempts.values()}:
+            with suppress(UnreadableRecord):  # what it made may be shown by a newer release
+                jobs[job_id] = self._store.get(job_id)
+        return [n for n, (job_id, token) in attempts.items() if job_id in jobs and _is_void(jobs[job_id], token)]
 
 
 @contextmanager

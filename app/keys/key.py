@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple, get_args
 from limits import parse
 from pydantic import Field, field_validator
 
-from workers.contract.job import Frozen, Sha256
+from workers.contract.job import Sha256
+from workers.contract.stored import Versioned
 
 Scope = Literal["read", "write"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -17,7 +18,7 @@ MARK = "stylize"
 SECRET_BYTES = 32
 
 
-class ApiKey(Frozen):
+class ApiKey(Versioned):
     """What is kept of a key: everything but its secret. Its id owns the jobs that are made with it."""
 
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -101,6 +102,11 @@ NOBODY = ApiKey(
     created_at=datetime(2000, 1, 1, tzinfo=UTC),
 )
 """Stands for an unknown key, so that as much work is done for it; no secret has its digest."""
+
+
+def unreadable(key_id: str) -> ApiKey:
+    """Return what stands for a key that this release cannot read: it is there, and opens nothing."""
+    return NOBODY.model_copy(update={"id": key_id, "name": "unreadable: of another release, or damaged", "scopes": ()})
 
 
 def opens(key: ApiKey, secret: str, moment: datetime) -> bool:

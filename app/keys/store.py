@@ -1,11 +1,17 @@
 """Where keys are kept: in the Redis of the jobs, which loses nothing. Revoked keys stay, as a record."""
 
+import logging
 from datetime import UTC, datetime
+from itertools import starmap
 
 from redis import Redis
 
-from app.keys.key import ApiKey
+from app.keys.key import ApiKey, unreadable
+from workers.contract.errors import UnreadableRecord
 from workers.contract.redis_server import answering
+from workers.contract.stored import read_known
+
+log = logging.getLogger(__name__)
 
 
 class KeyStore:
@@ -21,10 +27,10 @@ class KeyStore:
             self._redis.hset(self._name, key.id, key.model_dump_json())
 
     def all(self) -> dict[str, ApiKey]:
-        """Return every key, revoked ones included, the oldest first."""
+        """Return every key, the oldest first: revoked ones too, and those that cannot be read, which open nothing."""
         with answering():
             texts = self._redis.hgetall(self._name)
-        keys = sorted((ApiKey.model_validate_json(text) for text in texts.values()), key=lambda key: key.created_at)
+        keys = sorted(starmap(_key_of, texts.items()), key=lambda key: key.created_at)
         return {key.id: key for key in keys}
 
     def find(self, name: str) -> list[ApiKey]:
@@ -41,3 +47,11 @@ class KeyStore:
         revoked = key.model_copy(update={"revoked_at": datetime.now(UTC)})
         self.put(revoked)
         return revoked
+
+
+def _key_of(key_id: str, text: str) -> ApiKey:
+    try:
+        return read_known(ApiKey, text)
+    except UnreadableRecord as fault:
+        log.warning("key %s opens nothing: %s", key_id, fault)
+        return unreadable(key_id)

@@ -39,7 +39,8 @@ async def read_jobs(
 
     def page() -> JobsView:
         found = services.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
-        return JobsView(jobs=[seen(services, job) for job in found.jobs], cursor=found.cursor)
+        jobs = [seen(services, job) for job in found.jobs]
+        return JobsView(jobs=jobs, cursor=found.cursor, unreadable=list(found.unreadable))
 
     return await services.call(page)
 

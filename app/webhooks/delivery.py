@@ -17,7 +17,7 @@ from app.metrics import Metrics
 from app.schemas import view
 from app.webhooks.sender import NotDelivered, Sender
 from app.webhooks.target import TargetRefused
-from workers.contract.errors import StoreUnavailable
+from workers.contract.errors import ContractError, StoreUnavailable
 from workers.contract.job import Job
 from workers.contract.outbox import Attempt, Due, Outbox, Outcome
 from workers.contract.store import JobStore
@@ -97,7 +97,7 @@ class Deliverer:
     async def _attend(self, due: Due) -> None:
         try:
             await self.deliver(due)
-        except StoreUnavailable as away:
+        except ContractError as away:
             log.warning("webhook of job %s is tried again later: %s", due.job_id, away)
 
     async def _call(self, job: Job, url: str, at: datetime) -> tuple[Outcome, int | None, str]:

@@ -12,11 +12,13 @@ def census_of(lines: Sequence[Any], running: Mapping[str, str], counts: Mapping[
         Queued(queue, priority, int(jobs), int(age) / 1000)
         for queue, priority, jobs, age in zip(*(iter(lines),) * 4, strict=True)
     )
-    finished, eta_errors = {}, {}
+    finished, eta_errors, unreadable = {}, {}, {}
     for what, times in counts.items():
         match what.split(" "):
             case ["finished", method, state, reason]:
                 finished[method, state, reason] = int(times)
+            case ["unreadable", kind]:
+                unreadable[kind] = int(times)
             case ["eta", bucket] if bucket != "sum":
                 eta_errors[bucket] = int(times)
     return Census(
@@ -26,5 +28,6 @@ def census_of(lines: Sequence[Any], running: Mapping[str, str], counts: Mapping[
         lost=int(counts.get("lost", 0)),
         redelivered=int(counts.get("redelivered", 0)),
         eta_errors=eta_errors,
+        unreadable=unreadable,
         eta_error_seconds=int(counts.get("eta sum", 0)) / 1000,
     )

@@ -75,6 +75,16 @@ class InputsDeleted(ContractError):
         self.deleting = deleting
 
 
+class UnreadableRecord(ContractError):
+    """A stored record is damaged, or of a release whose records this one does not know."""
+
+    code = "unreadable-record"
+
+    def __init__(self, detail: str, owner: str | None = None) -> None:
+        super().__init__(detail)
+        self.owner = owner
+
+
 class IdempotencyConflict(ContractError):
     """The Idempotency-Key was used before with another request."""
 

@@ -7,6 +7,7 @@ from redis import Redis
 
 from workers.contract.job import Frozen, Sha256
 from workers.contract.redis_server import answering
+from workers.contract.stored import Versioned, read_known
 
 
 class Cell(Frozen):
@@ -19,7 +20,7 @@ class Cell(Frozen):
     strength: float
 
 
-class Group(Frozen):
+class Group(Versioned):
     """Jobs asked for together. `digest` is the sha256 of what was asked."""
 
     id: str
@@ -38,10 +39,13 @@ class GroupStore:
         self._prefix = prefix
 
     def get(self, group_id: str, owner: str) -> Group | None:
-        """Return an owner's group, or None when there is none; it is kept as long again."""
+        """Return an owner's group, or None when there is none; it is kept as long again.
+
+        Raises UnreadableRecord.
+        """
         with answering():
             text: Any = self._redis.getex(self._name(group_id), px=self._keep)
-        group = Group.model_validate_json(text) if text else None
+        group = read_known(Group, text) if text else None
         return group if group and group.owner == owner else None
 
     def _name(self, group_id: str) -> str:

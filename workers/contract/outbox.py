@@ -12,6 +12,7 @@ from redis import Redis
 from workers.contract import scripts
 from workers.contract.job import Frozen
 from workers.contract.redis_server import answering
+from workers.contract.stored import readable
 
 KEPT_ATTEMPTS = 50
 Outcome = Literal["delivered", "failed", "gone", "refused"]
@@ -62,7 +63,7 @@ class Outbox:
         """Return the last attempts of a job's call, the oldest first."""
         with answering():
             texts: Any = self._redis.lrange(f"{self._prefix}hooklog:{job_id}", 0, -1)
-        return [Attempt.model_validate_json(text) for text in texts]
+        return readable(Attempt, texts)
 
     def secret(self, owner: str) -> str:
         """Return what signs the calls to an owner: made of one secret that the store keeps, different for each."""

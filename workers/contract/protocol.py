@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from workers.contract.job import Frozen, Job, Priority
+from workers.contract.job import Job, Priority
+from workers.contract.stored import Versioned
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,14 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Page:
-    """Some jobs, newest first, and the cursor of the next page; None when there is none."""
+    """Some jobs, newest first, and the cursor of the next page; None when there is none.
+
+    `unreadable` are the ids of those whose records this release cannot read.
+    """
 
     jobs: tuple[Job, ...]
     cursor: str | None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ class Census:
 
     Since the store began: how many finished, by method, state and reason (a failure's code, else "none"); how many
     lost their worker; how many were given to a worker again. `eta_errors` counts by bucket (upper bound in seconds) how
-    far the first promise of the end was off, `eta_error_seconds` is their sum.
+    far the first promise of the end was off, `eta_error_seconds` is their sum. `unreadable` counts by kind the records
+    that were missing or could not be read.
     """
 
     queued: tuple[Queued, ...]
@@ -102,6 +108,7 @@ class Census:
     redelivered: int = 0
     eta_errors: dict[str, int] = field(default_factory=dict)
     eta_error_seconds: float = 0.0
+    unreadable: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Memory:
     limit: int
 
 
-class WorkerStatus(Frozen):
+class WorkerStatus(Versioned):
     """What a worker says about itself: the queues it serves, the models it has warm, the job in hand.
 
     `methods` tells, by warm model and technique, why the technique cannot run there; empty when it can. `seen` is set

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from workers.contract.errors import UnreadableRecord
 from workers.contract.job import Failure, Job, NewJob, Progress, Request, Result, State, from_millis, to_millis
 from workers.contract.protocol import Outlook
+from workers.contract.stored import RECORD_VERSION, read_stored
 
 
 def submission_fields(new: NewJob) -> tuple[str, ...]:
@@ -25,6 +27,7 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         f"{units_of(new.request):.6f}",
         new.webhook_url or "",
         new.trace or "",
+        str(RECORD_VERSION),
     )
 
 
@@ -82,7 +85,18 @@ def outlook_of(numbers: Sequence[int]) -> Outlook:
 
 
 def job_of(fields: Mapping[str, str]) -> Job:
-    """Return the job of a record."""
+    """Return the job of a record; what another release added to it is left aside. Raises UnreadableRecord."""
+    try:
+        return _job_of(fields)
+    except (KeyError, ValueError, OverflowError, UnreadableRecord) as fault:
+        raise UnreadableRecord(
+            f"the record of job {fields.get('id', '?')}, which is {fields.get('state', 'in no state')}, "
+            f"cannot be read by this release ({type(fault).__name__})",
+            fields.get("owner"),
+        ) from fault
+
+
+def _job_of(fields: Mapping[str, str]) -> Job:
 
     def moment(name: str) -> datetime | None:
         return from_millis(int(fields[name])) if name in fields else None
@@ -93,7 +107,7 @@ def job_of(fields: Mapping[str, str]) -> Job:
         queue=fields["queue"],
         priority="batch" if fields["priority"] == "batch" else "interactive",
         state=State(fields["state"]),
-        request=Request.model_validate_json(fields["request"]),
+        request=read_stored(Request, fields["request"]),
         token=int(fields["token"]),
         attempts=int(fields["attempts"]),
         worker=fields.get("worker"),
@@ -105,7 +119,15 @@ def job_of(fields: Mapping[str, str]) -> Job:
         webhook_url=fields.get("webhook"),
         trace=fields.get("trace"),
         preview=int(fields["preview"]) if "preview" in fields else None,
-        progress=Progress.model_validate_json(fields["progress"]) if "progress" in fields else None,
-        result=Result.model_validate_json(fields["result"]) if "result" in fields else None,
-        failure=Failure.model_validate_json(fields["failure"]) if "failure" in fields else None,
+        progress=_progress_of(fields),
+        result=read_stored(Result, fields["result"]) if "result" in fields else None,
+        failure=read_stored(Failure, fields["failure"]) if "failure" in fields else None,
     )
+
+
+def _progress_of(fields: Mapping[str, str]) -> Progress | None:
+    """Return the progress; None for a stage of another release: the job is shown all the same."""
+    try:
+        return read_stored(Progress, fields["progress"]) if "progress" in fields else None
+    except UnreadableRecord:
+        return None

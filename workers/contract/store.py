@@ -5,14 +5,14 @@ the current token of a running job can commit. Leases run by the clock of Redis;
 job to the next one. All verbs raise StoreUnavailable when Redis does not answer or refuses to write.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 from redis import Redis
 
 from workers.contract import scripts
-from workers.contract.census import census_of
+from workers.contract.errors import UnreadableRecord
 from workers.contract.inputs import InputStore
 from workers.contract.job import Failure, Job, Progress, Result, State, from_millis
 from workers.contract.protocol import (
@@ -30,7 +30,9 @@ from workers.contract.protocol import (
 )
 from workers.contract.record import job_of, outlook_of, pairs
 from workers.contract.redis_server import answering, connect, verify_server
+from workers.contract.report import ReportVerbs
 from workers.contract.settings import Settings
+from workers.contract.stored import RECORD_VERSION
 from workers.contract.submission import SubmissionVerbs
 
 __all__ = [
@@ -52,11 +54,13 @@ SWEEP_LIMIT = 200
 """Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
 MAX_DEFERRALS = 60
 """How often a job is put off, its attempt not counted, before it fails; a worker waits a minute before it does so."""
+CLAIMS = 10
+"""Records that one claim looks at when they cannot be read."""
 PAGE_REACH = 1000
 """Records that one page looks at for a state; see `JobStore.page`."""
 
 
-class JobStore(SubmissionVerbs):
+class JobStore(SubmissionVerbs, ReportVerbs):
     """The verbs of the job protocol. Synchronous and thread-safe; `redis` must decode its answers to text."""
 
     def __init__(
@@ -109,14 +113,24 @@ class JobStore(SubmissionVerbs):
 
         With a `company` (see `company_of`) the next job is given only if it is of that company and was never tried.
 
+        A record that cannot be read fails its job; one of a version that this release does not know stays in line.
         Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
         are in the line again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.
         """
-        flat = self._run("claim", queue, worker, self._lease, self._max_attempts, company)
-        if flat is None:
-            return None
-        job = job_of(pairs(flat))
-        return Claim(job, job.token)
+        for _ in range(CLAIMS):
+            flat = self._run("claim", queue, worker, self._lease, self._max_attempts, company, RECORD_VERSION)
+            if flat is None:
+                return None
+            record = pairs(flat)
+            try:
+                job = job_of(record)
+            except UnreadableRecord as fault:
+                self._note_unreadable("job", fault)
+                broken = Failure(code=fault.code, detail="the record of the job is damaged")
+                self._settle_id("fail", record["id"], int(record["token"]), broken.model_dump_json())
+            else:
+                return Claim(job, job.token)
+        return None
 
     def beat(self, claim: Claim, progress: Progress | None = None) -> Beat:
         """Renew the lease and note the progress; return whether the job is still held, canceled, past its deadline."""
@@ -169,12 +183,13 @@ class JobStore(SubmissionVerbs):
         return Sweep(wakes, failed=int(failed), expired=int(ended), collected=tuple(collected))
 
     def get(self, job_id: str) -> Job | None:
-        """Return the job, or None when there is none."""
-        return next(iter(self._jobs([job_id])), None)
+        """Return the job, or None when there is none. Raises UnreadableRecord."""
+        (record,) = self._records([job_id])
+        return job_of(record) if record else None
 
     def many(self, ids: Iterable[str]) -> dict[str, Job]:
-        """Return those of some jobs that there are, by id, in one round trip."""
-        return {job.id: job for job in self._jobs(ids)}
+        """Return those of some jobs that there are and that can be read, by id, in one round trip."""
+        return {job.id: job for job in self._jobs(list(ids))[0]}
 
     def versions(self, ids: Iterable[str]) -> dict[str, str]:
         """Return a text per job that changes whenever its state or progress does; cheap, for those who wait."""
@@ -204,7 +219,9 @@ class JobStore(SubmissionVerbs):
         index = "all" if owner is None else f"list:{owner}"
         before = cursor if cursor and cursor.isdecimal() else ""
         ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
-        return Page(tuple(job for job in self._jobs(ids) if not job.request.prepares_style), following or None)
+        jobs, unreadable = self._jobs(ids)
+        shown = tuple(job for job in jobs if not job.request.prepares_style)
+        return Page(shown, following or None, tuple(unreadable))
 
     def position(self, job: Job) -> int | None:
         """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""
@@ -216,31 +233,6 @@ class JobStore(SubmissionVerbs):
         found = self._run("outlook", job.id)
         return None if found is None else outlook_of(found)
 
-    def census(self) -> Census:
-        """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
-        lines, running, counts = self._run("census")
-        return census_of(lines, pairs(running), pairs(counts))
-
-    def memory(self) -> Memory:
-        """Return how full Redis is."""
-        with answering():
-            facts: dict[str, Any] = self._redis.info("memory")
-        return Memory(int(facts["used_memory"]), int(facts.get("maxmemory", 0)))
-
-    def announce(self, status: WorkerStatus, ttl: float) -> None:
-        """Make a worker known for `ttl` seconds."""
-        text = status.model_copy(update={"seen": None}).model_dump_json()
-        self._run("workers", status.id, text, round(ttl * 1000))
-
-    def workers(self) -> tuple[WorkerStatus, ...]:
-        """Return the workers known now, by id."""
-        found = (entry.split(" ", 1) for entry in self._run("workers", "", "", 0))
-        known = (
-            WorkerStatus.model_validate_json(text).model_copy(update={"seen": from_millis(int(seen))})
-            for seen, text in found
-        )
-        return tuple(sorted(known, key=lambda status: status.id))
-
     def unused(self, inputs: Iterable[str], owner: str | None = None) -> set[str]:
         """Return those of the given input pictures (sha256) that no job or style, of `owner` if given, names."""
         asked = list(inputs)
@@ -251,17 +243,28 @@ class JobStore(SubmissionVerbs):
         return {sha256 for sha256, count in zip(asked, counts, strict=True) if count is None}
 
     def _settle(self, verb: str, claim: Claim, value: str = "") -> bool:
-        return bool(
-            self._run("settle", verb, claim.job.id, claim.token, value, self._max_attempts, self._max_deferrals)
-        )
+        return self._settle_id(verb, claim.job.id, claim.token, value)
 
-    def _jobs(self, ids: Iterable[str]) -> Iterable[Job]:
+    def _settle_id(self, verb: str, job_id: str, token: int, value: str) -> bool:
+        return bool(self._run("settle", verb, job_id, token, value, self._max_attempts, self._max_deferrals))
+
+    def _jobs(self, ids: Sequence[str]) -> tuple[list[Job], list[str]]:
+        """Return the jobs whose records can be read, and the ids of those whose records cannot."""
+        jobs, unreadable = [], []
+        for job_id, record in zip(ids, self._records(ids), strict=True):
+            try:
+                jobs += [job_of(record)] if record else []
+            except UnreadableRecord as fault:
+                self._note_unreadable("job", fault)
+                unreadable.append(job_id)
+        return jobs, unreadable
+
+    def _records(self, ids: Sequence[str]) -> list[dict[str, str]]:
         with answering():
             batch = self._redis.pipeline(transaction=False)
             for job_id in ids:
                 batch.hgetall(f"{self._prefix}job:{job_id}")
-            records = batch.execute()
-        return [job_of(record) for record in records if record]
+            return list(batch.execute())
 
     def _run(self, name: str, *args: str | int) -> Any:
         now = self._clock() if self._clock else ""

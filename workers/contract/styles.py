@@ -10,6 +10,7 @@ from workers.contract import scripts
 from workers.contract.admission import NOTHING_PUT, PutInputs, raise_refusal
 from workers.contract.job import Frozen, Sha256
 from workers.contract.redis_server import answering
+from workers.contract.stored import Versioned, read_known, readable
 
 
 class Reference(Frozen):
@@ -19,7 +20,7 @@ class Reference(Frozen):
     weight: float = Field(ge=0)
 
 
-class Style(Frozen):
+class Style(Versioned):
     """A saved style. `versions` is what each technique's version was then: the look that it was saved for."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -58,9 +59,10 @@ class StyleStore:
         return bool(self._run(style_id, owner, "", "", 0, *NOTHING_PUT.arguments())[0] == "deleted")
 
     def get(self, style_id: str, owner: str) -> Style | None:
-        """Return an owner's style, or None when there is none."""
-        found = self._read([style_id])
-        return found[0] if found and found[0].owner == owner else None
+        """Return an owner's style, or None when there is none. Raises UnreadableRecord."""
+        texts = self._read([style_id])
+        style = read_known(Style, texts[0]) if texts else None
+        return style if style and style.owner == owner else None
 
     def page(self, owner: str, *, limit: int, cursor: str | None) -> tuple[list[Style], str | None]:
         """Return up to `limit` styles of an owner, newest first, and the cursor of the next page."""
@@ -70,7 +72,7 @@ class StyleStore:
                 f"{self._prefix}styles:{owner}", top, "-inf", 0, limit + 1, withscores=True
             )
         following = f"{entries[limit - 1][1]:.0f}" if len(entries) > limit else None
-        return self._read([style_id for style_id, _ in entries[:limit]]), following
+        return readable(Style, self._read([style_id for style_id, _ in entries[:limit]]), known=True), following
 
     def deleted_since(self, number: int) -> tuple[set[Sha256], int]:
         """Return the pictures of the styles deleted since the deletion with a number, and the number of the last."""
@@ -78,12 +80,12 @@ class StyleStore:
             entries: Any = self._redis.zrangebyscore(f"{self._prefix}deleted", f"({number}", "+inf", withscores=True)
         return {sha256 for sha256, _ in entries}, int(entries[-1][1]) if entries else number
 
-    def _read(self, ids: list[str]) -> list[Style]:
+    def _read(self, ids: list[str]) -> list[str]:
         with answering():
             batch = self._redis.pipeline(transaction=False)
             for style_id in ids:
                 batch.hget(f"{self._prefix}style:{style_id}", "text")
-            return [Style.model_validate_json(text) for text in batch.execute() if text]
+            return [text for text in batch.execute() if text]
 
     def _run(self, *args: str | int) -> Any:
         with answering():

@@ -11,6 +11,7 @@ from workers.contract.job import NewJob
 from workers.contract.protocol import Submission
 from workers.contract.record import accepted, job_of, outlook_of, pairs, submission_fields
 from workers.contract.redis_server import full
+from workers.contract.stored import read_known
 
 
 class SubmissionVerbs(ABC):
@@ -53,7 +54,7 @@ class SubmissionVerbs(ABC):
         Returns the group, or what is there under its id already.
         """
         verdict, *rest = self._submit(jobs, put, group=group)
-        return Group.model_validate_json(rest[0]) if verdict == "group" else group
+        return read_known(Group, rest[0]) if verdict == "group" else group
 
     def _submit(
         self, jobs: Sequence[NewJob], put: PutInputs, single: str = "", group: Group | None = None

@@ -4,9 +4,40 @@
 -- Returns the record, or nil when nothing waits.
 local queue, worker, lease, max_attempts, company = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
+local known, looks = tonumber(ARGV[7]), 200
+
+-- An owner's place in line is of a job whose record is gone.
+local function leave_missing(id, priority, owner)
+  redis.call('ZREM', name('ready', priority, queue, owner), id)
+  redis.call('ZREM', name('line', priority, queue), id)
+  if redis.call('HINCRBY', ACTIVE, owner, -1) <= 0 then redis.call('HDEL', ACTIVE, owner) end
+  redis.call('ZREM', name('list', owner), id)
+  forget_missing(id)
+end
+
+-- The first job of an owner that this worker knows how to read; those of newer versions stay where they are.
+local function first_of(priority, owner)
+  local ready = name('ready', priority, queue, owner)
+  for _, id in ipairs(redis.call('ZRANGE', ready, 0, looks - 1)) do
+    looks = looks - 1
+    local job = read(id)
+    if not job then
+      leave_missing(id, priority, owner)
+    elseif tonumber(job.version or 1) <= known then
+      return job
+    end
+    if looks <= 0 then return nil end
+  end
+  if redis.call('EXISTS', ready) == 0 then redis.call('ZREM', name('turns', priority, queue), owner) end
+  return nil
+end
+
 local function first(priority)
-  local owner = redis.call('ZRANGE', name('turns', priority, queue), 0, 0)[1]
-  return owner and read(redis.call('ZRANGE', name('ready', priority, queue, owner), 0, 0)[1])
+  for _, owner in ipairs(redis.call('ZRANGE', name('turns', priority, queue), 0, looks - 1)) do
+    local job = first_of(priority, owner)
+    if job or looks <= 0 then return job end
+  end
+  return nil
 end
 
 apply_deadlines(100)

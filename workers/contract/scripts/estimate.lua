@@ -116,7 +116,8 @@ local function servers(queue)
   end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', name('workers:until'), whole(NOW), '+inf', 'LIMIT', 0, REACH)) do
     local text = redis.call('HGET', name('workers'), worker)
-    local status = text and cjson.decode(string.match(text, '%b{}'))
+    local whole_text, status = pcall(cjson.decode, string.match(text or '', '%b{}') or '')
+    if not whole_text then status = nil end
     local ready = status and (status.state == 'idle' or status.state == 'busy')
     for _, served in ipairs(ready and status.queues or {}) do
       if served == queue then table.insert(free, busy[worker] or 0) end
@@ -134,7 +135,7 @@ local function ahead(job)
     table.insert(lists, count > 0 and redis.call('ZRANGE', key, 0, math.min(count, share) - 1) or {})
   end
   local function ready(owner) return name('ready', job.priority, job.queue, owner) end
-  local rank, ours_seen = redis.call('ZRANK', ready(job.owner), job.id), false
+  local rank, ours_seen = redis.call('ZRANK', ready(job.owner), job.id) or 0, false
   for _, owner in ipairs(turns) do
     if owner == job.owner then
       ours_seen = true

@@ -5,7 +5,10 @@ local top = before == '' and '+inf' or '(' .. before
 local entries = redis.call('ZREVRANGEBYSCORE', KEYS[1] .. index, top, '-inf', 'WITHSCORES', 'LIMIT', 0, reach)
 local ids = {}
 for at = 1, #entries, 2 do
-  if state == '' or redis.call('HGET', name('job', entries[at]), 'state') == state then
+  local found = redis.call('HGET', name('job', entries[at]), 'state')
+  if not found then
+    redis.call('ZREM', KEYS[1] .. index, entries[at])
+  elseif state == '' or found == state then
     table.insert(ids, entries[at])
   end
   if #ids == limit then return {ids, at + 1 < #entries and entries[at + 1] or ''} end

@@ -50,7 +50,7 @@ local NOW = clock()
 
 local FIELDS = {
   'owner', 'queue', 'priority', 'method', 'company', 'state', 'token', 'attempts', 'arrival', 'created', 'deadline',
-  'finished', 'webhook'}
+  'finished', 'webhook', 'version'}
 
 -- The fields that decide, as a table; nil when there is no such job.
 local function read(id)
@@ -61,6 +61,23 @@ local function read(id)
   job.token, job.attempts = tonumber(job.token), tonumber(job.attempts)
   job.late = job.deadline ~= nil and tonumber(job.deadline) <= NOW
   return job
+end
+
+local function count(what, times) redis.call('HINCRBY', name('counts'), what, times) end
+
+-- The record of a job is gone: so are its places, as far as they can be known without it.
+local function forget_missing(id)
+  local was_running = redis.call('ZREM', LEASES, id) == 1
+  for _, index in ipairs({WAITING, DEADLINES, FINISHED, name('all'), name('hooks')}) do redis.call('ZREM', index, id) end
+  redis.call('DEL', name('preview', id), name('hooklog', id))
+  if was_running then -- of which method is not known any more: count anew
+    redis.call('DEL', name('running'))
+    for _, other in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+      local method = redis.call('HGET', name('job', other), 'method')
+      if method then redis.call('HINCRBY', name('running'), method, 1) end
+    end
+  end
+  count('unreadable missing', 1)
 end
 
 local function record(id) return redis.call('HGETALL', name('job', id)) end
@@ -118,8 +135,6 @@ local function requeue(job, attempts, last)
   join_line(job, NOW)
 end
 
-local function count(what, times) redis.call('HINCRBY', name('counts'), what, times) end
-
 -- An owner's input is no longer counted among the bytes that the owner may hold.
 local function drop_bytes(owner, sha)
   local size = redis.call('HGET', name('held', owner), sha)
@@ -167,7 +182,10 @@ end
 -- Fail up to `limit` jobs whose deadline passed; returns how many.
 local function apply_deadlines(limit)
   local late = due(DEADLINES, limit)
-  for _, id in ipairs(late) do finish(read(id), 'failed', 'failure', LATE) end
+  for _, id in ipairs(late) do
+    local job = read(id)
+    if job then finish(job, 'failed', 'failure', LATE) else forget_missing(id) end
+  end
   return #late
 end
 
@@ -176,7 +194,9 @@ local function apply_leases(limit, max_attempts)
   local ended, poison = due(LEASES, limit), 0
   for _, id in ipairs(ended) do
     local job = read(id)
-    if job.state == 'canceling' then
+    if not job then
+      forget_missing(id)
+    elseif job.state == 'canceling' then
       finish(job, 'canceled')
     elseif job.attempts >= max_attempts then
       finish(job, 'failed', 'failure', POISON)

@@ -5,6 +5,7 @@ local limit, max_attempts, wake_after, keep = tonumber(ARGV[2]), tonumber(ARGV[3
 local function forget(id)
   local values = redis.call('HMGET', name('job', id), 'owner', 'key', 'inputs')
   local owner, key, inputs = unpack(values)
+  if not owner then return forget_missing(id) end
   redis.call('ZREM', FINISHED, id)
   redis.call('ZREM', name('all'), id)
   redis.call('ZREM', name('list', owner), id)
@@ -23,8 +24,8 @@ local wake = {}
 for _, id in ipairs(due(WAITING, limit)) do
   local job = read(id)
   redis.call('ZREM', WAITING, id)
-  redis.call('ZADD', WAITING, whole(NOW + wake_after), id)
-  for _, value in ipairs({job.queue, id, job.priority}) do table.insert(wake, value) end
+  if job then redis.call('ZADD', WAITING, whole(NOW + wake_after), id) else forget_missing(id) end
+  for _, value in ipairs(job and {job.queue, id, job.priority} or {}) do table.insert(wake, value) end
 end
 
 local old = redis.call('ZRANGEBYSCORE', FINISHED, '-inf', whole(NOW - keep), 'LIMIT', 0, limit)
