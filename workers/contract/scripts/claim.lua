@@ -4,7 +4,7 @@
 -- Returns the record, or nil when nothing waits.
 local queue, worker, lease, max_attempts, company = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
-local known, looks = tonumber(ARGV[7]), 200
+local known, looks, LOOKS_EACH = tonumber(ARGV[7]), 2000, 1000 -- records looked at, in all and of one owner
 
 -- An owner's place in line is of a job whose record is gone.
 local function leave_missing(id, priority, owner)
@@ -18,7 +18,7 @@ end
 -- The first job of an owner that this worker knows how to read; those of newer versions stay where they are.
 local function first_of(priority, owner)
   local ready = name('ready', priority, queue, owner)
-  for _, id in ipairs(redis.call('ZRANGE', ready, 0, looks - 1)) do
+  for _, id in ipairs(redis.call('ZRANGE', ready, 0, math.min(looks, LOOKS_EACH) - 1)) do
     looks = looks - 1
     local job = read(id)
     if not job then
