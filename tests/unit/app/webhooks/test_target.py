@@ -173,6 +173,17 @@ def test_a_name_that_changes_its_mind_leads_nowhere_else() -> None:
     assert answers == [["127.0.0.2"]]
 
 
+def test_a_container_is_reached_by_the_name_that_the_operator_allows() -> None:
+    with Trap() as own:
+        origin = origin_of(f"https://my_app:{own.port}")
+        with pytest.raises(NotDelivered):
+            post(Rules(allowed=frozenset({origin})), f"{origin}/hook", [["127.0.0.1"]])
+        own.await_caught(1)
+        for url in (f"{origin}0/hook", origin.replace("my_app", "my_other_app")):
+            with pytest.raises(TargetRefused):
+                post(Rules(allowed=frozenset({origin})), url)
+
+
 def test_the_trap_works() -> None:
     with Trap() as own:
         for host in ("127.0.0.1", "[::1]"):
