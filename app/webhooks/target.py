@@ -10,7 +10,7 @@ MAX_URL = 2000
 PORTS = frozenset({443, 8443})
 PLAIN = re.compile(r"[\x21-\x7e]+")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-"""Containers and services inside a network are often called with an underscore."""
+"""With an underscore, as containers are often called, it is no public name."""
 NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 SPECIAL = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "onion", "test", "invalid")
 """Last labels of names that are never public."""
@@ -61,7 +61,7 @@ class Rules:
         literal = _literal(host)
         if literal is not None and not is_public(literal):
             raise TargetRefused("the address is not public")
-        if literal is None and ("." not in host or host.rpartition(".")[2] in SPECIAL):
+        if literal is None and ("." not in host or "_" in host or host.rpartition(".")[2] in SPECIAL):
             raise TargetRefused("the host is not a public name")
         return Target(scheme, host, port, path, trusted=False)
 
