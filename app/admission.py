@@ -95,7 +95,7 @@ async def store(
     try:
         while True:
             try:
-                return await services.call(write, put)
+                return await services.blob_calls.call(write, put)
             except InputsDeleted as found:
                 if time.monotonic() > until:
                     raise Unavailable("a picture of this request is just being deleted; try again") from found
@@ -106,7 +106,7 @@ async def store(
     except StoreUnavailable:
         raise  # nobody can tell whether it was refused; the sweeper will
     except (ContractError, Problem):
-        await services.call(_discard, services, written)
+        await services.blob_calls.call(_discard, services, written)
         raise
 
 

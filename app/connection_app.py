@@ -4,6 +4,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
+class AnswerBroken(Exception):
+    """An answer that has begun cannot be sent to its end; the log has said why."""
+
+
 class ConnectionApp:
     """Serves one request of uvicorn's; `cycle` is uvicorn's state of it."""
 
@@ -15,6 +19,9 @@ class ConnectionApp:
         """Serve it. What fails because the peer went away is no fault to report."""
         try:
             await self._app(scope, receive, self._unchunked(send) if scope["http_version"] == "1.0" else send)
+        except AnswerBroken:
+            self._cycle.disconnected = True
+            self._cycle.transport.abort()
         except Exception:
             if not self._cycle.disconnected:
                 raise

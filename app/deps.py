@@ -13,6 +13,7 @@ import certifi
 from fastapi import Depends
 from starlette.requests import Request
 
+from app.blob_calls import BlobCalls
 from app.browser import refuse_foreign_page
 from app.errors import Forbidden, Unauthorized
 from app.free_space import FreeSpace
@@ -27,6 +28,7 @@ from app.links import Links
 from app.metrics import Metrics
 from app.offer import Offer
 from app.readiness import Readiness
+from app.sending import BlobSender, SendBudget
 from app.settings import GatewaySettings
 from app.watch import Watch
 from app.webhooks.delivery import Deliverer
@@ -46,7 +48,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 READING = ("GET", "HEAD")
 THREADS = 16
-"""Calls to Redis and the blob store under way at the same time."""
+"""Calls to Redis under way at the same time."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Services:
     groups: GroupStore
     drawing: asyncio.Semaphore
     blobs: BlobStore
+    blob_calls: BlobCalls
+    pictures: BlobSender
     free_space: FreeSpace
     doorbell: Doorbell
     decoder: Decoder
@@ -89,7 +93,8 @@ class Services:
             settings.gateway_url_seconds,
         )
         outbox = Outbox(connect(settings.redis_url))
-        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
+        blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
         watch = Watch(
             lambda ids: asyncio.get_running_loop().run_in_executor(threads, store.versions, ids),
             per_caller=settings.gateway_streams_per_caller,
@@ -108,6 +113,8 @@ class Services:
             groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
             drawing=asyncio.Semaphore(1),
             blobs=blobs,
+            blob_calls=blob_calls,
+            pictures=BlobSender(blobs, blob_calls, SendBudget(settings.gateway_send_bytes)),
             free_space=FreeSpace(blob_folder(settings), settings.gateway_free_bytes),
             doorbell=Doorbell(settings.redis_url, tracing),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
@@ -136,10 +143,11 @@ class Services:
         self.tracing.close()
         await self.decoder.close()
         self.memory.close()
+        self.blob_calls.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what talks to Redis or the blob store in a thread."""
+        """Run what talks to Redis in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **kwargs))
 
 

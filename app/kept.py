@@ -9,10 +9,8 @@ FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 async def unless_kept(
-    tag: str, kept: str | None, read: Callable[[], Awaitable[bytes]], media_type: str, headers: Mapping[str, str]
+    tag: str, kept: str | None, send: Callable[[Mapping[str, str]], Awaitable[Response]], headers: Mapping[str, str]
 ) -> Response:
-    """Return what `read` gives, or 304 when `kept`, the request's `If-None-Match`, names its tag."""
+    """Return what `send` answers, or 304 when `kept`, the request's `If-None-Match`, names its tag."""
     told = {"ETag": f'"{tag}"', **SEALED, **headers}
-    if kept and tag in kept:
-        return Response(status_code=304, headers=told)
-    return Response(await read(), media_type=media_type, headers=told)
+    return Response(status_code=304, headers=told) if kept and tag in kept else await send(told)

@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.connection_app import AnswerBroken
 from app.metrics import Metrics
 from workers.contract.tracing import OFF, Span, Tracing
 
@@ -47,6 +48,8 @@ class Observation:
 
         try:
             await self._app(scope, receive, noting)
+        except AnswerBroken:
+            raise
         except Exception as fault:
             answer = problems.internal(fault)
             if status:

@@ -16,6 +16,7 @@ from app.connection_app import ConnectionApp
 from app.errors import HeadersTooLarge, Malformed, Problem, Unavailable
 from app.problems import MEDIA_TYPE
 from app.security_headers import SECURITY_HEADERS
+from app.send_clock import SendClock
 from app.upgrade import without_upgrade
 
 MAX_HEADER_BYTES = 32_768
@@ -31,6 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
     header_seconds: ClassVar[float] = 10.0
     message_seconds: ClassVar[float] = 45.0
     max_connections: ClassVar[int] = 2048
+    send_seconds: ClassVar[float] = 30.0
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that sends nothing is ended as well."""
@@ -40,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_open = False
         self._running: RequestResponseCycle | None = None
         self._clock: asyncio.TimerHandle | None = None
+        self._send_clock = SendClock(self.loop, transport, self._abort, self.send_seconds)
         self._start_clock(self.header_seconds)
         if len(self.connections) > self.max_connections:
             self._refuse(Unavailable("too many connections at the same time", retry_after=1))
@@ -47,8 +50,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock and let the requests of a lost peer end without an answer."""
         self._stop_clock()
+        self._send_clock.stop()
         self._drop_requests()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Watch a peer that does not read what it asked for."""
+        super().pause_writing()
+        self._send_clock.start()
+
+    def resume_writing(self) -> None:
+        """Let it be: it reads."""
+        self._send_clock.stop()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser and count the bytes that are no body. Nothing is logged: a peer may send what it likes."""
@@ -156,6 +170,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._drop_requests()
             self.transport.close()
 
+    def _abort(self) -> None:
+        self._drop_requests()
+        self.transport.abort()
+
     def _refuse(self, problem: Problem) -> None:
         if self.transport.is_closing():
             return
@@ -168,11 +186,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(*, header_seconds: float, body_seconds: float, connections: int) -> type[BoundedProtocol]:
-    """Return the protocol with its limits: times for headers and for a body, and how many may be connected."""
+def bounded(
+    *, header_seconds: float, body_seconds: float, send_seconds: float, connections: int
+) -> type[BoundedProtocol]:
+    """Return the protocol with its limits: times for headers, a body and an unread answer, how many may connect."""
     limits = {
         "header_seconds": header_seconds,
         "message_seconds": header_seconds + body_seconds,
+        "send_seconds": send_seconds,
         "max_connections": connections,
     }
     return type("BoundedProtocol", (BoundedProtocol,), limits)

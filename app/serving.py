@@ -18,6 +18,7 @@ def configuration(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Co
         http=bounded(
             header_seconds=settings.gateway_header_seconds,
             body_seconds=settings.gateway_form_seconds,
+            send_seconds=settings.gateway_send_seconds,
             connections=settings.gateway_connections,
         ),
         ws="none",

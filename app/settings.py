@@ -54,6 +54,13 @@ class GatewaySettings(Settings):
         le=10**15,
         description="room that uploads leave on the disk of the blobs; refused with 507 beyond it",
     )
+    gateway_send_bytes: int = Field(
+        64 * MEGABYTE, ge=1_000_000, description="memory for pictures being sent; a caller gets at most a quarter"
+    )
+    gateway_send_seconds: float = Field(
+        30.0, gt=0, le=600, description="a caller that reads nothing of an answer for so long is cut off"
+    )
+    gateway_blob_seconds: float = Field(30.0, gt=0, le=600, description="a call of the blob store ends within this")
     gateway_decoders: int = Field(
         default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64, description="pictures decoded at once"
     )

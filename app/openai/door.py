@@ -4,7 +4,8 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +19,7 @@ from app.deps import Services
 from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from app.intake.form import HANG_UP, escaped
 from app.problems import answer, of_contract, of_validation
+from app.sending import OpenedResponse
 from workers.contract.errors import ContractError
 from workers.contract.job import Image, Job, State
 
@@ -141,7 +143,7 @@ async def pictures(request: Request, services: Services, job: Job, wanted: str) 
     here = "" if services.links.public_url else str(request.base_url).rstrip("/")
     data = [
         PictureView(
-            b64_json=await services.call(encoded, services, image) if wanted == "b64_json" else None,
+            b64_json=_place(number) if wanted == "b64_json" else None,
             url=here + services.links.image(job.id, number)[0] if wanted == "url" else None,
             seed=image.seed,
         )
@@ -155,9 +157,34 @@ async def pictures(request: Request, services: Services, job: Job, wanted: str) 
         size=f"{asked.width}x{asked.height}",
         job=here + services.links.job(job.id),
     )
-    return Response(shown.model_dump_json(exclude_none=True), media_type="application/json")
+    text = shown.model_dump_json(exclude_none=True)
+    if wanted == "url":
+        return Response(text, media_type=JSON)
+    return await _filled(services, text, done.result.images, job.owner)
 
 
-def encoded(services: Services, image: Image) -> str:
-    """Return a picture's file in base64."""
-    return base64.b64encode(services.blobs.get(image.blob)).decode()
+def _place(number: int) -> str:
+    """Return what stands for a picture in the text of an answer until its file is sent."""
+    return f"<picture {number}>"
+
+
+async def _filled(services: Services, text: str, images: Sequence[Image], caller: str) -> Response:
+    """Return an answer that streams the pictures' files in base64 into a text. Raises BlobMissing, Unavailable."""
+    opened = AsyncExitStack()
+    streams = [await services.pictures.open(image.blob, caller, opened) for image in images]
+
+    async def parts() -> AsyncIterator[bytes]:
+        rest = text
+        for number, stream in enumerate(streams):
+            before, _, rest = rest.partition(_place(number))
+            yield before.encode()
+            left = b""
+            async for block in services.pictures.blocks(stream):
+                piece = left + block
+                whole = len(piece) - len(piece) % 3
+                left = piece[whole:]
+                yield base64.b64encode(piece[:whole])
+            yield base64.b64encode(left)
+        yield rest.encode()
+
+    return OpenedResponse(parts(), opened, media_type=JSON)

@@ -85,14 +85,14 @@ async def read_sheet(comparison_id: ComparisonId, services: With, owner: Owner) 
         raise NotFound("there is a sheet once all jobs are final, as long as they are kept")
     name = f"{job_prefix(first.id)}{first.token}/sheet.png"
     try:
-        sheet = await services.call(services.blobs.get, name)
+        return await services.pictures.answer(name, owner, "image/png", FOREVER)
     except BlobMissing:
         async with services.drawing:
-            pictures = [await services.call(first_picture, services, job) for job in jobs]
+            pictures = [await services.blob_calls.call(first_picture, services, job) for job in jobs]
             labels = [cell.label for cell in group.cells]
             sheet = await drawn(list(zip(labels, pictures, strict=True)))
-        await services.call(services.blobs.put, name, sheet, content_type="image/png", if_absent=False)
-    return Response(sheet, media_type="image/png", headers=FOREVER)
+        await services.blob_calls.call(services.blobs.put, name, sheet, content_type="image/png", if_absent=False)
+    return await services.pictures.answer(name, owner, "image/png", FOREVER)
 
 
 async def found(services: Services, comparison_id: str, owner: str) -> Group:

@@ -29,7 +29,7 @@ async def readyz(services: With) -> JSONResponse:
 
     `models` tells how each served model stands: warm, loading, or what fetches it.
     """
-    seen = await services.call(services.readiness.look)
+    seen = await services.blob_calls.call(services.readiness.look)
     ready = all(state == OK for state in seen.checks.values())
     health = HealthView(status="ready" if ready else "not ready", checks=dict(seen.checks), models=dict(seen.models))
     headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})

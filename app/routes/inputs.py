@@ -34,5 +34,5 @@ async def read_input(
     if await services.call(services.store.unused, [sha256], owner):
         raise NotFound("none of your jobs or styles names such a picture")
     headers = FOREVER | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
-    read = partial(services.call, services.blobs.get, input_name(sha256))
-    return await unless_kept(sha256, if_none_match, read, "image/png", headers)
+    send = partial(services.pictures.answer, input_name(sha256), owner, "image/png")
+    return await unless_kept(sha256, if_none_match, send, headers)

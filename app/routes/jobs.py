@@ -86,5 +86,5 @@ async def read_image(
     image = job.result.images[number]
     name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
     headers = FOREVER | {"Content-Disposition": f'attachment; filename="{name}"'}
-    read = partial(services.call, services.blobs.get, image.blob)
-    return await unless_kept(image.sha256, if_none_match, read, image.content_type, headers)
+    send = partial(services.pictures.answer, image.blob, job.owner, image.content_type)
+    return await unless_kept(image.sha256, if_none_match, send, headers)

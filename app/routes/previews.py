@@ -1,6 +1,7 @@
 """`GET /jobs/{id}/preview`: what a running job is becoming."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -49,7 +50,7 @@ async def read_preview(
         raise NotFound("the job has no preview now")
     tag = hashlib.blake2b(picture, digest_size=9).hexdigest()
 
-    async def read() -> bytes:
-        return picture
+    async def send(headers: Mapping[str, str]) -> Response:
+        return Response(picture, media_type=JPEG, headers=headers)
 
-    return await unless_kept(tag, if_none_match, read, JPEG, {"Cache-Control": "private, no-cache"})
+    return await unless_kept(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from workers.contract.blobs.names import checked, input_sha256
 from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import Stored, exercise, is_content
+from workers.contract.blobs.store import BLOCK as STREAM_BLOCK
+from workers.contract.blobs.store import BlobStream, Stored, exercise, is_content
 from workers.contract.errors import BlobExists, BlobMissing, BlobRefused, BlobStoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,12 @@ class DiskBlobs:
         """See BlobStore."""
         with _faults(name):
             return self._place(name).read_bytes()
+
+    def stream(self, name: str) -> BlobStream:
+        """See BlobStore."""
+        with _faults(name):
+            file = self._place(name).open("rb")
+            return BlobStream(os.fstat(file.fileno()).st_size, _blocks(name, file), file.close)
 
     def delete(self, names: Iterable[str]) -> None:
         """See BlobStore. Folders left empty are removed, but for the few of inputs, which fill again."""
@@ -206,6 +214,12 @@ def _faults(name: str, *, of_store: bool = False) -> Iterator[None]:
     except OSError as fault:
         kind = BlobStoreUnavailable if of_store or fault.errno in AWAY else BlobRefused
         raise kind(f"the disk fails for {fault.filename or name}: {fault.strerror}") from fault
+
+
+def _blocks(name: str, file: BinaryIO) -> Iterator[bytes]:
+    with _faults(name):
+        while block := file.read(STREAM_BLOCK):
+            yield block
 
 
 def _holds(place: Path, data: bytes | Pages) -> bool:

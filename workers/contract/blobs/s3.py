@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from workers.contract.blobs.names import checked
 from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import PROBES, Stored, exercise, is_content
+from workers.contract.blobs.store import BLOCK, PROBES, BlobStream, Stored, exercise, is_content
 from workers.contract.errors import (
     BlobError,
     BlobExists,
@@ -75,6 +75,17 @@ class S3Blobs:
         with self._faults(name):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read()
             return body
+
+    def stream(self, name: str) -> BlobStream:
+        """See BlobStore."""
+        with self._faults(name):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(name))
+        body = answer["Body"]
+        return BlobStream(answer["ContentLength"], self._blocks(name, body), body.close)
+
+    def _blocks(self, name: str, body: Any) -> Iterator[bytes]:
+        with self._faults(name):
+            yield from body.iter_chunks(BLOCK)
 
     def delete(self, names: Iterable[str]) -> None:
         """See BlobStore."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,6 +13,8 @@ from workers.contract.errors import BlobDamaged, BlobExists, Misconfigured
 from workers.contract.job import Sha256
 
 PROBES = "probes/"
+BLOCK = 65_536
+"""Bytes of a block of a stream."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,15 @@ class Stored:
     name: str
     size: int
     modified: datetime
+
+
+@dataclass(frozen=True)
+class BlobStream:
+    """A blob read block by block: its size in bytes, and blocks of at most BLOCK bytes. Close it after use."""
+
+    size: int
+    blocks: Iterator[bytes]
+    close: Callable[[], object]
 
 
 class BlobStore(Protocol):
@@ -40,6 +51,9 @@ class BlobStore(Protocol):
 
     def get(self, name: str) -> bytes:
         """Return the bytes. Raises BlobMissing."""
+
+    def stream(self, name: str) -> BlobStream:
+        """Return the bytes to be read block by block; the blocks raise as this does. Raises BlobMissing."""
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete blobs; those that are not there are no matter, those that are refused do not keep the others."""
