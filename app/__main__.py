@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 
 from app import heap
 from app.keys.exposure import check_exposure
@@ -23,6 +25,7 @@ from workers.contract.store import JobStore
 log = logging.getLogger("app")
 
 BACKLOG = 2048
+THREADS_SECONDS = 1.0
 
 
 class CannotListen(Exception):
@@ -48,7 +51,20 @@ def main() -> int:
     with listener:
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         server.run(sockets=[listener])
-    return 0 if server.started else 1
+    status = 0 if server.started else 1
+    leave_hanging_threads(status)
+    return status
+
+
+def leave_hanging_threads(status: int) -> None:
+    """End the process at once if a thread still waits for a store that does not answer: Python would wait for it."""
+    until = time.monotonic() + THREADS_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                logging.shutdown()
+                os._exit(status)
 
 
 def check(settings: GatewaySettings) -> None:

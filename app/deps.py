@@ -32,6 +32,7 @@ from app.sending import BlobSender, SendBudget
 from app.settings import GatewaySettings
 from app.watch import Watch
 from app.webhooks.delivery import Deliverer
+from app.webhooks.lookup import Lookup
 from app.webhooks.sender import Sender
 from workers.contract.blobs import BlobStore, blob_folder, open_blobs
 from workers.contract.doorbell import Doorbell
@@ -127,7 +128,7 @@ class Services:
                 outbox=outbox,
                 store=store,
                 links=links,
-                sender=Sender(settings.webhook_rules(), tls=ssl.create_default_context(cafile=certifi.where())),
+                sender=build_sender(settings),
                 metrics=metrics,
                 call=lambda function, *args: asyncio.get_running_loop().run_in_executor(threads, function, *args),
                 first_pause=settings.gateway_webhook_pause_seconds,
@@ -151,6 +152,12 @@ class Services:
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **kwargs))
 
 
+def build_sender(settings: GatewaySettings) -> Sender:
+    """Return what posts webhooks; to be called in the event loop."""
+    tls = ssl.create_default_context(cafile=certifi.where())
+    return Sender(settings.webhook_rules(), find=Lookup().find, tls=tls)
+
+
 async def services(request: Request) -> Services:
     """Return the services of the application that serves a request."""
     found = request.app.state.services
@@ -164,6 +171,7 @@ With = Annotated[Services, Depends(services)]
 async def caller(request: Request, services: With) -> Caller:
     """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
     found = await _known(services, request.headers.get("authorization"))
+    request.state.caller = found
     if found.owner == ANYONE:
         refuse_foreign_page(request.method, request.headers, services.settings.gateway_public_url)
     scope: Scope = "read" if request.method in READING else "write"
@@ -185,6 +193,12 @@ async def _known(services: Services, authorization: str | None) -> Caller:
         await asyncio.sleep(REFUSAL_SECONDS)
         await services.call(services.ring.refresh, came)
         return services.ring.caller(authorization)
+
+
+def sharing(request: Request) -> str | None:
+    """Return who shares the gateway's memory with others; None while no key tells callers apart."""
+    owner: str = request.state.caller.owner
+    return None if owner == ANYONE else owner
 
 
 async def owner(request: Request, services: With) -> str:

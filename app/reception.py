@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from app.deps import Services
+from app.deps import Services, sharing
 from app.errors import BodyTimeout, Malformed, Problem, TooLarge, UnsupportedMedia
 from app.intake.form import Form, FormReader, Shape, boundary_of, read, too_large
 
@@ -23,14 +23,15 @@ async def received(request: Request, services: Services, shape: Shape) -> AsyncI
     if int(request.headers.get("content-length", "0")) > settings.gateway_body_bytes:
         raise too_large(settings.gateway_body_bytes)
     boundary = boundary_of(request.headers.get("content-type"))
-    services.memory.enter()
-    reader = FormReader(shape, services.memory, boundary)
-    try:
-        await read(request.receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
-        yield reader.form
-    finally:
-        reader.form.close()
-        services.memory.leave()
+    with services.memory.entered(sharing(request)) as memory:
+        reader = FormReader(shape, memory, boundary)
+        try:
+            await read(
+                request.receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds
+            )
+            yield reader.form
+        finally:
+            reader.form.close()
 
 
 def multipart(schema: dict[str, Any], encoding: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
-from app.intake.memory import Memory
+from app.intake.memory import Share
 from app.intake.upload import Upload
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -73,7 +73,7 @@ class Form:
 class FormReader:
     """Feeds a body to the parser and keeps what the shape allows. `form` belongs to the caller, who closes it."""
 
-    def __init__(self, shape: Shape, memory: Memory, boundary: bytes) -> None:
+    def __init__(self, shape: Shape, memory: Share, boundary: bytes) -> None:
         self.form = Form()
         self._shape = shape
         self._memory = memory

@@ -1,10 +1,15 @@
 """What the gateway holds of the pictures on their way: memory files under one budget, used again and again."""
 
 import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from mmap import mmap
 
 from app.errors import Unavailable
 
+REQUESTS_SHARE, SIZE_SHARE = 4, 2
 KEPT_FILES = 16
 KEPT_BYTES = 4_000_000
 LENGTH = 64 * 2**20
@@ -34,32 +39,54 @@ class MemoryFile:
 
 
 class Memory:
-    """Counts requests and bytes; lends memory files. A file's pages stay, so that filling it again is a mere copy."""
+    """Counts requests and bytes; lends memory files. A file's pages stay, so that filling it again is a mere copy.
+
+    One owner gets at most a quarter of the requests and half of the bytes, unless it is nobody in particular (None).
+    """
 
     def __init__(self, *, requests: int, size: int) -> None:
         self._requests = requests
         self._size = size
+        self._requests_each = max(1, requests // REQUESTS_SHARE)
+        self._size_each = size // SIZE_SHARE
+        self._requests_of: Counter[str] = Counter()
+        self._size_of: Counter[str] = Counter()
         self._files: list[MemoryFile] = []
 
-    def enter(self) -> None:
-        """Count a request in. Raises Unavailable."""
+    @contextmanager
+    def entered(self, owner: str | None) -> Iterator["Share"]:
+        """Count an owner's request in and give what its uploads take their memory from. Raises Unavailable."""
         if self._requests <= 0:
             raise Unavailable("too many uploads at the same time", retry_after=1)
+        if owner is not None and self._requests_of[owner] >= self._requests_each:
+            raise Unavailable("too many uploads of yours at the same time", retry_after=1)
         self._requests -= 1
+        self._count(self._requests_of, owner, 1)
+        try:
+            yield Share(self, owner)
+        finally:
+            self._requests += 1
+            self._count(self._requests_of, owner, -1)
 
-    def leave(self) -> None:
-        """Count a request out."""
-        self._requests += 1
-
-    def take(self, size: int) -> None:
+    def take(self, size: int, owner: str | None) -> None:
         """Take bytes from the budget. Raises Unavailable."""
         if size > self._size:
             raise Unavailable("too many bytes are being uploaded at the same time", retry_after=1)
+        if owner is not None and self._size_of[owner] + size > self._size_each:
+            raise Unavailable("too many bytes of yours are being uploaded at the same time", retry_after=1)
         self._size -= size
+        self._count(self._size_of, owner, size)
 
-    def give(self, size: int) -> None:
+    def give(self, size: int, owner: str | None) -> None:
         """Give bytes back to the budget."""
         self._size += size
+        self._count(self._size_of, owner, -size)
+
+    def _count(self, counter: Counter[str], owner: str | None, change: int) -> None:
+        if owner is not None:
+            counter[owner] += change
+            if not counter[owner]:
+                del counter[owner]
 
     def borrow(self) -> MemoryFile:
         """Return a memory file; close it instead of restoring it when somebody may still write to it."""
@@ -77,3 +104,27 @@ class Memory:
         """Free the files that are not lent."""
         while self._files:
             self._files.pop().close()
+
+
+@dataclass(frozen=True)
+class Share:
+    """The memory as the uploads of one request see it."""
+
+    memory: Memory
+    owner: str | None
+
+    def take(self, size: int) -> None:
+        """Take bytes. Raises Unavailable."""
+        self.memory.take(size, self.owner)
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        self.memory.give(size, self.owner)
+
+    def borrow(self) -> MemoryFile:
+        """Return a memory file."""
+        return self.memory.borrow()
+
+    def restore(self, file: MemoryFile) -> None:
+        """Take a memory file back."""
+        self.memory.restore(file)

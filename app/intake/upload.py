@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from app.errors import Fault, TooLarge
-from app.intake.memory import Memory, MemoryFile
+from app.intake.memory import MemoryFile, Share
 from app.intake.rules import MAX_BYTES, SIGNATURE_BYTES
 
 
@@ -12,7 +12,7 @@ class Upload:
     """One uploaded file; `pointer` names its field in errors. Its bytes are the first `size` of `file`."""
 
     pointer: str
-    memory: Memory
+    memory: Share
     filename: str = ""
     media_type: str = ""
     size: int = 0

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.answer import finished
-from app.deps import Services
+from app.deps import Services, sharing
 from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from app.intake.form import HANG_UP, escaped
 from app.problems import answer, of_contract, of_validation
@@ -93,14 +93,12 @@ async def json_body(request: Request, services: Services) -> dict[str, Any]:
     if kind != JSON:  # a page of another site could send anything else without asking
         raise UnsupportedMedia(f"the body must be {JSON}, with that Content-Type")
     seconds = services.settings.gateway_form_seconds
-    services.memory.enter()
     try:
-        async with asyncio.timeout(seconds):
-            body = await _read(request)
+        with services.memory.entered(sharing(request)):
+            async with asyncio.timeout(seconds):
+                body = await _read(request)
     except TimeoutError:
         raise BodyTimeout(f"the body did not arrive within {seconds:g} seconds", headers=HANG_UP) from None
-    finally:
-        services.memory.leave()
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as fault:

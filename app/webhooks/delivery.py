@@ -5,8 +5,9 @@ import json
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,9 @@ from standardwebhooks import Webhook
 from app.links import Links
 from app.metrics import Metrics
 from app.schemas import view
-from app.webhooks.sender import NotDelivered, Sender
+from app.webhooks.errors import NotDelivered, NotTried
+from app.webhooks.sender import Sender
+from app.webhooks.silent_hosts import SilentHosts
 from app.webhooks.target import TargetRefused
 from workers.contract.errors import ContractError, StoreUnavailable
 from workers.contract.job import Job
@@ -28,6 +31,8 @@ T = TypeVar("T")
 PERIOD_SECONDS = 0.25
 LEASE_SECONDS = 30.0
 AT_ONCE = 64
+PER_OWNER = 16
+"""Calls of one owner under way at once."""
 TRIES = 10
 GROWTH = 4
 LONGEST_PAUSE = 4 * 3600.0
@@ -52,6 +57,8 @@ class Deliverer:
     metrics: Metrics
     call: InThread
     first_pause: float
+    silent: SilentHosts = field(default_factory=SilentHosts)
+    owners: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
         """Deliver until canceled."""
@@ -59,6 +66,7 @@ class Deliverer:
         try:
             while True:
                 for due in await self._due(AT_ONCE - len(running)):
+                    self.owners[due.owner] += 1
                     task = asyncio.create_task(self._attend(due))
                     running.add(task)
                     task.add_done_callback(running.discard)
@@ -68,10 +76,12 @@ class Deliverer:
                 task.cancel()
 
     async def deliver(self, due: Due) -> None:
-        """Make one call and note what became of it. Raises StoreUnavailable."""
+        """Make one call and note what became of it. Raises NotTried, StoreUnavailable."""
         job = await self.call(self.store.get, due.job_id)
         if job is None or job.webhook_url is None:
             return  # the record was deleted meanwhile, its place in the outbox with it
+        if self.silent.is_resting(job.webhook_url):
+            raise NotTried("the host did not answer a moment ago")
         began, at = time.monotonic(), datetime.now(UTC)
         outcome, status, detail = await self._call(job, job.webhook_url, at)
         again = self._pause(due.tries) if outcome == "failed" and due.tries + 1 < TRIES else None
@@ -89,7 +99,7 @@ class Deliverer:
 
     async def _due(self, most: int) -> list[Due]:
         try:
-            return await self.call(self.outbox.due, most, LEASE_SECONDS) if most > 0 else []
+            return await self.call(self.outbox.due, most, LEASE_SECONDS, PER_OWNER, self.owners) if most > 0 else []
         except StoreUnavailable as away:
             log.warning("webhooks wait: %s", away)
             return []
@@ -97,8 +107,12 @@ class Deliverer:
     async def _attend(self, due: Due) -> None:
         try:
             await self.deliver(due)
-        except ContractError as away:
-            log.warning("webhook of job %s is tried again later: %s", due.job_id, away)
+        except (NotTried, ContractError) as reason:
+            log.info("webhook of job %s is tried again later: %s", due.job_id, reason)
+        finally:
+            self.owners[due.owner] -= 1
+            if not self.owners[due.owner]:
+                del self.owners[due.owner]
 
     async def _call(self, job: Job, url: str, at: datetime) -> tuple[Outcome, int | None, str]:
         body = self._body(job)
@@ -111,11 +125,14 @@ class Deliverer:
             "webhook-signature": Webhook(secret).sign(job.id, at, body),
         }
         try:
-            status = await self.sender.post(url, headers, body.encode())
+            status = await self.sender.post(url, headers, body.encode(), job.owner)
         except TargetRefused as refusal:
             return "refused", None, str(refusal)
         except NotDelivered as fault:
+            if fault.silent:
+                self.silent.note_silence(url)
             return "failed", None, str(fault)
+        self.silent.note_answer(url)
         if 200 <= status < 300:
             return "delivered", status, ""
         if status == GONE:

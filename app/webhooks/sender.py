@@ -1,47 +1,35 @@
 """One POST to a checked target: connects to the address that was checked, follows nothing, waits and reads little."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpcore
 
+from app.webhooks.errors import NotDelivered
 from app.webhooks.target import Rules, Target, TargetRefused
 
 SECONDS = 5.0
 MAX_BYTES = 65_536
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-
-
-class NotDelivered(Exception):
-    """No answer came; the text says why in a word or two, for the caller."""
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Return all addresses of a host. Raises NotDelivered."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as fault:
-        raise NotDelivered("the host is not known") from fault
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+Resolve = Callable[[str, int, str], Awaitable[Sequence[str]]]
+"""Looks a host and port up for an owner."""
 
 
 class Sender:
     """Posts to targets within the rules."""
 
-    def __init__(self, rules: Rules, *, tls: ssl.SSLContext, find: Resolve = resolve, seconds: float = SECONDS) -> None:
+    def __init__(self, rules: Rules, *, tls: ssl.SSLContext, find: Resolve, seconds: float = SECONDS) -> None:
         self._rules = rules
         self._tls = tls
         self._find = find
         self._seconds = seconds
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Return the status of the answer. Raises TargetRefused, NotDelivered."""
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, owner: str) -> int:
+        """Return the status of the answer to an owner's call. Raises TargetRefused, NotDelivered, NotTried."""
         target = self._rules.target(url)
-        backend = PinnedBackend(target, self._rules, self._find)
+        backend = PinnedBackend(target, self._rules, lambda host, port: self._find(host, port, owner))
         try:
             async with (
                 asyncio.timeout(self._seconds),
@@ -51,7 +39,7 @@ class Sender:
                 await _drain(answer)
                 return answer.status
         except TimeoutError as fault:
-            raise NotDelivered(f"no answer within {self._seconds:g} s") from fault
+            raise NotDelivered(f"no answer within {self._seconds:g} s", silent=True) from fault
         except httpcore.ConnectError as fault:
             raise NotDelivered("no connection") from fault
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as fault:
@@ -70,7 +58,7 @@ async def _drain(answer: httpcore.Response) -> None:
 class PinnedBackend(httpcore.AsyncNetworkBackend):
     """Looks the host up once, checks all its addresses and connects to one of these, whatever the name says later."""
 
-    def __init__(self, target: Target, rules: Rules, find: Resolve) -> None:
+    def __init__(self, target: Target, rules: Rules, find: Callable[[str, int], Awaitable[Sequence[str]]]) -> None:
         self._target = target
         self._rules = rules
         self._find = find
@@ -84,7 +72,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the target. Raises TargetRefused, NotDelivered, httpcore.ConnectError."""
+        """Connect to the target. Raises TargetRefused, NotDelivered, NotTried, httpcore.ConnectError."""
         if (host, port) != (self._target.host, self._target.port):
             raise TargetRefused("another host than the one that was checked")
         addresses = await self._find(host, port)

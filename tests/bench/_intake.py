@@ -16,14 +16,13 @@ def main() -> None:
     shape = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()).shape
 
     async def take_in(scope: Scope, receive: Receive) -> None:
-        reader = FormReader(shape, memory, boundary_of(Headers(scope=scope).get("content-type")))
-        memory.enter()
-        try:
-            await read(receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
-            assert reader.form.uploads()
-        finally:
-            reader.form.close()
-            memory.leave()
+        with memory.entered(None) as share:
+            reader = FormReader(shape, share, boundary_of(Headers(scope=scope).get("content-type")))
+            try:
+                await read(receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
+                assert reader.form.uploads()
+            finally:
+                reader.form.close()
 
     serve(take_in)
 

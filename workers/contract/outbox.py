@@ -3,6 +3,7 @@
 import base64
 import hmac
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple
@@ -33,6 +34,7 @@ class Due(NamedTuple):
     """A call to be made now, after so many tries."""
 
     job_id: str
+    owner: str
     tries: int
 
 
@@ -44,10 +46,16 @@ class Outbox:
         self._prefix = prefix
         self._script = redis.register_script(scripts.source("hooks"))
 
-    def due(self, most: int, lease_seconds: float) -> list[Due]:
-        """Take up to so many calls that are due; they are due again after the lease unless noted before."""
-        flat = self._run("due", most, round(lease_seconds * 1000))
-        return [Due(job_id, int(tries)) for job_id, tries in zip(flat[::2], flat[1::2], strict=True)]
+    def due(
+        self, most: int, lease_seconds: float, per_owner: int, running: Mapping[str, int] | None = None
+    ) -> list[Due]:
+        """Take up to so many calls that are due; they are due again after the lease unless noted before.
+
+        An owner gets at most `per_owner` of them, less those `running`; its others are due again in a second.
+        """
+        busy = (word for pair in (running or {}).items() for word in pair)
+        flat = self._run("due", most, round(lease_seconds * 1000), per_owner, *busy)
+        return [Due(job_id, owner, int(tries)) for job_id, owner, tries in zip(*[iter(flat)] * 3, strict=True)]
 
     def note(self, job_id: str, attempt: Attempt, again_seconds: float | None) -> None:
         """Write an attempt into the job's log, and when to try again (None: never)."""

@@ -18,7 +18,7 @@ from PIL import Image
 from app.intake import wire
 from app.intake.decoder import Decoder
 from app.intake.image import encode, normalise
-from app.intake.memory import Memory
+from app.intake.memory import Memory, Share
 from app.intake.rules import LONG_SIDE, MAX_SIDE, Refused, Verdict
 from app.intake.upload import Upload
 from app.intake.zygote import outcome
@@ -35,7 +35,7 @@ def memory() -> Iterator[Memory]:
 
 
 def upload(memory: Memory, data: bytes) -> Upload:
-    made = Upload("#/style_image/0", memory)
+    made = Upload("#/style_image/0", Share(memory, None))
     made.write(memoryview(data))
     return made
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
 from app.intake.form import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, Shape, boundary_of, disposition
-from app.intake.memory import KEPT_BYTES, KEPT_FILES, Memory
+from app.intake.memory import KEPT_BYTES, KEPT_FILES, Memory, Share
 from app.intake.rules import MAX_BYTES
 from tests.unit.app.pictures import multipart
 
@@ -25,7 +25,7 @@ def memory() -> Iterator[Memory]:
 
 
 def parsed(memory: Memory, *pieces: bytes) -> Form:
-    reader = FormReader(SHAPE, memory, b"x")
+    reader = FormReader(SHAPE, Share(memory, None), b"x")
     try:
         for piece in pieces:
             reader.feed(piece)
@@ -127,16 +127,30 @@ def test_a_file_over_the_limit_is_refused(memory: Memory) -> None:
 
 def test_memory_is_bounded_over_all_requests() -> None:
     memory = Memory(requests=1, size=1000)
-    memory.enter()
-    with pytest.raises(Unavailable):
-        memory.enter()
-    memory.leave()
+    with memory.entered(None), pytest.raises(Unavailable), memory.entered(None):
+        pass
     first = parsed(memory, multipart({}, {"style_image": bytes(600)}))
     with pytest.raises(Unavailable, match="too many bytes"):
         parsed(memory, multipart({}, {"style_image": bytes(600)}))
     first.close()
     parsed(memory, multipart({}, {"style_image": bytes(1000)})).close()
     memory.close()
+
+
+def test_an_owner_gets_a_quarter_of_the_requests_and_half_of_the_bytes() -> None:
+    memory = Memory(requests=8, size=1000)
+    with memory.entered("ann") as first, memory.entered("ann"):
+        with pytest.raises(Unavailable, match="of yours"), memory.entered("ann"):
+            pass
+        first.take(500)
+        with pytest.raises(Unavailable, match="of yours"):
+            first.take(1)
+        with memory.entered("bob") as other:
+            other.take(500)
+            other.give(500)
+        first.give(500)
+    with memory.entered("ann"), memory.entered("ann"):
+        pass
 
 
 def test_files_are_used_again_but_neither_many_nor_large_ones_are_kept() -> None:

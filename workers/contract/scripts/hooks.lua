@@ -1,9 +1,11 @@
 -- The outbox of webhooks: a final job that wants a call is due in it until the call was taken or given up. Verbs:
---   due      {id, tries before, ...} of up to `most` due calls, each lent for `lease` ms: nobody else makes it meanwhile;
---            those of an owner whose key is revoked are dropped: their address is the revoked holder's
+--   due      {id, owner, tries before, ...} of up to `most` due calls, each lent for `lease` ms: nobody else makes it
+--            meanwhile. No owner gets more than `per_owner`, less those running: {owner, number, ...};
+--            calls of an owner whose key is revoked are dropped: their address is the revoked holder's
 --   note     an attempt: into the log of the job; due again at `again` ms from now, or no more when it is ''
 --   replay   due at once: 'due'; 'open' while the job is not final, 'none' when it has no webhook or is not there
 local HOOKS, verb = name('hooks'), ARGV[2]
+local LOOKED_AT, LATER = 500, 1000 -- due calls of one look, and milliseconds until an owner's turn comes again
 
 local function put(id, at)
   redis.call('ZREM', HOOKS, id)
@@ -11,14 +13,22 @@ local function put(id, at)
 end
 
 if verb == 'due' then
-  local most, lease, found = tonumber(ARGV[3]), tonumber(ARGV[4]), {}
-  for _, id in ipairs(due(HOOKS, most)) do
-    if is_revoked(redis.call('HGET', name('job', id), 'owner') or '') then
+  local most, lease, per_owner, found = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), {}
+  local running = {}
+  for index = 6, #ARGV, 2 do running[ARGV[index]] = tonumber(ARGV[index + 1]) end
+  for _, id in ipairs(due(HOOKS, LOOKED_AT)) do
+    local owner = redis.call('HGET', name('job', id), 'owner')
+    if not owner or is_revoked(owner) then
       redis.call('ZREM', HOOKS, id)
+    elseif (running[owner] or 0) >= per_owner then
+      put(id, NOW + LATER)
     else
+      running[owner] = (running[owner] or 0) + 1
       put(id, NOW + lease)
-      table.insert(found, id)
-      table.insert(found, tonumber(redis.call('HGET', name('job', id), 'tries') or 0))
+      for _, word in ipairs({id, owner, tonumber(redis.call('HGET', name('job', id), 'tries') or 0)}) do
+        table.insert(found, word)
+      end
+      if #found >= 3 * most then break end
     end
   end
   return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.keys.key import mint
 from app.keys.store import KeyStore
-from app.webhooks.sender import NotDelivered, Sender
+from app.webhooks.errors import NotDelivered, NotTried
+from app.webhooks.lookup import PER_OWNER, Lookup
+from app.webhooks.sender import Sender
+from app.webhooks.silent_hosts import SilentHosts
 from app.webhooks.target import Rules, origin_of
 from deploy.redis_child import RedisChild
 from tests.contract.conftest import new_job
@@ -198,25 +202,25 @@ def test_a_call_is_lent_to_one_gateway_and_comes_back(redis_child: RedisChild) -
         store, outbox = JobStore(redis, prefix="lent:", retention_seconds=0.001), Outbox(redis, prefix="lent:")
         new = new_job(webhook_url="https://example.com/")
         store.submit(new)
-        assert outbox.due(10, 0.2) == []
+        assert outbox.due(10, 0.2, 10) == []
         store.cancel(new.id)
-        assert outbox.due(10, 0.2) == [(new.id, 0)]
-        assert outbox.due(10, 0.2) == []
+        assert outbox.due(10, 0.2, 10) == [(new.id, "ann", 0)]
+        assert outbox.due(10, 0.2, 10) == []
         time.sleep(0.3)
-        assert outbox.due(10, 60) == [(new.id, 0)]
+        assert outbox.due(10, 60, 10) == [(new.id, "ann", 0)]
         attempt = Attempt(at=datetime.now(UTC), outcome="failed", seconds=0.1)
         for _ in range(60):
             outbox.note(new.id, attempt, 0)
-        assert outbox.due(10, 60) == [(new.id, 60)]
+        assert outbox.due(10, 60, 10) == [(new.id, "ann", 60)]
         assert len(outbox.log(new.id)) == 50
         outbox.note(new.id, attempt, None)
-        assert outbox.due(10, 60) == []
+        assert outbox.due(10, 60, 10) == []
         assert outbox.replay(new.id) == "due"
-        assert outbox.due(10, 60) == [(new.id, 0)]
+        assert outbox.due(10, 60, 10) == [(new.id, "ann", 0)]
         store.sweep()
         assert (outbox.replay(new.id), outbox.log(new.id)) == ("none", [])
         outbox.note(new.id, attempt, 0)
-        assert (outbox.due(10, 60), outbox.log(new.id)) == ([], [])
+        assert (outbox.due(10, 60, 10), outbox.log(new.id)) == ([], [])
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
@@ -251,7 +255,7 @@ def test_tls_goes_by_the_name_and_the_connection_by_the_address(tmp_path: Path) 
     serving.load_cert_chain(file)
     asked: list[str] = []
 
-    async def find(host: str, port: int) -> Sequence[str]:
+    async def find(host: str, port: int, owner: str) -> Sequence[str]:
         asked.append(host)
         return ["127.0.0.1"]
 
@@ -259,21 +263,70 @@ def test_tls_goes_by_the_name_and_the_connection_by_the_address(tmp_path: Path) 
         port = origin.rpartition(":")[2]
         good, bad = f"https://hooks.example:{port}", f"https://other.example:{port}"
         rules = Rules(allowed=frozenset({origin_of(good), origin_of(bad)}))
-        assert asyncio.run(Sender(rules, tls=trusting, find=find).post(f"{good}/hook", {}, b"{}")) == 204
+        assert asyncio.run(Sender(rules, tls=trusting, find=find).post(f"{good}/hook", {}, b"{}", "ann")) == 204
         with pytest.raises(NotDelivered):
-            asyncio.run(Sender(rules, tls=trusting, find=find).post(f"{bad}/hook", {}, b"{}"))
+            asyncio.run(Sender(rules, tls=trusting, find=find).post(f"{bad}/hook", {}, b"{}", "ann"))
         public = ssl.create_default_context()
         with pytest.raises(NotDelivered):
-            asyncio.run(Sender(rules, tls=public, find=find).post(f"{good}/hook", {}, b"{}"))
+            asyncio.run(Sender(rules, tls=public, find=find).post(f"{good}/hook", {}, b"{}", "ann"))
     assert [headers["host"] for headers, _ in got] == [f"hooks.example:{port}"]
     assert asked == ["hooks.example", "other.example", "hooks.example"]
+
+
+async def known(host: str, port: int, owner: str) -> Sequence[str]:
+    return ["127.0.0.1"]
 
 
 def test_a_receiver_that_says_nothing_is_left_in_time(tmp_path: Path) -> None:
     with Trap(silent=True) as silent:
         origin = f"http://127.0.0.1:{silent.port}"
-        sender = Sender(Rules(allowed=frozenset({origin})), tls=ssl.create_default_context(), seconds=0.3)
+        sender = Sender(Rules(allowed=frozenset({origin})), tls=ssl.create_default_context(), find=known, seconds=0.3)
         began = time.monotonic()
         with pytest.raises(NotDelivered, match="no answer"):
-            asyncio.run(sender.post(origin, {}, b"{}"))
+            asyncio.run(sender.post(origin, {}, b"{}", "ann"))
         assert time.monotonic() - began < 3
+
+
+def test_an_owner_gets_its_share_of_the_calls(redis_child: RedisChild) -> None:
+    with connect(redis_child.url) as redis:
+        store, outbox = JobStore(redis, prefix="share:"), Outbox(redis, prefix="share:")
+        for owner, count in (("ann", 40), ("bob", 1)):
+            for _ in range(count):
+                new = new_job(owner=owner, webhook_url="https://example.com/")
+                store.submit(new)
+                store.cancel(new.id)
+        owners = [due.owner for due in outbox.due(64, 60, 16, {"ann": 10})]
+    assert sorted(owners) == ["ann"] * 6 + ["bob"]
+
+
+def test_a_name_server_that_says_nothing_holds_up_only_its_owner() -> None:
+    """Look-ups that hang, 60 of one owner's hosts: what cannot be looked up for want of room is no failure."""
+    ended = threading.Event()
+
+    def answer(host: str, port: int, **_: object) -> list[object]:
+        if host.startswith("slow"):
+            ended.wait(60)
+        return [(0, 0, 0, "", ("192.0.2.1", port))]
+
+    async def look_up() -> tuple[list[object], Sequence[str]]:
+        lookup = Lookup(answer, seconds=0.2)
+        slow = asyncio.gather(*(lookup.find(f"slow{n}.example", 443, "ann") for n in range(60)), return_exceptions=True)
+        faults = await slow
+        try:
+            return list(faults), await lookup.find("good.example", 443, "bob")
+        finally:
+            ended.set()
+
+    faults, addresses = asyncio.run(look_up())
+    assert addresses == ["192.0.2.1"]
+    assert [type(fault) for fault in faults].count(NotDelivered) == PER_OWNER
+    assert [type(fault) for fault in faults].count(NotTried) == 60 - PER_OWNER
+
+
+def test_a_silent_host_is_left_alone_for_a_while() -> None:
+    hosts = SilentHosts()
+    hosts.note_silence("https://slow.example/a")
+    assert hosts.is_resting("https://SLOW.example/b")
+    assert not hosts.is_resting("https://other.example/")
+    hosts.note_answer("https://slow.example/")
+    assert not hosts.is_resting("https://slow.example/a")

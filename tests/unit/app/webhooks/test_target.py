@@ -7,7 +7,9 @@ from functools import cache
 
 import pytest
 
-from app.webhooks.sender import NotDelivered, Sender, resolve
+from app.webhooks.errors import NotDelivered
+from app.webhooks.lookup import Lookup
+from app.webhooks.sender import Sender
 from app.webhooks.target import Rules, TargetRefused, origin_of
 from tests.unit.app.webhooks.trap import Trap
 
@@ -134,12 +136,10 @@ def tls() -> ssl.SSLContext:
 def post(rules: Rules, url: str, answers: list[Sequence[str]] | None = None) -> int:
     """Post as the deliverer does; `answers` are what the host's name stands for, each time it is looked up."""
 
-    async def find(host: str, port: int) -> Sequence[str]:
-        assert answers is not None
-        return answers.pop(0)
+    async def find(host: str, port: int, owner: str) -> Sequence[str]:
+        return answers.pop(0) if answers is not None else await Lookup().find(host, port, owner)
 
-    sender = Sender(rules, tls=tls(), find=find if answers is not None else resolve)
-    return asyncio.run(sender.post(url, {}, b"{}"))
+    return asyncio.run(Sender(rules, tls=tls(), find=find).post(url, {}, b"{}", "ann"))
 
 
 def test_there_are_two_hundred_cases() -> None:
