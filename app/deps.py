@@ -85,14 +85,8 @@ class Services:
     @classmethod
     def open(cls, settings: GatewaySettings, offer: Offer, metrics: Metrics, tracing: Tracing) -> "Services":
         """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
-        key = settings.gateway_url_key
         memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
-        store, blobs = JobStore.from_settings(settings), open_blobs(settings)
-        links = Links(
-            settings.gateway_public_url or "",
-            key.get_secret_value().encode() if key else b"",
-            settings.gateway_url_seconds,
-        )
+        store, blobs, links = JobStore.from_settings(settings), open_blobs(settings), build_links(settings)
         outbox = Outbox(connect(settings.redis_url))
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
         blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
@@ -150,6 +144,13 @@ class Services:
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what talks to Redis in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **kwargs))
+
+
+def build_links(settings: GatewaySettings) -> Links:
+    """Return what makes and checks the addresses handed out."""
+    key = settings.gateway_url_key
+    secret = key.get_secret_value().encode() if key else b""
+    return Links(settings.gateway_public_url or "", secret, settings.gateway_url_seconds)
 
 
 def build_sender(settings: GatewaySettings) -> Sender:
