@@ -77,10 +77,10 @@ def cancel(owner: str | None, job_ids: list[str], data_dir: Path | None, *, as_j
             text = f"canceled {canceled.queued} queued and {canceled.running} running jobs of {owner}"
             typer.echo(json.dumps(canceled._asdict()) if as_json else text)
             return
-        jobs = {job_id: found.store.cancel(job_id, whose) for job_id in job_ids}
-    states = {job_id: job.state for job_id, job in jobs.items() if job}
+        ended = {job_id: found.cancel(job_id, whose) for job_id in job_ids}
+    states = {job_id: state for job_id, state in ended.items() if state}
     typer.echo(json.dumps(states) if as_json else "\n".join(f"{job_id} {state}" for job_id, state in states.items()))
-    if missing := [job_id for job_id, job in jobs.items() if job is None]:
+    if missing := [job_id for job_id in ended if job_id not in states]:
         typer.echo(f"stylize: there is no job {', '.join(missing)}", err=True)
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 
+from workers.contract.errors import UnreadableRecord
 from workers.contract.job import Job, State
 from workers.contract.redis_server import answering
 from workers.contract.store import JobStore
@@ -29,14 +30,9 @@ class Operator:
     redis: Redis
     prefix: str = "stylize:"
 
-    @property
-    def store(self) -> JobStore:
-        """The verbs for single jobs, whoever's they are."""
-        return JobStore(self.redis, prefix=self.prefix)
-
     def jobs(self, owner: str | None = None, state: State | None = None) -> Iterator[Job]:
         """Give the jobs of an owner (None: of all) in a state (None: any), newest first."""
-        index, store = f"{self.prefix}{f'list:{owner}' if owner else 'all'}", self.store
+        index, store = f"{self.prefix}{f'list:{owner}' if owner else 'all'}", JobStore(self.redis, prefix=self.prefix)
         last: float | str = "+inf"
         while True:
             with answering():
@@ -47,11 +43,22 @@ class Operator:
             known = store.many([job_id for job_id, _ in found])
             yield from (job for job_id, _ in found if (job := known.get(job_id)) and state in (None, job.state))
 
+    def cancel(self, job_id: str, owner: str | None = None) -> State | None:
+        """Cancel a job, also one whose record this release cannot read; return what it is then.
+
+        None when there is no such job or it is not `owner`'s (None: anyone's).
+        """
+        try:
+            job = JobStore(self.redis, prefix=self.prefix).cancel(job_id, owner)
+        except UnreadableRecord:
+            with answering():
+                return State(str(self.redis.hget(f"{self.prefix}job:{job_id}", "state")))
+        return job.state if job else None
+
     def cancel_unfinished(self, owner: str) -> Canceled:
         """Cancel all that an owner has waiting and running."""
         mine = [job_id for job_id, facts in self._unfinished().items() if facts[0] == owner and facts[1] in STOPPABLE]
-        store = self.store
-        states = [job.state for job_id in mine if (job := store.cancel(job_id, owner))]
+        states = [self.cancel(job_id, owner) for job_id in mine]
         return Canceled(states.count(State.CANCELED), states.count(State.CANCELING))
 
     def _unfinished(self) -> dict[str, tuple[str | None, str | None]]:

@@ -262,6 +262,31 @@ def test_an_operator_pages_through_many_jobs_and_sees_those_that_prepare_styles(
         assert list(operator.jobs(state=State.QUEUED)) == []
 
 
+def test_an_operator_cancels_what_this_release_cannot_read(server: RedisChild) -> None:
+    with connect(server.url) as redis:
+        store, operator = JobStore(redis, prefix="newer:"), Operator(redis, prefix="newer:")
+        ids = [store.submit(new_job(owner="ann")).job.id for _ in range(3)]
+        redis.hset(f"newer:job:{ids[0]}", "request", '{"kind": "of a later release"}')
+        redis.delete(f"newer:job:{ids[1]}")
+        assert [job.id for job in operator.jobs()] == [ids[2]]
+        assert operator.cancel_unfinished("ann") == Canceled(queued=2)
+        assert [operator.cancel(job_id) for job_id in ids] == [State.CANCELED, None, State.CANCELED]
+
+
+def test_a_key_of_a_later_release_is_revoked_and_loses_nothing(server: RedisChild) -> None:
+    with connect(server.url) as redis:
+        keys, key = KeyStore(redis, prefix="newer:"), mint("ann").key
+        record = json.loads(key.model_dump_json()) | {"tier": "gold", "scopes": ["read", "paint"]}
+        redis.hset("newer:keys", key.id, json.dumps(record))
+        redis.hset("newer:keys", "damaged", "no JSON")
+        assert keys.revoke(key.id) is not None
+        left = json.loads(str(redis.hget("newer:keys", key.id)))
+        assert left.pop("revoked_at") is not None
+        assert left == {name: value for name, value in record.items() if name != "revoked_at"}
+        assert keys.revoke("damaged") is not None
+        assert keys.revoke("nobody") is None
+
+
 def test_the_commands_find_a_stack_in_the_default_folder(
     server: RedisChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
