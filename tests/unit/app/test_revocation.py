@@ -177,9 +177,9 @@ def test_webhooks_of_a_revoked_key_are_not_called(server: RedisChild) -> None:
             store.submit(new_job(key.id, owner=key.id, webhook_url="https://example.com/"))
             store.cancel(key.id)
         keys.revoke(owners[0].id)
-        assert [due.job_id for due in outbox.due(10, 0.0)] == [owners[1].id]
+        assert [due.job_id for due in outbox.due(10, 0.0, 10)] == [owners[1].id]
         keys.put(owners[0])
-        assert [due.job_id for due in outbox.due(10, 30.0)] == [owners[1].id], "it is dropped for good"
+        assert [due.job_id for due in outbox.due(10, 30.0, 10)] == [owners[1].id], "it is dropped for good"
 
 
 def stylize(server: RedisChild, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
