@@ -159,6 +159,7 @@ class StoredView(BaseModel):
     licence: Licence
     bytes: int | None = Field(description="size of its files; rough before they are installed, null when unknown")
     command: str | None = Field(description="brings what is missing", examples=["stylize models pull sdxl"])
+    reason: str | None = Field(None, description="why no worker can serve it, where it is broken")
 
 
 class ModelView(StoredView):

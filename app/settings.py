@@ -55,7 +55,10 @@ class GatewaySettings(Settings):
         description="room that uploads leave on the disk of the blobs; refused with 507 beyond it",
     )
     gateway_send_bytes: int = Field(
-        64 * MEGABYTE, ge=1_000_000, description="memory for pictures being sent; a caller gets at most a quarter"
+        64 * MEGABYTE,
+        ge=1_000_000,
+        le=1_000_000 * MEGABYTE,
+        description="memory for pictures being sent; a caller gets at most a quarter",
     )
     gateway_send_seconds: float = Field(
         30.0, gt=0, le=600, description="a caller that reads nothing of an answer for so long is cut off"

@@ -12,7 +12,7 @@ from model_store.errors import ModelStoreError
 from model_store.lock import Lock, read_lock
 from workers.contract.store import WorkerStatus
 
-State = Literal["warm", "loading", "installed", "partial", "missing"]
+State = Literal["warm", "loading", "broken", "installed", "partial", "missing"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,14 @@ class Standing:
     command: str
     size: int | None
     """Bytes of its files: exact once they are pinned, before that the catalogue's rough number."""
+    reason: str = ""
+    """Why no worker can serve it, where it is broken."""
 
     @property
     def words(self) -> str:
         """Return the state in words for those who run the service."""
+        if self.reason:
+            return f"{self.state}: {self.reason}"
         return f"{self.state}; run: {self.command}" if self.command else self.state
 
 
@@ -60,16 +64,25 @@ def _standing(entry: Entry, store: Path, lock: Lock, workers: Sequence[WorkerSta
     found = presence(entry.id, store, lock)
     state = _at_work(entry.id, workers) or found.state
     command = found.command if state in ("partial", "missing") else ""
-    return Standing(entry, state, command, _size(entry, found, lock))
+    reason = _reason(entry.id, workers) if state == "broken" else ""
+    return Standing(entry, state, command, _size(entry, found, lock), reason)
 
 
 def _at_work(model: str, workers: Sequence[WorkerStatus]) -> State | None:
     """Return what the workers make of a model, None when none is going to serve it."""
     if any(model in worker.models for worker in workers):
         return "warm"
+    if _reason(model, workers) and not any(model in worker.queues for worker in workers):
+        return "broken"
     if any(model in worker.queues and worker.state != "stopping" for worker in workers):
         return "loading"
     return None
+
+
+def _reason(model: str, workers: Sequence[WorkerStatus]) -> str:
+    """Return why a worker that tried cannot serve a model."""
+    tried = (worker.methods[model] for worker in workers if model in worker.methods and model not in worker.models)
+    return next((reason for methods in tried for reason in methods.values() if reason), "")
 
 
 def _size(entry: Entry, found: Presence, lock: Lock) -> int | None:

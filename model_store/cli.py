@@ -3,6 +3,7 @@
 Alone: `python -m model_store.cli --store FOLDER pull sd15`.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,9 @@ def create(default_store: Callable[[], Path]) -> typer.Typer:
     return app
 
 
+log = logging.getLogger(__name__)
+
+
 @contextmanager
 def _told() -> Iterator[Console]:
     """Give a console; say the store's errors in one line and end with 1, or 130 after Ctrl-C, wherever it strikes."""
@@ -63,6 +67,13 @@ def _told() -> Iterator[Console]:
     except ModelStoreError as fault:
         typer.echo(f"{fault.code}: {fault}", err=True)
         raise typer.Exit(130 if isinstance(fault, Interrupted) else 1) from fault
+    except typer.Exit:
+        raise
+    except Exception as fault:
+        log.debug("a fault of ours", exc_info=fault)
+        line = (str(fault).strip().splitlines() or [""])[0][:200]
+        typer.echo(f"internal: {type(fault).__name__}: {line}", err=True)
+        raise typer.Exit(1) from fault
     except KeyboardInterrupt:
         typer.echo(f"{Interrupted.code}: stopped; what has arrived is kept", err=True)
         raise typer.Exit(130) from None

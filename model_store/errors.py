@@ -1,6 +1,7 @@
 """The errors of the model store.
 
 ModelStoreError                  a stable code, a sentence for people that says what to do
+|-- InvalidId                    the id that was asked for cannot be one
 |-- UnknownModel                 the catalogue has no such id (also a KeyError)
 |-- NotInstalled                 known, but not in the store; the text has the command that fetches it
 |-- StoreBusy                    another process changes the same model now
@@ -32,6 +33,12 @@ class UnknownModel(ModelStoreError, KeyError):
 
     def __str__(self) -> str:
         return " ".join(map(str, self.args))
+
+
+class InvalidId(ModelStoreError):
+    """The id that was asked for cannot be one."""
+
+    code = "invalid-id"
 
 
 class AlreadyKnown(ModelStoreError):

@@ -6,6 +6,7 @@ It loads the base models, says that it is warm, and runs jobs until SIGTERM; its
 import argparse
 import sys
 import warnings
+from pathlib import Path
 
 import torch
 from celery.platforms import SecurityWarning
@@ -34,8 +35,7 @@ def worker(settings: WorkerSettings) -> Worker:
     """Return a worker with the real engine. Raises Misconfigured; for a missing model it says what fetches it."""
     metrics = WorkerMetrics(torch.version.cuda)
     models = settings.model_dir
-    for model in settings.models:
-        locate(model, models)  # what is missing shows before anything else is done
+    require_any(settings.models, models)
     pool = Pool(metrics.loading(loader(settings, models)), capacity=len(settings.models))
     engine = Engine(
         pool=pool,
@@ -66,6 +66,18 @@ def worker(settings: WorkerSettings) -> Worker:
         prepared=engine.prepared.held,
         tracing=open_tracing("worker", settings),
     )
+
+
+def require_any(names: tuple[str, ...], store: Path) -> None:
+    """Raise Misconfigured unless one of the models is there: that shows before anything else is done."""
+    missing = []
+    for model in names:
+        try:
+            locate(model, store)
+        except Misconfigured as fault:
+            missing.append(fault)
+    if len(missing) == len(names):
+        raise missing[0]
 
 
 def quiet_libraries() -> None:

@@ -48,7 +48,15 @@ class WorkerMetrics(Observer):
         self._styles = self._counter("style_cache_requests_total", "Jobs by what they found.", ("method", "result"))
         self._device = self._counter("gpu_seconds_total", "Time that the device was held.", ("method",))
         self._full = self._counter("oom_total", "Batches that did not fit into the memory.", ())
+        self._broken = Gauge(
+            *("stylize_model_broken", "1 for a base model that this worker cannot serve.", ("model",)),
+            registry=self.registry,
+        )
         self._info(cuda or "none")
+
+    def note_model(self, model: str, *, broken: bool) -> None:
+        """Note whether a base model can be served."""
+        self._broken.labels(model).set(broken)
 
     def claimed(self, request: Request, queue_seconds: float) -> None:
         """Note a job that begins here."""

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from io import BytesIO
 
 from PIL import Image
@@ -43,16 +42,18 @@ class Previewer(threading.Thread):
         if sketch is None:
             return
         try:
-            self._store.show(holding.claim, sketch.step, jpeg(sketch.draw))
+            picture = sketch.draw()
+            if picture is not None:
+                self._store.show(holding.claim, sketch.step, jpeg(picture))
         except StoreUnavailable as fault:
             log.warning("no preview of job %s: %s", job_id, fault, extra=of_job(job_id))
         except Exception:
             log.exception("no preview of job %s", job_id, extra=of_job(job_id))  # which goes on all the same
 
 
-def jpeg(draw: Callable[[], Image.Image]) -> bytes:
-    """Return a drawing of at most MOST_SIDE pixels a side as a JPEG file."""
-    picture, file = draw(), BytesIO()
+def jpeg(picture: Image.Image) -> bytes:
+    """Return a picture of at most MOST_SIDE pixels a side as a JPEG file."""
+    file = BytesIO()
     picture.thumbnail((MOST_SIDE, MOST_SIDE))
     picture.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()

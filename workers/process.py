@@ -19,6 +19,7 @@ from workers.contract.styles import StyleStore
 from workers.contract.tracing import OFF, Tracing
 from workers.forgetting import Forgetter
 from workers.metrics import WorkerMetrics
+from workers.pipelines.errors import Refused
 from workers.pipelines.work import Stylist
 from workers.preparing import PreparedTeller
 from workers.presence import Presence
@@ -26,9 +27,13 @@ from workers.previewer import Previewer
 from workers.runner import Runner
 from workers.sealing import open_seal
 from workers.settings import WorkerSettings
+from workers.techniques import registry
 from workers.watchdog import EXIT_BROKEN, Watchdog
 
 log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
+MOST_REASON = 500
 
 
 class Worker:
@@ -81,17 +86,19 @@ class Worker:
         self.teller = PreparedTeller(PreparationStore(connect(settings.redis_url)), self.name, prepared)
         self.presence = Presence(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
+        self.broken: set[str] = set()
         self.stopping = threading.Event()
 
     def status(self) -> WorkerStatus:
         """Return what this worker serves, has warm and does."""
         held = self.beat.held
-        warm = tuple(self.methods)
+        served = tuple(model for model in self.settings.models if model not in self.broken)
+        warm = tuple(model for model in served if model in self.methods)
         state = "stopping" if self.stopping.is_set() else "busy" if held else "idle" if warm else "starting"
         job_id = held[0].claim.job.id if held else None
         return WorkerStatus(
             id=self.name,
-            queues=self.settings.models,
+            queues=served,
             models=warm,
             methods=dict(self.methods),
             state=state,
@@ -99,16 +106,15 @@ class Worker:
         )
 
     def run(self) -> int:
-        """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured, Refused."""
+        """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured."""
         threading.excepthook = replace_process
         if self.settings.worker_metrics_port:
             self.metrics.serve(self.settings.worker_metrics_host, self.settings.worker_metrics_port)
         await_servers(self.store, self.blobs)
         self.presence.start()
-        for model in self.settings.models:
-            began = time.monotonic()
-            self.methods[model] = self._warm(model)
-            log.info("%s is warm after %.1f s", model, time.monotonic() - began)
+        served = self._await_models()
+        self.runner.serve(served)
+        self.watchdog.serve(served)
         self.beat.start()
         self.forgetter.start()
         self.teller.start()
@@ -118,7 +124,7 @@ class Worker:
         try:
             return consume(
                 app,
-                self.settings.models,
+                served,
                 name=self.name,
                 ready=self.watchdog.start,
                 stopping=self.stop,
@@ -129,6 +135,40 @@ class Worker:
             self._tracing.close()
             self.presence.end()
             self.presence.join(1.0)
+
+    def _await_models(self) -> tuple[str, ...]:
+        """Make the models ready; return those that can be served. While there is none, try again, ever less often."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            for model in self.settings.models:
+                self._make_ready(model)
+            if served := tuple(model for model in self.settings.models if model not in self.broken):
+                return served
+            log.error("none of %s can be served; trying again in %.0f s", ", ".join(self.settings.models), pause)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _make_ready(self, model: str) -> None:
+        """Make a model ready, or note why it cannot be served: that is its own state and stops no other model."""
+        began = time.monotonic()
+        try:
+            methods = self._warm(model)
+            refusals = dict.fromkeys(reversed(methods.values()))  # the last: those that need nothing but the model
+            reason = f"no technique runs on it: {'; '.join(refusals)}" if methods and all(methods.values()) else ""
+        except (Refused, Misconfigured) as fault:
+            methods, reason = {}, str(fault)
+        except Exception as fault:
+            log.exception("%s could not be made ready", model)
+            methods, reason = {}, f"it failed when the worker started ({type(fault).__name__}); see the worker's log"
+        self.metrics.note_model(model, broken=bool(reason))
+        if reason:
+            log.error("%s is not served until this worker is restarted: %s", model, reason)
+            self.broken.add(model)
+            self.methods[model] = dict.fromkeys(registry.names(), reason[:MOST_REASON])
+        else:
+            log.info("%s is warm after %.1f s", model, time.monotonic() - began)
+            self.broken.discard(model)
+            self.methods[model] = methods
 
     def stop(self) -> None:
         """Claim nothing more; give the job in hand back when it outlasts the grace."""

@@ -111,6 +111,10 @@ class Runner:
                     settle(self._store, errand.holding, GivenBack())
                 raise
 
+    def serve(self, queues: tuple[str, ...]) -> None:
+        """Claim from these queues only."""
+        self._queues = queues
+
     def stop(self, grace_seconds: float) -> None:
         """Claim nothing more; give running jobs back once the grace is over. Returns at once."""
         self._stopping.set()

@@ -51,6 +51,10 @@ class Watchdog(threading.Thread):
         self._served_at = time.monotonic()
         self._waiting_since = None
 
+    def serve(self, queues: tuple[str, ...]) -> None:
+        """Watch these queues only."""
+        self._queues = queues
+
     def run(self) -> None:
         """Watch until `end`."""
         while not self._ended.wait(0.5):

@@ -63,7 +63,13 @@ def models_view(services: Services) -> ModelsView:
 
 def _stored(one: Standing) -> dict[str, Any]:
     described = {name: getattr(one.entry, name) for name in ("id", "kind", "title", "base", "licence")}
-    return {**described, "state": one.state, "bytes": one.size, "command": one.command or None}
+    return {
+        **described,
+        "state": one.state,
+        "bytes": one.size,
+        "command": one.command or None,
+        "reason": one.reason or None,
+    }
 
 
 def method_view(spec: Spec, services: Services, able: Abilities) -> MethodView:

@@ -1,10 +1,14 @@
 """Register an operator's own model: found out what it is, checked, brought into the store's form, pinned."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+
+from pydantic import TypeAdapter, ValidationError
 
 from model_store.add.checkpoint import native_size, prepare_folder, prepare_single_file
 from model_store.add.ip_adapter import prepare_ip_adapter, width_of
@@ -12,14 +16,18 @@ from model_store.add.kinds import base_of_checkpoint, base_of_lora, base_of_widt
 from model_store.add.lora import prepare_lora
 from model_store.add.style import is_style, prepare_style
 from model_store.catalogue import entries, folder_of
-from model_store.catalogue.entry import Base, Entry, Kind, Licence, WantedFile
+from model_store.catalogue.entry import Base, Entry, Kind, Licence, ModelId, WantedFile
 from model_store.configs import config_folder
 from model_store.convert.pickled import convert_pickled
-from model_store.errors import AlreadyKnown, NotInstalled
+from model_store.errors import AlreadyKnown, InvalidId, NotInstalled
 from model_store.fetch.space import require_space
 from model_store.files import held, put_in_place, replace_with, sha256_of, sync_file, sync_folder
 from model_store.load.header import read_header
+from model_store.load.lora import WEIGHTS, read_lora
+from model_store.load.tensors import check_finite
 from model_store.lock import PinnedFile, PinnedModel, pin
+
+_ID: TypeAdapter[str] = TypeAdapter(ModelId)
 
 
 def add(
@@ -35,10 +43,14 @@ def add(
 ) -> Entry:
     """Take a diffusers folder, a single-file checkpoint, a LoRA, an IP-Adapter or a style; return its entry.
 
-    Pickled files are converted first, by `keymap`. `base` is told from the tensors when it is not given; `configs` is
-    a diffusers folder whose configuration and tokenizers the model shares, by default the base model's own. Raises
-    AlreadyKnown, StoreBusy, ConversionFailed, NotEnoughSpace and BadCheckpoint's kinds; then nothing was added.
+    Hidden files of a folder are left aside. Pickled files are converted first, by `keymap`. `base` is told from the
+    tensors when it is not given; `configs` is a diffusers folder whose configuration and tokenizers the model shares,
+    by default the base model's own.
+
+    Raises InvalidId, AlreadyKnown, StoreBusy, ConversionFailed, NotEnoughSpace and BadCheckpoint's kinds; then nothing
+    was added.
     """
+    _check_id(model)
     if model in entries(store):
         raise AlreadyKnown(f"there is a model named {model} already; remove it first or choose another name")
     if not source.exists():
@@ -48,6 +60,8 @@ def add(
         target = staging / "model"
         plain = _plain(source, staging, keymap)
         kind, base = _prepare(plain, target, base, configs, store)
+        for file in sorted(target.rglob("*.safetensors")):
+            check_finite(file)
         entry = Entry(
             id=model,
             kind=kind,
@@ -62,6 +76,16 @@ def add(
     return entry
 
 
+def _check_id(model: str) -> None:
+    try:
+        _ID.validate_python(model)
+    except ValidationError as fault:
+        raise InvalidId(
+            f"{model[:80]!r} cannot be an id: lower-case letters and digits, with single '.', '_' or '-' between them, "
+            "at most 64"
+        ) from fault
+
+
 @contextmanager
 def _staging(store: Path, model: str) -> Iterator[Path]:
     """Give a folder on the store's disk that is gone afterwards."""
@@ -71,15 +95,18 @@ def _staging(store: Path, model: str) -> Iterator[Path]:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    found = (file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts))
 
 
 def _plain(source: Path, staging: Path, keymap: str | None) -> Path:
     """Return the source itself, or the safetensors file made of a pickled one."""
-    if source.is_dir() or source.suffix == ".safetensors":
+    if source.is_dir() or source.suffix.lower() == ".safetensors":
         return source
     plain = staging / f"{source.stem}.safetensors"
-    convert_pickled(source, plain, keymap or ("ldm" if source.suffix == ".ckpt" else "plain"))
+    convert_pickled(source, plain, keymap or ("ldm" if source.suffix.lower() == ".ckpt" else "plain"))
     return plain
 
 
@@ -92,13 +119,11 @@ def _prepare(
     if source.is_dir() and is_style(source):
         return "style", prepare_style(source, target, base)
     if source.is_dir():
-        prepare_lora(source, target)
-        return "lora", base or base_of_lora(read_header(next(target.glob("*.safetensors"))))
+        return "lora", _prepare_lora(source, target, base)
     header = read_header(source)
     kind = kind_of(header)
     if kind == "lora":
-        prepare_lora(source, target)
-        return "lora", base or base_of_lora(header)
+        return "lora", _prepare_lora(source, target, base)
     if kind == "ip-adapter":
         base = base or base_of_width(header, width_of(header))
         prepare_ip_adapter(source, target, configs or config_folder(base))
@@ -106,6 +131,15 @@ def _prepare(
     base = base or base_of_checkpoint(header)
     prepare_single_file(header, target, base, configs or _configs_of(base, store))
     return "base", base
+
+
+def _prepare_lora(source: Path, target: Path, base: Base | None) -> Base:
+    """Bring a LoRA into the store's form and read it as a job will; return the architecture it is for."""
+    prepare_lora(source, target)
+    base = base or base_of_lora(read_header(target / WEIGHTS))
+    unet = json.loads((config_folder(base) / "unet" / "config.json").read_bytes())
+    read_lora(target / WEIGHTS, base, SimpleNamespace(**unet))
+    return base
 
 
 def _configs_of(base: Base, store: Path) -> Path:

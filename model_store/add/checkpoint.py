@@ -79,7 +79,7 @@ def prepare_folder(source: Path, target: Path) -> Base:
             raise NotInstalled(f"{source}/{folder} is missing, or a link")
         weights = set(weight_files(source / folder)) if folder in PARTS[base] else set()
         for file in sorted((source / folder).iterdir()):
-            if file in weights or file.suffix in _TEXT:
+            if file in weights or (file.suffix in _TEXT and not file.name.startswith(".")):
                 _copy(file, target / folder / file.name)
     _copy(source / "model_index.json", target / "model_index.json")
     check_folder(target, base)

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from model_store.errors import BadCheckpoint, MalformedFile, WrongKeys
 from model_store.load.header import read_header
+from model_store.load.lora import WEIGHTS
 from model_store.load.tensors import load_tensors
 
-WEIGHTS = "pytorch_lora_weights.safetensors"
 SIZE_LIMIT = 4 << 30
 _PEFT = "base_model.model."
 _UNSUPPORTED = re.compile(r"dora_scale|lora_magnitude_vector|hada_w|lokr_w|\.oft_|lora_mid|\.diff(_b)?$|norm_w")
@@ -51,15 +51,20 @@ def prepare_lora(source: Path, target: Path) -> None:
     for name in header.tensors:
         if _UNSUPPORTED.search(name) or not _KNOWN.match(name):
             raise WrongKeys(f"{file}: {name}: of a kind that would not be loaded (DoRA, LoHa, LoKr, full weights ...)")
-    tensors = load_tensors(file)
+    tensors = {name: _wide(tensor) for name, tensor in load_tensors(file).items()}
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise WrongKeys(f"{file}: {name}: has values that are not finite")
+        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+            raise WrongKeys(f"{file}: {name}: has values that are not finite, or no floating ones")
     _check_pairs(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if any(name.startswith(_PEFT) for name in tensors):
         tensors = _from_peft(file, tensors, config)
     target.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, target / WEIGHTS, dict(header.metadata))
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of 8-bit floating numbers as float32, any other as it is."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
 
 
 def _found(source: Path) -> tuple[Path, AdapterConfig | None]:

@@ -21,6 +21,7 @@ from model_store.configs import config_folder
 from model_store.errors import BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
 from model_store.load.component import empty_component
 from model_store.load.header import read_header
+from model_store.load.lora import WEIGHTS
 from model_store.load.tensors import load_tensors
 
 FACTS, KIND, STATISTICS = "style.json", "statistic_type.txt", "stats.safetensors"
@@ -101,12 +102,12 @@ def _statistics(source: Path) -> tuple[str, list[int]]:
 
 def _prepare_tuned(source: Path, target: Path, base: Base) -> None:
     """Copy the tuned weights, as a LoRA or as weights of the UNet."""
-    as_lora, as_weights = source / lora.WEIGHTS, source / TUNED
+    as_lora, as_weights = source / WEIGHTS, source / TUNED
     if as_lora.exists():
         lora.prepare_lora(_plain(as_lora), target)
         return
     if not as_weights.exists():
-        raise NotInstalled(f"{source} holds no tuned weights: {lora.WEIGHTS} or {TUNED} is needed")
+        raise NotInstalled(f"{source} holds no tuned weights: {WEIGHTS} or {TUNED} is needed")
     unet: Any = empty_component(config_folder(base) / "unet", UNet2DConditionModel)
     for name in sorted(read_header(_plain(as_weights)).tensors.keys() - unet.state_dict().keys()):
         raise WrongKeys(f"{as_weights}: {name}: the UNet of {base} has no such tensor")

@@ -17,6 +17,8 @@ from model_store.errors import MalformedFile
 HEADER_LIMIT = 16 << 20
 """Bytes a header may have; the largest published one has under a tenth of it."""
 
+MOST_DIMENSIONS, LONGEST_SIDE = 8, 2**40
+
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
@@ -112,6 +114,8 @@ def _check_length(file: Path, name: str, tensor: TensorHeader) -> None:
     bits = _BITS.get(tensor.dtype)
     if bits is None:
         raise MalformedFile(f"{file}: {name}: unknown type {tensor.dtype!r}")
+    if len(tensor.shape) > MOST_DIMENSIONS or any(side > LONGEST_SIDE for side in tensor.shape):
+        raise MalformedFile(f"{file}: {name}: {len(tensor.shape)} dimensions, or one of them, are too large")
     start, end = tensor.data_offsets
     if (end - start) * 8 != math.prod(tensor.shape) * bits:
         raise MalformedFile(f"{file}: {name}: {tensor.dtype} {tensor.shape} does not take {end - start} bytes")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from model_store.errors import MalformedFile, WrongKeys
 from model_store.load.header import Header
@@ -38,6 +38,18 @@ def load_tensors(
         wanted = {name: stored for name, stored in names.items() if headers[stored].file == file}
         tensors.update(_read(file, wanted, device, dtype))
     return tensors
+
+
+def check_finite(file: Path) -> None:
+    """Return when all floating tensors of a file are finite; each is read alone. Raises WrongKeys, MalformedFile."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - it is no mapping
+                tensor = opened.get_tensor(name)
+                if tensor.is_floating_point() and not tensor.float().isfinite().all():
+                    raise WrongKeys(f"{file.name}: {name}: has values that are not finite")
+    except (OSError, ValueError, SafetensorError) as fault:
+        raise MalformedFile(f"{file}: {fault}") from fault
 
 
 def renamed(headers: Mapping[str, Header], rename: Callable[[str], str | None]) -> dict[str, str]:
@@ -80,6 +92,6 @@ def _read(
                 tensor = opened.get_tensor(stored)
                 convert = dtype is not None and tensor.is_floating_point()
                 tensors[name] = tensor.to(dtype) if convert else tensor
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, SafetensorError) as fault:
         raise MalformedFile(f"{file}: {fault}") from fault
     return tensors

@@ -11,6 +11,8 @@ from PIL import Image
 
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.denoise import Trajectory, denoise
+from workers.pipelines.errors import NotFinite
+from workers.pipelines.images import from_signed
 from workers.pipelines.meter import Meter, Stage
 from workers.pipelines.orders import pieces
 from workers.pipelines.style_cache import RequestCache
@@ -113,9 +115,14 @@ def timed(parts: Iterable[Part], stage: Stage) -> Iterator[None]:
         yield
 
 
+@torch.no_grad()
 def _decode(part: Part, backbone: Backbone, trajectory: Trajectory) -> None:
     count = len(trajectory.latents)
     for n, latents in enumerate(trajectory.latents):
         part.meter.report("decode", n, count)
-        part.pictures.append(Image.fromarray(backbone.decode(latents[None])[0]))
+        decoded = backbone.pictures(latents[None])
+        if not (latents.isfinite().all() and decoded.isfinite().all()):  # clamped, they would be a black picture
+            used = " with ".join([backbone.name, *(lora.id for lora in part.order.params.loras)])
+            raise NotFinite(f"{used} gave values that are not finite: its weights are damaged or too large")
+        part.pictures.append(Image.fromarray(from_signed(decoded)[0]))
     part.meter.report("decode", count, count)

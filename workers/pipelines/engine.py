@@ -118,7 +118,8 @@ class Engine:
             return failure
         meter.expect(prepare_share(technique.spec, order))
         cache = RequestCache(self.cache, meter.span, work.request.style_images)
-        show = sketching(projection(backbone), work.show, meter) if work.show else None
+        fitted = projection(backbone) if work.show else None
+        show = sketching(fitted, work.show, meter) if fitted and work.show else None
         part = Part(order, meter, cache, style_only=work.request.prepares_style, show=show)
         return Admitted(backbone, technique, part, work.request)
 

@@ -3,6 +3,7 @@
 Refused                  the work cannot be done: a stable code, a sentence for people that says why
 |-- ModelUnusable        the folder holds no base model that we can run
 |-- WeightsMissing       a technique's own weights are not installed; says how to get them
+|-- NotFinite            the model or a LoRA gave values that are not finite: there is no picture in them
 `-- OutOfMemory          one picture alone does not fit on the device
 DeviceLost               the device will not work again in this process; another process can do the work
 """
@@ -24,6 +25,12 @@ class WeightsMissing(Refused):
     """A technique's own weights are not installed; the text says how to get them."""
 
     code = "weights-missing"
+
+
+class NotFinite(Refused):
+    """The model or a LoRA gave values that are not finite; the text names them."""
+
+    code = "not-finite"
 
 
 class OutOfMemory(Refused):

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from model_store.load.lora import PARTS
 from workers.pipelines import lora, patches
 from workers.pipelines.backbone import Backbone, Base
-from workers.pipelines.lora import PARTS, Change, Lora
+from workers.pipelines.lora import Change, Lora
 from workers.techniques.spec import Lora as Asked
 
 Finder = Callable[[str, Base], Path]

@@ -16,10 +16,10 @@ Spanner = Callable[[str], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Sketch:
-    """What a request is becoming after a step. `draw` returns a small RGB picture; from any thread, at any time."""
+    """What a request is becoming after a step. `draw` returns a small RGB picture, None for none; from any thread."""
 
     step: int
-    draw: Callable[[], Image.Image]
+    draw: Callable[[], Image.Image | None]
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from workers.pipelines import batch, device, memory
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.engine import Engine, Work
-from workers.pipelines.errors import DeviceLost, OutOfMemory, Refused
+from workers.pipelines.errors import DeviceLost, NotFinite, OutOfMemory, Refused
 from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
+from workers.pipelines.work import Sketch
 from workers.techniques import registry
 from workers.techniques.base import Pictures
 
@@ -241,3 +242,22 @@ def test_a_lost_device_is_told_to_all_that_it_had(engine: Engine, monkeypatch: p
     outcomes = engine.stylize_together([Work(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
     assert [type(outcome) for outcome in outcomes] == [DeviceLost, DeviceLost]
     assert tries == [2]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_no_picture(engine: Engine, sd15: Backbone, value: float) -> None:
+    weight = sd15.unet.mid_block.resnets[0].conv1.weight
+    kept = weight.detach().clone()
+    shown: list[Sketch] = []
+    work = Work(request(num_images=2), STYLE, lambda _: None, show=shown.append)
+    try:
+        with torch.no_grad():
+            weight.fill_(value)
+        (outcome,) = engine.stylize_together([work])
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
+    assert isinstance(outcome, NotFinite)
+    assert outcome.code == "not-finite"
+    assert sd15.name in str(outcome)
+    assert {sketch.draw() for sketch in shown} <= {None}

@@ -20,6 +20,7 @@ NAMES = {
     "stylize_model_load_seconds",
     "stylize_style_cache_requests_total",
     "stylize_gpu_seconds_total",
+    "stylize_model_broken",
     "stylize_oom_total",
     "stylize_build_info",
 }

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from model_store.errors import ModelStoreError
+from model_store.load.lora import WEIGHTS as LORA
 from model_store.load.tensors import load_tensors
 from workers.pipelines import lora
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.errors import ModelUnusable, Refused
 from workers.techniques.prior_noise import stats_file
 
-LORA = lora.WEIGHTS
 TUNED = "diffusion_pytorch_model.safetensors"
 Deltas = dict[str, Tensor]
 

@@ -16,12 +16,12 @@ from peft.utils import get_peft_model_state_dict
 from PIL import Image
 from torch import Tensor
 
+from model_store.load.lora import WEIGHTS
 from workers.pipelines import schedulers
 from workers.pipelines.backbone import Backbone
 from workers.pipelines.conditioning import Condition
 from workers.techniques.prior_noise import statistics, stats_file, style_set
 from workers.techniques.prior_noise.style_noise import math
-from workers.techniques.prior_noise.style_noise.style import LORA
 
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 
@@ -83,7 +83,7 @@ def train(
         report(number, loss)
     out.mkdir(parents=True, exist_ok=True)
     stats_file.write(out, "pixel", {"mean_pixels": mu, "var_pixels": var})
-    backbone.pipe.save_lora_weights(out, unet_lora_layers=get_peft_model_state_dict(unet), weight_name=LORA)
+    backbone.pipe.save_lora_weights(out, unet_lora_layers=get_peft_model_state_dict(unet), weight_name=WEIGHTS)
     facts = {"base": backbone.base, "model": backbone.name, "width": width, "height": height}
     (out / "style.json").write_text(json.dumps(facts, indent=1))
 
