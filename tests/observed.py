@@ -18,6 +18,7 @@ WORKERS_OWN = frozenset(
         "stylize_batch_size",
         "stylize_model_load_seconds",
         "stylize_models_resident",
+        "stylize_model_broken",
         "stylize_style_cache_requests_total",
         "stylize_style_cache_bytes",
         "stylize_gpu_memory_bytes",
@@ -41,7 +42,14 @@ GATEWAYS_OWN = frozenset(
         "stylize_build_info",
     }
 )
-BEYOND_THE_DESIGN = frozenset({"stylize_workers", "stylize_redis_memory_bytes", "stylize_blob_disk_bytes"})
+BEYOND_THE_DESIGN = frozenset(
+    {
+        "stylize_workers",
+        "stylize_redis_memory_bytes",
+        "stylize_blob_disk_bytes",
+        "stylize_unreadable_records_total",
+    }
+)
 PROMPT = "a very private garden"
 
 
