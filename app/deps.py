@@ -148,9 +148,11 @@ class Services:
 
 def build_links(settings: GatewaySettings) -> Links:
     """Return what makes and checks the addresses handed out."""
-    key = settings.gateway_url_key
-    secret = key.get_secret_value().encode() if key else b""
-    return Links(settings.gateway_public_url or "", secret, settings.gateway_url_seconds)
+    key, previous = (
+        secret.get_secret_value().encode() if secret else b""
+        for secret in (settings.gateway_url_key, settings.gateway_url_key_previous)
+    )
+    return Links(settings.gateway_public_url or "", key, settings.gateway_url_seconds, previous)
 
 
 def build_sender(settings: GatewaySettings) -> Sender:

@@ -11,11 +11,15 @@ PREVIEW = "preview"
 
 @dataclass(frozen=True)
 class Links:
-    """Builds and checks addresses; `public_url` is empty for relative ones, `key` empty for unsigned ones."""
+    """Builds and checks addresses; `public_url` is empty for relative ones, `key` empty for unsigned ones.
+
+    Addresses signed with the `previous` key are good until they expire.
+    """
 
     public_url: str = ""
     key: bytes = b""
     lifetime: int = 3600
+    previous: bytes = b""
 
     def job(self, job_id: str) -> str:
         """Return the address of a job."""
@@ -38,17 +42,23 @@ class Links:
         expires, signature = self._signed(job_id, PREVIEW)
         return f"{address}&expires={expires}&signature={signature}"
 
-    def admits(self, job_id: str, what: int | str, expires: int | None, signature: str | None) -> bool:
-        """Return whether an address of a picture, by its number, or of the PREVIEW is one of ours and still good."""
+    def admits(self, job_id: str, what: int | str, expires: str | None, signature: str | None) -> bool:
+        """Return whether an address of a picture, by its number, or of the PREVIEW is one of ours and still good.
+
+        `expires` is in plain decimal digits: each moment has one spelling.
+        """
         if not self.key:
             return True
-        if expires is None or signature is None or expires < time.time():
+        if expires is None or signature is None or int(expires) < time.time():
             return False
-        return hmac.compare_digest(self._signature(job_id, what, expires).encode(), signature.encode())
+        keys = filter(None, (self.key, self.previous))
+        made = [_signature(key, job_id, what, int(expires)) for key in keys]
+        return any(hmac.compare_digest(one.encode(), signature.encode()) for one in made)
 
     def _signed(self, job_id: str, what: int | str) -> tuple[int, str]:
         expires = int(time.time()) + self.lifetime
-        return expires, self._signature(job_id, what, expires)
+        return expires, _signature(self.key, job_id, what, expires)
 
-    def _signature(self, job_id: str, what: int | str, expires: int) -> str:
-        return hmac.new(self.key, f"{job_id}/{what}/{expires}".encode(), sha256).hexdigest()
+
+def _signature(key: bytes, job_id: str, what: int | str, expires: int) -> str:
+    return hmac.new(key, f"{job_id}/{what}/{expires}".encode(), sha256).hexdigest()

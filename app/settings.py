@@ -28,6 +28,9 @@ class GatewaySettings(Settings):
     gateway_url_key: SecretStr | None = Field(
         None, min_length=32, description="signs the addresses of pictures, which then expire; unsigned without it"
     )
+    gateway_url_key_previous: SecretStr | None = Field(
+        None, min_length=32, description="the key before: addresses that it signed are good until they expire"
+    )
     gateway_url_seconds: int = Field(3600, ge=1, le=604800, description="a signed address of a picture lives this long")
     gateway_body_bytes: int = Field(125 * MEGABYTE, ge=1000, le=10_000 * MEGABYTE, description="largest request body")
     gateway_form_seconds: float = Field(30.0, gt=0, le=3600, description="a request body must arrive within this time")

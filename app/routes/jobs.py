@@ -17,6 +17,7 @@ from workers.contract.job import State
 router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the job's id")]
+Expires = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,11}$", description="when a signed address ends")]
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
@@ -73,7 +74,7 @@ async def read_image(
     number: Annotated[int, Path(ge=0, le=63)],
     services: With,
     viewer: Viewer,
-    expires: int | None = None,
+    expires: Expires = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:

@@ -13,7 +13,7 @@ from app.kept import unless_kept
 from app.links import PREVIEW
 from app.lookup import owned
 from app.problems import documented
-from app.routes.jobs import JobId
+from app.routes.jobs import Expires, JobId
 
 router = APIRouter(tags=["jobs"])
 JPEG = "image/jpeg"
@@ -34,7 +34,7 @@ async def read_preview(
     services: With,
     viewer: Viewer,
     step: Annotated[int | None, Query(ge=0, description="makes the address of each preview another one")] = None,
-    expires: int | None = None,
+    expires: Expires = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from app.env_example import names
+from app.webhooks.target import PORTS
 from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
@@ -146,6 +147,34 @@ def test_our_variables_are_settings_and_secrets_are_files(name: str) -> None:
     files = {Path(value).name for value in environment(name).values() if value.startswith("/run/secrets/stylize/")}
     made = set(re.findall(r"make (\w+)$|/(s3_credentials)\"", MAKE_SECRETS, flags=re.MULTILINE))
     assert files <= set(chain.from_iterable(made))
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("gateway", {"redis_url", "s3_credentials", "url_key"}),
+        ("sweeper", {"redis_url", "s3_credentials"}),
+        ("worker", {"redis_url", "s3_credentials"}),
+        ("redis", {"redis_auth"}),
+    ],
+)
+def test_a_pod_gets_only_the_secrets_that_it_uses(name: str, keys: set[str]) -> None:
+    [volume] = [volume for volume in PODS[name]["volumes"] if "secret" in volume]
+    assert {item["key"] for item in volume["secret"]["items"]} == keys
+
+
+def test_images_have_a_version() -> None:
+    found = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["images"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", image["newTag"]) for image in found)
+
+
+def test_the_gateway_reaches_what_webhooks_may_be_and_answers_to_its_service() -> None:
+    policies = [found["spec"] for found in OBJECTS if found["kind"] == "NetworkPolicy"]
+    ways = [way for policy in policies if applies(policy, "gateway") for way in policy.get("egress", ())]
+    public = {port["port"] for way in ways if "ipBlock" in str(way) for port in way["ports"]}
+    assert public == PORTS
+    hosts = one("ConfigMap", "settings")["data"]["STYLIZE_GATEWAY_ALLOWED_HOSTS"].split(",")
+    assert {"gateway", "gateway.stylize.svc.cluster.local"} <= set(hosts)
 
 
 MAKE_SECRETS = (FOLDER.parent / "compose" / "make-secrets.sh").read_text()
