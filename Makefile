@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred model soak-api fuzz lock clean
+.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred model soak-api fuzz audit upgrade lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -89,6 +89,18 @@ fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code;
 
 soak-api: $(VENV)/dev.done ## 20,000 requests drawn from the OpenAPI document; CASES= and SEED= choose others
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.contract.soak --cases $(or $(CASES),20000) $(if $(SEED),--seed $(SEED))
+
+$(VENV)/audit.done: $(VENV)/demo.done tests/security/audit.txt
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --requirement tests/security/audit.txt
+	@touch $@
+
+audit: $(VENV)/dev.done $(VENV)/audit.done ## bandit, advisories of the locked versions, a pass over the running service
+	$(BIN)/pytest -q tests/security/test_pass.py tests/security/test_browser.py tests/security/test_connections.py
+	$(BIN)/python -m tests.security.audit $(VENV)/audit/bin
+
+upgrade: $(VENV)/dev.done ## this release beside another and a roll under load; OLD= is a checkout, JOBS= of each part
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.upgrade --old $(OLD) --jobs $(or $(JOBS),200)
 
 starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
 	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)
