@@ -28,9 +28,14 @@ MISDIRECTED = Misdirected(
 
 
 def host_of(authority: str) -> str:
-    """Return the name or address in a Host header: lower case, without port, brackets and the root's dot."""
+    """Return the name or address in a Host header: lower case, without port, brackets and the root's dot.
+
+    What is more than a host and a port is no host: readers disagree on which name it means.
+    """
     try:
-        return (urlsplit(f"//{authority}").hostname or "").removesuffix(".")
+        parts = urlsplit(f"//{authority}")
+        whole = parts.netloc == authority and "@" not in authority and parts.port != 0
+        return (parts.hostname or "").removesuffix(".") if whole else ""
     except ValueError:
         return ""
 
@@ -48,7 +53,7 @@ class HostMiddleware:
 
     def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
         self._app = app
-        public = urlsplit(settings.gateway_public_url or "").netloc
+        public = urlsplit(settings.gateway_public_url or "").netloc.rpartition("@")[2]
         names = (*settings.gateway_allowed_hosts, settings.gateway_host, public)
         self._hosts = frozenset(filter(None, map(host_of, names)))
         self._any = ANY in settings.gateway_allowed_hosts

@@ -22,6 +22,8 @@ from app.upgrade import without_upgrade
 MAX_HEADER_BYTES = 32_768
 FRAMING_SHARE = 16
 """A chunked body may spend one byte on framing for so many of its own: enough for chunks of 100 bytes."""
+SLICE = 4096
+"""What the parser is fed at once: a message that is complete in one segment is counted as any other."""
 MAX_AHEAD = 8
 """Requests that a connection may send before the first of them is answered."""
 
@@ -67,6 +69,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser and count the bytes that are no body. Nothing is logged: a peer may send what it likes."""
         self._unset_keepalive_if_required()
+        for start in range(0, len(data), SLICE):
+            self._feed(data[start : start + SLICE])
+
+    def _feed(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
         self._outside_body += len(data)
@@ -136,15 +142,17 @@ class BoundedProtocol(HttpToolsProtocol):
             raise Malformed("a request names exactly one Host")
         target = httptools.parse_url(self.url)
         if target.host:  # the absolute form goes before the header (RFC 9112, 3.2.2)
-            authority = target.host + (b":%d" % target.port if target.port else b"")
+            host = b"[%b]" % target.host if b":" in target.host else target.host
+            authority = host + (b":%d" % target.port if target.port else b"")
             self.headers[:] = [item for item in self.headers if item[0] != b"host"] + [(b"host", authority)]
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Parse the request again as the plain HTTP/1.1 that it also is; the body follows in `rest` and later."""
-        head = without_upgrade(self.parser.get_method(), self.url, self.headers)
+        """Parse the request again as the plain HTTP that it also is; the body follows in `rest` and later."""
+        version = self.parser.get_http_version().encode()
+        head = without_upgrade(self.parser.get_method(), self.url, version, self.headers)
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._outside_body -= len(rest)
+        self._outside_body -= len(head) + len(rest)  # counted once
         self.data_received(head + rest)
 
     def _drop_requests(self) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 OFFERS = (b"upgrade", b"http2-settings")
 
 
-def without_upgrade(method: bytes, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def without_upgrade(method: bytes, url: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the head of the same request without its offer; the names of headers are in lower case."""
-    lines = [b"%b %b HTTP/1.1" % (method, url)]
+    lines = [b"%b %b HTTP/%b" % (method, url, version)]
     for name, value in headers:
         if name == b"connection":
             kept = [token for token in value.split(b",") if token.strip().lower() not in OFFERS]

@@ -36,6 +36,9 @@ FOREIGN = [
         "10.0.0.1",
         "0.0.0.0",  # noqa: S104 - what a page may try
         "[::",
+        "evil.example@localhost",
+        "localhost/evil.example",
+        "localhost:99999",
     ],
 )
 @pytest.mark.parametrize("path", ["/jobs", "/webhooks/secret", "/", "/docs", "/openapi.json", "/nothing"])
@@ -62,6 +65,13 @@ def test_the_absolute_form_names_the_host(gateway: Gateway) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as line:
         line.sendall(request)
         assert b" 421 " in line.recv(65536).partition(b"\r\n")[0]
+
+
+def test_the_absolute_form_takes_an_ipv6_address(gateway: Gateway) -> None:
+    request = b"GET http://[::1]:80/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as line:
+        line.sendall(request)
+        assert b" 200 " in line.recv(65536).partition(b"\r\n")[0]
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)

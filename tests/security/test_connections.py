@@ -72,6 +72,23 @@ def test_what_is_no_body_ends_after_32_kb(steady: Gateway, start: bytes, piece: 
         assert pushed(line, piece, 64 * MB) < 16 * MB
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        GET + b"X: " + b"y" * 40_000 + b"\r\n\r\n",
+        GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\nX: " + b"y" * 40_000 + b"\r\n\r\n",
+        GET + CHUNKED + b"0\r\nx: " + b"y" * 40_000 + b"\r\n\r\n",
+        GET + CHUNKED + b"1;" + b"e" * 40_000 + b"\r\na\r\n0\r\n\r\n",
+        b"GET /livez?" + b"q" * 40_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    ],
+    ids=["header", "upgrade", "trailer", "extension", "address"],
+)
+def test_a_message_in_one_segment_is_counted_too(steady: Gateway, message: bytes) -> None:
+    with connect(steady) as line:
+        line.sendall(message)
+        assert 431 in statuses(answered(line))
+
+
 def test_framing_of_an_honest_body_is_no_trailer(steady: Gateway) -> None:
     piece = b"64\r\n" + b"a" * 100 + b"\r\n"
     with connect(steady) as line:
@@ -156,11 +173,12 @@ def test_an_offer_of_another_protocol_is_ignored(gateway: Gateway, offer: bytes,
     assert b"nonsense" in received
 
 
-def test_a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection(gateway: Gateway) -> None:
+@pytest.mark.parametrize("offer", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"], ids=["plain", "with an offer"])
+def test_a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection(gateway: Gateway, offer: bytes) -> None:
     job = gateway.accepted()["id"]
     gateway.client.delete(f"/jobs/{job}")
     with connect(gateway) as line:
-        line.sendall(b"GET /jobs/" + job.encode() + b"/events HTTP/1.0\r\n\r\n")
+        line.sendall(b"GET /jobs/" + job.encode() + b"/events HTTP/1.0\r\n" + offer + b"\r\n")
         head, _, body = answered(line).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
     assert body.startswith(b"event:")
