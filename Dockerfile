@@ -1,8 +1,8 @@
 # Stylize as two images: `gateway` (no torch; also runs the sweeper) and `worker` (CUDA through torch's own wheels).
 #   docker build --target gateway --tag stylize-gateway .
 #   docker build --target worker --tag stylize-worker .
-# Versions come from requirements.lock. Behind a mirror: --build-arg PIP_INDEX_URL=...; what is given stays out of the
-# images, whose last stages know nothing of it.
+# Versions and the sha256 of each file come from deploy/locks. Behind a mirror: --build-arg PIP_INDEX_URL=...; what is given
+# stays out of the images, whose last stages know nothing of it.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS source
@@ -12,13 +12,12 @@ ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 RUN python -m venv --without-pip /venv
-# Dependencies first, from empty packages: changed code or text does not install them again.
-COPY pyproject.toml requirements.lock ./
-RUN mkdir app workers model_store deploy && touch README.md LICENSE
+# Dependencies first: changed code or text does not install them again.
+COPY deploy/locks locks
 
 FROM source AS gateway-source
 # Small: no compiled copies, and of the services that botocore describes only those that S3 needs.
-RUN pip --python /venv/bin/python install --no-compile --constraint requirements.lock '.[gateway,tracing]' \
+RUN pip --python /venv/bin/python install --no-compile --require-hashes --no-deps --requirement locks/gateway.lock \
     && find /venv/lib/python3.11/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY . .
@@ -27,7 +26,9 @@ RUN pip --python /venv/bin/python install --no-compile --no-deps --force-reinsta
     && find /venv -name '*.safetensors' -delete
 
 FROM source AS worker-source
-RUN pip --python /venv/bin/python install --constraint requirements.lock '.[gateway,worker,tracing,credentials]'
+# torch itself is checked; what its CUDA build asks for is what that build names.
+RUN pip --python /venv/bin/python install --require-hashes --no-deps --requirement locks/worker.lock \
+    && pip --python /venv/bin/python install torch==2.13.0
 COPY . .
 RUN pip --python /venv/bin/python install --no-deps --force-reinstall .
 

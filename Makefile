@@ -3,7 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-LOCK := requirements.lock
+LOCKS := deploy/locks
+TORCH := torch==2.13.0
 export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -13,9 +14,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/demo.done: pyproject.toml $(LOCK)
+# Every file is checked against the lock; then pip adds what the host's build of torch asks for: nothing, or CUDA's libraries.
+$(VENV)/demo.done: pyproject.toml $(LOCKS)/demo.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded]'
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement $(LOCKS)/demo.lock
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/generator.done: $(VENV)/demo.done tests/contract/generator.txt
@@ -23,8 +27,8 @@ $(VENV)/generator.done: $(VENV)/demo.done tests/contract/generator.txt
 	$(BIN)/pip --python $(VENV)/generator/bin/python install --quiet --requirement tests/contract/generator.txt
 	@touch $@
 
-$(VENV)/dev.done: $(VENV)/demo.done $(VENV)/generator.done
-	$(BIN)/pip install --quiet --constraint $(LOCK) --editable '.[gateway,worker,embedded,tracing,credentials,dev]'
+$(VENV)/dev.done: $(VENV)/demo.done $(VENV)/generator.done $(LOCKS)/dev.lock
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement $(LOCKS)/dev.lock
 	@touch $@
 
 demo: $(VENV)/demo.done ## start the stack, stylize a picture over HTTP, write it to out/, stop
@@ -105,8 +109,9 @@ upgrade: $(VENV)/dev.done ## this release beside another and a roll under load; 
 starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
 	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)
 
-lock: $(VENV)/dev.done ## write the versions now installed to the lock file
-	$(BIN)/pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/; /@ file/d' > $(LOCK)
+lock: ## write the locks anew, every file with its sha256; ARGS=--upgrade takes newer versions
+	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
+	UV=$(VENV)/lock/bin/uv deploy/lock.sh $(ARGS)
 
 clean: ## remove everything that the targets made
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,7 +24,7 @@ def main() -> int:
     bandit = (folder / "bandit", "--quiet", "--recursive", *PACKAGES, "--severity-level", "medium", "--skip", EXPLAINED)
     found = subprocess.run(bandit, cwd=ROOT, check=False).returncode
     print(f"bandit: {'findings, see above' if found else 'nothing of medium severity or above'}", flush=True)
-    asking = (folder / "pip-audit", "--no-deps", "--progress-spinner", "off", "--requirement", "requirements.lock")
+    asking = (folder / "pip-audit", "--no-deps", "--progress-spinner", "off", "--requirement", "deploy/locks/dev.lock")
     asked = subprocess.run(asking, cwd=ROOT, capture_output=True, text=True, check=False)
     if any(word in asked.stderr + asked.stdout for word in UNREACHABLE):
         print("pip-audit: no advisory source can be reached from here; the lock was not audited", file=sys.stderr)
