@@ -3,7 +3,7 @@
 #   docker build --target worker --tag stylize-worker .
 # Versions and the sha256 of each file come from deploy/locks. Behind a mirror: --build-arg PIP_INDEX_URL=...; what is given
 # stays out of the images, whose last stages know nothing of it.
-ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON=docker.io/library/python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 
 FROM ${PYTHON} AS source
 ARG PIP_INDEX_URL
@@ -26,7 +26,7 @@ RUN pip --python /venv/bin/python install --no-compile --no-deps --force-reinsta
     && find /venv -name '*.safetensors' -delete
 
 FROM source AS worker-source
-# torch itself is checked; what its CUDA build asks for is what that build names.
+# torch, whose build is the host's choice, comes by its version alone, and with it what that build asks for.
 RUN pip --python /venv/bin/python install --require-hashes --no-deps --requirement locks/worker.lock \
     && pip --python /venv/bin/python install torch==2.13.0
 COPY . .

@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# Every file is checked against the lock; then pip adds what the host's build of torch asks for: nothing, or CUDA's libraries.
+# Every file is checked against the lock, but torch's, whose build is the host's choice: for the CPU, or with CUDA's libraries.
 $(VENV)/demo.done: pyproject.toml $(LOCKS)/demo.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement $(LOCKS)/demo.lock

@@ -40,8 +40,11 @@ def test_the_project_asks_for_nothing_that_is_not_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     names = {re.split(r"[\[<>=!; ]", one)[0].lower().replace("_", "-") for one in asked}
-    assert names - pins(ROOT / "deploy" / "locks" / "dev.lock").keys() == set()
+    assert names - pins(ROOT / "deploy" / "locks" / "dev.lock").keys() == {"torch"}, "its build is the host's choice"
 
 
-def test_the_gateway_is_locked_without_torch() -> None:
-    assert "torch" not in pins(ROOT / "deploy" / "locks" / "gateway.lock")
+def test_torch_is_installed_by_the_version_that_the_project_asks_for() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["worker"]
+    [version] = [one for one in asked if one.startswith("torch==")]
+    assert f"TORCH := {version}\n" in (ROOT / "Makefile").read_text()
+    assert f" install {version}\n" in (ROOT / "Dockerfile").read_text()
