@@ -132,12 +132,14 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel("Failed jobs", "reqps", (("{{method}} {{reason}}", FAILED),)),
             Panel(
-                "Lost workers, repeated jobs, memory",
+                "Lost workers, repeated jobs, memory, records, models",
                 "short",
                 (
                     ("workers lost", f"max(increase(stylize_worker_lost_total{RATE}))"),
                     ("jobs given again", f"max(increase(stylize_redeliveries_total{RATE}))"),
                     ("out of memory on {{instance}}", f"increase(stylize_oom_total{RATE})"),
+                    ("unreadable {{kind}}", f"max by (kind) (increase(stylize_unreadable_records_total{RATE}))"),
+                    ("{{model}} broken on {{instance}}", "stylize_model_broken"),
                 ),
             ),
             Panel(

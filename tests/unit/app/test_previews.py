@@ -25,7 +25,7 @@ def previews(gateway_redis: RedisChild) -> Iterator[PreviewStore]:
 
 
 def drawn(shade: str) -> bytes:
-    return jpeg(lambda: Image.new("RGB", (16, 8), shade))
+    return jpeg(Image.new("RGB", (16, 8), shade))
 
 
 def test_a_running_job_shows_its_newest_preview(gateway: Gateway, previews: PreviewStore) -> None:
