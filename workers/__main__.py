@@ -21,14 +21,16 @@ from workers.contract.tracing import open_tracing
 from workers.holdings import Holdings
 from workers.metrics import WorkerMetrics
 from workers.models import loader, locate, loras, style_cache, terms, weights
+from workers.pipelines import device
 from workers.pipelines.engine import Engine
-from workers.pipelines.errors import Refused
+from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.pool import Pool
 from workers.pipelines.previews import projection
 from workers.process import Worker
 from workers.settings import WorkerSettings
 from workers.techniques import registry
 from workers.warmup import rehearse
+from workers.watchdog import EXIT_DEVICE_LOST
 
 
 def worker(settings: WorkerSettings) -> Worker:
@@ -50,7 +52,10 @@ def worker(settings: WorkerSettings) -> Worker:
     metrics.registry.register(Holdings(engine))
 
     def warm(model: str) -> dict[str, str]:
-        backbone = pool.get(model)
+        try:
+            backbone = pool.get(model)
+        except RuntimeError as fault:
+            raise device.verdict(fault) from fault
         if settings.worker_preview_seconds:
             projection(backbone)
         return rehearse(engine, model, models)
@@ -106,6 +111,9 @@ def main() -> int:
     except (Misconfigured, Refused) as fault:
         print(f"worker: {fault}", file=sys.stderr)
         return 2
+    except DeviceLost as fault:
+        print(f"worker: the device will not work again in this process: {fault}", file=sys.stderr)
+        return EXIT_DEVICE_LOST
 
 
 if __name__ == "__main__":

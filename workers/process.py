@@ -19,7 +19,7 @@ from workers.contract.styles import StyleStore
 from workers.contract.tracing import OFF, Tracing
 from workers.forgetting import Forgetter
 from workers.metrics import WorkerMetrics
-from workers.pipelines.errors import Refused
+from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.work import Stylist
 from workers.preparing import PreparedTeller
 from workers.presence import Presence
@@ -106,7 +106,7 @@ class Worker:
         )
 
     def run(self) -> int:
-        """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured."""
+        """Load the models, then serve until SIGTERM; return the exit status. Raises Misconfigured, DeviceLost."""
         threading.excepthook = replace_process
         if self.settings.worker_metrics_port:
             self.metrics.serve(self.settings.worker_metrics_host, self.settings.worker_metrics_port)
@@ -157,6 +157,8 @@ class Worker:
             reason = f"no technique runs on it: {'; '.join(refusals)}" if methods and all(methods.values()) else ""
         except (Refused, Misconfigured) as fault:
             methods, reason = {}, str(fault)
+        except DeviceLost:
+            raise  # no fault of the model: another process can do it
         except Exception as fault:
             log.exception("%s could not be made ready", model)
             methods, reason = {}, f"it failed when the worker started ({type(fault).__name__}); see the worker's log"

@@ -12,8 +12,9 @@ from PIL import Image
 from model_store.catalogue import base_of, entry_of
 from model_store.catalogue.entry import Entry
 from workers.contract.job import Progress, Request
+from workers.pipelines import device
 from workers.pipelines.engine import Engine
-from workers.pipelines.errors import Refused
+from workers.pipelines.errors import DeviceLost, Refused
 from workers.pipelines.work import Pictures
 from workers.techniques import registry
 from workers.techniques.spec import Base, Spec
@@ -25,6 +26,8 @@ SEED = 0
 
 def rehearse(engine: Engine, model: str, store: Path) -> dict[str, str]:
     """Return why a technique cannot run on the model with its default parameters; empty text for those that can.
+
+    Raises DeviceLost.
 
     `store` is the folder of the model store, which knows the operator's own models.
     """
@@ -43,7 +46,9 @@ def _refusal(engine: Engine, model: Entry, base: Base, spec: Spec) -> str:
     except Refused as refusal:
         log.info("%s is not available on %s: %s", spec.name, model.id, refusal)
         return str(refusal)
-    except Exception:
+    except Exception as fault:
+        if isinstance(lost := device.verdict(fault), DeviceLost):
+            raise lost from fault
         log.exception("%s failed its rehearsal on %s", spec.name, model.id)
         return "it failed when the worker started; see the worker's log"
     return ""

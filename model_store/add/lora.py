@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 
 from model_store.errors import BadCheckpoint, MalformedFile, WrongKeys
 from model_store.load.header import read_header
-from model_store.load.lora import WEIGHTS
+from model_store.load.lora import MOST_RANK, WEIGHTS
 from model_store.load.tensors import load_tensors
 
 SIZE_LIMIT = 4 << 30
 _PEFT = "base_model.model."
 _UNSUPPORTED = re.compile(r"dora_scale|lora_magnitude_vector|hada_w|lokr_w|\.oft_|lora_mid|\.diff(_b)?$|norm_w")
+_DOWN = re.compile(r"(lora_down|lora_A(\.default)?|[._]down)\.weight$")
 _KNOWN = re.compile(
     r"^(lora_(unet|te\d?)_.+\.(lora_down|lora_up)\.weight"
     r"|lora_(unet|te\d?)_.+\.alpha"
@@ -51,6 +52,9 @@ def prepare_lora(source: Path, target: Path) -> None:
     for name in header.tensors:
         if _UNSUPPORTED.search(name) or not _KNOWN.match(name):
             raise WrongKeys(f"{file}: {name}: of a kind that would not be loaded (DoRA, LoHa, LoKr, full weights ...)")
+    for name, shape in ((name, tensor.shape) for name, tensor in header.tensors.items() if _DOWN.search(name)):
+        if len(shape) < 2 or not 1 <= shape[0] <= MOST_RANK:
+            raise WrongKeys(f"{file}: {name}: has rank {shape[0] if shape else 0}; 1 to {MOST_RANK} can be used")
     tensors = {name: _wide(tensor) for name, tensor in load_tensors(file).items()}
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor).all():

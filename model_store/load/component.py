@@ -87,7 +87,7 @@ def _empty(folder: Path, kind: Any) -> Any:
         if issubclass(kind, PreTrainedModel) and kind.config_class is not None:
             return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
         return _of_diffusers(kind, folder)
-    except (OSError, ValueError, KeyError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise MalformedFile(f"{folder}/config.json: {fault}") from fault
 
 

@@ -9,9 +9,10 @@ import pytest
 from model_store.add.add import add
 from model_store.errors import UnknownModel
 from workers.models import loader
+from workers.pipelines import device
 from workers.pipelines.cache_tiers import MemoryTier
 from workers.pipelines.engine import Engine
-from workers.pipelines.errors import ModelUnusable, WeightsMissing
+from workers.pipelines.errors import DeviceLost, ModelUnusable, WeightsMissing
 from workers.pipelines.pool import Pool
 from workers.pipelines.style_cache import StyleCache
 from workers.settings import WorkerSettings
@@ -71,3 +72,20 @@ def test_a_file_that_changed_after_it_was_added_is_named_with_its_key(tiny_root:
     (tmp_path / UNET).write_bytes((tmp_path / UNET).read_bytes().replace(b'"conv_in.bias"', b'"conv_in.hias"'))
     with pytest.raises(ModelUnusable, match=r"diffusion_pytorch_model\.safetensors: conv_in\.hias"):
         engine_of(tmp_path).pool.get("mine")
+
+
+def test_a_lost_device_is_no_fault_of_the_model(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where CUDA has failed for good, the next process finds out what the model can do."""
+    add(tiny_root / "sd15", "mine", tmp_path)
+    engine = engine_of(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(engine, "stylize", fail)
+    assert "it failed" in rehearse(engine, "mine", tmp_path)["signal-leak"]
+    monkeypatch.setattr(device, "works", lambda: False)
+    with pytest.raises(DeviceLost):
+        rehearse(engine, "mine", tmp_path)
