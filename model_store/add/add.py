@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +19,11 @@ from model_store.catalogue import entries, folder_of
 from model_store.catalogue.entry import Base, Entry, Kind, Licence, ModelId, WantedFile
 from model_store.configs import config_folder
 from model_store.convert.pickled import convert_pickled
-from model_store.errors import AlreadyKnown, InvalidId, NotInstalled
+from model_store.errors import AlreadyKnown, InvalidId, NotInstalled, WrongKeys
 from model_store.fetch.space import require_space
 from model_store.files import held, put_in_place, replace_with, sha256_of, sync_file, sync_folder
+from model_store.load.base import PARTS
+from model_store.load.component import empty_component
 from model_store.load.header import read_header
 from model_store.load.lora import WEIGHTS, read_lora
 from model_store.load.tensors import check_finite
@@ -138,8 +140,19 @@ def _prepare_lora(source: Path, target: Path, base: Base | None) -> Base:
     prepare_lora(source, target)
     base = base or base_of_lora(read_header(target / WEIGHTS))
     unet = json.loads((config_folder(base) / "unet" / "config.json").read_bytes())
-    read_lora(target / WEIGHTS, base, SimpleNamespace(**unet))
+    for part, layers in read_lora(target / WEIGHTS, base, SimpleNamespace(**unet)).items():
+        if layers:
+            _check_layers(part, layers, base)
     return base
+
+
+def _check_layers(part: str, layers: Collection[str], base: Base) -> None:
+    """Raise WrongKeys for a layer that the architecture has not. Shapes are for the job: a model may be narrower."""
+    kind = PARTS[base].get(part)
+    known = set(empty_component(config_folder(base) / part, kind).state_dict()) if kind else set()
+    for layer in layers:
+        if not {f"{layer}.weight", f"{layer.removeprefix('text_model.')}.weight"} & known:
+            raise WrongKeys(f"{part}.{layer}: {base} has no such layer")
 
 
 def _configs_of(base: Base, store: Path) -> Path:

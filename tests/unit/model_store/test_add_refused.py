@@ -50,6 +50,7 @@ def test_an_id_that_is_none_is_refused_before_anything_is_read(model: str, tmp_p
         (halves(dtype=torch.bool), "floating"),
         (halves(value=float("nan")), "not finite"),
         (halves(value=3e38), "not finite"),
+        ({name.replace("attn2.to_k", "nowhere.to_k"): half for name, half in halves().items()}, "no such layer"),
         ({"lora_unet_a.alpha": torch.tensor(1.0)} | halves(), "alpha"),
     ],
 )
