@@ -83,18 +83,14 @@ def _empty(folder: Path, kind: Any) -> Any:
     """Build the model from the folder's config.json."""
     if not (folder / "config.json").is_file() or (folder / "config.json").is_symlink():
         raise NotInstalled(f"{folder}/config.json is missing, or a link")
+    if not issubclass(kind, PreTrainedModel | ModelMixin):
+        raise TypeError(f"{kind.__name__} is no model of diffusers or transformers")
     try:
         if issubclass(kind, PreTrainedModel) and kind.config_class is not None:
             return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
-        return _of_diffusers(kind, folder)
+        return kind.from_config(kind.load_config(folder, local_files_only=True))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise MalformedFile(f"{folder}/config.json: {fault}") from fault
-
-
-def _of_diffusers(kind: Any, folder: Path) -> Any:
-    if not issubclass(kind, ModelMixin):
-        raise TypeError(f"{kind.__name__} is no model of diffusers or transformers")
-    return kind.from_config(kind.load_config(folder, local_files_only=True))
 
 
 def _expected(model: torch.nn.Module) -> dict[str, Sequence[int]]:
