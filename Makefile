@@ -22,9 +22,9 @@ $(VENV)/demo.done: pyproject.toml $(LOCKS)/demo.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/generator.done: $(VENV)/demo.done tests/contract/generator.txt
+$(VENV)/generator.done: $(VENV)/demo.done tests/api/generator.txt
 	$(PYTHON) -m venv --without-pip $(VENV)/generator
-	$(BIN)/pip --python $(VENV)/generator/bin/python install --quiet --requirement tests/contract/generator.txt
+	$(BIN)/pip --python $(VENV)/generator/bin/python install --quiet --requirement tests/api/generator.txt
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/demo.done $(VENV)/generator.done $(LOCKS)/dev.lock
@@ -32,7 +32,7 @@ $(VENV)/dev.done: $(VENV)/demo.done $(VENV)/generator.done $(LOCKS)/dev.lock
 	@touch $@
 
 demo: $(VENV)/demo.done ## start the stack, stylize a picture over HTTP, write it to out/, stop
-	$(BIN)/python -m deploy.demo --out out
+	$(BIN)/python -m deploy.embedded.demo --out out
 
 up: $(VENV)/demo.done ## run the stack on http://127.0.0.1:8000 until Ctrl-C
 	$(BIN)/stylize up
@@ -70,7 +70,7 @@ images: $(VENV)/dev.done ## build both images, check them, run the services from
 	$(BIN)/python -m tests.bench.images
 
 settings: $(VENV)/dev.done ## write .env.example and the dashboard anew
-	$(BIN)/python -m app.env_example --write && $(BIN)/python -m deploy.dashboard --write
+	$(BIN)/python -m app.cli.env_file --write && $(BIN)/python -m deploy.grafana.generate --write
 
 parity: $(VENV)/dev.done ## every recorded case of the reference implementations
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.parity --cases tests/parity/cases
@@ -86,13 +86,13 @@ hundred: $(VENV)/dev.done ## Redis, workers, the gateway die, poison: each a hun
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.hundred --times $(or $(TIMES),100)
 
 model: $(VENV)/dev.done ## the job store against its reference model, 100,000 steps; EXAMPLES= of 40 steps each
-	MODEL_EXAMPLES=$(or $(EXAMPLES),2500) $(BIN)/pytest -q tests/contract/test_model.py -k protocol_says
+	MODEL_EXAMPLES=$(or $(EXAMPLES),2500) $(BIN)/pytest -q tests/integration/jobs/test_model.py -k protocol_says
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
 	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)
 
 soak-api: $(VENV)/dev.done ## 20,000 requests drawn from the OpenAPI document; CASES= and SEED= choose others
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.contract.soak --cases $(or $(CASES),20000) $(if $(SEED),--seed $(SEED))
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.api.soak --cases $(or $(CASES),20000) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/audit.done: $(VENV)/demo.done tests/security/audit.txt
 	$(PYTHON) -m venv $(VENV)/audit
@@ -107,7 +107,7 @@ upgrade: $(VENV)/dev.done ## this release beside another and a roll under load; 
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.upgrade --old $(OLD) --jobs $(or $(JOBS),200)
 
 starter: $(VENV)/demo.done ## train the starter model; resumes; RECIPE=cpu or gpu (hours on a CPU)
-	$(BIN)/python -m model_store.starter.train --stage all --recipe $(or $(RECIPE),cpu)
+	$(BIN)/python -m workers.training.starter.train --stage all --recipe $(or $(RECIPE),cpu)
 
 lock: ## write the locks anew, every file with its sha256; ARGS=--upgrade takes newer versions
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv

@@ -9,18 +9,17 @@ import sys
 import threading
 import time
 
-from app import heap
-from app.keys.exposure import check_exposure
-from app.keys.rate import RateLimits
-from app.keys.store import KeyStore
+from app.auth.anonymous import check_exposure
+from app.auth.key_store import KeyStore
+from app.auth.rate_limit import RateLimits
 from app.main import create_app
-from app.serving import Server, configuration
+from app.server.uvicorn import Server, configuration
 from app.settings import GatewaySettings
-from workers.contract import logs
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured, StoreUnavailable
-from workers.contract.redis_server import connect
-from workers.contract.store import JobStore
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime import logs
+from workers.contract.runtime.redis import connect
 
 log = logging.getLogger("app")
 
@@ -45,7 +44,6 @@ def main() -> int:
         return 2
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
-    heap.keep()
     gc.freeze()  # what is there now stays: the collector need not look at it again
     server = Server(configuration(application, settings), lambda: application.state.stopping())
     with listener:

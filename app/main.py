@@ -9,24 +9,24 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 
-from app import docs_page, problems
-from app.browser import HostMiddleware
-from app.deps import Services
-from app.documentation import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
-from app.head import HeadMiddleware
-from app.metrics import Metrics, own_version
-from app.observation import Observation
-from app.offer import Offer
-from app.routes import comparisons, events, health, inputs, jobs, methods, openai, previews, styles, stylize, webhooks
-from app.security_headers import SecurityHeadersMiddleware
+from app.api import comparisons, docs_page, events, health, images, jobs, methods, problems, styles, stylize, webhooks
+from app.api.openapi import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
+from app.capabilities import Offer
+from app.dependencies import Services
+from app.middleware.browser import HostMiddleware
+from app.middleware.head import HeadMiddleware
+from app.middleware.metrics import Observation
+from app.middleware.security_headers import SecurityHeadersMiddleware
+from app.observability.metrics import Metrics, own_version
+from app.openai_api import routes as openai_routes
+from app.schemas.webhook import WebhookView
 from app.settings import GatewaySettings
 from app.studio import page
-from app.webhooks.views import WebhookView
-from workers.contract.tracing import Tracing, open_tracing
+from workers.contract.runtime.tracing import Tracing, open_tracing
 
 TITLE = "Stylize"
 PARTS = (
-    *(stylize, jobs, previews, inputs, events, comparisons, styles, openai, methods, webhooks, health),
+    *(stylize, jobs, images, events, comparisons, styles, openai_routes, methods, webhooks, health),
     *(page, docs_page),
 )
 ABOUT = """Reference-image stylization: send a style image and a prompt, choose a method, get pictures in that style.
@@ -67,21 +67,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     )
     add_middlewares(app, settings, metrics, tracing)
     problems.install(app)
-    for part in (
-        stylize,
-        jobs,
-        previews,
-        inputs,
-        events,
-        comparisons,
-        styles,
-        openai,
-        methods,
-        webhooks,
-        health,
-        page,
-        docs_page,
-    ):
+    for part in PARTS:
         app.include_router(part.router)
     app.mount("/studio", page.parts)
     app.webhooks.post("job", summary="A job is final", status_code=204)(called)

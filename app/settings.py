@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from app.webhooks.target import Rules, origin_of
+from app.webhooks.url_policy import Rules, origin_of
 from model_store.catalogue import base_of
-from workers.contract.settings import Settings
+from workers.contract.runtime.settings import Settings
 from workers.techniques.spec import Base
 
 MEGABYTE = 1_000_000

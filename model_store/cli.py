@@ -15,13 +15,13 @@ from rich.table import Table
 
 from model_store.catalogue import entries, entry_of, folder_of, needed_by, with_required
 from model_store.catalogue.entry import Base, Entry, Licence
-from model_store.catalogue.presence import presence
-from model_store.clean import gc, remove
 from model_store.errors import Interrupted, ModelStoreError
 from model_store.fetch.open import open_source
 from model_store.fetch.progress import Bars
-from model_store.lock import read_lock
-from model_store.verify import verify
+from model_store.store.clean import gc, remove
+from model_store.store.lockfile import read_lock
+from model_store.store.presence import presence
+from model_store.store.verify import verify
 
 Ids = Annotated[list[str] | None, typer.Argument(help="ids of models; see `list`", show_default=False)]
 Id = Annotated[str, typer.Argument(help="id of a model")]

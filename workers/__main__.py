@@ -13,24 +13,23 @@ from celery.platforms import SecurityWarning
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from workers.contract import logs
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured
-from workers.contract.store import JobStore
-from workers.contract.tracing import open_tracing
-from workers.holdings import Holdings
-from workers.metrics import WorkerMetrics
-from workers.models import loader, locate, loras, style_cache, terms, weights
-from workers.pipelines import device
-from workers.pipelines.engine import Engine
-from workers.pipelines.errors import DeviceLost, Refused
-from workers.pipelines.pool import Pool
-from workers.pipelines.previews import projection
-from workers.process import Worker
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime import logs
+from workers.contract.runtime.tracing import open_tracing
+from workers.engine import device
+from workers.engine.backbones.latent_preview import projection
+from workers.engine.backbones.pool import Pool
+from workers.engine.engine import Engine
+from workers.engine.errors import DeviceLost, Refused
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.warmup import rehearse
-from workers.watchdog import EXIT_DEVICE_LOST
+from workers.worker.metrics import Holdings, WorkerMetrics
+from workers.worker.process import Worker
+from workers.worker.resources import loader, locate, loras, style_cache, terms, weights
+from workers.worker.threads.watchdog import EXIT_DEVICE_LOST
+from workers.worker.warmup import rehearse
 
 
 def worker(settings: WorkerSettings) -> Worker:

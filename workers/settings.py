@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
-from workers.contract.settings import Settings
+from workers.contract.runtime.settings import Settings
 
 
 class WorkerSettings(Settings):

@@ -17,15 +17,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from workers.contract import logs
 from workers.contract.blobs import BlobStore, Stored, job_prefix, open_blobs
 from workers.contract.blobs.names import INPUTS, JOBS, attempt_of, input_sha256
-from workers.contract.doorbell import Doorbell
 from workers.contract.errors import BlobError, BlobRefused, Misconfigured, StoreUnavailable, UnreadableRecord
-from workers.contract.inputs import delete_unused
-from workers.contract.job import Job, State
-from workers.contract.settings import Settings
-from workers.contract.store import JobStore
+from workers.contract.jobs.inputs import delete_unused
+from workers.contract.jobs.models import Job, State
+from workers.contract.jobs.store import JobStore
+from workers.contract.queue.notifier import Doorbell
+from workers.contract.runtime import logs
+from workers.contract.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@
         done = stylize.wait(job)
         stylize.download(done, "out")
 
-All verbs raise the errors of `app.failures`.
+All verbs raise the errors of `app.client.errors`.
 """
 
-from app.client.awaiting import AsyncClient
-from app.client.blocking import Client
-from app.client.transport import LOCAL, unseen
-from app.group_exchanges import Lists
+from app.client.async_client import AsyncClient
+from app.client.group_operations import Lists
+from app.client.http import LOCAL, unseen
+from app.client.sync_client import Client
 
 __all__ = ["LOCAL", "AsyncClient", "Client", "Lists", "unseen"]

@@ -13,17 +13,17 @@ from typing import Protocol, TypeVar
 
 from standardwebhooks import Webhook
 
-from app.links import Links
-from app.metrics import Metrics
-from app.schemas import view
+from app.auth.signed_urls import Links
+from app.observability.metrics import Metrics
+from app.schemas.job import view
 from app.webhooks.errors import NotDelivered, NotTried
-from app.webhooks.sender import Sender
 from app.webhooks.silent_hosts import SilentHosts
-from app.webhooks.target import TargetRefused
+from app.webhooks.transport import Sender
+from app.webhooks.url_policy import TargetRefused
 from workers.contract.errors import ContractError, StoreUnavailable
-from workers.contract.job import Job
-from workers.contract.outbox import Attempt, Due, Outbox, Outcome
-from workers.contract.store import JobStore
+from workers.contract.jobs.models import Job
+from workers.contract.jobs.outbox import Attempt, Due, Outbox, Outcome
+from workers.contract.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 

@@ -21,13 +21,13 @@ from model_store.configs import config_folder
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import AlreadyKnown, InvalidId, NotInstalled, WrongKeys
 from model_store.fetch.space import require_space
-from model_store.files import held, put_in_place, replace_with, sha256_of, sync_file, sync_folder
 from model_store.load.base import PARTS
 from model_store.load.component import empty_component
 from model_store.load.header import read_header
 from model_store.load.lora import WEIGHTS, read_lora
 from model_store.load.tensors import check_finite
-from model_store.lock import PinnedFile, PinnedModel, pin
+from model_store.store.files import held, put_in_place, replace_with, sha256_of, sync_file, sync_folder
+from model_store.store.lockfile import PinnedFile, PinnedModel, pin
 
 _ID: TypeAdapter[str] = TypeAdapter(ModelId)
 

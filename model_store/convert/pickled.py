@@ -11,8 +11,8 @@ import model_store
 from model_store.convert.archive import check_form
 from model_store.convert.keymap import keymap_of
 from model_store.errors import BadCheckpoint, ConversionFailed
-from model_store.files import sync_file
 from model_store.load.header import read_header
+from model_store.store.files import sync_file
 
 PATIENCE = 5
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from model_store.convert.child import main; main()"

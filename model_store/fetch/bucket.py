@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from model_store.errors import AccessDenied, NotFound, SourceUnavailable
 from model_store.fetch.source import RemoteFile, Stream
-from model_store.files import BLOCK
+from model_store.store.files import BLOCK
 
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _DENIED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})

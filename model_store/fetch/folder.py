@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model_store.errors import NotFound, SourceUnavailable
 from model_store.fetch.source import RemoteFile, Stream
-from model_store.files import BLOCK
+from model_store.store.files import BLOCK
 
 
 class Folder:

@@ -11,7 +11,7 @@ from model_store.catalogue.entry import Entry, WantedFile, safe_path
 from model_store.errors import DigestMismatch, NotFound
 from model_store.fetch.source import RemoteFile, Source
 from model_store.fetch.transfer import Job, Patience, digests_of, matches, partial_of, patiently
-from model_store.lock import Lock, PinnedFile, PinnedModel
+from model_store.store.lockfile import Lock, PinnedFile, PinnedModel
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from model_store.fetch.progress import Silent, Watcher
 from model_store.fetch.source import Source
 from model_store.fetch.space import require_space
 from model_store.fetch.transfer import Patience, digests_of, fetch_file, matches
-from model_store.files import held, put_in_place, sha256_of
-from model_store.lock import PinnedFile, PinnedModel, pin, read_lock
+from model_store.store.files import held, put_in_place, sha256_of
+from model_store.store.lockfile import PinnedFile, PinnedModel, pin, read_lock
 
 
 def pull(

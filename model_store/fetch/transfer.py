@@ -13,7 +13,7 @@ from typing import TypeVar
 from model_store.errors import DigestMismatch, Interrupted, NotEnoughSpace, SourceUnavailable
 from model_store.fetch.progress import Watcher
 from model_store.fetch.source import RemoteFile, Source
-from model_store.files import BLOCK, put_in_place
+from model_store.store.files import BLOCK, put_in_place
 
 Answer = TypeVar("Answer")
 

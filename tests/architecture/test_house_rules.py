@@ -34,19 +34,19 @@ def test_no_file_has_a_vague_name() -> None:
 
 def test_only_settings_read_the_environment() -> None:
     readers = {path.relative_to(ROOT).as_posix() for path in FILES if "os.environ" in path.read_text()}
-    passes_it_on = {"deploy/processes.py", "deploy/embedded.py", "deploy/redis_child.py"}
-    assert readers - passes_it_on <= {"workers/contract/settings.py"}
+    passes_it_on = {"deploy/embedded/processes.py", "deploy/embedded/stack.py", "deploy/embedded/redis.py"}
+    assert readers - passes_it_on <= {"workers/contract/runtime/settings.py"}
 
 
 def test_only_the_converting_child_and_the_training_of_our_own_model_unpickle() -> None:
     unpickles = re.compile(r"torch\.load\(|\bpickle\.load|\bUnpickler\(")
     readers = {path.relative_to(ROOT).as_posix() for path in FILES if unpickles.search(path.read_text())}
-    assert readers == {"model_store/convert/unpickle.py", "model_store/starter/workspace.py"}
+    assert readers == {"model_store/convert/unpickle.py", "workers/training/starter/workspace.py"}
 
 
 def test_the_gateway_never_imports_torch() -> None:
     program = (
-        "import sys, app.main, app.cli\n"
+        "import sys, app.main, app.cli.main\n"
         "sys.exit(' '.join(sys.modules.keys() & {'torch', 'diffusers', 'transformers'}) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

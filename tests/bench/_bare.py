@@ -1,4 +1,4 @@
-"""The yardstick: an ASGI application that reads a body and answers, on the gateway's own uvicorn and heap settings."""
+"""The yardstick: an ASGI application that reads a body and answers, on the gateway's own uvicorn settings."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from app import heap
 from app.__main__ import listen
-from app.serving import configuration
+from app.server.uvicorn import configuration
 from app.settings import GatewaySettings
 
 ANSWER = b'{"accepted": true}'
@@ -35,7 +34,6 @@ def serve(take_in: Callable[[Scope, Receive], Awaitable[None]]) -> None:
 
     logging.basicConfig(level=logging.WARNING)
     settings = GatewaySettings.read()
-    heap.keep()
     with listen(settings.gateway_host, settings.gateway_port) as listener:
         uvicorn.Server(configuration(application, settings)).run(sockets=[listener])
 

@@ -3,10 +3,10 @@
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
-from app.intake.form import FormReader, boundary_of, read
-from app.intake.memory import Memory
-from app.offer import Offer
+from app.capabilities import Offer
 from app.settings import GatewaySettings
+from app.uploads.buffers import Memory
+from app.uploads.multipart import FormReader, boundary_of, read
 from tests.bench._bare import serve
 
 

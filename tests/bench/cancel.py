@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from deploy.demo import CONTENT
-from deploy.embedded import default_model
-from tests.service import FINAL, Service, service, style_file
+from deploy.embedded.demo import CONTENT
+from deploy.embedded.stack import default_model
+from tests.support.service import FINAL, Service, service, style_file
 
 GOAL = 2.0
 STEPS = 60

@@ -21,10 +21,10 @@ from typing import Any
 import httpx
 import yaml
 
-from deploy.demo import free_port
-from deploy.redis_child import find_server
+from deploy.embedded.demo import free_port
+from deploy.embedded.redis import find_server
 from tests.bench._buildah import ROOT, ask_to_end, config, container, running
-from tests.service import finished, quick, style_file, until
+from tests.support.service import finished, quick, style_file, until
 
 Service = dict[str, Any]
 Command = tuple[str, ...]

@@ -15,12 +15,12 @@ from diffusers import DDIMScheduler
 
 from model_store import tiny
 from tests.parity.__main__ import CACHE
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import denoise
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import RequestCache, StyleCache
-from workers.techniques.base import Bench, Order, plain
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import denoise
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order, plain
 from workers.techniques.spec import Params
 
 PROMPT = "an astronaut riding a horse"

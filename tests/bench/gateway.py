@@ -26,10 +26,11 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageFilter
 
-from deploy.demo import free_port
-from deploy.redis_child import RedisChild
-from workers.contract.celery_config import queue_name
-from workers.contract.redis_server import connect
+from deploy.embedded.demo import free_port
+from deploy.embedded.redis import RedisChild
+from deploy.embedded.stack import HEAP
+from workers.contract.queue.celery import queue_name
+from workers.contract.runtime.redis import connect
 
 REQUESTS = 150
 WARM_UP = 20
@@ -128,7 +129,7 @@ def connected(port: int) -> http.client.HTTPConnection:
 @contextmanager
 def serving(module: str, data: Path, redis_url: str) -> Iterator[Server]:
     port = free_port()
-    environ = {
+    environ = HEAP | {
         "STYLIZE_REDIS_URL": redis_url,
         "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
         "STYLIZE_MODELS": MODEL,

@@ -27,14 +27,14 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from model_store import configs, tiny
-from workers.contract.job import Progress, Request
-from workers.pipelines.backbone import Backbone, load, wrap
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.engine import Engine
-from workers.pipelines.pool import Pool
-from workers.pipelines.style_cache import StyleCache
+from workers.contract.jobs.models import Progress, Request
+from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.stable_diffusion import Backbone, load, wrap
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.engine import Engine
+from workers.engine.technique import Pictures
 from workers.techniques import registry
-from workers.techniques.base import Pictures
 
 SIDES = {"sd15": 512, "sdxl": 1024, "tiny-sd15": 128, "tiny-sdxl": 128}
 STEP_TFLOP = {"sd15": 1.607, "sdxl": 13.522}

@@ -18,7 +18,7 @@ MOST_BYTES = {"gateway": 250_000_000}
 TOOLS = ("gcc", "cc", "c++", "make", "pip", "git", "cargo")
 BOTH = f"""
 import importlib.util, os, pathlib, shutil
-from model_store.catalogue.presence import presence
+from model_store.store.presence import presence
 assert os.getuid() == 10001, os.getuid()
 assert not os.access("/venv", os.W_OK), "its own files can be changed"
 assert not importlib.util.find_spec("pip"), "pip is in the image"
@@ -29,13 +29,13 @@ weights = list(pathlib.Path("/venv").rglob("*.safetensors"))
 """
 OWN = {
     "gateway": """
-import app.main, app.cli, workers.sweeper
+import app.main, app.cli.main, workers.sweeper
 assert not importlib.util.find_spec("torch"), "torch is in the image"
 assert not weights, weights
 print("starts as user 10001; no torch, no weights, no tools to build with")
 """,
     "worker": """
-import torch, app.cli, workers.__main__
+import torch, app.cli.main, workers.__main__
 assert {path.parent.name for path in weights} >= {"unet", "vae", "text_encoder", "image_encoder", "ip-adapter"}, weights
 print(f"starts as user 10001; torch {torch.__version__}, the starter model, no tools to build with")
 """,

@@ -9,12 +9,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from app.auth.api_key import Token, mint
+from app.auth.key_store import KeyStore
+from app.auth.keyring import KeyRing
 from app.errors import Unauthorized
-from app.keys.key import Token, mint
-from app.keys.ring import KeyRing
-from app.keys.store import KeyStore
-from deploy.redis_child import RedisChild
-from workers.contract.redis_server import connect
+from deploy.embedded.redis import RedisChild
+from workers.contract.runtime.redis import connect
 
 TIMES, KEYS = 10_000, 100
 GOAL = 0.05

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from deploy.demo import EXAMPLES, stack
-from tests.service import finished
+from deploy.embedded.demo import EXAMPLES, stack
+from tests.support.service import finished
 
 JOBS = 200
 GOAL_P95 = 0.025

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from model_store.load.tensors import load_tensors
-from tests.memory import resident
+from tests.support.memory import resident
 
 TIME_GOAL, MEMORY_GOAL = 1.2, 1.15
 PAGE, BLOCK = 4096, 8 << 20

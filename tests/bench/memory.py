@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
-from tests.unit.app.pictures import encoded
+from deploy.embedded.redis import RedisChild
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded
 
 MB = 1_000_000
 CONNECTIONS = 150

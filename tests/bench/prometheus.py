@@ -17,12 +17,12 @@ from typing import Any
 import httpx
 import yaml
 
-from deploy import dashboard
-from deploy.demo import free_port
-from deploy.embedded import end
-from deploy.processes import Child
-from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN, Observed, observed
-from tests.service import quick, until
+from deploy.embedded.demo import free_port
+from deploy.embedded.processes import Child
+from deploy.embedded.stack import end
+from deploy.grafana import generate
+from tests.support.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN, Observed, observed
+from tests.support.service import quick, until
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 LOAD_SECONDS = 30.0
@@ -91,7 +91,7 @@ def check(client: httpx.Client, seen: Observed) -> None:
     for name in sorted(WORKERS_OWN | GATEWAYS_OWN | BEYOND_THE_DESIGN - NOT_HERE):
         if not {name, f"{name}_bucket"} & known and name not in NOT_HERE:
             raise SystemExit(f"Prometheus has no {name}")
-    shown = [line for _, row in dashboard.ROWS for panel in row for line in panel.lines]
+    shown = [line for _, row in generate.ROWS for panel in row for line in panel.lines]
     full = sum(bool(query(client, expression)) for _, expression in shown)
     print(f"dashboard: {full} of {len(shown)} lines have data; the others need a GPU, webhooks or a lost worker")
     rules = client.get("/api/v1/rules").json()["data"]["groups"][0]["rules"]

@@ -12,14 +12,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.embedded import default_model
-from model_store.starter.recipe import RECIPES
-from tests.memory import resident
+from deploy.embedded.stack import default_model
+from tests.support.memory import resident
+from workers.engine.errors import Refused
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import Drawer
-from workers.models import locate
-from workers.pipelines.errors import Refused
 from workers.settings import WorkerSettings
+from workers.training.starter.recipe import RECIPES
+from workers.worker.resources import locate
 
 RATIO, PEAK_GIB, SECONDS = 1.3, 2.0, 6.0
 ONE = "ip-adapter"

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from tests.faults.stack import Stack, stack
-from tests.service import until
-from workers.contract.job import State
+from tests.support.service import until
+from workers.contract.jobs.models import State
 
 JOBS = 60
 STEPS = 8

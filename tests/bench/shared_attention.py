@@ -13,13 +13,13 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from tests.parity.__main__ import CACHE, ROOT
 from tests.parity.lab import data_root
-from workers.pipelines import backbone
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import denoise
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import RequestCache, StyleCache
-from workers.techniques.base import Bench, Order
+from workers.engine.backbones import stable_diffusion
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import denoise
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 from workers.techniques.shared_attention.style_aligned.technique import TECHNIQUE
 
@@ -29,13 +29,13 @@ GOAL = 1.6
 
 def mid(tiny: Path) -> Backbone:
     """SD1.5's module tree and head sizes, a quarter as wide, with the tiny model's text and latents."""
-    base = backbone.load(tiny / "sd15")
+    base = stable_diffusion.load(tiny / "sd15")
     torch.manual_seed(1)
     unet = UNet2DConditionModel.from_config(
         {**base.unet.config, "block_out_channels": (80, 160, 320, 320), "attention_head_dim": 2, "sample_size": 32}
     )
     pipe = StableDiffusionPipeline(**base.pipe.components | {"unet": unet}, requires_safety_checker=False)
-    return backbone.wrap(pipe, name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
+    return stable_diffusion.wrap(pipe, name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
 
 
 def seconds(order: Order, bench: Bench) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.faults.history import Ask, History, Seen
-from tests.service import FINAL, style_file
+from tests.support.service import FINAL, style_file
 
 PAUSE = 0.1
 

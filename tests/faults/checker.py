@@ -8,7 +8,7 @@ from itertools import pairwise
 from tests.faults.fake import expected_sha256
 from tests.faults.history import Ask, Evidence, Seen
 from workers.contract.blobs.names import attempt_of
-from workers.contract.job import Job, State
+from workers.contract.jobs.models import Job, State
 
 RANK = {"queued": 0, "running": 0, "canceling": 1, "succeeded": 2, "failed": 2, "canceled": 2}
 """A lease that ends sends a running job back into the line; nothing else goes backwards."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.stack import Stack, stack
-from tests.service import Service, ready, service, until
+from tests.support.service import Service, ready, service, until
 
 
 @pytest.fixture(scope="session")

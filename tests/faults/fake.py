@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from PIL import Image
 
 from tests.faults.trouble import Troubles
-from workers.contract.job import Job, Progress, Request
-from workers.encode import encode, recipe
-from workers.pipelines.work import Rendered, Work
+from workers.contract.jobs.models import Job, Progress, Request
+from workers.engine.types import Rendered, Work
+from workers.worker.encode import encode, recipe
 
 
 def paint(request: Request, seed: int) -> Image.Image:

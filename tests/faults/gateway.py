@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 from app import __main__ as gateway
 from tests.faults.watched import open_store
-from workers.contract.settings import Settings
-from workers.contract.store import JobStore
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.settings import Settings
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.receiver import Call
-from workers.contract.job import Job
+from workers.contract.jobs.models import Job
 
 
 @dataclass(frozen=True)

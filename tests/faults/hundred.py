@@ -18,8 +18,8 @@ from itertools import product
 import httpx
 
 from tests.faults.stack import Stack, stack
-from tests.service import until
-from workers.contract.job import State
+from tests.support.service import until
+from workers.contract.jobs.models import State
 
 CLAIM_SECONDS = 15.0
 POISON_ATTEMPTS = 3

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from deploy.processes import Child
+from deploy.embedded.processes import Child
 from tests.faults.callers import Callers
 from tests.faults.history import History
 from tests.faults.stack import LEASE, Stack

@@ -9,15 +9,15 @@ from typing import Any
 
 import httpx
 
-from deploy.embedded import python
-from deploy.processes import Child
+from deploy.embedded.processes import Child
+from deploy.embedded.stack import python
 from tests.faults.fake import expected_sha256
 from tests.faults.proxy import Proxy
 from tests.faults.watched import Journal, open_store
-from tests.service import Service, style_file, until
-from workers.contract.job import Job
-from workers.contract.settings import Settings
-from workers.contract.store import JobStore
+from tests.support.service import Service, style_file, until
+from workers.contract.jobs.models import Job
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.settings import Settings
 
 LEASE = 2.0
 SETTINGS = {

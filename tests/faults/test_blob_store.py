@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.stack import Stack
 from tests.faults.watched import FAILING, FULL, LYING, SLOW
-from tests.service import until
+from tests.support.service import until
 
 pytestmark = pytest.mark.xdist_group("redis")
 

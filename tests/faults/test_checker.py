@@ -11,8 +11,8 @@ from tests.faults.history import Ask, Evidence, History
 from tests.faults.receiver import Call
 from tests.faults.soak import gather
 from tests.faults.stack import Stack, stack
-from tests.service import until
-from workers.contract.job import Job, Request, State
+from tests.support.service import until
+from workers.contract.jobs.models import Job, Request, State
 
 pytestmark = pytest.mark.xdist_group("checker")
 

@@ -9,11 +9,11 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from deploy.processes import Child
-from tests.service import FINAL, MODEL, Service, finished, kill, quick, slow, until
-from workers.contract.job import NewJob, Request
-from workers.contract.redis_server import connect
-from workers.contract.store import JobStore
+from deploy.embedded.processes import Child
+from tests.support.service import FINAL, MODEL, Service, finished, kill, quick, slow, until
+from workers.contract.jobs.models import NewJob, Request
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.redis import connect
 
 pytestmark = pytest.mark.xdist_group("service")
 LEASE = 3.0

@@ -7,12 +7,12 @@ import time
 import httpx
 import pytest
 
-from deploy.embedded import python
-from deploy.processes import Child
+from deploy.embedded.processes import Child
+from deploy.embedded.stack import python
 from tests.faults.stack import Stack
-from tests.service import kill, until
-from workers.contract.celery_config import WAKE
-from workers.contract.redis_server import connect
+from tests.support.service import kill, until
+from workers.contract.queue.celery import WAKE
+from workers.contract.runtime.redis import connect
 
 pytestmark = pytest.mark.xdist_group("redis")
 QUEUE = "tiny-sd15.interactive"

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from tests.faults.memory import HOUR, Growth, first_child, own
-from workers.contract.job import Request
+from workers.contract.jobs.models import Request
 
 MEGABYTE = 2**20
 HOARDER = "import sys; hoard = []\nfor line in sys.stdin: hoard.append(b'x' * 2**20); print(flush=True)"

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.faults.stack import Stack, stack
-from tests.service import until
+from tests.support.service import until
 
 pytestmark = pytest.mark.xdist_group("workers")
 

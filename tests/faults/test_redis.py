@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from tests.faults.stack import LEASE, Stack, stack
-from tests.service import until
-from workers.contract.redis_server import connect
+from tests.support.service import until
+from workers.contract.runtime.redis import connect
 
 pytestmark = pytest.mark.xdist_group("redis")
 CLAIM_SECONDS = 15.0

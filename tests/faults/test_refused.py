@@ -6,10 +6,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from deploy.demo import EXAMPLES
+from deploy.embedded.demo import EXAMPLES
 from tests.faults.stack import Stack, stack
-from tests.faulty_s3 import FaultyS3, Rule, faulty_s3
-from tests.service import quick, until
+from tests.support.faulty_s3 import FaultyS3, Rule, faulty_s3
+from tests.support.service import quick, until
 
 pytestmark = pytest.mark.xdist_group("workers")
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}

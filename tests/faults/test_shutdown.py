@@ -11,7 +11,7 @@ from tests.faults.checker import violations
 from tests.faults.history import History
 from tests.faults.soak import gather
 from tests.faults.stack import Stack, stack
-from tests.service import kill, until
+from tests.support.service import kill, until
 
 pytestmark = pytest.mark.xdist_group("workers")
 AGAIN_SECONDS = 15.0

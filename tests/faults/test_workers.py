@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.faults.stack import LEASE, Stack
-from tests.service import kill, until
+from tests.support.service import kill, until
 
 pytestmark = pytest.mark.xdist_group("workers")
 STEP_TIMEOUT = 6.0

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from workers.pipelines.errors import DeviceLost, OutOfMemory
+from workers.engine.errors import DeviceLost, OutOfMemory
 
 WISH = re.compile(r"(\w+)@(\w+)\*(\d+)")
 HOUR = 3600.0

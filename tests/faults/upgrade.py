@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.processes import Child
+from deploy.embedded.processes import Child
 from tests.faults.callers import Callers, asks
 from tests.faults.checker import violations
 from tests.faults.history import History
 from tests.faults.receiver import Receiver
 from tests.faults.soak import SETTINGS, gather
 from tests.faults.stack import Stack
-from tests.service import until
+from tests.support.service import until
 
 WORKERS = 3
 PATIENCE = 120.0

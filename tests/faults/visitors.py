@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from tests.service import FINAL
+from tests.support.service import FINAL
 
 POLL = 0.25
 PATIENCE = 120.0

@@ -10,14 +10,14 @@ from typing import Any
 from redis import Redis
 
 from tests.faults.trouble import Troubles
-from workers.contract import scripts
-from workers.contract.admission import NOTHING_PUT, PutInputs
 from workers.contract.blobs import BlobStore, Stored
 from workers.contract.errors import BlobStoreUnavailable
-from workers.contract.job import NewJob, Result
-from workers.contract.redis_server import connect
-from workers.contract.settings import Settings
-from workers.contract.store import Claim, JobStore, Submission
+from workers.contract.jobs import scripts
+from workers.contract.jobs.admission import NOTHING_PUT, PutInputs
+from workers.contract.jobs.models import NewJob, Result
+from workers.contract.jobs.store import Claim, JobStore, Submission
+from workers.contract.runtime.redis import connect
+from workers.contract.runtime.settings import Settings
 
 PLANTED = {
     "commit without token compare": {"settle": ("job.token == tonumber(token) and", "")},

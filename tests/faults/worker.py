@@ -9,12 +9,12 @@ from celery.platforms import SecurityWarning
 
 from tests.faults.fake import FakeEngine
 from tests.faults.watched import MoodyBlobs, open_store
-from workers.contract import logs
 from workers.contract.blobs import open_blobs
-from workers.metrics import WorkerMetrics
-from workers.process import Worker
+from workers.contract.runtime import logs
 from workers.settings import WorkerSettings
 from workers.techniques import registry
+from workers.worker.metrics import WorkerMetrics
+from workers.worker.process import Worker
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.parity.case import Case
 from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
-from workers.pipelines.patches import forward_hook
-from workers.techniques.base import Bench
+from workers.engine.backbones.patches import forward_hook
+from workers.engine.technique import Bench
 from workers.techniques.encoder.deadiff import reader, style
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint, locate
 from workers.techniques.encoder.deadiff.dims import FILE

@@ -10,16 +10,16 @@ from tests.parity import instantstyle_plus
 from tests.parity.case import Case
 from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
-from workers.pipelines.errors import WeightsMissing
-from workers.techniques.base import Bench, Order, Technique
-from workers.techniques.encoder import adapter, content, image_prompt, towers
+from workers.engine.errors import WeightsMissing
+from workers.engine.technique import Bench, Order, Technique
+from workers.techniques.encoder import adapter, clip, content, image_prompt
 from workers.techniques.encoder.adapter import Adapter
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle, subtraction
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
 from workers.techniques.encoder.ip_adapter.technique import IPAdapter
-from workers.techniques.encoder.locate import locate
 from workers.techniques.encoder.params import EncoderParams
+from workers.techniques.encoder.weights import locate
 
 TECHNIQUES: dict[str, tuple[Technique, type[EncoderParams]]] = {
     "ip-adapter": (IPAdapter(), IPAdapterParams),
@@ -51,7 +51,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 def _intermediates(asked: Order, params: EncoderParams, bench: Bench) -> dict[str, Tensor]:
     found = adapter.resident(locate(params.adapter, bench), bench.backbone)
     refs = image_prompt.references(asked, params)
-    tower = towers.image_tower(found.located, bench.backbone)
+    tower = clip.image_tower(found.located, bench.backbone)
     edit = subtraction(params, found, bench) if isinstance(params, InstantStyleParams) else None
     return {
         "pixel_values": tower.pixels(refs.images, params.fit),

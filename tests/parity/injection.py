@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.lab import Lab, carry, order
-from workers.pipelines.denoise import Trajectory
+from workers.engine.denoise import Trajectory
 from workers.techniques.injection.style_id import sizes
 from workers.techniques.injection.style_id.spec import StyleIdParams
 from workers.techniques.injection.style_id.technique import StyleId

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.parity.case import Case
 from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
-from workers.techniques.base import Bench
+from workers.engine.technique import Bench
 from workers.techniques.encoder.instantstyle_plus import guidance, inversion
 from workers.techniques.encoder.instantstyle_plus.inversion import Recipe, Rolls
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams

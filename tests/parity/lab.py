@@ -9,13 +9,13 @@ from torch import Tensor
 
 from model_store import tiny
 from tests.parity.case import Case
-from workers.pipelines import backbone
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import Trajectory, denoise
-from workers.pipelines.noise import RecordedNoise
-from workers.pipelines.style_cache import RequestCache, StyleCache
-from workers.techniques.base import Bench, Order, Pictures, Technique
+from workers.engine.backbones import stable_diffusion
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import Trajectory, denoise
+from workers.engine.noise import RecordedNoise
+from workers.engine.technique import Bench, Order, Pictures, Technique
 from workers.techniques.spec import Params
 
 
@@ -40,7 +40,7 @@ class Lab:
         edit = case.facts.get("base_edit")
         key = repr((folder, vae, edit))
         if key not in self._backbones:
-            loaded = backbone.load(folder, vae=vae, dtype=torch.float32)
+            loaded = stable_diffusion.load(folder, vae=vae, dtype=torch.float32)
             if edit:
                 multiply(getattr(loaded, edit["module"]), edit["parameters_ending_with"], edit["multiply_by"])
                 loaded.fingerprint = key

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.lab import Lab, carry, order
-from workers.pipelines import schedulers
-from workers.pipelines.backbone import Backbone
+from workers.engine import schedulers
+from workers.engine.backbones.stable_diffusion import Backbone
 from workers.techniques.prior_noise import statistics, stats_file, style_set
 from workers.techniques.prior_noise.signal_leak import leak
 from workers.techniques.prior_noise.signal_leak.spec import SignalLeakParams
 from workers.techniques.prior_noise.signal_leak.technique import SignalLeak
-from workers.techniques.prior_noise.style_noise import training
 from workers.techniques.prior_noise.style_noise.spec import StyleNoiseParams
 from workers.techniques.prior_noise.style_noise.style import TUNED
 from workers.techniques.prior_noise.style_noise.technique import StyleNoise
+from workers.training.style_noise import loop
 
 DRAWS = {"noise_initial": "initial", "noise_leak": "leak", "lf_components_sample": "leak-low", "noise": "initial"}
 KNOBS = ("single_reference", "statistic_type", "n_components", "only_hf", "channel", "value", "color")
@@ -120,7 +120,7 @@ def _loss(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     side = case.params["resolution"]
     text, _ = backbone.condition(prompts, None, guided=False, width=side, height=side)
     with torch.enable_grad():
-        made = training.step(unet, abar, z_0, text, t, e, mean, var.sqrt())
+        made = loop.step(unet, abar, z_0, text, t, e, mean, var.sqrt())
         made.loss.backward()
     gradients = {name: parameter.grad for name, parameter in unet.named_parameters() if parameter.grad is not None}
     return {

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.lab import Lab, order
-from workers.pipelines import patches
-from workers.pipelines.denoise import Trajectory, denoise
-from workers.techniques.base import Bench, Order
+from workers.engine.backbones import patches
+from workers.engine.denoise import Trajectory, denoise
+from workers.engine.technique import Bench, Order
 from workers.techniques.shared_attention.style_aligned import inversion
 from workers.techniques.shared_attention.style_aligned.inversion import INVERTED
 from workers.techniques.shared_attention.style_aligned.roles import follower

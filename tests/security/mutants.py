@@ -14,11 +14,11 @@ import time
 from dataclasses import asdict, dataclass
 from io import BytesIO
 
-from app.intake.image import encode, normalise
-from app.intake.rules import LONG_SIDE, Refused
-from app.intake.sandbox import CHILD_CPU_SECONDS, CHILD_MEMORY
-from tests.memory import resident
-from tests.unit.app.pictures import encoded, picture
+from app.uploads.decoder.normalise import encode, normalise
+from app.uploads.decoder.sandbox import CHILD_CPU_SECONDS, CHILD_MEMORY
+from app.uploads.limits import LONG_SIDE, Refused
+from tests.support.memory import resident
+from tests.support.pictures import encoded, picture
 
 EXIF = bytes.fromhex("4578696600004d4d002a00000008000101120003000000010006000000000000")
 KINDS = (

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.gateway import Gateway
-from tests.unit.app.pictures import FORM, encoded, multipart, picture
+from tests.support.gateway import Gateway
+from tests.support.pictures import FORM, encoded, multipart, picture
 
 GROWTH = 50 * 2**20
 KIND = {"Content-Type": "multipart/form-data; boundary=x"}

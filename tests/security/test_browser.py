@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.keys.key import mint
-from app.keys.store import KeyStore
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
-from tests.unit.app.pictures import FORM, style
-from workers.contract.redis_server import connect
+from app.auth.api_key import mint
+from app.auth.key_store import KeyStore
+from deploy.embedded.redis import RedisChild
+from tests.support.gateway import Gateway
+from tests.support.pictures import FORM, style
+from workers.contract.runtime.redis import connect
 
 FOREIGN = [
     {"Origin": "https://evil.example"},

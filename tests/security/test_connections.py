@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
+from deploy.embedded.redis import RedisChild
+from tests.support.gateway import Gateway
 
 MB = 2**20
 GROWTH = 30 * MB

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from tests.gateway import Gateway
-from tests.unit.app.pictures import FORM, encoded, multipart, picture
+from tests.support.gateway import Gateway
+from tests.support.pictures import FORM, encoded, multipart, picture
 
 BODY = multipart(FORM, {"style_image": encoded(picture())})
 KIND = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n"

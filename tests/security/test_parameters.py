@@ -4,10 +4,10 @@ import itertools
 import json
 from typing import Any
 
-from app.intake.cost import cost
 from app.settings import GatewaySettings
-from tests.gateway import Gateway
-from workers.contract.job import Request
+from app.uploads.cost import cost
+from tests.support.gateway import Gateway
+from workers.contract.jobs.models import Request
 from workers.techniques import registry
 
 BOUNDS = {

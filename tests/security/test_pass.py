@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from tests.gateway import Gateway
+from tests.support.gateway import Gateway
 
 METHODS = ("TRACE", "TRACK", "PROPFIND", "PUT", "PATCH", "OPTIONS", "DEBUG")
 TRICKS = (

@@ -10,14 +10,14 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from app.intake.rules import LONG_SIDE, MIN_SIDE
-from app.intake.sandbox import CHILD_MEMORY
-from tests.gateway import Gateway
+from app.uploads.decoder.sandbox import CHILD_MEMORY
+from app.uploads.limits import LONG_SIDE, MIN_SIDE
 from tests.security.corpus import CORPUS, STATUSES
 from tests.security.corpus.damage import MARK
 from tests.security.corpus.png import PIXELS, chunk, png
 from tests.security.mutants import mutant, originals
-from tests.unit.app.pictures import encoded, picture, style
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
 
 MUTANTS, PARTS = 50_000, 4

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.keys.key import mint
-from app.keys.store import KeyStore
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
-from tests.service import until
-from tests.unit.app.pictures import encoded
+from app.auth.api_key import mint
+from app.auth.key_store import KeyStore
+from deploy.embedded.redis import RedisChild
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded
+from tests.support.service import until
 from tests.unit.app.webhooks.trap import Trap
-from workers.contract.redis_server import connect
+from workers.contract.runtime.redis import connect
 
 MB = 2**20
 HOST = b"Host: localhost\r\n"

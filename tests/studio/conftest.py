@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app.keys.store import KeyStore
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
-from tests.service import PATIENCE, Service, service
+from app.auth.key_store import KeyStore
+from deploy.embedded.redis import RedisChild
 from tests.studio.desk import Desk
-from workers.contract.redis_server import connect
+from tests.support.gateway import Gateway
+from tests.support.service import PATIENCE, Service, service
+from workers.contract.runtime.redis import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = ("--no-sandbox", "--disable-dev-shm-usage")

@@ -7,8 +7,8 @@ from typing import Self
 
 from playwright.sync_api import Locator, Page, expect
 
-from deploy.demo import EXAMPLES
-from tests.service import PATIENCE
+from deploy.embedded.demo import EXAMPLES
+from tests.support.service import PATIENCE
 
 STYLE = EXAMPLES / "style.png"
 CONTENT = EXAMPLES / "content.png"

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from app.studio.page import STATIC
-from model_store.starter.split import HELD_OUT_INSTANCES
-from model_store.starter.world.picture import PictureSpec, draw
+from workers.training.starter.split import HELD_OUT_INSTANCES
+from workers.training.starter.world.picture import PictureSpec, draw
 
 FOLDER = STATIC / "examples"
 INDEX = FOLDER / "examples.json"

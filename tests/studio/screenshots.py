@@ -16,12 +16,12 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from deploy.demo import SEED
-from deploy.embedded import default_model
-from tests.service import Service, service
+from deploy.embedded.demo import SEED
+from deploy.embedded.stack import default_model
 from tests.studio.conftest import NAMES, SWITCHES
 from tests.studio.desk import Desk
 from tests.studio.examples import FOLDER, INDEX
+from tests.support.service import Service, service
 
 TARGET = Path(__file__).parents[2] / "deploy" / "screenshots"
 SIZES = {"375": (375, 812), "1440": (1440, 900)}

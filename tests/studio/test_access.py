@@ -4,9 +4,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
-from tests.gateway import Gateway
 from tests.studio.desk import STYLE, Desk
-from tests.unit.app.pictures import encoded, picture
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture
 
 GRAVE = ("serious", "critical")
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.service import Service, quick
 from tests.studio.desk import CONTENT, STYLE, Desk
+from tests.support.service import Service, quick
 
 
 def test_a_dropped_picture_becomes_a_picture_in_its_style(desk: Desk, running: Service) -> None:

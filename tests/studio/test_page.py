@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.studio.page import STATIC
-from tests.gateway import Gateway
-from tests.unit.app.pictures import encoded, picture
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture
 
 MODULES = sorted(STATIC.rglob("*.js"))
 PAGE = (STATIC / "index.html").read_text()

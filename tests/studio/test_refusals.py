@@ -5,11 +5,11 @@ import signal
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.keys.key import mint
-from app.keys.store import KeyStore
-from tests.gateway import Gateway
+from app.auth.api_key import mint
+from app.auth.key_store import KeyStore
 from tests.studio.desk import STYLE, Desk
-from tests.unit.app.pictures import encoded, picture
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
+from deploy.embedded.redis import RedisChild
 from tests.studio.desk import STYLE, Desk
-from tests.unit.app.pictures import encoded, picture
-from workers.contract.job import Progress
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture
+from workers.contract.jobs.models import Progress
 
 FIRST_LOAD = 200_000
 SHIFT = 0.005

@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 from model_store.catalogue import folder_of
-from model_store.starter.export import recipe_of
-from model_store.starter.judges import load_judges
 from workers.contract.errors import Misconfigured
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import MODEL, Drawer
 from workers.evaluation.evaluate import Evaluation
 from workers.settings import WorkerSettings
 from workers.techniques import registry
+from workers.training.starter.export import recipe_of
+from workers.training.starter.judges import load_judges
 
 
 def parser() -> argparse.ArgumentParser:

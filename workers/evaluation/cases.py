@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from model_store.starter.dataset import Portion, chunk_specs
-from model_store.starter.recipe import Recipe
-from model_store.starter.world.captions import caption
-from model_store.starter.world.picture import PictureSpec, draw
+from workers.training.starter.dataset import Portion, chunk_specs
+from workers.training.starter.recipe import Recipe
+from workers.training.starter.world.captions import caption
+from workers.training.starter.world.picture import PictureSpec, draw
 
 SEED = 20
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from model_store.starter.world.picture import SIZE
-from workers import models
-from workers.contract.job import Request
+from workers.contract.jobs.models import Request
+from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.stable_diffusion import load
+from workers.engine.engine import Engine
+from workers.engine.types import Pictures, Work
 from workers.evaluation.cases import Case
-from workers.pipelines.backbone import load
-from workers.pipelines.engine import Engine
-from workers.pipelines.pool import Pool
-from workers.pipelines.work import Pictures, Work
 from workers.settings import WorkerSettings
 from workers.techniques import registry
 from workers.techniques.spec import Spec
+from workers.training.starter.world.picture import SIZE
+from workers.worker import resources
 
 BATCH = 8
 MODEL = "starter"
@@ -28,9 +28,9 @@ class Drawer:
     def __init__(self, folder: Path, settings: WorkerSettings) -> None:
         """`folder` is that of the base model."""
         backbone = load(
-            folder, name=MODEL, device=models.device_of(settings), dtype=models.DTYPES.get(settings.worker_dtype)
+            folder, name=MODEL, device=resources.device_of(settings), dtype=resources.DTYPES.get(settings.worker_dtype)
         )
-        cache, weights = models.style_cache(settings), models.weights(settings.model_dir)
+        cache, weights = resources.style_cache(settings), resources.weights(settings.model_dir)
         pool = Pool(lambda _: backbone)
         self.backbone = backbone
         self.engine = Engine(pool=pool, cache=cache, technique=registry.technique, weights=weights)

@@ -7,14 +7,14 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import track
 
-from model_store.starter.judges import Judges
+from workers.engine.errors import Refused, WeightsMissing
 from workers.evaluation.cases import Case
 from workers.evaluation.drawing import Drawer
 from workers.evaluation.figures import CONTENT, HEADER, PLAIN, Figures, judged
 from workers.evaluation.report import Report, sheet
-from workers.pipelines.errors import Refused, WeightsMissing
 from workers.techniques import registry
 from workers.techniques.spec import Spec
+from workers.training.starter.judges import Judges
 
 SHEET_ROWS = 8
 UNTOUCHED = "signal-leak"

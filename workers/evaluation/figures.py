@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from model_store.starter.judges import Judges
-from model_store.starter.metrics import Measured, content_accuracy, leak_rate, style_similarity
-from model_store.starter.patch_code import as_tensor
 from workers.evaluation.cases import Case, pixels
+from workers.training.starter.judges import Judges
+from workers.training.starter.metrics import Measured, content_accuracy, leak_rate, style_similarity
+from workers.training.starter.patch_code import as_tensor
 
 PLAIN = "plain text-to-image"
 CONTENT = "content picture untouched"

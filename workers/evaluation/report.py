@@ -9,9 +9,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from model_store.starter.sheet import contact_sheet
 from workers.evaluation.cases import Case, pixels
 from workers.evaluation.figures import Figures, table
+from workers.training.starter.sheet import contact_sheet
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from workers.techniques.spec import Family, Spec
 
 if TYPE_CHECKING:
-    from workers.techniques.base import Technique
+    from workers.engine.technique import Technique
 
 FOLDERS: dict[str, str] = {
     "ip-adapter": "encoder.ip_adapter",

@@ -2,7 +2,7 @@
 
 from tests.security.corpus.png import PIXELS, SIDE, SIGNATURE, png
 from tests.security.mutants import originals
-from tests.unit.app.pictures import encoded, picture
+from tests.support.pictures import encoded, picture
 
 MARK = b"<script>alert(1)</script>"
 

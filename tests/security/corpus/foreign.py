@@ -5,7 +5,7 @@ import struct
 import zipfile
 from io import BytesIO
 
-from tests.unit.app.pictures import encoded, picture
+from tests.support.pictures import encoded, picture
 
 
 def files() -> dict[str, bytes]:

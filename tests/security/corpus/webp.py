@@ -2,7 +2,7 @@
 
 import struct
 
-from tests.unit.app.pictures import encoded, picture
+from tests.support.pictures import encoded, picture
 
 SMALL = (48, 40)
 

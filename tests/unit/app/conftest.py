@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
+from deploy.embedded.redis import RedisChild
+from tests.support.gateway import Gateway
 
 
 @pytest.fixture(scope="session")

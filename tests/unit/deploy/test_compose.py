@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 import yaml
 
-from app.env_example import names
+from app.cli.env_file import names
 from model_store.catalogue import entry_of
-from model_store.catalogue.presence import presence
+from model_store.store.presence import presence
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]

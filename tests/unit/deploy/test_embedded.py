@@ -10,15 +10,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.demo import free_port, ready
-from tests.service import until
+from deploy.embedded.demo import free_port, ready
+from tests.support.service import until
 
 pytestmark = pytest.mark.xdist_group("service")
 
 
 def up(*arguments: str, path: str | None = None) -> subprocess.Popen[str]:
     environ = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"PATH": path} if path is not None else {})
-    command = [sys.executable, "-m", "app.cli", "up", *arguments]
+    command = [sys.executable, "-m", "app.cli.main", "up", *arguments]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.exposition import faults
+from tests.support.exposition import faults
 
 GOOD = "# HELP a_seconds Time.\n# TYPE a_seconds gauge\na_seconds 1\n"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo import free_port
-from deploy.folder_lock import NOTE, CannotLock, FolderLock, Holder, read_holder, redis_url_of
-from deploy.redis_child import RedisChild, RedisUnavailable
-from tests.service import until
+from deploy.embedded.demo import free_port
+from deploy.embedded.folder_lock import NOTE, CannotLock, FolderLock, Holder, read_holder, redis_url_of
+from deploy.embedded.redis import RedisChild, RedisUnavailable
+from tests.support.service import until
 from tests.unit.deploy.test_embedded import refusal, up
-from workers.contract.redis_server import connect
+from workers.contract.runtime.redis import connect
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -39,7 +39,7 @@ def stack(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Holder]]:
 
 
 def redis_answers(folder: Path) -> bool:
-    command = (sys.executable, "-m", "app.cli", "keys", "--data-dir", str(folder), "list")
+    command = (sys.executable, "-m", "app.cli.main", "keys", "--data-dir", str(folder), "list")
     return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
 
@@ -84,7 +84,7 @@ def test_the_lock_ends_with_its_holder_and_its_note_too(tmp_path: Path) -> None:
 def test_a_lock_whose_holder_cannot_be_named_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str
 ) -> None:
-    monkeypatch.setattr("deploy.folder_lock.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.embedded.folder_lock.WAIT_SECONDS", 0.1)
     (tmp_path / NOTE).write_text(note)
     with (tmp_path / NOTE).open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -99,7 +99,7 @@ def test_a_folder_without_a_right_to_lock_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_socket_of_a_living_redis_is_never_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.redis_child.ENDING_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.embedded.redis.ENDING_SECONDS", 0.1)
     with RedisChild(tmp_path) as first:
         second = RedisChild(tmp_path)
         with pytest.raises(RedisUnavailable, match="another Redis is running"), second:
@@ -113,7 +113,7 @@ def test_the_socket_of_a_living_redis_is_never_removed(tmp_path: Path, monkeypat
 
 
 def test_the_socket_of_a_redis_too_busy_to_answer_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.redis_child.ENDING_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.embedded.redis.ENDING_SECONDS", 0.1)
     with socket.socket(socket.AF_UNIX) as busy:
         busy.bind(str(tmp_path / "redis.sock"))
         busy.listen(0)

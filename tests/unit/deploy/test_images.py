@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.env_example import names
-from deploy.healthcheck import healthy
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
+from app.cli.env_file import names
+from deploy.compose.healthcheck import healthy
+from deploy.embedded.redis import RedisChild
+from tests.support.gateway import Gateway
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -12,9 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.env_example import names
-from app.webhooks.target import PORTS
-from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN
+from app.cli.env_file import names
+from app.webhooks.url_policy import PORTS
+from tests.support.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())

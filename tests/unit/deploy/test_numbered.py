@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.embedded import numbered
+from deploy.embedded.stack import numbered
 
 
 @pytest.mark.parametrize(("first", "third"), [("9100", "9102"), ("0", "0"), ("none", "none")])

@@ -13,8 +13,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy import dashboard
-from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN
+from deploy.grafana import generate
+from tests.support.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 RULES: list[dict[str, Any]] = [
@@ -24,7 +24,7 @@ RULES: list[dict[str, Any]] = [
 ]
 RULE_TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text())["tests"]
 CONFIG = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-BOARD: dict[str, Any] = json.loads(dashboard.FILE.read_text())
+BOARD: dict[str, Any] = json.loads(generate.FILE.read_text())
 GRAPHS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for graph in GRAPHS for target in graph["targets"]]
 LABELS = {
@@ -105,7 +105,7 @@ def test_prometheus_reads_the_rules_and_scrapes_what_compose_runs() -> None:
 
 
 def test_the_dashboard_is_what_its_rows_say() -> None:
-    assert dashboard.FILE.read_text() == dashboard.text(), "run: python -m deploy.dashboard --write"
+    assert generate.FILE.read_text() == generate.text(), "run: python -m deploy.grafana.generate --write"
 
 
 def test_the_dashboard_is_wholly_in_the_schema_that_grafana_publishes() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import python
-from deploy.redis_child import RedisChild
-from tests.gateway import Gateway
+from deploy.embedded.redis import RedisChild
+from deploy.embedded.stack import python
+from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.xdist_group("service")
 PROMPT = "a very private garden"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.exposition import families, faults, samples
-from tests.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN, Observed, observed
+from tests.support.exposition import families, faults, samples
+from tests.support.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN, Observed, observed
 
 pytestmark = pytest.mark.xdist_group("service")
 

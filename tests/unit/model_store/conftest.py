@@ -8,8 +8,8 @@ import torch
 from huggingface_hub.utils import close_session
 
 from model_store.catalogue.entry import Entry, Licence, WantedFile
-from model_store.files import replace_with
-from tests.unit.model_store.hub_server import HubState, Server
+from model_store.store.files import replace_with
+from tests.support.hub_server import HubState, Server
 
 Register = Callable[..., Entry]
 

@@ -12,13 +12,13 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 from model_store.add.add import add
 from model_store.catalogue import base_of, entry_of, folder_of
 from model_store.catalogue.entry import Base, Licence
-from model_store.catalogue.presence import presence
 from model_store.errors import AlreadyKnown, BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
 from model_store.load.base import PARTS
 from model_store.load.component import load_component
 from model_store.load.tensors import load_tensors
-from model_store.verify import verify
-from tests.unit.model_store import layouts
+from model_store.store.presence import presence
+from model_store.store.verify import verify
+from tests.support import layouts
 
 Tiny = Callable[[str], Path]
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from model_store.add.add import add
 from model_store.catalogue import entry_of, folder_of
-from model_store.catalogue.presence import presence
 from model_store.errors import BadCheckpoint, ModelStoreError
-from model_store.verify import verify
+from model_store.store.presence import presence
+from model_store.store.verify import verify
 
 LORA = "pytorch_lora_weights.safetensors"
 TUNED = "diffusion_pytorch_model.safetensors"

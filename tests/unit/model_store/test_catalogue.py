@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from model_store.catalogue import base_of, entries, entry_of, folder_of, needed_by, with_required
 from model_store.catalogue.entry import Entry, WantedFile, safe_path
-from model_store.catalogue.presence import presence, require_installed
 from model_store.errors import NotInstalled, StoreDamaged, UnknownModel
-from model_store.files import replace_with
-from model_store.lock import PinnedFile, PinnedModel, pin, read_lock
+from model_store.store.files import replace_with
+from model_store.store.lockfile import PinnedFile, PinnedModel, pin, read_lock
+from model_store.store.presence import presence, require_installed
 from tests.unit.model_store.conftest import Register
 from workers.techniques import registry
 
@@ -187,7 +187,7 @@ def test_an_operators_entry_never_hides_one_of_ours(store: Path, register: Regis
 
 
 @pytest.mark.parametrize(
-    "module", ["model_store.catalogue", "model_store.catalogue.presence", "model_store.cli", "model_store.fetch.pull"]
+    "module", ["model_store.catalogue", "model_store.store.presence", "model_store.cli", "model_store.fetch.pull"]
 )
 def test_the_gateways_side_never_imports_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

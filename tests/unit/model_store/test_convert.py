@@ -14,17 +14,17 @@ from safetensors.torch import load_file
 
 from model_store.catalogue import entries
 from model_store.catalogue.entry import WantedFile
-from model_store.catalogue.presence import require_installed
 from model_store.convert import unpickle
 from model_store.convert.keymap import keymap_of, keymaps
 from model_store.errors import ConversionFailed
 from model_store.fetch.hub import Hub
 from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
-from model_store.lock import read_lock
-from model_store.verify import verify
+from model_store.store.lockfile import read_lock
+from model_store.store.presence import require_installed
+from model_store.store.verify import verify
+from tests.support.hub_server import HubState
 from tests.unit.model_store.conftest import Register
-from tests.unit.model_store.hub_server import HubState
 
 PUBLISHED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "plain": (("conv_in.weight", "a.b.c"), ()),

@@ -17,8 +17,8 @@ from model_store.errors import NotEnoughSpace
 from model_store.fetch.hub import Hub
 from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
+from tests.support.hub_server import Answer, HubState
 from tests.unit.model_store.conftest import Register
-from tests.unit.model_store.hub_server import Answer, HubState
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,7 +41,7 @@ def test_200_kills_never_leave_a_part_under_the_final_name(
     whole = random.Random(4).randbytes(400_000)
     hub.files = {("them/thing", "weights.safetensors"): whole}
     hub.answer = lambda path, start: Answer(block=4_000)
-    script = Path(__file__).with_name("killing.py")
+    script = Path(__file__).parents[2] / "support" / "killing.py"
     seed = str(random.randrange(1 << 32))
     print("seed of the kills:", seed)
     arguments = [sys.executable, str(script), hub.url, str(store), "200", seed, hashlib.sha256(whole).hexdigest()]

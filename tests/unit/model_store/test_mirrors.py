@@ -18,8 +18,8 @@ from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
 from model_store.fetch.source import RemoteFile
 from model_store.fetch.transfer import partial_of
+from tests.support.hub_server import HubState
 from tests.unit.model_store.conftest import Register
-from tests.unit.model_store.hub_server import HubState
 
 WHOLE = random.Random(8).randbytes(3_000_000)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from model_store.catalogue.entry import WantedFile
-from model_store.catalogue.presence import presence, require_installed
 from model_store.errors import (
     AccessDenied,
     DigestMismatch,
@@ -21,10 +20,11 @@ from model_store.fetch.hub import Hub
 from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
 from model_store.fetch.transfer import Patience
-from model_store.files import held
-from model_store.lock import read_lock
+from model_store.store.files import held
+from model_store.store.lockfile import read_lock
+from model_store.store.presence import presence, require_installed
+from tests.support.hub_server import COMMIT, Answer, HubState, Server
 from tests.unit.model_store.conftest import Register
-from tests.unit.model_store.hub_server import COMMIT, Answer, HubState, Server
 
 HASTY = Patience(attempts=1, wait_seconds=0.0)
 ONE_TRY = Patience(attempts=0, wait_seconds=0.0)

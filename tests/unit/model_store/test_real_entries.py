@@ -13,14 +13,14 @@ from transformers import CLIPTokenizer
 
 from model_store.catalogue import entry_of, folder_of
 from model_store.catalogue.entry import Base
-from model_store.catalogue.presence import require_installed
 from model_store.fetch.folder import Folder
 from model_store.fetch.progress import Bars, Silent
 from model_store.fetch.pull import pull
 from model_store.load.base import PARTS, load_base
 from model_store.load.tensors import load_tensors
-from model_store.verify import verify
-from tests.unit.model_store import layouts
+from model_store.store.presence import require_installed
+from model_store.store.verify import verify
+from tests.support import layouts
 
 Tiny = Callable[[str], Path]
 

@@ -16,7 +16,7 @@ from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
 from model_store.load.base import PARTS
 from model_store.load.component import check_component, empty_component
-from tests.unit.model_store.layouts import ldm_unet_name
+from tests.support.layouts import ldm_unet_name
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -9,18 +9,18 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from model_store.catalogue import entry_of, folder_of
-from model_store.catalogue.presence import presence
-from model_store.clean import gc, remove
 from model_store.cli import create
 from model_store.errors import StillNeeded, StoreBusy, UnknownModel
 from model_store.fetch.hub import Hub
 from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
-from model_store.files import held
-from model_store.lock import read_lock
-from model_store.verify import verify
+from model_store.store.clean import gc, remove
+from model_store.store.files import held
+from model_store.store.lockfile import read_lock
+from model_store.store.presence import presence
+from model_store.store.verify import verify
+from tests.support.hub_server import HubState
 from tests.unit.model_store.conftest import Register
-from tests.unit.model_store.hub_server import HubState
 
 Run = Callable[..., tuple[int, str]]
 

@@ -19,14 +19,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.parity.converted import converted
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import Trajectory, denoise
-from workers.pipelines.errors import WeightsMissing
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import RequestCache, StyleCache
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import Trajectory, denoise
+from workers.engine.errors import WeightsMissing
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order, Pictures, prepare_style
 from workers.techniques import registry
-from workers.techniques.base import Bench, Order, Pictures, prepare_style
 from workers.techniques.prior_noise import stats_file
 from workers.techniques.spec import Spec
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from workers.contract.blobs.base import BLOCK as STREAM_BLOCK
+from workers.contract.blobs.base import BlobStream, Stored, exercise, is_content
+from workers.contract.blobs.memory_file import Pages
 from workers.contract.blobs.names import checked, input_sha256
-from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import BLOCK as STREAM_BLOCK
-from workers.contract.blobs.store import BlobStream, Stored, exercise, is_content
 from workers.contract.errors import BlobExists, BlobMissing, BlobRefused, BlobStoreUnavailable
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ jobs/<id>/<token>/manifest.json     what that attempt made
 import re
 
 from workers.contract.errors import BlobError
-from workers.contract.job import OutputFormat, Sha256
+from workers.contract.jobs.models import OutputFormat, Sha256
 
 INPUTS = "inputs/"
 JOBS = "jobs/"

@@ -9,9 +9,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from workers.contract.blobs.base import BLOCK, PROBES, BlobStream, Stored, exercise, is_content
+from workers.contract.blobs.memory_file import Pages
 from workers.contract.blobs.names import checked
-from workers.contract.blobs.pages import Pages
-from workers.contract.blobs.store import BLOCK, PROBES, BlobStream, Stored, exercise, is_content
 from workers.contract.errors import (
     BlobError,
     BlobExists,

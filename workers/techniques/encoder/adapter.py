@@ -10,11 +10,11 @@ from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProje
 from torch import Tensor
 from transformers import CLIPVisionConfig
 
-from workers.pipelines.backbone import Backbone, fingerprint
-from workers.pipelines.errors import ModelUnusable
-from workers.techniques.encoder import adapter_file, pairing
+from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
+from workers.engine.errors import ModelUnusable
+from workers.techniques.encoder import adapter_file, compatibility
 from workers.techniques.encoder.adapter_file import Kind
-from workers.techniques.encoder.locate import Located
+from workers.techniques.encoder.weights import Located
 
 KeysValues = dict[str, Tensor]
 """By layer name: keys and values in one tensor (2, tokens, width of the layer)."""
@@ -61,8 +61,8 @@ def _load(located: Located, backbone: Backbone) -> Adapter:
         image_config = CLIPVisionConfig.from_pretrained(located.image_encoder, local_files_only=True)
     except (OSError, ValueError) as broken:
         raise ModelUnusable(f"{located.image_encoder} holds no image encoder: {broken}") from broken
-    pairing.check_unet(file, backbone.unet)
-    pairing.check_image_tower(file, image_config, clip=located.published.clip if located.published else None)
+    compatibility.check_unet(file, backbone.unet)
+    compatibility.check_image_tower(file, image_config, clip=located.published.clip if located.published else None)
     projection = backbone.unet._convert_ip_adapter_image_proj_to_diffusers(dict(file.image_proj))
     processors = backbone.unet._convert_ip_adapter_attn_to_diffusers([file.state_dict()])
     layers = {name: _placed(layer, backbone) for name, layer in processors.items() if name.endswith("attn2.processor")}

@@ -10,7 +10,7 @@ from torch import Tensor
 from model_store.errors import BadCheckpoint
 from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
-from workers.pipelines.errors import ModelUnusable
+from workers.engine.errors import ModelUnusable
 
 Kind = Literal["base", "plus"]
 BASE_TOKENS = 4

@@ -15,9 +15,9 @@ import torch
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from torch import Tensor, nn
 
-from workers.pipelines import patches
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.engine.backbones import patches
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
 from workers.techniques.encoder.adapter import KeysValues
 
 

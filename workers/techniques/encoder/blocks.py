@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from workers.pipelines.errors import Refused
+from workers.engine.errors import Refused
 
 
 def selected(layers: Iterable[str], target_blocks: Iterable[str]) -> tuple[str, ...]:

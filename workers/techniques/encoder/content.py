@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workers.pipelines.backbone import Backbone, fingerprint
-from workers.pipelines.errors import Refused
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench
-from workers.techniques.encoder import pairing, towers
+from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
+from workers.engine.cache.style_cache import key_of
+from workers.engine.errors import Refused
+from workers.engine.technique import Bench
+from workers.techniques.encoder import clip, compatibility
 from workers.techniques.encoder.adapter import Adapter
-from workers.techniques.encoder.locate import SECOND_TEXT_ENCODER, installed
-from workers.techniques.encoder.towers import TextTower
+from workers.techniques.encoder.clip import TextTower
+from workers.techniques.encoder.weights import SECOND_TEXT_ENCODER, installed
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def text_source(adapter: Adapter, bench: Bench) -> TextSource:
         )
     published, backbone = adapter.located.published, bench.backbone
     if published.text == SECOND_TEXT_ENCODER if published else backbone.base == "sdxl":
-        pairing.check_text_tower(adapter.image_config, backbone.pipe.text_encoder_2.config)
+        compatibility.check_text_tower(adapter.image_config, backbone.pipe.text_encoder_2.config)
         second = TextTower(backbone.pipe.text_encoder_2, backbone.pipe.tokenizer_2)
         return TextSource(backbone.fingerprint, lambda: second)
     if published is None:
@@ -67,6 +67,6 @@ def _own(backbone: Backbone) -> tuple[Path, Path]:
 
 
 def _in_folder(adapter: Adapter, folder: Path, tokenizer: Path, backbone: Backbone) -> TextSource:
-    config = towers.text_config(folder)
-    pairing.check_text_tower(adapter.image_config, config)
-    return TextSource(fingerprint(folder), lambda: towers.text_tower(folder, config, tokenizer, backbone))
+    config = clip.text_config(folder)
+    compatibility.check_text_tower(adapter.image_config, config)
+    return TextSource(fingerprint(folder), lambda: clip.text_tower(folder, config, tokenizer, backbone))

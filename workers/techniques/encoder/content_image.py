@@ -4,8 +4,8 @@ from typing import Literal
 
 from PIL import Image
 
-from workers.pipelines.images import cover
-from workers.techniques.base import Order
+from workers.engine.images import cover
+from workers.engine.technique import Order
 
 Size = tuple[int, int]
 Fit = Literal["content", "exact"]

@@ -8,16 +8,16 @@ from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor
 
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import digest
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench, Order
-from workers.techniques.encoder import towers
+from workers.engine.cache.style_cache import key_of
+from workers.engine.errors import Refused
+from workers.engine.images import digest
+from workers.engine.technique import Bench, Order
+from workers.techniques.encoder import clip
 from workers.techniques.encoder.adapter import Adapter, KeysValues
 from workers.techniques.encoder.adapter_file import Kind
 from workers.techniques.encoder.ip_adapter import math
-from workers.techniques.encoder.locate import Located
 from workers.techniques.encoder.params import EncoderParams
+from workers.techniques.encoder.weights import Located
 
 VERSION = 1
 """Counts changes of the numbers this file computes; part of every key."""
@@ -66,7 +66,7 @@ def encoded(
     kind: Kind,
     bench: Bench,
     *,
-    fit: towers.Fit = "crop",
+    fit: clip.Fit = "crop",
     of_style: bool = True,
 ) -> Tensor:
     """Return one image's features (1, D) or (1, L, H), float32, once encoded; `encoder` names the weights in keys."""
@@ -81,7 +81,7 @@ def encoded(
     )
 
     def build() -> dict[str, Tensor]:
-        tower = towers.image_tower(located, bench.backbone)
+        tower = clip.image_tower(located, bench.backbone)
         return {"features": tower.features(tower.pixels([image], fit), kind)}
 
     return bench.cache.get(key, build, of_style=of_style)["features"].to(bench.backbone.device)
@@ -110,7 +110,7 @@ def unconditional_tokens(adapter: Adapter, bench: Bench) -> Tensor:
     if adapter.kind == "base":
         nothing = torch.zeros(1, adapter.image_config.projection_dim)
     else:
-        nothing = towers.image_tower(adapter.located, bench.backbone).zero_pixels()
+        nothing = clip.image_tower(adapter.located, bench.backbone).zero_pixels()
     return adapter.project(nothing).flatten(0, 1)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model_store.errors import ModelStoreError
 from model_store.load.tensors import load_tensors
-from workers.pipelines.errors import Refused
+from workers.engine.errors import Refused
 
 Kind = Literal["pixel", "dct+pixel"]
 KEYS: dict[str, tuple[str, ...]] = {

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.images import cover, digest, to_signed
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.images import cover, digest, to_signed
 
 
 def latents(images: Sequence[Image.Image], backbone: Backbone, width: int, height: int) -> Tensor:

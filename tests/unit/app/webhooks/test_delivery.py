@@ -16,22 +16,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.keys.key import mint
-from app.keys.store import KeyStore
+from app.auth.api_key import mint
+from app.auth.key_store import KeyStore
 from app.webhooks.errors import NotDelivered, NotTried
 from app.webhooks.lookup import PER_OWNER, Lookup
-from app.webhooks.sender import Sender
 from app.webhooks.silent_hosts import SilentHosts
-from app.webhooks.target import Rules, origin_of
-from deploy.redis_child import RedisChild
-from tests.contract.conftest import new_job
-from tests.gateway import Gateway
-from tests.unit.app.pictures import encoded, picture
+from app.webhooks.transport import Sender
+from app.webhooks.url_policy import Rules, origin_of
+from deploy.embedded.redis import RedisChild
+from tests.integration.conftest import new_job
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture
 from tests.unit.app.webhooks.trap import Trap, receiver, told
-from workers.contract.job import Failure
-from workers.contract.outbox import Attempt, Outbox
-from workers.contract.redis_server import connect
-from workers.contract.store import JobStore
+from workers.contract.jobs.models import Failure
+from workers.contract.jobs.outbox import Attempt, Outbox
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.redis import connect
 
 FIRST_PAUSE = "0.1"
 

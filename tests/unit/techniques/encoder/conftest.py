@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.techniques.encoder import samples
+from tests.support import encoder_samples
 
 
 @pytest.fixture(scope="session")
 def installed(tiny_root: Path) -> Callable[[str], Path]:
-    return samples.store(tiny_root)
+    return encoder_samples.store(tiny_root)

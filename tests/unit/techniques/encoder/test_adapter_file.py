@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.unit.techniques.encoder.samples import PUBLISHED, adapter_of, bench_on, nothing_installed
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.errors import ModelUnusable, Refused, WeightsMissing
+from tests.support.encoder_samples import PUBLISHED, adapter_of, bench_on, nothing_installed
+from workers.engine.backbones import csd
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.errors import ModelUnusable, Refused, WeightsMissing
 from workers.techniques.encoder import adapter_file
 from workers.techniques.encoder.csgo import checkpoint as csgo
-from workers.techniques.encoder.instantstyle_plus import csd
-from workers.techniques.encoder.locate import adapter_in, locate
+from workers.techniques.encoder.weights import adapter_in, locate
 
 
 def test_both_layouts_are_read() -> None:

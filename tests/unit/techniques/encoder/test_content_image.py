@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
-from tests.unit.techniques.encoder.samples import order, picture
-from workers.techniques.base import Order, Pictures
+from tests.support.encoder_samples import order, picture
+from workers.engine.technique import Order, Pictures
 from workers.techniques.encoder import content_image
 from workers.techniques.encoder.csgo.spec import CSGOParams
 

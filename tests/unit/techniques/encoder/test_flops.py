@@ -9,8 +9,8 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from workers.pipelines.conditioning import Condition
-from workers.pipelines.denoise import Hooks, Trajectory, denoise
+from workers.engine.conditioning import Condition
+from workers.engine.denoise import Hooks, Trajectory, denoise
 from workers.techniques.encoder.attention import Stream, image_attention
 
 

@@ -17,7 +17,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from tests.unit.techniques.encoder.samples import (
+from tests.support.encoder_samples import (
     PUBLISHED,
     WEIGHTS,
     adapter_of,
@@ -27,16 +27,16 @@ from tests.unit.techniques.encoder.samples import (
     order,
     picture,
 )
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.errors import Refused, WeightsMissing
-from workers.pipelines.noise import SeededNoise
-from workers.techniques.base import Order
-from workers.techniques.encoder import towers
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.errors import Refused, WeightsMissing
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Order
+from workers.techniques.encoder import clip
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
 from workers.techniques.encoder.ip_adapter.technique import IPAdapter
-from workers.techniques.encoder.locate import locate
+from workers.techniques.encoder.weights import locate
 
 Installed = Callable[[str], Path]
 IP, STYLE = IPAdapter(), InstantStyle()
@@ -242,7 +242,7 @@ def test_its_own_way_of_preparing_pictures_is_kept(with_adapter: Path) -> None:
     [own] = latents(IP, bench_on(backbone, nothing_installed), order(BASE))
     assert not torch.allclose(own, clips, atol=1e-3)
     located = locate("base", bench_on(backbone, nothing_installed))
-    pixels = towers.image_tower(located, backbone).pixels([picture()])
+    pixels = clip.image_tower(located, backbone).pixels([picture()])
     assert pixels.shape == (1, 3, 32, 32)
     assert pixels.abs().max() <= 1
 
@@ -250,4 +250,4 @@ def test_its_own_way_of_preparing_pictures_is_kept(with_adapter: Path) -> None:
 def test_an_encoder_is_loaded_once(with_adapter: Path) -> None:
     backbone = load(with_adapter)
     located = locate("base", bench_on(backbone, nothing_installed))
-    assert towers.image_tower(located, backbone) is towers.image_tower(located, backbone)
+    assert clip.image_tower(located, backbone) is clip.image_tower(located, backbone)

@@ -5,7 +5,7 @@ import torch
 from diffusers.models.attention_processor import Attention, IPAdapterAttnProcessor2_0
 from torch import Tensor
 
-from workers.pipelines.errors import Refused
+from workers.engine.errors import Refused
 from workers.techniques.encoder.attention import KeptImageAttention
 from workers.techniques.encoder.blocks import selected
 from workers.techniques.encoder.instantstyle import math as instantstyle

@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.techniques.encoder.company import require_the_same_alone, work
-from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, order, picture
-from tests.unit.techniques.keeping import require_no_trace
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import DiskTier, MemoryTier
-from workers.pipelines.denoise import denoise
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import StyleCache
-from workers.techniques.base import Order, Technique, plain
+from tests.support.batching import require_the_same_alone, work
+from tests.support.caching import require_no_trace
+from tests.support.encoder_samples import bench_on, latents, nothing_installed, order, picture
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import DiskTier, MemoryTier
+from workers.engine.denoise import denoise
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Order, Technique, plain
 from workers.techniques.encoder.attention import Stream
+from workers.techniques.encoder.clip import ImageTower
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
 from workers.techniques.encoder.ip_adapter.technique import IPAdapter
 from workers.techniques.encoder.params import EncoderParams
-from workers.techniques.encoder.towers import ImageTower
 
 Installed = Callable[[str], Path]
 KINDS: list[tuple[Technique, EncoderParams]] = [

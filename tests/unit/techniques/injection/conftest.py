@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.parity.lab import multiply
-from workers.pipelines.backbone import Backbone, load
+from workers.engine.backbones.stable_diffusion import Backbone, load
 
 
 @pytest.fixture(scope="session")

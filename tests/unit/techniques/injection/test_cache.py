@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.unit.techniques.injection.requests import STEPS, counted, made, ordered, picture
-from workers.contract.job import Progress, Request
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import DiskTier, MemoryTier
-from workers.pipelines.engine import Engine, Rendered, Work
-from workers.pipelines.pool import Pool
-from workers.pipelines.style_cache import RequestCache, StyleCache
+from tests.support.injection_requests import STEPS, counted, made, ordered, picture
+from workers.contract.jobs.models import Progress, Request
+from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import DiskTier, MemoryTier
+from workers.engine.engine import Engine, Rendered, Work
+from workers.engine.technique import Bench, Pictures
 from workers.techniques import registry
-from workers.techniques.base import Bench, Pictures
 from workers.techniques.injection.style_id import inversion, sizes
 from workers.techniques.injection.style_id.inversion import Subject
 from workers.techniques.injection.style_id.spec import StyleIdParams

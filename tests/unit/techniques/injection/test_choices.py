@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from tests.unit.techniques.injection.requests import ordered
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.errors import Refused
+from tests.support.injection_requests import ordered
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.errors import Refused
 from workers.techniques.injection.style_id import layers, sizes
 from workers.techniques.injection.style_id.spec import SPEC, StyleIdParams
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.unit.techniques.injection.requests import STEPS, counted, made, ordered, picture
-from tests.unit.techniques.keeping import BrokenOffError, break_off, require_no_trace, unchanged
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import Trajectory, denoise
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import to_signed
-from workers.pipelines.style_cache import RequestCache, StyleCache
-from workers.techniques.base import Bench, Pictures
+from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
+from tests.support.injection_requests import STEPS, counted, made, ordered, picture
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import Trajectory, denoise
+from workers.engine.errors import Refused
+from workers.engine.images import to_signed
+from workers.engine.technique import Bench, Pictures
 from workers.techniques.injection.style_id import inversion, layers, schedule
 from workers.techniques.injection.style_id.inversion import Recipe, Subject
 from workers.techniques.injection.style_id.spec import StyleIdParams
@@ -171,7 +171,7 @@ def test_the_model_is_left_as_it_was(bench: Bench, fails: bool) -> None:
 
 
 def test_features_that_do_not_fit_are_refused_before_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.pipelines.memory.available", lambda device: 1000)
+    monkeypatch.setattr("workers.engine.memory.available", lambda device: 1000)
     with counted(bench.backbone) as rows, pytest.raises(Refused, match="the request needs about"):
         StyleId().prepare(ordered(style=9), bench)
     assert rows == []

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from model_store.add.add import add
-from tests.unit.pipelines.test_engine import quiet, request
+from tests.unit.engine.test_engine import quiet, request
 from tests.unit.techniques.prior_noise.test_style_noise import trained
-from workers.models import loras, weights
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.engine import Engine
-from workers.pipelines.errors import WeightsMissing
-from workers.pipelines.pool import Pool
-from workers.pipelines.style_cache import StyleCache
-from workers.pipelines.work import Pictures
+from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.engine import Engine
+from workers.engine.errors import WeightsMissing
+from workers.engine.types import Pictures
 from workers.techniques import registry
+from workers.worker.resources import loras, weights
 
 __all__ = ["trained"]
 

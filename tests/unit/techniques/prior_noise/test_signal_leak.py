@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workers.pipelines import schedulers
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import denoise
-from workers.pipelines.errors import Refused
-from workers.pipelines.noise import SeededNoise
-from workers.techniques.base import Bench, Order, Pictures, plain
+from workers.engine import schedulers
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import denoise
+from workers.engine.errors import Refused
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order, Pictures, plain
 from workers.techniques.prior_noise.signal_leak import math as leak_math
 from workers.techniques.prior_noise.signal_leak.spec import SignalLeakParams
 from workers.techniques.prior_noise.signal_leak.technique import SignalLeak

@@ -10,14 +10,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.denoise import denoise
-from workers.pipelines.errors import Refused
-from workers.pipelines.noise import SeededNoise
-from workers.techniques.base import Bench, Order, plain
-from workers.techniques.prior_noise.style_noise import math, style, train
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.denoise import denoise
+from workers.engine.errors import Refused
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order, plain
+from workers.techniques.prior_noise.style_noise import math, style
 from workers.techniques.prior_noise.style_noise.spec import StyleNoiseParams
 from workers.techniques.prior_noise.style_noise.technique import StyleNoise
+from workers.training.style_noise import __main__
 
 
 def order(style: str | None = "mine", strength: float = 1.0, **more: object) -> Order:
@@ -47,7 +48,7 @@ def trained(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["--model", str(tiny_root / "sd15"), "--images", str(pictures), "--out", str(out), *sizes]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["train", *words])
-        assert train.main() == 0
+        assert __main__.main() == 0
     return out
 
 
@@ -64,7 +65,7 @@ def run(asked: Order, bench: Bench) -> torch.Tensor:
 
 
 def test_without_a_style_it_says_how_to_train(bench: Bench) -> None:
-    with pytest.raises(Refused, match=r"style_noise\.train --model"):
+    with pytest.raises(Refused, match=r"training\.style_noise --model"):
         StyleNoise().prepare(order(style=None), bench)
 
 
@@ -160,4 +161,4 @@ def test_one_picture_is_too_few(tiny_root: Path, tmp_path: Path, monkeypatch: py
     Image.new("RGB", (64, 64)).save(tmp_path / "only.png")
     words = ["--model", str(tiny_root / "sd15"), "--images", str(tmp_path), "--out", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", ["train", *words, "--size", "64"])
-    assert train.main() == 1
+    assert __main__.main() == 1

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workers.pipelines import schedulers
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.conditioning import stack
+from workers.engine import schedulers
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.conditioning import stack
 
 
 def first(x: Tensor, halves: int) -> Tensor:

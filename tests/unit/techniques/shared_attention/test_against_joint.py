@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.techniques.shared_attention.asking import REFERENCE, bench_of, off, order, run
+from tests.support.shared_attention_requests import REFERENCE, bench_of, off, order, run
 from tests.unit.techniques.shared_attention.joint import generate
-from workers.pipelines.backbone import Backbone
-from workers.techniques.base import Order
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.technique import Order
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.reference import seeded
 

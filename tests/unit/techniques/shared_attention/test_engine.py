@@ -14,20 +14,20 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_store.configs import config_folder
-from tests.unit.techniques.shared_attention.asking import picture
-from workers.contract.job import Progress, Request
-from workers.pipelines import batch, schedulers
-from workers.pipelines.backbone import Backbone, Base
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.conditioning import Condition
-from workers.pipelines.denoise import Hooks, Trajectory, step
-from workers.pipelines.engine import Engine, Rendered, Work
-from workers.pipelines.pool import Pool
-from workers.pipelines.style_cache import StyleCache
-from workers.techniques.base import Pictures
+from tests.support.shared_attention_requests import picture
+from workers.contract.jobs.models import Progress, Request
+from workers.engine import batch, schedulers
+from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.stable_diffusion import Backbone, Base
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.conditioning import Condition
+from workers.engine.denoise import Hooks, Trajectory, step
+from workers.engine.engine import Engine, Rendered, Work
+from workers.engine.technique import Pictures
 from workers.techniques.shared_attention.style_aligned.features import Features, token_bytes
+from workers.techniques.shared_attention.style_aligned.options import Switches, shared_layers
 from workers.techniques.shared_attention.style_aligned.roles import Follower
-from workers.techniques.shared_attention.style_aligned.switches import Switches, shared_layers
 from workers.techniques.shared_attention.style_aligned.technique import TECHNIQUE
 
 SWITCHES = Switches(True, True, True, False, True, False, 0.0)

@@ -10,16 +10,16 @@ import torch
 from diffusers import ControlNetModel
 from pydantic import ValidationError
 
-from tests.unit.techniques.keeping import BrokenOffError, break_off, require_no_trace, unchanged
-from tests.unit.techniques.shared_attention.asking import bench_of, counted, off, order, picture, run, together
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import denoise
-from workers.pipelines.errors import Refused
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import RequestCache, StyleCache
-from workers.techniques.base import Order, plain
-from workers.techniques.shared_attention.style_aligned import inversion, switches
+from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
+from tests.support.shared_attention_requests import bench_of, counted, off, order, picture, run, together
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import denoise
+from workers.engine.errors import Refused
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Order, plain
+from workers.techniques.shared_attention.style_aligned import inversion, options
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 from workers.techniques.shared_attention.style_aligned.technique import StyleAligned
 
@@ -194,9 +194,9 @@ def test_the_inversion_ends_at_the_image(backbone: Backbone) -> None:
 def test_defaults_follow_the_notebooks() -> None:
     params = StyleAlignedParams()
     image, generated = order(STYLE), order()
-    assert [switches.switches(image, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, True]
-    assert [switches.switches(generated, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, False]
-    assert (switches.shift(image, params), switches.shift(generated, params)) == (pytest.approx(0.6931472), 0.0)
+    assert [options.switches(image, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, True]
+    assert [options.switches(generated, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, False]
+    assert (options.shift(image, params), options.shift(generated, params)) == (pytest.approx(0.6931472), 0.0)
     assert inversion.guidance(params) == 1.0
     assert inversion.guidance(StyleAlignedParams(reference_prompt="a cat")) == 2.0
     assert [inversion.offset(replace(image, steps=steps), params) for steps in (1, 4, 50)] == [0, 3, 5]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.pipelines.errors import ModelUnusable
-from workers.techniques.encoder import pairing
+from workers.engine.errors import ModelUnusable
+from workers.techniques.encoder import compatibility
 from workers.techniques.encoder.adapter_file import AdapterFile, read_parts
 from workers.techniques.encoder.csgo import math
 from workers.techniques.encoder.csgo.math import Maps
@@ -91,7 +91,7 @@ def read(path: Path) -> Checkpoint:
             raise ModelUnusable(f"{path}: {part}.latents: missing")
         if projection.kind != "plus":
             raise ModelUnusable(f"{path}: {part} is no resampler")
-        pairing.check_projection(projection)
+        compatibility.check_projection(projection)
     content, style = projections
     return Checkpoint(path, content, style, parts[UNET], parts[CONTROLNET], parts[CONV_IN])
 

@@ -9,15 +9,15 @@ from diffusers.models.embeddings import IPAdapterPlusImageProjection
 from torch import Tensor
 from transformers import CLIPVisionConfig
 
-from workers.pipelines import controlnet
-from workers.pipelines.backbone import Backbone, fingerprint
-from workers.pipelines.errors import ModelUnusable, Refused
-from workers.techniques.base import Bench
-from workers.techniques.encoder import pairing
+from workers.engine.backbones import controlnet
+from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
+from workers.engine.errors import ModelUnusable, Refused
+from workers.engine.technique import Bench
+from workers.techniques.encoder import compatibility
 from workers.techniques.encoder.adapter_file import AdapterFile
 from workers.techniques.encoder.csgo import checkpoint
 from workers.techniques.encoder.csgo.math import Maps
-from workers.techniques.encoder.locate import VIT_BIGG, Located, Published, adapter_in, installed
+from workers.techniques.encoder.weights import VIT_BIGG, Located, Published, adapter_in, installed
 
 CHECKPOINTS = {32: "csgo", 16: "csgo-16"}
 CONTROLNET = "controlnet-tile-sdxl-ttplanet"
@@ -99,7 +99,7 @@ def _load(files: Files, backbone: Backbone) -> Network:
     stored.check_unet(unet)
     vision = _vision(located.image_encoder)
     for projection in (stored.content, stored.style):
-        pairing.check_image_tower(projection, vision, clip=located.published.clip if located.published else None)
+        compatibility.check_image_tower(projection, vision, clip=located.published.clip if located.published else None)
     net = controlnet.load(files.controlnet, backbone, completed=located.published is None)
     adapters = stored.style_in_controlnet(net)
     net.load_state_dict(stored.controlnet_values(net), strict=False)

@@ -6,9 +6,9 @@ from typing import Literal
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines.images import digest
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench
+from workers.engine.cache.style_cache import key_of
+from workers.engine.images import digest
+from workers.engine.technique import Bench
 from workers.techniques.encoder import image_prompt
 from workers.techniques.encoder.adapter import KeysValues
 from workers.techniques.encoder.csgo import math

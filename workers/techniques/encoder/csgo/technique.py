@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from PIL import Image
 from torch import nn
 
-from workers.pipelines import controlnet, patches
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.controlnet import Control
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import to_unit
-from workers.techniques.base import Bench, Order, knobs, plain
+from workers.engine.backbones import controlnet, patches
+from workers.engine.backbones.controlnet import Control
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.errors import Refused
+from workers.engine.images import to_unit
+from workers.engine.technique import Bench, Order, knobs, plain
 from workers.techniques.encoder import content_image
 from workers.techniques.encoder.attention import ImageRows, Stream, Streams, streamed
 from workers.techniques.encoder.csgo import math, network, prompts

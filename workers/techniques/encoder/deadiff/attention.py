@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.pipelines import patches
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.engine.backbones import patches
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
 from workers.techniques.encoder.deadiff import checkpoint, math
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights
 from workers.techniques.encoder.deadiff.style import KeysValues

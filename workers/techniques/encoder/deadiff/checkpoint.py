@@ -18,9 +18,9 @@ from model_store.errors import BadCheckpoint
 from model_store.load.header import read_header
 from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.errors import ModelUnusable, WeightsMissing
-from workers.techniques.base import Bench
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.errors import ModelUnusable, WeightsMissing
+from workers.engine.technique import Bench
 from workers.techniques.encoder.deadiff import dims
 from workers.techniques.encoder.deadiff.dims import Dims
 

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 from transformers import CLIPVisionConfig, InstructBlipQFormerConfig
 
-from workers.pipelines.errors import ModelUnusable
+from workers.engine.errors import ModelUnusable
 
 FILE = "dims.json"
 

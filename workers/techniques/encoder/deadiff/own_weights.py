@@ -12,8 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from workers.pipelines import patches
-from workers.pipelines.backbone import Backbone
+from workers.engine.backbones import patches
+from workers.engine.backbones.stable_diffusion import Backbone
 from workers.techniques.encoder.deadiff import checkpoint as checkpoints
 from workers.techniques.encoder.deadiff import math
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint

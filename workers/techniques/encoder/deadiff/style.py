@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.images import digest
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench, Order
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import key_of
+from workers.engine.images import digest
+from workers.engine.technique import Bench, Order
 from workers.techniques.encoder.deadiff import checkpoint as checkpoints
 from workers.techniques.encoder.deadiff import math, reader
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint

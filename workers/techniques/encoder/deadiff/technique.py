@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Trajectory
-from workers.pipelines.errors import Refused
-from workers.techniques.base import Bench, Order, knobs, plain, plain_key
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.errors import Refused
+from workers.engine.technique import Bench, Order, knobs, plain, plain_key
 from workers.techniques.encoder.deadiff import attention, own_weights, style
 from workers.techniques.encoder.deadiff.attention import Shown
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint, locate

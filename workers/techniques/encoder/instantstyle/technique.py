@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Trajectory
-from workers.techniques.base import Bench, Order, knobs
-from workers.techniques.encoder import attention, content, driving
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.technique import Bench, Order, knobs
+from workers.techniques.encoder import attention, content, text_driven
 from workers.techniques.encoder.adapter import Adapter
 from workers.techniques.encoder.image_prompt import FeatureEdit
 from workers.techniques.encoder.instantstyle import math
@@ -20,7 +20,7 @@ class InstantStyle:
 
     def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
         """Batches with equally many style images on the same model and size, whatever blocks and texts."""
-        return driving.batch_key(order, knobs(order, InstantStyleParams), backbone)
+        return text_driven.batch_key(order, knobs(order, InstantStyleParams), backbone)
 
     def prepare(self, order: Order, bench: Bench) -> Trajectory:
         """Return text-to-image that sees the style images in the style blocks; plain exactly at strength 0.
@@ -29,7 +29,7 @@ class InstantStyle:
         for knobs it cannot follow.
         """
         params = knobs(order, InstantStyleParams)
-        return driving.prepare(
+        return text_driven.prepare(
             order,
             params,
             bench,

@@ -7,14 +7,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Rows, Trajectory, UNetCall
-from workers.pipelines.images import digest
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench
-from workers.techniques.encoder.instantstyle_plus import csd, math
-from workers.techniques.encoder.instantstyle_plus.csd import Descriptor
-from workers.techniques.encoder.locate import adapter_in, installed
+from workers.engine.backbones import csd
+from workers.engine.backbones.csd import Descriptor
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import key_of
+from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.engine.images import digest
+from workers.engine.technique import Bench
+from workers.techniques.encoder.instantstyle_plus import math
+from workers.techniques.encoder.weights import adapter_in, installed
 
 CSD = "csd"
 

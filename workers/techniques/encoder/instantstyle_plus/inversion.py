@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines import patches, schedulers
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.conditioning import stack
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
-from workers.pipelines.images import digest, to_signed
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench
+from workers.engine import schedulers
+from workers.engine.backbones import patches
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import key_of
+from workers.engine.conditioning import stack
+from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.images import digest, to_signed
+from workers.engine.technique import Bench
 from workers.techniques.encoder.instantstyle_plus import renoise
 from workers.techniques.encoder.instantstyle_plus.renoise import Roll
 from workers.techniques.encoder.instantstyle_plus.spec import SPEC

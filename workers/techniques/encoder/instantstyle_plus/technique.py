@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines import controlnet, schedulers
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.controlnet import Control
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import to_unit
-from workers.techniques.base import Bench, Order, check_size, knobs
+from workers.engine import schedulers
+from workers.engine.backbones import controlnet
+from workers.engine.backbones.controlnet import Control
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.errors import Refused
+from workers.engine.images import to_unit
+from workers.engine.technique import Bench, Order, check_size, knobs
 from workers.techniques.encoder import adapter, blocks, content_image, image_prompt
 from workers.techniques.encoder.adapter import Adapter
 from workers.techniques.encoder.attention import ImageRows, Stream, Streams, streamed
@@ -24,8 +25,8 @@ from workers.techniques.encoder.instantstyle_plus import guidance, inversion, ma
 from workers.techniques.encoder.instantstyle_plus.guidance import Guidance
 from workers.techniques.encoder.instantstyle_plus.inversion import Recipe
 from workers.techniques.encoder.instantstyle_plus.spec import SPEC, InstantStylePlusParams
-from workers.techniques.encoder.locate import installed, locate
 from workers.techniques.encoder.params import EncoderParams
+from workers.techniques.encoder.weights import installed, locate
 
 CONTROLNET = "controlnet-tile-sdxl"
 MULTIPLE = 64

@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Trajectory
-from workers.techniques.base import Bench, Order, knobs
-from workers.techniques.encoder import attention, driving
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.technique import Bench, Order, knobs
+from workers.techniques.encoder import attention, text_driven
 from workers.techniques.encoder.ip_adapter.spec import SPEC, IPAdapterParams
 
 
@@ -17,7 +17,7 @@ class IPAdapter:
 
     def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
         """Batches with equally many style images on the same model and size, whatever they show."""
-        return driving.batch_key(order, knobs(order, IPAdapterParams), backbone)
+        return text_driven.batch_key(order, knobs(order, IPAdapterParams), backbone)
 
     def prepare(self, order: Order, bench: Bench) -> Trajectory:
         """Return text-to-image that sees the style images; plain exactly at strength 0.
@@ -25,7 +25,7 @@ class IPAdapter:
         Raises WeightsMissing without the adapter, Refused for knobs it cannot follow.
         """
         params = knobs(order, IPAdapterParams)
-        return driving.prepare(order, params, bench, target_blocks=params.target_blocks)
+        return text_driven.prepare(order, params, bench, target_blocks=params.target_blocks)
 
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Let the selected cross-attentions see the images."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from workers.pipelines import patches
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.backbones import patches
+from workers.engine.denoise import Hooks, Trajectory, UNetCall
 from workers.techniques.injection.style_id.layers import Layer
 
 

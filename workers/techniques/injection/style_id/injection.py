@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.pipelines.denoise import Trajectory
+from workers.engine.denoise import Trajectory
 from workers.techniques.injection.style_id import math
 from workers.techniques.injection.style_id.attention import Attending
 from workers.techniques.injection.style_id.layers import Layer

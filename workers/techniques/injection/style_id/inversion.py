@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines import memory
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import Tensors
-from workers.pipelines.denoise import Trajectory
-from workers.pipelines.images import digest, to_signed
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench
+from workers.engine import memory
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import key_of
+from workers.engine.cache.tiers import Tensors
+from workers.engine.denoise import Trajectory
+from workers.engine.images import digest, to_signed
+from workers.engine.technique import Bench
 from workers.techniques.injection.style_id import math, schedule
 from workers.techniques.injection.style_id.attention import Attending, installed
 from workers.techniques.injection.style_id.layers import Layer

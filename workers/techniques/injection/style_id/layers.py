@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.pipelines.errors import Refused
+from workers.engine.errors import Refused
 
 
 @dataclass(frozen=True)

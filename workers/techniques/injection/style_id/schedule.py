@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
-from workers.pipelines import schedulers
+from workers.engine import schedulers
 
 DDIM = {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False, "clip_sample": False}
 

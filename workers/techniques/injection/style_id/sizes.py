@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workers.techniques.base import Order, knobs
+from workers.engine.technique import Order, knobs
 from workers.techniques.injection.style_id.spec import StyleIdParams
 
 SMALLEST = 64

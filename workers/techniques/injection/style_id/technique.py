@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import Tensors
-from workers.pipelines.conditioning import Condition
-from workers.pipelines.denoise import Hooks, Trajectory
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import cover
-from workers.techniques.base import Bench, Order, check_size, knobs
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.tiers import Tensors
+from workers.engine.conditioning import Condition
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.errors import Refused
+from workers.engine.images import cover
+from workers.engine.technique import Bench, Order, check_size, knobs
 from workers.techniques.injection.style_id import inversion, layers, math, schedule, sizes
 from workers.techniques.injection.style_id.attention import installed
 from workers.techniques.injection.style_id.injection import Injector, Plan

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workers.pipelines.errors import Refused
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench, Order
+from workers.engine.cache.style_cache import key_of
+from workers.engine.errors import Refused
+from workers.engine.technique import Bench, Order
 from workers.techniques.prior_noise import statistics, stats_file, style_set
 from workers.techniques.prior_noise.signal_leak import math
 from workers.techniques.prior_noise.signal_leak.spec import SPEC, SignalLeakParams

@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from workers.pipelines import schedulers
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Trajectory, start
-from workers.pipelines.errors import Refused
-from workers.pipelines.noise import INITIAL
-from workers.techniques.base import Bench, Order, knobs, plain, plain_key
+from workers.engine import schedulers
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory, start
+from workers.engine.errors import Refused
+from workers.engine.noise import INITIAL
+from workers.engine.technique import Bench, Order, knobs, plain, plain_key
 from workers.techniques.prior_noise.signal_leak import leak, math
 from workers.techniques.prior_noise.signal_leak.spec import SPEC, SignalLeakParams
 

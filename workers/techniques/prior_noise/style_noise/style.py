@@ -16,9 +16,9 @@ from torch import Tensor
 from model_store.errors import ModelStoreError
 from model_store.load.lora import WEIGHTS as LORA
 from model_store.load.tensors import load_tensors
-from workers.pipelines import lora
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.errors import ModelUnusable, Refused
+from workers.engine.backbones import lora_file
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.prior_noise import stats_file
 
 TUNED = "diffusion_pytorch_model.safetensors"
@@ -54,7 +54,7 @@ def read_deltas(folder: Path, backbone: Backbone) -> Deltas:
     weights = dict(backbone.unet.named_parameters())
     try:
         if (folder / LORA).exists():
-            changes = lora.read(folder, backbone).changes["unet"]
+            changes = lora_file.read(folder, backbone).changes["unet"]
             deltas = {name: change.added_to(torch.zeros(weights[name].shape), 1.0) for name, change in changes.items()}
         else:
             tuned = load_tensors(folder / TUNED)

@@ -4,19 +4,19 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from workers.pipelines import patches
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.denoise import Hooks, Trajectory, start
-from workers.pipelines.errors import Refused
-from workers.pipelines.noise import INITIAL
-from workers.techniques.base import Bench, Order, knobs, plain, plain_key
+from workers.engine.backbones import patches
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory, start
+from workers.engine.errors import Refused
+from workers.engine.noise import INITIAL
+from workers.engine.technique import Bench, Order, knobs, plain, plain_key
 from workers.techniques.prior_noise.style_noise import math, style
 from workers.techniques.prior_noise.style_noise.spec import SPEC, StyleNoiseParams
 from workers.techniques.prior_noise.style_noise.style import Style
 
 HOW_TO_TRAIN = (
     "style-noise needs a style trained for this model, named in params.style; from an untuned model its noise gives "
-    "only blur. Train one from 10 to 50 pictures: python -m workers.techniques.prior_noise.style_noise.train "
+    "only blur. Train one from 10 to 50 pictures: python -m workers.training.style_noise "
     "--model FOLDER --images FOLDER --out FOLDER, then: stylize models add FOLDER ID. Without training, use signal-leak"
 )
 

@@ -2,12 +2,12 @@
 
 from PIL import Image
 
-from workers.pipelines import controlnet
-from workers.pipelines.controlnet import Control
-from workers.pipelines.denoise import UNetCall
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import to_unit
-from workers.techniques.base import Bench, Order
+from workers.engine.backbones import controlnet
+from workers.engine.backbones.controlnet import Control
+from workers.engine.denoise import UNetCall
+from workers.engine.errors import Refused
+from workers.engine.images import to_unit
+from workers.engine.technique import Bench, Order
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 
 

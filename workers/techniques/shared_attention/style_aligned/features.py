@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.pipelines.backbone import Backbone
+from workers.engine.backbones.stable_diffusion import Backbone
 
 
 class Recording:

@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.pipelines import schedulers
-from workers.pipelines.denoise import Hooks, Trajectory
-from workers.pipelines.errors import Refused
-from workers.pipelines.images import digest, to_signed
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench, Order
+from workers.engine import schedulers
+from workers.engine.cache.style_cache import key_of
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.errors import Refused
+from workers.engine.images import digest, to_signed
+from workers.engine.technique import Bench, Order
 from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
 
 OFFSET = 5

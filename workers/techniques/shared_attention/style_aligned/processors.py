@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.features import Recording
-from workers.techniques.shared_attention.style_aligned.lineup import Lineup
-from workers.techniques.shared_attention.style_aligned.switches import Switches
+from workers.techniques.shared_attention.style_aligned.options import Switches
+from workers.techniques.shared_attention.style_aligned.reference_rows import Lineup
 
 Forward = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 

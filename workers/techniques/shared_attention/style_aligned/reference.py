@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.pipelines import patches
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.controlnet import Control
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall
-from workers.pipelines.images import digest
-from workers.pipelines.noise import INITIAL, SeededNoise
-from workers.pipelines.style_cache import key_of
-from workers.techniques.base import Bench, Order, plain
+from workers.engine.backbones import patches
+from workers.engine.backbones.controlnet import Control
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import key_of
+from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.images import digest
+from workers.engine.noise import INITIAL, SeededNoise
+from workers.engine.technique import Bench, Order, plain
 from workers.techniques.shared_attention.style_aligned import control, inversion
 from workers.techniques.shared_attention.style_aligned.features import Features, Recording, token_bytes
+from workers.techniques.shared_attention.style_aligned.options import Switches, shared_layers
 from workers.techniques.shared_attention.style_aligned.processors import (
     RecordingAttention,
     group_norms,
@@ -25,7 +26,6 @@ from workers.techniques.shared_attention.style_aligned.processors import (
 )
 from workers.techniques.shared_attention.style_aligned.roles import Reference, reference
 from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
-from workers.techniques.shared_attention.style_aligned.switches import Switches, shared_layers
 
 Draw = Callable[[int, tuple[int, int, int]], Tensor]
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from workers.pipelines.controlnet import Control
-from workers.pipelines.denoise import Trajectory
+from workers.engine.backbones.controlnet import Control
+from workers.engine.denoise import Trajectory
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.features import Features
-from workers.techniques.shared_attention.style_aligned.switches import Switches
+from workers.techniques.shared_attention.style_aligned.options import Switches
 
 
 @dataclass(eq=False)

@@ -6,14 +6,20 @@ from typing import Any
 
 from torch import Tensor
 
-from workers.pipelines import patches
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.controlnet import Control
-from workers.pipelines.denoise import Hooks, Trajectory, UNetCall, advance, gather, guide
-from workers.pipelines.errors import Refused
-from workers.techniques.base import Bench, Order, knobs, plain, plain_key
+from workers.engine.backbones import patches
+from workers.engine.backbones.controlnet import Control
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.denoise import Hooks, Trajectory, UNetCall, advance, gather, guide
+from workers.engine.errors import Refused
+from workers.engine.technique import Bench, Order, knobs, plain, plain_key
 from workers.techniques.shared_attention.style_aligned import control, math
-from workers.techniques.shared_attention.style_aligned.lineup import Lineup
+from workers.techniques.shared_attention.style_aligned.options import (
+    Switches,
+    check_size,
+    shared_layers,
+    shift,
+    switches,
+)
 from workers.techniques.shared_attention.style_aligned.processors import (
     FullAttention,
     SharedAttention,
@@ -21,15 +27,9 @@ from workers.techniques.shared_attention.style_aligned.processors import (
     shared_norm,
 )
 from workers.techniques.shared_attention.style_aligned.reference import Draw, recorded, seeded, trajectory_of
+from workers.techniques.shared_attention.style_aligned.reference_rows import Lineup
 from workers.techniques.shared_attention.style_aligned.roles import Follower, follower, reference
 from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
-from workers.techniques.shared_attention.style_aligned.switches import (
-    Switches,
-    check_size,
-    shared_layers,
-    shift,
-    switches,
-)
 
 
 class StyleAligned:

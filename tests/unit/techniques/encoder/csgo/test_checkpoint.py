@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.unit.techniques.encoder.csgo import asking
-from tests.unit.techniques.encoder.csgo.asking import PUBLISHED, Installed, Stored, asked, own, saved, store, stored
-from tests.unit.techniques.encoder.csgo.asking import without_residents as fresh
-from tests.unit.techniques.encoder.samples import bench_on, latents
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.errors import ModelUnusable, Refused
+from tests.support import csgo_requests
+from tests.support.csgo_requests import PUBLISHED, Installed, Stored, asked, own, saved, store, stored
+from tests.support.csgo_requests import without_residents as fresh
+from tests.support.encoder_samples import bench_on, latents
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder.csgo import checkpoint
 from workers.techniques.encoder.csgo.spec import CSGOParams
 from workers.techniques.encoder.csgo.technique import TECHNIQUE
@@ -20,7 +20,7 @@ ADAPTER = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.to_k_
 
 
 def test_the_converted_file_holds_what_the_authors_pickled() -> None:
-    theirs, ours = torch.load(PUBLISHED, weights_only=True), checkpoint.read(asking.checkpoint())
+    theirs, ours = torch.load(PUBLISHED, weights_only=True), checkpoint.read(csgo_requests.checkpoint())
     assert (ours.content.tokens, ours.style.tokens) == (4, 32)
     for part, read in (
         ("style_image_proj", ours.style.image_proj),

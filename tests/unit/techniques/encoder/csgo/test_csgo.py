@@ -9,20 +9,20 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionXLControlNetPipeline
 
-from tests.unit.techniques.encoder.company import require_the_same_alone, work
-from tests.unit.techniques.encoder.csgo.asking import Installed, asked, own, store
-from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, picture
-from tests.unit.techniques.keeping import require_no_trace
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import denoise
-from workers.pipelines.errors import Refused, WeightsMissing
-from workers.pipelines.style_cache import StyleCache
-from workers.techniques.base import Order, Pictures, plain
+from tests.support.batching import require_the_same_alone, work
+from tests.support.caching import require_no_trace
+from tests.support.csgo_requests import Installed, asked, own, store
+from tests.support.encoder_samples import bench_on, latents, nothing_installed, picture
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import denoise
+from workers.engine.errors import Refused, WeightsMissing
+from workers.engine.technique import Order, Pictures, plain
+from workers.techniques.encoder.clip import ImageTower
 from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.spec import SPEC, CSGOParams
 from workers.techniques.encoder.csgo.technique import TECHNIQUE
-from workers.techniques.encoder.towers import ImageTower
 
 PAPER = CSGOParams(content_in_unet=True)
 TEXT = CSGOParams(task="text_driven")

@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 
 import model_store
 from model_store.load.component import empty_component
-from workers.pipelines.backbone import Backbone
+from workers.engine.backbones.stable_diffusion import Backbone
 from workers.techniques.encoder.csgo import math
 from workers.techniques.encoder.csgo.math import Scales
 from workers.techniques.encoder.csgo.spec import Task

@@ -16,10 +16,10 @@ from torch import Tensor
 from model_store.convert.keymap import keymap_of
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import ConversionFailed
+from tests.support.encoder_samples import bench_on, latents, nothing_installed, order
 from tests.unit.techniques.encoder.deadiff.conftest import WEIGHTS
-from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, order
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.errors import ModelUnusable, WeightsMissing
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.errors import ModelUnusable, WeightsMissing
 from workers.techniques.encoder.deadiff import checkpoint, dims, own_weights, reader
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
 from workers.techniques.encoder.deadiff.dims import Dims

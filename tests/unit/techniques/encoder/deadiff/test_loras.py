@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 
 from model_store.add.add import add
-from tests.unit.pipelines import lora_files
-from workers.models import loras
-from workers.pipelines.backbone import load
-from workers.pipelines.loras import stacked
+from tests.support import lora_files
+from workers.engine.backbones.lora_stack import stacked
+from workers.engine.backbones.stable_diffusion import load
 from workers.techniques.encoder.deadiff import dims, own_weights
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights, Tuned
 from workers.techniques.spec import Lora
+from workers.worker.resources import loras
 
 LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"
 INK = (Lora(id="ink", scale=0.7),)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workers.pipelines.backbone import Backbone
+from workers.engine.backbones.stable_diffusion import Backbone
 from workers.techniques.encoder.deadiff import checkpoint, math
 
 EXECUTED = (

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.unit.techniques.encoder.samples import picture
-from workers.pipelines.backbone import load
+from tests.support.encoder_samples import picture
+from workers.engine.backbones.stable_diffusion import load
 from workers.techniques.encoder.deadiff import dims, reader
 from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
 from workers.techniques.encoder.deadiff.reader import Projector, Reader

@@ -13,17 +13,17 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.unit.techniques.encoder.company import require_the_same_alone, work
-from tests.unit.techniques.encoder.samples import bench_on, latents, nothing_installed, order, picture
-from tests.unit.techniques.keeping import require_no_trace, unchanged
-from workers.pipelines.backbone import Backbone, load
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.conditioning import Condition
-from workers.pipelines.denoise import Hooks, Trajectory, denoise
-from workers.pipelines.errors import Refused
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import StyleCache
-from workers.techniques.base import plain
+from tests.support.batching import require_the_same_alone, work
+from tests.support.caching import require_no_trace, unchanged
+from tests.support.encoder_samples import bench_on, latents, nothing_installed, order, picture
+from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.conditioning import Condition
+from workers.engine.denoise import Hooks, Trajectory, denoise
+from workers.engine.errors import Refused
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import plain
 from workers.techniques.encoder.deadiff import checkpoint
 from workers.techniques.encoder.deadiff.attention import Shown, joint_attention
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights

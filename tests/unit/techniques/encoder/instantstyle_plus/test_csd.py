@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import layer_norm, normalize
 
-from tests.unit.techniques.encoder.instantstyle_plus.asking import CSD_PUBLISHED, csd_file
-from tests.unit.techniques.encoder.samples import picture
-from workers.pipelines.errors import ModelUnusable
-from workers.techniques.encoder.instantstyle_plus import csd
+from tests.support.encoder_samples import picture
+from tests.support.instantstyle_plus_requests import CSD_PUBLISHED, csd_file
+from workers.engine.backbones import csd
+from workers.engine.errors import ModelUnusable
 
 Stored = dict[str, Tensor]
 Change = Callable[[Stored], None]

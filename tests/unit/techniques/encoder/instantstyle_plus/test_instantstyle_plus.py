@@ -6,23 +6,23 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.techniques.encoder.company import require_the_same_alone, work
-from tests.unit.techniques.encoder.instantstyle_plus.asking import Installed, asked, store
-from tests.unit.techniques.encoder.samples import bench_on, carry, latents, order, picture
-from tests.unit.techniques.keeping import require_no_trace
-from workers.pipelines import controlnet
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import Hooks, denoise, gather
-from workers.pipelines.errors import Refused, WeightsMissing
-from workers.pipelines.noise import SeededNoise
-from workers.pipelines.style_cache import StyleCache
-from workers.techniques.base import Order
+from tests.support.batching import require_the_same_alone, work
+from tests.support.caching import require_no_trace
+from tests.support.encoder_samples import bench_on, carry, latents, order, picture
+from tests.support.instantstyle_plus_requests import Installed, asked, store
+from workers.engine.backbones import controlnet
+from workers.engine.backbones.csd import Descriptor
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import Hooks, denoise, gather
+from workers.engine.errors import Refused, WeightsMissing
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Order
+from workers.techniques.encoder.clip import ImageTower
 from workers.techniques.encoder.instantstyle_plus import guidance, math
-from workers.techniques.encoder.instantstyle_plus.csd import Descriptor
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
 from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET, TECHNIQUE
-from workers.techniques.encoder.towers import ImageTower
 
 Params = InstantStylePlusParams
 GUIDED = Params(style_guidance_scale=20.0, content_guidance_scale=5.0)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from tests.unit.techniques.encoder.instantstyle_plus.asking import asked, store
-from tests.unit.techniques.encoder.samples import bench_on, picture
-from workers.pipelines import schedulers
-from workers.pipelines.backbone import Backbone
-from workers.pipelines.cache_tiers import MemoryTier
-from workers.pipelines.denoise import Trajectory
-from workers.pipelines.style_cache import StyleCache
-from workers.techniques.base import Bench
+from tests.support.encoder_samples import bench_on, picture
+from tests.support.instantstyle_plus_requests import asked, store
+from workers.engine import schedulers
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import Trajectory
+from workers.engine.technique import Bench
 from workers.techniques.encoder.instantstyle_plus import inversion, renoise
 from workers.techniques.encoder.instantstyle_plus.inversion import Recipe, Rolls
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams

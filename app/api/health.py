@@ -1,0 +1,43 @@
+"""For those who run the service: is it alive, can it serve, what does it do."""
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from app.dependencies import With
+from app.observability import queue_metrics
+from app.schemas.job import HealthView
+from app.services.readiness import OK
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/livez", summary="Is the gateway alive?", response_class=Response, status_code=204)
+async def livez() -> Response:
+    """Answers as long as the process runs; says nothing about what it needs."""
+    return Response(status_code=204)
+
+
+@router.get(
+    "/readyz",
+    summary="Can jobs be run?",
+    response_model=HealthView,
+    responses={503: {"model": HealthView, "description": "Something is missing"}},
+)
+async def readyz(services: With) -> JSONResponse:
+    """200 once Redis, the blob store and a warm worker are there; 503 says which is missing.
+
+    `models` tells how each served model stands: warm, loading, or what fetches it.
+    """
+    seen = await services.blob_calls.call(services.readiness.look)
+    ready = all(state == OK for state in seen.checks.values())
+    health = HealthView(status="ready" if ready else "not ready", checks=dict(seen.checks), models=dict(seen.models))
+    headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})
+    return JSONResponse(health.model_dump(), 200 if ready else 503, headers)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(services: With) -> Response:
+    """The gateway's metrics and the queue's, in Prometheus' text format."""
+    facts = await services.call(queue_metrics.look, services.store, services.settings.blob_url)
+    return Response(services.metrics.text() + queue_metrics.text(facts), media_type=CONTENT_TYPE_LATEST)

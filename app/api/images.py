@@ -1,0 +1,83 @@
+"""`GET /inputs/{sha256}`: the pictures that a caller's jobs and styles were made with."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response
+
+from app.api.conditional import FOREVER, unless_kept
+from app.api.jobs import Expires, JobId
+from app.api.problems import documented
+from app.auth.signed_urls import PREVIEW
+from app.dependencies import Owner, Viewer, With
+from app.errors import Invalid, NotFound
+from app.services.jobs import owned
+from workers.contract.blobs import input_name
+
+router = APIRouter(tags=["jobs"])
+
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="as a recipe or a style names the picture")]
+
+
+@router.get(
+    "/inputs/{sha256}",
+    summary="One reference picture",
+    response_class=Response,
+    responses=documented(NotFound, Invalid)
+    | {
+        200: {"description": "The picture, as the service keeps it", "content": {"image/png": {}}},
+        304: {"description": "The caller has it already"},
+    },
+)
+async def read_input(
+    sha256: Digest, services: With, owner: Owner, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """A style, content or control image that one of the caller's jobs or styles names; it never changes."""
+    if await services.call(services.store.unused, [sha256], owner):
+        raise NotFound("none of your jobs or styles names such a picture")
+    headers = FOREVER | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
+    send = partial(services.pictures.answer, input_name(sha256), owner, "image/png")
+    return await unless_kept(sha256, if_none_match, send, headers)
+
+
+JPEG = "image/jpeg"
+
+
+@router.get(
+    "/jobs/{job_id}/preview",
+    summary="What a job is becoming",
+    response_class=Response,
+    responses=documented(NotFound, Invalid)
+    | {
+        200: {"description": "The newest preview, a small JPEG", "content": {JPEG: {}}},
+        304: {"description": "The caller has it already"},
+    },
+)
+async def read_preview(
+    job_id: JobId,
+    services: With,
+    viewer: Viewer,
+    step: Annotated[int | None, Query(ge=0, description="makes the address of each preview another one")] = None,
+    expires: Expires = None,
+    signature: Annotated[str | None, Query(max_length=64)] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The newest preview of a running job: one pixel per latent cell, at most 256 a side, of the picture in the works.
+
+    A job has none before its first steps, nor once it is final; its `preview` is null then.
+    """
+    if not services.links.admits(job_id, PREVIEW, expires, signature):
+        raise NotFound("this address has expired or was not handed out by us; fetch the job again")
+    await services.call(owned, services, job_id, viewer)
+    picture = await services.call(services.previews.get, job_id)
+    if picture is None:
+        raise NotFound("the job has no preview now")
+    tag = hashlib.blake2b(picture, digest_size=9).hexdigest()
+
+    async def send(headers: Mapping[str, str]) -> Response:
+        return Response(picture, media_type=JPEG, headers=headers)
+
+    return await unless_kept(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})

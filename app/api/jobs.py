@@ -1,0 +1,91 @@
+"""Jobs: look at one or all, cancel, fetch the pictures."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response
+
+from app.api.conditional import FOREVER, unless_kept
+from app.api.problems import documented
+from app.dependencies import Owner, Viewer, With
+from app.errors import Invalid, NotFound
+from app.schemas.job import JobsView, JobView
+from app.services.jobs import owned, seen
+from workers.contract.jobs.models import State
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the job's id")]
+Expires = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,11}$", description="when a signed address ends")]
+SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+@router.get("/jobs/{job_id}", summary="One job", responses=documented(NotFound, Invalid))
+async def read_job(job_id: JobId, services: With, owner: Owner, response: Response) -> JobView:
+    """State, progress, pictures and recipe of a job."""
+    response.headers["Cache-Control"] = "no-store"
+    return await services.call(lambda: seen(services, owned(services, job_id, owner)))
+
+
+@router.get("/jobs", summary="All jobs", responses=documented(Invalid))
+async def read_jobs(
+    services: With,
+    owner: Owner,
+    state: Annotated[State | None, Query(description="only jobs in this state")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
+) -> JobsView:
+    """The caller's jobs, newest first, a page at a time. A page may hold fewer than `limit` and still have a next."""
+
+    def page() -> JobsView:
+        found = services.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
+        jobs = [seen(services, job) for job in found.jobs]
+        return JobsView(jobs=jobs, cursor=found.cursor, unreadable=list(found.unreadable))
+
+    return await services.call(page)
+
+
+@router.delete("/jobs/{job_id}", summary="Cancel a job", responses=documented(NotFound, Invalid))
+async def cancel_job(job_id: JobId, services: With, owner: Owner) -> JobView:
+    """A waiting job ends at once, a running one at its next step; a finished one stays as it is."""
+
+    def cancel() -> JobView:
+        job = services.store.cancel(job_id, owner)
+        if job is None:
+            raise NotFound("there is no such job")
+        return seen(services, job)
+
+    return await services.call(cancel)
+
+
+@router.get(
+    "/jobs/{job_id}/images/{number}",
+    summary="One picture",
+    response_class=Response,
+    responses=documented(NotFound, Invalid)
+    | {
+        200: {"description": "The picture", "content": {kind: {} for kind in SUFFIXES}},
+        304: {"description": "The caller has it already"},
+    },
+)
+async def read_image(
+    job_id: JobId,
+    number: Annotated[int, Path(ge=0, le=63)],
+    services: With,
+    viewer: Viewer,
+    expires: Expires = None,
+    signature: Annotated[str | None, Query(max_length=64)] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A finished picture; it never changes, its ETag is its sha256."""
+    if not services.links.admits(job_id, number, expires, signature):
+        raise NotFound("this address has expired or was not handed out by us; fetch the job again")
+    job = await services.call(owned, services, job_id, viewer)
+    if job.result is None or number >= len(job.result.images):
+        raise NotFound("the job has no such picture")
+    image = job.result.images[number]
+    name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
+    headers = FOREVER | {"Content-Disposition": f'attachment; filename="{name}"'}
+    send = partial(services.pictures.answer, image.blob, job.owner, image.content_type)
+    return await unless_kept(image.sha256, if_none_match, send, headers)

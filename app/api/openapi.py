@@ -1,0 +1,89 @@
+"""What the OpenAPI document says beyond the routes: forms that depend on what the host offers, and links."""
+
+from typing import Any
+
+from app.capabilities import Offer
+from app.schemas.job import ProblemView
+from app.services.comparisons.grid import LISTS, MOST_CELLS, NOT_COMPARED
+from app.uploads.limits import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
+from workers.techniques.spec import Spec
+
+SECURITY_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "an API key; not needed while the host has none"}
+}
+FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+"""A file in a form: both the words of JSON Schema and the format that generators of clients look for."""
+FOLLOWED: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
+    "/stylize": (
+        "job_id",
+        {"read_job": {}, "cancel_job": {}, "read_image": {"number": 0}, "read_preview": {}, "read_deliveries": {}},
+    ),
+    "/comparisons": ("comparison_id", {"read_comparison": {}, "cancel_comparison": {}, "read_sheet": {}}),
+    "/styles": ("style_id", {"read_style": {}, "precompute_style": {}, "delete_style": {}}),
+}
+"""What can be done with what a POST has made: the parameter that takes its id, and the operations with others."""
+ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
+
+
+def form_body(offer: Offer) -> dict[str, Any]:
+    """Return the `requestBody` of `POST /stylize`."""
+    files = {name: _file(name, most) for name, most in offer.shape.files.items()}
+    texts = {name: field.schema for name, field in offer.fields.items()}
+    texts["params"] = texts["params"] | {
+        "description": "the technique's own knobs as a JSON object; unknown ones are refused. "
+        + " ".join(_knobs(spec) for spec in offer.specs)
+    }
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": files | texts,
+        "example": {"method": offer.specs[0].name, "prompt": "a house by a lake", "seed": 7, "strength": 1.0},
+    }
+    encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
+    encoding["recipe"] = {"contentType": f"application/json, {ENCODING['contentType']}"}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
+
+
+def comparison_body(offer: Offer) -> dict[str, Any]:
+    """Return the `requestBody` of `POST /comparisons`: that of a request, with lists."""
+    body = form_body(offer)
+    form = body["content"]["multipart/form-data"]
+    schema = form["schema"]
+    for name in NOT_COMPARED:
+        schema["properties"].pop(name, None)
+        form["encoding"].pop(name, None)
+    for name in LISTS:
+        schema["properties"][name] = {"type": "array", "items": schema["properties"][name], "maxItems": MOST_CELLS}
+    schema["properties"]["params"]["description"] = "the parameters of each method by its name, as a JSON object"
+    schema["required"] = ["method"]
+    schema["example"] = {"method": ["instantstyle", "signal-leak"], "prompt": "a house by a lake", "seed": ["7", "8"]}
+    return body
+
+
+def link(document: dict[str, Any]) -> None:
+    """Say in the document which operations take the id of what a POST has made."""
+    for path, (parameter, operations) in FOLLOWED.items():
+        links = {
+            name: {"operationId": name, "parameters": {parameter: "$response.body#/id", **others}}
+            for name, others in operations.items()
+        }
+        for status, response in document["paths"][path]["post"]["responses"].items():
+            if status.startswith("2"):
+                response["links"] = links
+
+
+def problem_schemas() -> dict[str, Any]:
+    """Return the schemas of the problem document, by name."""
+    schema = ProblemView.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs"), ProblemView.__name__: schema}
+
+
+def _file(name: str, most: int) -> dict[str, Any]:
+    limits = f"PNG, JPEG or WebP, one frame, at most {MAX_BYTES:,} bytes and {MAX_PIXELS:,} pixels"
+    if most == 1:
+        return FILE | {"description": f"{limits}; for methods that take it, see GET /methods"}
+    return {"type": "array", "items": FILE, "maxItems": most, "description": f"the style references: {limits}"}
+
+
+def _knobs(spec: Spec) -> str:
+    return f"{spec.name}: {', '.join(spec.params.model_fields) or 'none'}."

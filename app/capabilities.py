@@ -1,0 +1,84 @@
+"""What this host offers: the methods registered and the base models served."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from app.uploads.fields import Field, fields
+from app.uploads.multipart import Shape
+from app.webhooks.url_policy import PUBLIC, Rules
+from model_store.catalogue import entry_of, needed_by
+from model_store.catalogue.entry import Entry
+from workers.techniques import registry
+from workers.techniques.spec import Base, Defaults, Spec
+
+FILES = {"style_image": 4, "content_image": 1, "control_image": 1}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The served models and their architectures, the default first."""
+
+    bases: Mapping[str, Base]
+    store: Path | None = None
+    """Folder of the model store, where the operator's own models are described."""
+    rules: Rules = PUBLIC
+    """Where webhooks may go."""
+
+    @classmethod
+    def of(cls, bases: Mapping[str, Base], store: Path, rules: Rules = PUBLIC) -> "Offer":
+        """Return the offer, all specs read: a broken one shows at the start, not at the first request."""
+        offer = cls(bases, store, rules)
+        assert offer.specs
+        assert offer.entries.keys() == bases.keys()
+        return offer
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """What the catalogue says about each served model."""
+        return {model: entry_of(model, self.store) for model in self.bases}
+
+    @cached_property
+    def weights(self) -> dict[str, tuple[Entry, ...]]:
+        """What each technique runs on where it is served: the base models, and what the catalogue has beside them."""
+        return {spec.name: tuple(self._weights_of(spec)) for spec in self.specs}
+
+    def _weights_of(self, spec: Spec) -> Iterator[Entry]:
+        needed = (name for model in self.models_of(spec) for name in needed_by(spec.name, model, self.store))
+        return (entry_of(name, self.store) for name in dict.fromkeys(needed))
+
+    @property
+    def default_model(self) -> str:
+        """The model of a request that names none."""
+        return next(iter(self.bases))
+
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of all registered techniques."""
+        return tuple(registry.spec(name) for name in registry.names())
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """The family names that mean a registered technique."""
+        return {alias: name for alias, name in registry.ALIASES.items() if name in registry.names()}
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        """The text fields of a request."""
+        return fields((*registry.names(), *self.aliases), tuple(self.bases), self.rules)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The fields of a request's form."""
+        return Shape(tuple(self.fields), {**FILES, "recipe": 1})
+
+    def models_of(self, spec: Spec) -> list[str]:
+        """Return the served models that a technique runs on."""
+        return [model for model, base in self.bases.items() if base in spec.bases]
+
+    def defaults_of(self, spec: Spec, model: str) -> Defaults | None:
+        """Return what a request gets when it does not say, at the model's own size; None when it does not run there."""
+        defaults = spec.bases.get(self.bases[model])
+        side = self.entries[model].native_size
+        return defaults.model_copy(update={"width": side, "height": side}) if defaults and side else defaults

@@ -1,0 +1,184 @@
+"""`stylize doctor`: looks at everything a host needs, and says for each fault what to do.
+
+A check is a function of what it looks at that returns findings; it raises nothing.
+"""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model_store.catalogue import base_of, entry_of
+from model_store.errors import ModelStoreError
+from model_store.store.presence import presence
+from workers.contract.blobs import open_blobs
+from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.settings import Settings
+from workers.settings import WorkerSettings
+
+GIGABYTE = 10**9
+LEAST_FREE = 5 * GIGABYTE
+MEMORY_SHARE = 0.8
+CLOCK_SECONDS = 2.0
+DRIVER_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found; `advice` is what to do, empty when nothing needs to be done."""
+
+    about: str
+    level: Literal["ok", "warning", "fault"]
+    text: str
+    advice: str = ""
+
+
+def examine(settings: WorkerSettings, store: JobStore) -> Iterator[Finding]:
+    """Look at everything in turn."""
+    yield from redis(store)
+    yield from workers(store, settings)
+    yield from blobs(settings)
+    yield from disks(settings)
+    yield from models(settings)
+    yield from gpu(settings.worker_device)
+
+
+def redis(store: JobStore) -> Iterator[Finding]:
+    """Is Redis there, safe, and not full; does its clock agree with this host's?"""
+    try:
+        before = time.time()
+        remote = store.now().timestamp()
+        after = time.time()
+        memory = store.memory()
+        store.verify()
+    except StoreUnavailable as fault:
+        yield Finding("redis", "fault", str(fault), "start Redis, or correct STYLIZE_REDIS_URL")
+        return
+    except Misconfigured as fault:
+        yield Finding("redis", "fault", str(fault), "change the configuration of Redis as said, and restart it")
+        return
+    yield Finding("redis", "ok", "answers, evicts nothing and writes before it answers")
+    if memory.limit and memory.used > memory.limit * MEMORY_SHARE:
+        full = f"{memory.used / memory.limit:.0%} of its memory is used"
+        yield Finding("redis memory", "fault", full, "raise maxmemory, or lower STYLIZE_RETENTION_HOURS")
+    off = max(before - remote, remote - after, 0.0)
+    if off > CLOCK_SECONDS:
+        far = f"this host's clock and that of Redis are {off:.0f} s apart"
+        yield Finding("clock", "fault", far, "synchronise both with NTP: timedatectl set-ntp true")
+    else:
+        yield Finding("clock", "ok", "agrees with that of Redis")
+
+
+def workers(store: JobStore, settings: Settings) -> Iterator[Finding]:
+    """Does a worker serve each model?"""
+    try:
+        known = store.workers()
+    except StoreUnavailable:
+        return  # said before
+    if not known:
+        yield Finding("workers", "warning", "none is running", "start one: python -m workers, or stylize up")
+        return
+    warm = {model for worker in known for model in worker.models}
+    if cold := [model for model in settings.models if model not in warm]:
+        advice = "wait until it is loaded, or name it in the STYLIZE_MODELS of a worker"
+        yield Finding("workers", "warning", f"none has {', '.join(cold)} warm", advice)
+    else:
+        yield Finding("workers", "ok", f"{len(known)} running")
+
+
+def blobs(settings: Settings) -> Iterator[Finding]:
+    """Can pictures be written and read back?"""
+    try:
+        open_blobs(settings).probe()
+    except (BlobError, Misconfigured) as fault:
+        advice = (
+            "correct STYLIZE_BLOB_URL, STYLIZE_S3_ENDPOINT_URL, "
+            "the AWS keys; make the bucket: python -m deploy.compose.make_bucket"
+            if settings.blob_url.startswith("s3:")
+            else "make the folder writable for this user, or correct STYLIZE_BLOB_URL"
+        )
+        yield Finding("blobs", "fault", str(fault), advice)
+    else:
+        yield Finding("blobs", "ok", f"{settings.blob_url} takes and gives")
+
+
+def disks(settings: Settings, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> Iterator[Finding]:
+    """Is there room for pictures and weights?"""
+    folders = {"weights": settings.model_dir}
+    if settings.blob_url.startswith("file:"):
+        folders["pictures"] = Path(settings.blob_url.removeprefix("file:"))
+    for what, folder in folders.items():
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        _, _, free = usage(there)
+        text = f"{free / GIGABYTE:.0f} GB free for {what} in {folder}"
+        if free < LEAST_FREE:
+            advice = "free some room: stylize models gc, a shorter STYLIZE_RETENTION_HOURS, or a larger disk"
+            yield Finding("disk", "fault", text, advice)
+        else:
+            yield Finding("disk", "ok", text)
+
+
+def models(settings: Settings) -> Iterator[Finding]:
+    """Are the base models known and their weights installed?"""
+    if not settings.models:
+        known = "name at least one, such as sd15; stylize models list shows all"
+        yield Finding("models", "fault", "STYLIZE_MODELS names no base model", known)
+    for model in settings.models:
+        try:
+            base_of(model, settings.model_dir)
+            entry, found = entry_of(model, settings.model_dir), presence(model, settings.model_dir)
+        except (ModelStoreError, KeyError) as fault:
+            yield Finding("models", "fault", str(fault), "correct STYLIZE_MODELS; stylize models list shows all")
+            continue
+        if found.state == "installed" or entry.origin == "built":
+            yield Finding("models", "ok", f"{model} is installed")
+        else:
+            yield Finding("models", "fault", f"{model} is {found.state}", found.command)
+
+
+class NoDriver(Exception):
+    """The driver shows no GPU; the text says why."""
+
+    def __init__(self, text: str, advice: str) -> None:
+        super().__init__(text)
+        self.advice = advice
+
+
+def gpu(device: str, program: str = "nvidia-smi") -> Iterator[Finding]:
+    """Is there the GPU that the settings ask for, and does its driver answer?"""
+    if device == "cpu":
+        yield Finding("gpu", "ok", "not wanted: STYLIZE_WORKER_DEVICE is cpu")
+        return
+    try:
+        cards = _cards(program)
+    except NoDriver as fault:
+        level: Literal["fault", "warning"] = "fault" if device.startswith("cuda") else "warning"
+        yield Finding("gpu", level, f"{fault}: without a GPU work is done on the CPU", fault.advice)
+        return
+    if int(device.partition(":")[2] or 0) >= len(cards):
+        text = f"STYLIZE_WORKER_DEVICE is {device}, but there is no more than cuda:{len(cards) - 1}"
+        yield Finding("gpu", "fault", text, "correct STYLIZE_WORKER_DEVICE, or give the container that GPU")
+        return
+    for card in cards:
+        yield Finding("gpu", "ok", card)
+
+
+def _cards(program: str) -> list[str]:
+    """Return name, driver and free memory of each GPU. Raises NoDriver."""
+    query = [program, "--query-gpu=name,driver_version,memory.free", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=DRIVER_SECONDS, check=False)
+    except OSError:
+        install = "install NVIDIA's driver; for a container, its container toolkit too"
+        raise NoDriver(f"{program} is not there", install) from None
+    except subprocess.TimeoutExpired:
+        raise NoDriver("the driver does not answer", "restart the host; look for Xid in dmesg") from None
+    cards = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode or not cards:
+        said = " ".join((done.stdout + done.stderr).split()) or "the driver shows no GPU"
+        raise NoDriver(said, "load the driver that fits the kernel: nvidia-smi must list the GPUs")
+    return cards

@@ -1,0 +1,114 @@
+"""`stylize jobs`: list, show, wait for, download and cancel."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.cli import operator
+from app.cli.operator import AllOwners, DataDir, Owner
+from app.cli.run import followed
+from app.cli.session import EXIT_STATUSES, AsJson, Url, connected
+from app.schemas.job import JobView
+from workers.contract.jobs.models import State
+
+Id = Annotated[str, typer.Argument(help="id of a job")]
+MOST = 100
+
+
+def create() -> typer.Typer:
+    """Return the sub-command."""
+    app = typer.Typer(
+        name="jobs",
+        help="Look at jobs, wait for them, fetch their pictures, cancel them.",
+        epilog=EXIT_STATUSES,
+        no_args_is_help=True,
+        add_completion=False,
+    )
+    for name, command in (("list", list_jobs), ("show", show), ("download", download), ("cancel", cancel)):
+        app.command(name)(command)
+    return app
+
+
+def list_jobs(
+    state: Annotated[State | None, typer.Option(help="only jobs in this state", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+    owner: Owner = None,
+    all_owners: AllOwners = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List jobs, newest first: your own, or with --owner or --all-owners any."""
+    if owner or all_owners:
+        operator.list_jobs(owner, state, limit, data_dir, as_json=as_json)
+        return
+    found: list[JobView] = []
+    with connected(url) as client:
+        cursor = None
+        while len(found) < limit:
+            page = client.jobs(state=state, limit=min(MOST, limit - len(found)), cursor=cursor)
+            found += page.jobs
+            cursor = page.cursor
+            if cursor is None:
+                break
+    if as_json:
+        typer.echo(json.dumps([job.model_dump(mode="json") for job in found], indent=2))
+    else:
+        console = Console()
+        (console if console.is_terminal else Console(width=160)).print(table(found))
+
+
+def show(job_id: Id, url: Url = None) -> None:
+    """Write one job as JSON."""
+    with connected(url) as client:
+        typer.echo(client.job(job_id).model_dump_json(indent=2))
+
+
+def download(
+    job_id: Id,
+    out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path(),
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Wait for a job and write its pictures to a folder. Ctrl-C cancels the job."""
+    with connected(url) as client:
+        files = client.download(followed(client, client.job(job_id), quiet=as_json), out)
+    names = [str(file) for file in files]
+    typer.echo(json.dumps(names) if as_json else "\n".join(names))
+
+
+def cancel(
+    job_ids: Annotated[list[str] | None, typer.Argument(help="ids of jobs", show_default=False)] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+    owner: Owner = None,
+    all_owners: AllOwners = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Cancel jobs; finished ones stay as they are.
+
+    With --all-owners anybody's; with --owner alone all that this one has waiting and running.
+    """
+    if owner or (all_owners and job_ids):
+        operator.cancel(owner, job_ids or [], data_dir, as_json=as_json)
+        return
+    if not job_ids:
+        raise typer.BadParameter("name jobs by their ids, or an owner with --owner")
+    with connected(url) as client:
+        states = {job_id: client.cancel(job_id).state for job_id in job_ids}
+    lines = (f"{job_id} {state}" for job_id, state in states.items())
+    typer.echo(json.dumps(states) if as_json else "\n".join(lines))
+
+
+def table(jobs: list[JobView]) -> Table:
+    """Return the jobs as a table."""
+    shown = Table("id", "state", "method", "model", "created", "pictures", box=None, pad_edge=False)
+    for job in jobs:
+        fraction = f" {job.progress.fraction:.0%}" if job.progress and not job.state.final else ""
+        created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+        shown.add_row(job.id, job.state + fraction, job.method, job.model, created, str(len(job.images)))
+    return shown

@@ -1,0 +1,54 @@
+"""The command `stylize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli import compare, doctor, evaluate, jobs, keys, operator, run, styles
+from model_store import cli as models
+from workers.contract.errors import Misconfigured
+from workers.contract.runtime.settings import Settings
+
+app = typer.Typer(name="stylize", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(keys.create(operator.redis_url), name="keys")
+app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
+app.add_typer(jobs.create(), name="jobs")
+app.add_typer(styles.create(), name="styles")
+app.command()(run.run)
+app.command()(compare.compare)
+app.command(name="doctor")(doctor.examine)
+app.command(name="eval", context_settings=evaluate.FORWARDED)(evaluate.evaluate)
+
+
+@app.callback()
+def stylize() -> None:
+    """Reference-image stylization, self-hosted."""
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(envvar="STYLIZE_GATEWAY_HOST", help="address to listen on")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="STYLIZE_GATEWAY_PORT", min=1, max=65535, help="port to listen on")
+    ] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="folder for jobs, pictures and models")] = Path("data"),
+    workers: Annotated[int, typer.Option(min=1, max=64, help="worker processes")] = 1,
+) -> None:
+    """Run everything on this machine: Redis, gateway, sweeper and workers. Ctrl-C ends all."""
+    from deploy.embedded import stack
+
+    raise typer.Exit(stack.up(host, port, data_dir, workers))
+
+
+def main() -> None:
+    """Run the command line; a setting that is not as it must be is one line and exit status 2."""
+    try:
+        app()
+    except Misconfigured as fault:
+        typer.echo(f"stylize: {fault}", err=True)
+        raise SystemExit(2) from fault
+
+
+if __name__ == "__main__":
+    main()

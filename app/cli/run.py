@@ -1,0 +1,128 @@
+"""`stylize run`: from pictures and a prompt to pictures, in one command."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from app.cli.session import EXIT_STATUSES, AsJson, Url, connected
+from app.client import Client, unseen
+from app.client.operations import Asked
+from app.schemas.job import JobView
+from workers.contract.jobs.models import State
+
+DEFAULT_METHOD = "encoder"
+Picture = typer.Option(exists=True, dir_okay=False, readable=True, show_default=False)
+Quiet = typer.Option(show_default=False)
+
+
+def run(
+    style: Annotated[list[Path] | None, typer.Option(help="a style picture; repeat for several", exists=True)] = None,
+    style_id: Annotated[str | None, typer.Option(help="a saved style in their place", show_default=False)] = None,
+    prompt: Annotated[str | None, typer.Option(help="what to draw", show_default=False)] = None,
+    method: Annotated[str | None, typer.Option(help=f"see GET /methods (default: {DEFAULT_METHOD})")] = None,
+    content: Annotated[Path | None, Picture] = None,
+    control: Annotated[Path | None, Picture] = None,
+    negative_prompt: Annotated[str | None, Quiet] = None,
+    strength: Annotated[float | None, typer.Option(help="how much style, 0 to 1", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="the same seed gives the same picture", show_default=False)] = None,
+    num_images: Annotated[int | None, typer.Option("--num-images", "-n", show_default=False)] = None,
+    width: Annotated[int | None, Quiet] = None,
+    height: Annotated[int | None, Quiet] = None,
+    steps: Annotated[int | None, Quiet] = None,
+    guidance_scale: Annotated[float | None, Quiet] = None,
+    style_weights: Annotated[str | None, typer.Option(help="one number per style picture: 1,0.5")] = None,
+    model: Annotated[str | None, typer.Option(help="base model", show_default=False)] = None,
+    param: Annotated[list[str] | None, typer.Option(help="a knob of the method, NAME=VALUE; repeat")] = None,
+    output_format: Annotated[str | None, typer.Option(help="png, jpeg or webp", show_default=False)] = None,
+    priority: Annotated[str | None, typer.Option(help="interactive or batch", show_default=False)] = None,
+    recipe: Annotated[Path | None, typer.Option(help="a recipe (JSON), or a picture that carries one")] = None,
+    out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path(),
+    detach: Annotated[bool, typer.Option("--detach", help="do not wait; write the job's id")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make pictures in the style of a reference and write them to a folder. Ctrl-C cancels the job."""
+    given = {name: value for name, value in locals().items() if name in Asked.__annotations__ and value is not None}
+    pictures = {"style_images": style, "content_image": content, "control_image": control}
+    asked = given | {name: value for name, value in pictures.items() if value} | knobs(param or [])
+    with connected(url) as client:
+        job = submitted(client, method, recipe, cast(Asked, asked))
+        if detach:
+            typer.echo(job.model_dump_json(indent=2) if as_json else job.id)
+            return
+        done = followed(client, job, quiet=as_json)
+        files = client.download(done, out)
+    if as_json:
+        typer.echo(json.dumps({**done.model_dump(mode="json"), "files": [str(file) for file in files]}, indent=2))
+    else:
+        for file in files:
+            typer.echo(file)
+
+
+run.__doc__ = f"{run.__doc__}\n\n{EXIT_STATUSES}"
+
+
+def knobs(given: list[str]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs as `params`; a value is JSON, or else a text. Raises typer.BadParameter."""
+    params = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--param")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return {"params": params} if params else {}
+
+
+def submitted(client: Client, method: str | None, recipe: Path | None, asked: Asked) -> JobView:
+    """Submit what the options ask for."""
+    if recipe is None:
+        return client.submit(method or DEFAULT_METHOD, **asked)
+    content = recipe.read_bytes()
+    return client.again(json.loads(content) if content.lstrip().startswith(b"{") else content, **asked)
+
+
+def followed(client: Client, job: JobView, *, quiet: bool) -> JobView:
+    """Return the job once it is done, showing how far it is; cancel it when the user interrupts."""
+    try:
+        with shown(job, quiet=quiet) as seen:
+            return client.wait(job, seen=seen)
+    except KeyboardInterrupt:
+        client.cancel(job)
+        typer.echo(f"stylize: canceled {job.id}", err=True)
+        raise
+
+
+@contextmanager
+def shown(job: JobView, *, quiet: bool) -> Iterator[Any]:
+    """Give a function that shows the job it is called with, on a terminal as a bar."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield unseen
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(describe(job), total=None)
+        yield lambda current: draw(bar, task, current)
+
+
+def draw(bar: Progress, task: TaskID, job: JobView) -> None:
+    """Move the bar to where a job is."""
+    progress = job.progress
+    steps = progress.steps if progress else job.recipe.steps
+    bar.update(task, description=describe(job), completed=progress.step if progress else 0, total=steps or None)
+
+
+def describe(job: JobView) -> str:
+    """Return in a few words where a job is."""
+    if job.state is State.QUEUED and job.queue:
+        return f"waiting, {job.queue.position} before" if job.queue.position else "waiting, next"
+    return f"{job.method}: {job.progress.stage if job.progress else job.state}"

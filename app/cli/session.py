@@ -1,0 +1,67 @@
+"""What all commands that talk to a service share: its address, and how errors become exit statuses.
+
+0 done · 1 the job failed or was canceled · 2 wrong use, or the service refuses · 3 the service is away or busy ·
+130 interrupted
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, ClassVar
+
+import typer
+from pydantic import Field, SecretStr
+
+from app.client import LOCAL, Client
+from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, Refused, ServiceAway, StylizeError
+from workers.contract.runtime.settings import Settings
+
+FAILED, REFUSED, AWAY, INTERRUPTED = 1, 2, 3, 130
+STATUSES: dict[type[StylizeError], int] = {
+    JobFailed: FAILED,
+    JobCanceled: FAILED,
+    NotDoneInTime: FAILED,
+    Busy: AWAY,
+    ServiceAway: AWAY,
+    Refused: REFUSED,
+}
+EXIT_STATUSES = (
+    "Exit status: 0 done, 1 the job failed or was canceled, 2 wrong use or refused, 3 the service is away or busy, "
+    "130 interrupted."
+)
+
+Url = Annotated[
+    str | None, typer.Option(help=f"address of the service (default: STYLIZE_CLIENT_URL, else {LOCAL})", metavar="URL")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="write the answer as JSON to stdout and nothing else")]
+
+
+class ClientSettings(Settings):
+    """Settings of the commands that talk to a service."""
+
+    process: ClassVar[str] = "CLIENT"
+
+    client_url: str = Field(LOCAL, pattern=r"^https?://", description="address of the service")
+    client_key: SecretStr | None = Field(None, description="API key, if the service wants one")
+
+
+@contextmanager
+def connected(url: str | None) -> Iterator[Client]:
+    """Give a client; tell its errors in a line each and end with their exit status. Raises typer.Exit."""
+    settings = ClientSettings.read()
+    key = settings.client_key.get_secret_value() if settings.client_key else None
+    with Client(url or settings.client_url, key=key) as client:
+        try:
+            yield client
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(INTERRUPTED) from interrupt
+        except StylizeError as fault:
+            for line in lines(fault):
+                typer.echo(f"stylize: {line}", err=True)
+            raise typer.Exit(STATUSES.get(type(fault), FAILED)) from fault
+
+
+def lines(fault: StylizeError) -> list[str]:
+    """Return what to tell of an error."""
+    if isinstance(fault, Refused) and fault.errors:
+        return [f"{error.get('pointer', '')[2:]}: {error.get('detail', '')}" for error in fault.errors]
+    return [str(fault)]

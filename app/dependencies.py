@@ -1,0 +1,220 @@
+"""What the routes work with: made once when the gateway starts, handed to each request."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, ParamSpec, TypeVar
+
+import certifi
+from fastapi import Depends
+from starlette.requests import Request
+
+from app.auth.anonymous import keys_always
+from app.auth.api_key import Scope
+from app.auth.key_store import KeyStore
+from app.auth.keyring import ANYONE, REFUSAL_SECONDS, Caller, KeyRing
+from app.auth.rate_limit import RateLimits
+from app.auth.signed_urls import Links
+from app.capabilities import Offer
+from app.errors import Forbidden, Unauthorized
+from app.middleware.browser import refuse_foreign_page
+from app.observability.metrics import Metrics
+from app.services.job_watch import Watch
+from app.services.readiness import Readiness
+from app.settings import GatewaySettings
+from app.storage.blob_calls import BlobCalls
+from app.storage.free_space import FreeSpace
+from app.storage.send import BlobSender, SendBudget
+from app.uploads.buffers import Memory
+from app.uploads.decoder.pool import Decoder
+from app.webhooks.delivery import Deliverer
+from app.webhooks.lookup import Lookup
+from app.webhooks.transport import Sender
+from workers.contract.blobs import BlobStore, blob_folder, open_blobs
+from workers.contract.jobs.comparisons import GroupStore
+from workers.contract.jobs.outbox import Outbox
+from workers.contract.jobs.previews import PreviewStore
+from workers.contract.jobs.store import JobStore
+from workers.contract.queue.notifier import Doorbell
+from workers.contract.runtime.redis import connect
+from workers.contract.runtime.tracing import Tracing
+from workers.contract.styles.precompute import PreparationStore
+from workers.contract.styles.store import StyleStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+READING = ("GET", "HEAD")
+THREADS = 16
+"""Calls to Redis under way at the same time."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The gateway's connections and rules."""
+
+    settings: GatewaySettings
+    offer: Offer
+    links: Links
+    metrics: Metrics
+    memory: Memory
+    store: JobStore
+    styles: StyleStore
+    preparations: PreparationStore
+    previews: PreviewStore
+    groups: GroupStore
+    drawing: asyncio.Semaphore
+    blobs: BlobStore
+    blob_calls: BlobCalls
+    pictures: BlobSender
+    free_space: FreeSpace
+    doorbell: Doorbell
+    decoder: Decoder
+    readiness: Readiness
+    watch: Watch
+    ring: KeyRing
+    rates: RateLimits
+    outbox: Outbox
+    deliverer: Deliverer
+    threads: ThreadPoolExecutor
+    tracing: Tracing
+
+    @classmethod
+    def open(cls, settings: GatewaySettings, offer: Offer, metrics: Metrics, tracing: Tracing) -> "Services":
+        """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
+        memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
+        store, blobs, links = JobStore.from_settings(settings), open_blobs(settings), build_links(settings)
+        outbox = Outbox(connect(settings.redis_url))
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
+        blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
+        watch = Watch(
+            lambda ids: asyncio.get_running_loop().run_in_executor(threads, store.versions, ids),
+            per_caller=settings.gateway_streams_per_caller,
+            most=settings.gateway_streams,
+        )
+        return cls(
+            settings=settings,
+            offer=offer,
+            links=links,
+            metrics=metrics,
+            memory=memory,
+            store=store,
+            styles=StyleStore(connect(settings.redis_url)),
+            preparations=PreparationStore(connect(settings.redis_url)),
+            previews=PreviewStore(connect(settings.redis_url)),
+            groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
+            drawing=asyncio.Semaphore(1),
+            blobs=blobs,
+            blob_calls=blob_calls,
+            pictures=BlobSender(blobs, blob_calls, SendBudget(settings.gateway_send_bytes)),
+            free_space=FreeSpace(blob_folder(settings), settings.gateway_free_bytes),
+            doorbell=Doorbell(settings.redis_url, tracing),
+            decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
+            readiness=Readiness(store, blobs, settings.models, settings.model_dir),
+            watch=watch,
+            ring=KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings)),
+            rates=RateLimits(settings.gateway_limits_url),
+            outbox=outbox,
+            deliverer=Deliverer(
+                outbox=outbox,
+                store=store,
+                links=links,
+                sender=build_sender(settings),
+                metrics=metrics,
+                call=lambda function, *args: asyncio.get_running_loop().run_in_executor(threads, function, *args),
+                first_pause=settings.gateway_webhook_pause_seconds,
+            ),
+            threads=threads,
+            tracing=tracing,
+        )
+
+    async def close(self) -> None:
+        """Ring what is pending and end the decoder."""
+        self.watch.close()
+        self.doorbell.close()
+        self.tracing.close()
+        await self.decoder.close()
+        self.memory.close()
+        self.blob_calls.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what talks to Redis in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **kwargs))
+
+
+def build_links(settings: GatewaySettings) -> Links:
+    """Return what makes and checks the addresses handed out."""
+    key, previous = (
+        secret.get_secret_value().encode() if secret else b""
+        for secret in (settings.gateway_url_key, settings.gateway_url_key_previous)
+    )
+    return Links(settings.gateway_public_url or "", key, settings.gateway_url_seconds, previous)
+
+
+def build_sender(settings: GatewaySettings) -> Sender:
+    """Return what posts webhooks; to be called in the event loop."""
+    tls = ssl.create_default_context(cafile=certifi.where())
+    return Sender(settings.webhook_rules(), find=Lookup().find, tls=tls)
+
+
+async def services(request: Request) -> Services:
+    """Return the services of the application that serves a request."""
+    found = request.app.state.services
+    assert isinstance(found, Services)
+    return found
+
+
+With = Annotated[Services, Depends(services)]
+
+
+async def caller(request: Request, services: With) -> Caller:
+    """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
+    found = await _known(services, request.headers.get("authorization"))
+    request.state.caller = found
+    if found.owner == ANYONE:
+        refuse_foreign_page(request.method, request.headers, services.settings.gateway_public_url)
+    scope: Scope = "read" if request.method in READING else "write"
+    if scope not in found.scopes:
+        raise Forbidden(f"this key lacks the scope {scope}")
+    if request.method == "POST" and found.rate is not None:
+        await services.call(services.rates.count, found)
+    return found
+
+
+async def _known(services: Services, authorization: str | None) -> Caller:
+    """Return who brings a key, which may have been made a moment ago. Raises Unauthorized."""
+    came = time.monotonic()
+    if services.ring.due:
+        await services.call(services.ring.refresh)
+    try:
+        return services.ring.caller(authorization)
+    except Unauthorized:
+        await asyncio.sleep(REFUSAL_SECONDS)
+        await services.call(services.ring.refresh, came)
+        return services.ring.caller(authorization)
+
+
+def sharing(request: Request) -> str | None:
+    """Return who shares the gateway's memory with others; None while no key tells callers apart."""
+    owner: str = request.state.caller.owner
+    return None if owner == ANYONE else owner
+
+
+async def owner(request: Request, services: With) -> str:
+    """Return the owner of what the caller makes and sees. Raises as `caller`."""
+    return (await caller(request, services)).owner
+
+
+async def viewer(request: Request, services: With) -> str | None:
+    """Return the owner of what the caller sees; None for who brings a signed address instead of a key."""
+    signed = services.links.key and "signature" in request.query_params
+    return None if signed and "authorization" not in request.headers else await owner(request, services)
+
+
+Calling = Annotated[Caller, Depends(caller)]
+Owner = Annotated[str, Depends(owner)]
+Viewer = Annotated[str | None, Depends(viewer)]

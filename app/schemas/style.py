@@ -1,0 +1,83 @@
+"""What callers see of saved styles and of comparisons."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from app.schemas.job import JobView
+from workers.contract.styles.store import Reference
+
+
+class PreparationView(BaseModel):
+    """How far a style is prepared for a method on a model, with the method's defaults there."""
+
+    method: str
+    model: str
+    state: Literal["cold", "preparing", "ready"] = Field(
+        description="cold: the first job prepares it; preparing: a worker does, or will; ready: a worker has it"
+    )
+    workers: int = Field(description="how many workers have it; another prepares it with its own first job")
+    job: str | None = Field(description="id of the job that prepares or last prepared it, as long as it is kept")
+
+
+class StyleLinksView(BaseModel):
+    """Where to go from here; DELETE `self` to delete, POST `precompute` to prepare."""
+
+    self: str
+    precompute: str
+
+
+class StyleView(BaseModel):
+    """A saved style."""
+
+    id: str
+    name: str
+    references: tuple[Reference, ...]
+    versions: dict[str, int] = Field(description="the version of each technique whose look the style keeps")
+    prepared: list[PreparationView] = Field(description="each method and model that it can be prepared for")
+    created_at: datetime
+    links: StyleLinksView
+
+
+class StylesView(BaseModel):
+    """Some styles, newest first."""
+
+    styles: list[StyleView]
+    cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")
+
+
+class CellView(BaseModel):
+    """One job of a comparison; null once it is kept no longer."""
+
+    label: str
+    method: str
+    seed: int
+    strength: float
+    job: JobView | None
+
+
+class ShareView(BaseModel):
+    """How far all jobs together are."""
+
+    finished: int
+    total: int
+    fraction: float = Field(ge=0, le=1)
+
+
+class ComparisonLinksView(BaseModel):
+    """Where to go from here; DELETE `self` to cancel."""
+
+    self: str
+    sheet: str | None = Field(description="the labelled contact sheet; null until all jobs are final")
+
+
+class ComparisonView(BaseModel):
+    """Jobs that were asked for together."""
+
+    id: str
+    state: Literal["running", "finished"]
+    progress: ShareView
+    cells: list[CellView]
+    created_at: datetime
+    links: ComparisonLinksView

@@ -1,0 +1,35 @@
+"""What a caller may still do who waits: the keys are looked at again and again, not only when the request came."""
+
+import time
+from dataclasses import dataclass
+
+from app.auth.api_key import Scope
+from app.dependencies import Services
+from app.services.job_watch import Observer
+
+CHECK_SECONDS = 2.0
+"""A quiet wait is interrupted this often; with the age of the keys' copy that keeps what revocation promises."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """The key by which a caller waits."""
+
+    services: Services
+    owner: str
+    scope: Scope
+
+    async def check(self) -> None:
+        """Raise Unauthorized or Forbidden once the key lets nobody in any more, StoreUnavailable if none can tell."""
+        if self.services.ring.due:
+            await self.services.call(self.services.ring.refresh)
+        self.services.ring.check(self.owner, self.scope)
+
+    async def await_news(self, observer: Observer, seconds: float) -> None:
+        """Return when something is new, the time is up or the gateway stops. Raises as `check`."""
+        until = time.monotonic() + seconds
+        while True:
+            fresh = await observer.changed(min(max(until - time.monotonic(), 0), CHECK_SECONDS))
+            await self.check()
+            if fresh or observer.closed or time.monotonic() >= until:
+                return

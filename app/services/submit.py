@@ -1,0 +1,65 @@
+"""The way of a request from its form to an accepted job: check, decode, store the pictures, write the record, ring."""
+
+import secrets
+from datetime import datetime, timedelta
+from functools import partial
+
+from app.dependencies import Services
+from app.errors import Conflict
+from app.services.admission import admit, decoded, store
+from app.services.stored_inputs import Names, resolved
+from app.uploads.multipart import Form
+from app.uploads.validate import Draft, draft
+from workers.contract.jobs.models import NewJob
+from workers.contract.jobs.store import Submission
+
+
+async def submit(
+    services: Services, form: Form, *, owner: str, key: str | None, source: str, lifetime: timedelta | None = None
+) -> Submission:
+    """Accept the job that a form asks for; nothing is stored before everything has been checked.
+
+    It fails unless it is done within its `lifetime`.
+    Raises a Problem or a ContractError.
+    """
+    stored = await resolved(services, form, owner)
+    drafted = draft(form, services.offer, max_cost=services.settings.gateway_max_cost)
+    admission = await admit(services, owner, key)
+    async with decoded(services, form.uploads()) as pictures:
+        names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
+        deadline = await services.call(services.store.now) + lifetime if lifetime else None
+        job = new_job(services, drafted, names, owner=owner, key=key, deadline=deadline)
+        if admission.digest not in (None, job.digest):
+            raise Conflict("the Idempotency-Key was used before with another request")
+        accept = partial(services.store.submit, job)
+        submission = await store(services, owner, pictures, accept, admission=admission, stored=stored.items())
+    if submission.created:
+        services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
+        services.metrics.submitted.labels(job.request.method, source).inc()
+    return submission
+
+
+def new_job(
+    services: Services,
+    drafted: Draft,
+    names: Names,
+    *,
+    owner: str,
+    key: str | None = None,
+    deadline: datetime | None = None,
+) -> NewJob:
+    """Return the job of a draft whose pictures are stored."""
+    request = drafted.named(names)
+    return NewJob(
+        id=secrets.token_hex(16),
+        owner=owner,
+        queue=request.model,
+        priority=drafted.priority,
+        request=request,
+        digest=drafted.digest(request),
+        idempotency_key=key,
+        webhook_url=drafted.webhook_url,
+        max_active=services.ring.in_flight(owner),
+        trace=services.tracing.here(),
+        deadline=deadline,
+    )

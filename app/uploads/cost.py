@@ -1,0 +1,26 @@
+"""The price of a request, known before it is accepted: UNet evaluations of one 512 x 512 picture."""
+
+from collections.abc import Sequence
+
+from app.errors import Fault, Invalid
+from workers.contract.jobs.models import Request
+from workers.techniques import registry
+from workers.techniques.spec import Spec
+
+UNIT_PIXELS = 512 * 512
+
+
+def cost(request: Request, spec: Spec) -> float:
+    """Return what a request costs when nothing is cached: steps x passes x pixels."""
+    passes = spec.cost.row_passes * request.num_images
+    passes += spec.cost.style_passes * len(request.style_images)
+    passes += spec.cost.content_passes * (request.content_image is not None)
+    return passes * request.steps * request.width * request.height / UNIT_PIXELS
+
+
+def check_total(requests: Sequence[Request], most: float, pointer: str) -> None:
+    """Raise Invalid when the jobs that one call asks for cost too much together."""
+    total = sum(cost(request, registry.spec(request.method)) for request in requests)
+    if total > most:
+        detail = f"{len(requests)} jobs cost {total:.0f} together; at most {most:.0f} is accepted"
+        raise Invalid.of([Fault(pointer, detail)])

@@ -1,0 +1,172 @@
+"""The process that forks one throw-away child per picture: `python -m app.uploads.decoder.server CONTROL_FD SECONDS`.
+
+It holds Pillow, imported once, and nothing else: no secrets, no network, one thread. It never reads a picture itself;
+it copies and hashes what a child has left behind, so that a captured child cannot lie about the hash.
+"""
+
+import gc
+import hashlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageCms
+
+from app.uploads.decoder import messages, sandbox
+from app.uploads.decoder.normalise import encode, normalise
+from app.uploads.limits import FORMATS, LONG_SIDE, Refused, Verdict
+
+NOTHING = (0, 0, 0, bytes(32))
+
+
+@dataclass(frozen=True)
+class Child:
+    """A picture being decoded: the child leaves its PNG in `result`, we copy it to the gateway's `target`."""
+
+    number: int
+    pid: int
+    result: int
+    target: int
+    deadline: float
+
+
+class Zygote:
+    """Forks, watches and reaps the children; `seconds` is the wall-clock limit of each."""
+
+    def __init__(self, control: socket.socket, *, seconds: float) -> None:
+        self._control = control
+        self._seconds = seconds
+        self._children: dict[int, Child] = {}
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+
+    def serve(self) -> None:
+        """Answer requests until the gateway is gone."""
+        while True:
+            for descriptor, _ in self._poll.poll(self._patience()):
+                if descriptor != self._control.fileno():
+                    self._reap(descriptor)
+                elif not self._accept():
+                    return
+            self._kill_overdue()
+
+    def _patience(self) -> float | None:
+        nearest = min((child.deadline for child in self._children.values()), default=None)
+        return None if nearest is None else max(0.0, nearest - time.monotonic()) * 1000 + 1
+
+    def _accept(self) -> bool:
+        message, descriptors, _, _ = socket.recv_fds(self._control, messages.REQUEST.size, 2)
+        if not message:
+            return False
+        number, size = messages.REQUEST.unpack(message)
+        source, target = descriptors
+        result = os.memfd_create("result", os.MFD_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            decode_and_end(source, size, result)
+        os.close(source)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = Child(number, pid, result, target, time.monotonic() + self._seconds)
+        self._poll.register(pidfd, select.POLLIN)
+        return True
+
+    def _reap(self, pidfd: int) -> None:
+        child = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(child.pid, 0)
+        late = time.monotonic() > child.deadline
+        reply = messages.REPLY.pack(child.number, *outcome(child.result, child.target, status, late), status)
+        self._control.send(reply)
+        os.close(child.result)
+        os.close(child.target)
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for pidfd, child in self._children.items():
+            if now > child.deadline:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def decode_and_end(source: int, size: int, result: int) -> None:
+    """Decode `source` into `result` and end this process; never returns. An unexpected fault is exit status 1."""
+    status = 1
+    try:
+        upload = os.pread(source, size, 0)
+        result = sandbox.confine(result, max_output=messages.MAX_PNG_BYTES)
+        os.pwrite(result, _decode(upload, result), 0)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _decode(upload: bytes, result: int) -> bytes:
+    try:
+        with open(result, "wb", closefd=False) as output:
+            picture = normalise(BytesIO(upload))
+            output.seek(messages.PNG_OFFSET)
+            encode(picture, output)
+            size = output.tell() - messages.PNG_OFFSET
+        return messages.RESULT.pack(messages.MAGIC, Verdict.ACCEPTED, *picture.size, size)
+    except Refused as refused:
+        return messages.RESULT.pack(messages.MAGIC, refused.verdict, 0, 0, 0)
+
+
+def outcome(result: int, target: int, status: int, late: bool) -> tuple[int, int, int, int, bytes]:
+    """Return verdict, width, height, length and sha256 of what a child has left; its PNG is in `target` then."""
+    if status == 0:
+        return _taken_over(result, target) or (Verdict.CRASHED, *NOTHING)
+    spent = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGXFSZ)
+    return (Verdict.TIMED_OUT if late else Verdict.TOO_DEAR if spent else Verdict.CRASHED, *NOTHING)
+
+
+def _taken_over(result: int, target: int) -> tuple[int, int, int, int, bytes] | None:
+    """Copy what the child says it made, None when that cannot be: a captured child may leave anything behind."""
+    record = os.pread(result, messages.RESULT.size, 0)
+    if len(record) < messages.RESULT.size:
+        return None
+    magic, verdict, width, height, size = messages.RESULT.unpack(record)
+    if magic == messages.MAGIC and verdict in Refused.VERDICTS:
+        return verdict, *NOTHING
+    sides = 0 < width <= LONG_SIDE and 0 < height <= LONG_SIDE
+    if magic != messages.MAGIC or verdict != Verdict.ACCEPTED or not sides or not 0 < size <= messages.MAX_PNG_BYTES:
+        return None
+    png = os.pread(result, size, messages.PNG_OFFSET)
+    if len(png) != size or os.pwrite(target, png, 0) != size:
+        return None
+    return Verdict.ACCEPTED, width, height, size, hashlib.sha256(png).digest()
+
+
+def warm_up() -> None:
+    """Decode a picture of each kind of our own, so that every parser is loaded before files are out of reach."""
+    for kind in FORMATS:
+        for mode in ("RGB", "L"):
+            sample = BytesIO()
+            Image.new(mode, (32, 32), "white").save(sample, kind, icc_profile=_profile())
+            sample.seek(0)
+            encode(normalise(sample), BytesIO())
+
+
+def _profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+
+def main() -> None:
+    """Serve the gateway at the other end of the control socket until it is gone."""
+    descriptor, seconds = int(sys.argv[1]), float(sys.argv[2])
+    with socket.socket(fileno=descriptor) as control:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which closes the socket
+        warm_up()
+        isolated = sandbox.isolate()
+        gc.freeze()
+        control.send(messages.HELLO.pack(isolated))
+        Zygote(control, seconds=seconds).serve()
+
+
+if __name__ == "__main__":
+    main()

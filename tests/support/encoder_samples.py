@@ -1,0 +1,92 @@
+"""Orders, pictures and tiny adapters for the tests of the encoder family."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from tests.parity.converted import converted
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import Trajectory, denoise
+from workers.engine.errors import WeightsMissing
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order, Pictures, Technique
+from workers.techniques.spec import Params
+
+WEIGHTS = Path(__file__).parents[1] / "parity" / "cases" / "encoder" / "weights"
+PUBLISHED = {
+    "ip-adapter-sd15": WEIGHTS / "ip-adapter_sd15.bin",
+    "ip-adapter-plus-sd15": WEIGHTS / "ip-adapter-plus_sd15.safetensors",
+    "ip-adapter-sdxl": WEIGHTS / "ip-adapter_sdxl.safetensors",
+    "ip-adapter-plus-sdxl-vit-h": WEIGHTS / "ip-adapter-plus_sdxl_vit-h.bin",
+}
+"""Tiny adapters as their authors would publish them."""
+
+
+@cache
+def adapter_of(model: str) -> Path:
+    """Return a tiny adapter as a pull leaves it."""
+    return converted(PUBLISHED[model], "ip-adapter")
+
+
+def store(tiny_root: Path) -> Callable[[str], Path]:
+    """Return a store in which the tiny adapters are installed under the ids of the published ones."""
+    files = dict.fromkeys(("clip-vit-h", "clip-vit-bigg"), tiny_root / "clip-vision")
+    files["clip-vit-h-text"] = WEIGHTS / "clip-text"
+
+    def weights(model: str) -> Path:
+        if model in PUBLISHED:
+            return adapter_of(model)
+        if model not in files:
+            raise WeightsMissing(model)
+        return files[model]
+
+    return weights
+
+
+def nothing_installed(model: str) -> Path:
+    raise WeightsMissing(model)
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (80, 56)) -> Image.Image:
+    """Return a smooth random picture."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def bench_on(backbone: Backbone, weights: Callable[[str], Path], cache: StyleCache | None = None) -> Bench:
+    return Bench(backbone, RequestCache(cache or StyleCache([MemoryTier("host", 1 << 28)])), weights)
+
+
+def order(params: Params, *styles: Image.Image, **more: Any) -> Order:
+    side = 64
+    fields: dict[str, Any] = {
+        "prompts": ("a red house",),
+        "seeds": (3,),
+        "width": side,
+        "height": side,
+        "steps": 2,
+        "guidance_scale": 5.0,
+        "params": params,
+        "noise": SeededNoise(more.get("seeds", (3,))),
+        "pictures": Pictures(styles or (picture(),)),
+    }
+    return Order(**fields | more)
+
+
+def latents(technique: Technique, bench: Bench, *orders: Order) -> list[Tensor]:
+    """Return the final latents of orders denoised as one batch."""
+    trajectories = [technique.prepare(each, bench) for each in orders]
+    carry(technique, bench, trajectories)
+    return [trajectory.latents for trajectory in trajectories]
+
+
+def carry(technique: Technique, bench: Bench, trajectories: Sequence[Trajectory]) -> None:
+    with technique.patch(bench.backbone, trajectories) as hooks:
+        denoise(bench.backbone.unet, trajectories, hooks=hooks)

@@ -1,0 +1,154 @@
+"""The real service for tests and benchmarks: Redis, gateway, sweeper and workers as processes that can be killed."""
+
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.embedded.demo import EXAMPLES, free_port, ready
+from deploy.embedded.processes import Child
+from deploy.embedded.redis import RedisChild
+from deploy.embedded.stack import end, python
+
+MODEL = "tiny-sd15"
+FINAL = ("succeeded", "failed", "canceled")
+PATIENCE = 180.0
+"""Seconds: generous, because a busy machine is no failure."""
+
+
+def style_file() -> dict[str, tuple[str, bytes, str]]:
+    return {"style_image": ("style.png", (EXAMPLES / "style.png").read_bytes(), "image/png")}
+
+
+def quick(**fields: Any) -> dict[str, str]:
+    """The fields of a job that takes a fraction of a second."""
+    defaults = {"prompt": "a house", "method": "signal-leak", "width": 64, "height": 64, "steps": 2, "seed": 7}
+    return {name: str(value) for name, value in (defaults | fields).items()}
+
+
+def slow(**fields: Any) -> dict[str, str]:
+    """The fields of a job that is long enough to be interrupted."""
+    return quick(steps=100, **fields)
+
+
+class Service:
+    """The processes of a service; `worker(n)`, `gateway` and `sweeper` are children that a test may kill or start."""
+
+    def __init__(
+        self, folder: Path, models: Path, *, workers: int = 1, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.redis = RedisChild(folder / "redis")
+        self.port = free_port()
+        self.redis.start()
+        shared = {
+            "STYLIZE_REDIS_URL": self.redis.url,
+            "STYLIZE_BLOB_URL": f"file:{folder / 'blobs'}",
+            "STYLIZE_MODEL_DIR": str(models),
+            "STYLIZE_MODELS": MODEL,
+            "STYLIZE_LEASE_SECONDS": "3",
+            "STYLIZE_SWEEPER_PERIOD_SECONDS": "0.5",
+            "STYLIZE_GATEWAY_PORT": str(self.port),
+            "OMP_NUM_THREADS": "1",
+            **(environ or {}),
+        }
+        self.environ = shared
+        self.gateway = Child("gateway", self.gateway_command(), shared)
+        self.sweeper = Child("sweeper", python("workers.sweeper"), shared)
+        self.workers = [
+            Child(f"worker {n}", self.worker_command(), shared | self.worker_environ(n)) for n in range(workers)
+        ]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    def gateway_command(self) -> tuple[str, ...]:
+        return python("app")
+
+    def worker_command(self) -> tuple[str, ...]:
+        return python("workers")
+
+    def worker_environ(self, n: int) -> dict[str, str]:
+        return {"STYLIZE_WORKER_ID": f"worker-{n}"}
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        return (self.gateway, self.sweeper, *self.workers)
+
+    def start(self) -> None:
+        for child in self.children:
+            child.start()
+        until(lambda: ready(self.client), "the service is ready")
+
+    def close(self) -> None:
+        self.client.close()
+        end(self.children)
+        self.redis.stop()
+
+    def submit(self, fields: Mapping[str, str], **kwargs: Any) -> dict[str, Any]:
+        accepted = self.client.post("/stylize", data=fields, files=style_file(), **kwargs)
+        assert accepted.status_code == httpx.codes.ACCEPTED, accepted.text
+        return dict(accepted.json())
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.client.get(f"/jobs/{job_id}").raise_for_status().json())
+
+    def finished(self, job_id: str) -> dict[str, Any]:
+        return finished(self.client, job_id)
+
+    def running(self, job_id: str, *, step: int = 1) -> dict[str, Any]:
+        """Return the job once it has made some steps."""
+
+        def far_enough() -> bool:
+            job = self.job(job_id)
+            assert job["state"] not in FINAL, f"too quick to interrupt: {job}"
+            return job["state"] == "running" and (job["progress"] or {"step": 0})["step"] >= step
+
+        until(far_enough, "the job is running")
+        return self.job(job_id)
+
+    def published(self, job_id: str) -> int:
+        """Return how many pictures the job shows."""
+        return len(self.job(job_id)["images"])
+
+
+def finished(client: httpx.Client, job_id: str, *, patience: float = PATIENCE) -> dict[str, Any]:
+    """Return the job once it is final."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        job = dict(client.get(f"/jobs/{job_id}").raise_for_status().json())
+        if job["state"] in FINAL:
+            return job
+        time.sleep(0.01)
+    raise AssertionError(f"not finished in {patience:.0f} s: {job}")
+
+
+def until(condition: Any, what: str, *, patience: float = PATIENCE) -> float:
+    """Wait until the condition holds; return the seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < patience, f"never: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def kill(child: Child, signum: int = signal.SIGKILL) -> None:
+    """Send a signal; after SIGKILL, wait until the process is gone."""
+    assert child.process is not None
+    child.process.send_signal(signum)
+    if signum == signal.SIGKILL:
+        child.process.wait(30)
+
+
+@contextmanager
+def service(models: Path, **kwargs: Any) -> Iterator[Service]:
+    """A ready service in a temporary folder, ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="stylize-test-") as folder:
+        running = Service(Path(folder), models, **kwargs)
+        try:
+            running.start()
+            yield running
+        finally:
+            running.close()

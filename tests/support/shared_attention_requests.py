@@ -1,0 +1,72 @@
+"""Orders, benches and runs for the tests of style-aligned."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from workers.engine.backbones.patches import forward_hook
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
+from workers.engine.denoise import denoise
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Bench, Order, Pictures
+from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
+from workers.techniques.shared_attention.style_aligned.technique import StyleAligned
+
+REFERENCE = "a cat. minimal origami"
+
+
+def picture(seed: int, size: tuple[int, int] = (100, 150)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+def order(styles: tuple[Image.Image, ...] = (), control_image: Image.Image | None = None, **more: Any) -> Order:
+    """A small request of two pictures; fields of Order go there, all else to the parameters."""
+    fields: dict[str, Any] = {
+        "prompts": ("a dog. minimal origami", "a fox. minimal origami"),
+        "width": 64,
+        "height": 64,
+        "steps": 2,
+        "guidance_scale": 5.0,
+        "negative_prompt": "blurry",
+    }
+    fields |= {name: more.pop(name) for name in list(more) if name in Order.__dataclass_fields__}
+    seeds = fields.setdefault("seeds", tuple(range(7, 7 + len(fields["prompts"]))))
+    params = StyleAlignedParams(**{"reference_prompt": REFERENCE} | more)
+    return Order(noise=SeededNoise(seeds), params=params, pictures=Pictures(styles, control=control_image), **fields)
+
+
+def bench_of(backbone: Backbone, *, budget: int = 1 << 30, **more: Any) -> Bench:
+    return Bench(backbone, RequestCache(StyleCache([MemoryTier("host", budget)])), more.pop("weights", str), **more)
+
+
+def run(asked: Order, bench: Bench, technique: StyleAligned | None = None) -> Tensor:
+    """Return the final latents of one request."""
+    return together([asked], bench, technique)[0]
+
+
+def together(orders: list[Order], bench: Bench, technique: StyleAligned | None = None) -> list[Tensor]:
+    """Return the final latents of requests denoised as one batch."""
+    technique = technique or StyleAligned()
+    trajectories = [technique.prepare(one, bench) for one in orders]
+    with technique.patch(bench.backbone, trajectories) as hooks:
+        denoise(bench.backbone.unet, trajectories, hooks=hooks)
+    return [one.latents for one in trajectories]
+
+
+def off(ours: Tensor, theirs: Tensor) -> float:
+    """Return the largest difference as a share of the largest value."""
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+@contextmanager
+def counted(backbone: Backbone) -> Iterator[list[int]]:
+    """Count the rows of every UNet call."""
+    rows: list[int] = []
+    with forward_hook(backbone.unet, lambda m, args, kwargs, out: rows.append(len(out[0]))):
+        yield rows

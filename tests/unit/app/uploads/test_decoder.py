@@ -1,0 +1,238 @@
+"""The decoder: real processes, killed, captured and slowed down."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.uploads.buffers import Memory, Share
+from app.uploads.decoder import messages
+from app.uploads.decoder.normalise import encode, normalise
+from app.uploads.decoder.pool import Decoder
+from app.uploads.decoder.server import outcome
+from app.uploads.limits import LONG_SIDE, MAX_SIDE, Refused, Verdict
+from app.uploads.upload import Upload
+from tests.support.pictures import encoded, picture
+
+LARGE = encoded(Image.effect_noise((4000, 4000), 60), "JPEG", quality=60)
+
+
+@pytest.fixture
+def memory() -> Iterator[Memory]:
+    lent = Memory(requests=1, size=1 << 30)
+    yield lent
+    lent.close()
+
+
+def upload(memory: Memory, data: bytes) -> Upload:
+    made = Upload("#/style_image/0", Share(memory, None))
+    made.write(memoryview(data))
+    return made
+
+
+def decoding(memory: Memory, scenario: Callable[[Decoder], Awaitable[None]], *, seconds: float = 20) -> None:
+    async def run() -> None:
+        decoder = Decoder(memory, parallel=2, seconds=seconds)
+        await decoder.start()
+        try:
+            await scenario(decoder)
+        finally:
+            await decoder.close()
+
+    asyncio.run(run())
+    assert not zygotes()
+
+
+def zygotes() -> list[int]:
+    """The zygotes among the children of this process."""
+    own = Path("/proc/self/task").glob("*/children")
+    children = [int(child) for path in own for child in path.read_text().split()]
+    return [child for child in children if b"app.uploads.decoder.server" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def decoding_zygotes() -> list[int]:
+    return [pid for pid in zygotes() if Path(f"/proc/{pid}/task/{pid}/children").read_text()]
+
+
+async def until_one_decodes() -> int:
+    """Wait until there is a zygote with a child, and return it."""
+    for _ in range(3000):
+        if busy := decoding_zygotes():
+            return busy[0]
+        await asyncio.sleep(0.01)
+    raise AssertionError("no zygote decodes")
+
+
+def test_a_child_decodes_as_the_library_does(memory: Memory) -> None:
+    data = encoded(picture(), "JPEG")
+
+    async def scenario(decoder: Decoder) -> None:
+        first = upload(memory, data)
+        decoded = await decoder.decode(first)
+        wanted = BytesIO()
+        encode(normalise(BytesIO(data)), wanted)
+        assert decoded.png().read() == wanted.getvalue()
+        assert decoded.sha256 == hashlib.sha256(wanted.getvalue()).hexdigest()
+        assert (decoded.width, decoded.height) == (40, 30)
+        decoded.close()
+        first.close()
+
+    decoding(memory, scenario)
+
+
+def test_old_bytes_of_a_file_used_again_are_never_seen(memory: Memory) -> None:
+    async def scenario(decoder: Decoder) -> None:
+        long = upload(memory, encoded(picture(size=(300, 300))))
+        (await decoder.decode(long)).close()
+        long.close()
+        short = upload(memory, encoded(picture(size=(300, 300)))[:200])
+        with pytest.raises(Refused):
+            await decoder.decode(short)
+        short.close()
+
+    decoding(memory, scenario)
+
+
+def test_the_zygote_has_neither_our_environment_nor_our_files_nor_a_network(memory: Memory) -> None:
+    async def scenario(_: Decoder) -> None:
+        inspect()
+
+    def inspect() -> None:
+        (zygote,) = zygotes()
+        variables = Path(f"/proc/{zygote}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+        assert {variable.partition(b"=")[0] for variable in variables} == {b"PYTHONPATH", b"LANG"}
+        assert len(os.listdir(f"/proc/{zygote}/fd")) == 4, "nothing, nothing, the log and the control socket"
+        own_network = os.readlink(f"/proc/{zygote}/ns/net") != os.readlink("/proc/self/ns/net")
+        assert own_network or not unshare_works()
+        assert os.readlink(f"/proc/{zygote}/root") != "/" or not unshare_works()
+
+    decoding(memory, scenario)
+
+
+def unshare_works() -> bool:
+    return subprocess.run(["unshare", "--user", "--net", "true"], check=False, capture_output=True).returncode == 0
+
+
+def test_a_killed_zygote_is_replaced_and_the_picture_decoded_all_the_same(memory: Memory) -> None:
+    async def scenario(decoder: Decoder) -> None:
+        (idle,) = zygotes()
+        os.kill(idle, signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        large = upload(memory, LARGE)
+        work = asyncio.ensure_future(decoder.decode(large))
+        busy = await until_one_decodes()
+        assert busy != idle
+        os.kill(busy, signal.SIGKILL)
+        decoded = await work
+        assert decoded.width == LONG_SIDE
+        decoded.close()
+        large.close()
+
+    decoding(memory, scenario)
+
+
+def test_a_picture_that_takes_too_long_is_refused_and_the_next_decoded(memory: Memory) -> None:
+    async def scenario(decoder: Decoder) -> None:
+        large, small = upload(memory, LARGE), upload(memory, encoded(Image.new("L", (16, 16))))
+        with pytest.raises(Refused) as caught:
+            await decoder.decode(large)
+        assert caught.value.verdict is Verdict.TIMED_OUT
+        for file in (large, small):
+            file.close()
+
+    decoding(memory, scenario, seconds=0.05)
+
+
+def test_many_at_once_are_decoded_in_turn(memory: Memory) -> None:
+    async def scenario(decoder: Decoder) -> None:
+        files = [upload(memory, encoded(picture(seed=n))) for n in range(12)]
+        decoded = await asyncio.gather(*(decoder.decode(file) for file in files))
+        assert len({one.sha256 for one in decoded}) == 12
+        for one in (*decoded, *files):
+            one.close()
+
+    decoding(memory, scenario)
+
+
+MODES = {"PNG": ("L", "RGB", "RGBA"), "JPEG": ("L", "RGB", "CMYK"), "WEBP": ("RGB", "RGBA")}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes])
+def test_the_largest_pictures_fit_into_a_child(memory: Memory, kind: str, mode: str) -> None:
+    data = encoded(Image.new(mode, (MAX_SIDE, 3900)), kind)
+
+    async def scenario(decoder: Decoder) -> None:
+        file = upload(memory, data)
+        decoded = await decoder.decode(file)
+        assert (decoded.width, decoded.height) == (LONG_SIDE, 975)
+        decoded.close()
+        file.close()
+
+    decoding(memory, scenario)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.builds(
+        messages.RESULT.pack,
+        st.just(messages.MAGIC),
+        st.integers(0, 255),
+        *[st.integers(0, 2**32 - 1)] * 2,
+        st.integers(0, 2**64 - 1),
+    )
+)
+def test_a_captured_child_cannot_make_the_zygote_fail(left_behind: bytes) -> None:
+    result, target = os.memfd_create("result"), os.memfd_create("target")
+    os.write(result, left_behind)
+    verdict, *rest = outcome(result, target, 0, late=False)
+    assert verdict in set(Verdict)
+    if verdict == Verdict.ACCEPTED:
+        size, sha256 = rest[2], rest[3]
+        assert hashlib.sha256(os.pread(target, 1 << 20, 0)).digest() == sha256
+        assert os.fstat(target).st_size == size
+    os.close(result)
+    os.close(target)
+
+
+CONFINED = """
+import os, socket, sys
+from app.uploads.decoder import sandbox
+sandbox.isolate()
+sandbox.confine(os.memfd_create("result"), max_output=1000)
+attempts = {
+    "open": lambda: os.open("/etc/passwd", os.O_RDONLY),
+    "socket": lambda: socket.socket(),
+    "memory": lambda: bytearray(2 << 30),
+    "output": lambda: os.pwrite(0, bytes(2000), 0) == 2000 or 1 / 0,
+}
+try:
+    attempts[sys.argv[1]]()
+except (OSError, MemoryError, ZeroDivisionError):
+    os._exit(7)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("attempt", ["open", "socket", "memory", "output"])
+def test_a_confined_child_gets_nothing_more(attempt: str) -> None:
+    status = subprocess.run([sys.executable, "-c", CONFINED, attempt], check=False).returncode
+    assert status in (7, -signal.SIGXFSZ)
+
+
+def test_a_confined_child_runs_out_of_processor_time() -> None:
+    program = (
+        "import os; from app.uploads.decoder import sandbox\n"
+        "sandbox.confine(os.memfd_create('r'), max_output=1)\nwhile 1: 0"
+    )
+    status = subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode
+    assert status in (-signal.SIGXCPU, -signal.SIGKILL)

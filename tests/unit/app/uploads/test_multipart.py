@@ -1,0 +1,198 @@
+"""The form reader: the same form however it is cut, and every limit."""
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
+from app.uploads.buffers import KEPT_BYTES, KEPT_FILES, Memory, Share
+from app.uploads.limits import MAX_BYTES
+from app.uploads.multipart import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, Shape, boundary_of, disposition
+from tests.support.pictures import multipart
+
+SHAPE = Shape(("prompt", "seed"), {"style_image": 2, "content_image": 1})
+
+
+@pytest.fixture
+def memory() -> Iterator[Memory]:
+    lent = Memory(requests=2, size=50_000_000)
+    yield lent
+    lent.close()
+
+
+def parsed(memory: Memory, *pieces: bytes) -> Form:
+    reader = FormReader(SHAPE, Share(memory, None), b"x")
+    try:
+        for piece in pieces:
+            reader.feed(piece)
+        reader.finish()
+    except Problem:
+        reader.form.close()
+        raise
+    return reader.form
+
+
+def files(form: Form) -> dict[str, list[bytes]]:
+    return {name: [up.file.mapped[: up.size] for up in uploads] for name, uploads in form.files.items()}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.binary(max_size=300),
+    text=st.text(max_size=50).filter(str.strip),
+    cuts=st.lists(st.integers(0, 900), max_size=12),
+)
+def test_a_form_reads_the_same_however_it_is_cut(memory: Memory, data: bytes, text: str, cuts: list[int]) -> None:
+    tricky = data + b"\r\n--x" + data[:3] + b"\r\n--" if b"--x" not in data else data.replace(b"--x", b"")
+    tricky = (
+        tricky.replace(b"\r\n--x\r\n", b"")
+        .replace(b"\r\n--x--", b"")
+        .replace(b"\r\n--x ", b"")
+        .replace(b"\r\n--x\t", b"")
+    )
+    body = multipart({"prompt": text}, {"style_image": tricky})
+    places = sorted({min(cut, len(body)) for cut in cuts} | {0, len(body)})
+    form = parsed(memory, *(body[a:b] for a, b in pairwise(places)))
+    assert form.texts == {"prompt": text}
+    assert files(form) == {"style_image": [tricky]}
+    form.close()
+
+
+def test_files_are_numbered_when_there_may_be_several(memory: Memory) -> None:
+    body = multipart({}, {"style_image": b"1", "content_image": b"3"})
+    form = parsed(
+        memory,
+        body.replace(
+            b'--x\r\nContent-Disposition: form-data; name="content',
+            multipart({}, {"style_image": b"2"})[:-5] + b'x\r\nContent-Disposition: form-data; name="content',
+        ),
+    )
+    assert [upload.pointer for upload in form.uploads()] == ["#/style_image/0", "#/style_image/1", "#/content_image"]
+    form.close()
+
+
+def test_an_empty_file_input_of_a_web_form_is_no_file(memory: Memory) -> None:
+    form = parsed(memory, multipart({}, {"style_image": b""}).replace(b'filename="f"', b'filename=""'))
+    assert form.uploads() == []
+    form.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (multipart({"prompt": "a", "nope": "b"}, {}), Invalid, "known are style_image, content_image, prompt, seed"),
+        (
+            multipart({"prompt": "a"}, {}).replace(b"--x--", b"") + multipart({"prompt": "b"}, {}),
+            Invalid,
+            "more than once",
+        ),
+        (multipart({}, {"prompt": b"a"}), Invalid, "as text"),
+        (multipart({"style_image": "a"}, {}), Invalid, "as a file"),
+        (multipart({"prompt": "a"}, {}).replace(b"a\r\n", b"\xff\r\n"), Invalid, "UTF-8"),
+        (multipart({"prompt": "a" * (MAX_TEXT_BYTES + 1)}, {}), TooLarge, "32,768 bytes"),
+        (multipart({"prompt": "a"}, {})[:-6], Malformed, "closing boundary"),
+        (b"", Malformed, "closing boundary"),
+        (b"rubbish", Malformed, "well-formed"),
+        (b"--x\r\nContent-Type: text/plain\r\n\r\nb\r\n--x--", Malformed, "Content-Disposition"),
+        (b"--x\r\nA: " + b"b" * 5000 + b"\r\n\r\nb\r\n--x--", Malformed, "well-formed"),
+        (b"--x\r\n" + b"A: b\r\n" * 9 + b"\r\nb\r\n--x--", Malformed, "well-formed"),
+    ],
+)
+def test_bad_forms_are_refused(memory: Memory, body: bytes, kind: type[Problem], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        parsed(memory, body)
+
+
+def test_a_third_file_is_refused(memory: Memory) -> None:
+    one = multipart({}, {"style_image": b"1"})[: -len(b"--x--\r\n")]
+    with pytest.raises(Invalid, match="at most 2 files"):
+        parsed(memory, one * 3 + b"--x--")
+
+
+def test_too_many_parts_are_refused_at_once(memory: Memory) -> None:
+    empty = b'--x\r\nContent-Disposition: form-data; name="style_image"; filename=""\r\n\r\n\r\n'
+    with pytest.raises(TooLarge, match=f"{MAX_PARTS} parts"):
+        parsed(memory, empty * (MAX_PARTS + 1))
+
+
+def test_a_file_over_the_limit_is_refused(memory: Memory) -> None:
+    body = multipart({}, {"style_image": bytes(MAX_BYTES + 1)})
+    with pytest.raises(TooLarge, match="style_image/0: the file is larger than 20,000,000 bytes"):
+        parsed(memory, body)
+
+
+def test_memory_is_bounded_over_all_requests() -> None:
+    memory = Memory(requests=1, size=1000)
+    with memory.entered(None), pytest.raises(Unavailable), memory.entered(None):
+        pass
+    first = parsed(memory, multipart({}, {"style_image": bytes(600)}))
+    with pytest.raises(Unavailable, match="too many bytes"):
+        parsed(memory, multipart({}, {"style_image": bytes(600)}))
+    first.close()
+    parsed(memory, multipart({}, {"style_image": bytes(1000)})).close()
+    memory.close()
+
+
+def test_an_owner_gets_a_quarter_of_the_requests_and_half_of_the_bytes() -> None:
+    memory = Memory(requests=8, size=1000)
+    with memory.entered("ann") as first, memory.entered("ann"):
+        with pytest.raises(Unavailable, match="of yours"), memory.entered("ann"):
+            pass
+        first.take(500)
+        with pytest.raises(Unavailable, match="of yours"):
+            first.take(1)
+        with memory.entered("bob") as other:
+            other.take(500)
+            other.give(500)
+        first.give(500)
+    with memory.entered("ann"), memory.entered("ann"):
+        pass
+
+
+def test_files_are_used_again_but_neither_many_nor_large_ones_are_kept() -> None:
+    memory = Memory(requests=1, size=1000)
+    files = [memory.borrow() for _ in range(KEPT_FILES + 1)]
+    files[0].mapped[: KEPT_BYTES + 5000] = bytes(KEPT_BYTES + 5000)
+    for file in files:
+        memory.restore(file)
+    again = [memory.borrow() for _ in range(KEPT_FILES)]
+    assert set(again) == set(files[:-1])
+    assert os.fstat(files[0].file).st_blocks * 512 <= KEPT_BYTES + 4096
+    assert files[0].mapped[KEPT_BYTES + 4999] == 0
+    for file in again:
+        memory.restore(file)
+    memory.close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "application/json",
+        "multipart/mixed; boundary=x",
+        "multipart/form-data",
+        "multipart/form-data; boundary=" + "x" * 71,
+    ],
+)
+def test_other_bodies_are_refused(header: str | None) -> None:
+    with pytest.raises(UnsupportedMedia):
+        boundary_of(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        (b'form-data; name="a"', ("a", None)),
+        (b'form-data; name="a"; filename="b.png"', ("a", "b.png")),
+        (b"form-data; filename=b.png; name=a", ("a", "b.png")),
+        (b'form-data; name="a\\"b"', ('a"b', None)),
+        ('form-data; name="a"; filename="ü"'.encode(), ("a", "ü")),
+    ],
+)
+def test_dispositions(header: bytes, wanted: tuple[str, str | None]) -> None:
+    assert disposition(header) == wanted

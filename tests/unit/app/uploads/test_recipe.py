@@ -1,0 +1,153 @@
+"""Recipes that come back: read out of JSON and pictures, and only for references that are the caller's and stored."""
+
+import json
+import random
+import struct
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from app.uploads.decoder.embedded_recipe import carried
+from tests.support.gateway import Gateway
+from tests.support.pictures import encoded, picture, style
+from workers.contract.blobs import input_name
+from workers.contract.jobs.models import NewJob, OutputFormat, Request
+from workers.worker.encode import encode
+
+TEXT = json.dumps({"prompt": "a \"house\" & 'tree' <über> \u96ea", "params": {"a": [1, None]}}, ensure_ascii=False)
+
+
+def reader(data: bytes) -> Any:
+    return lambda offset, size: data[offset : offset + size]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("text", [TEXT, json.dumps({"prompt": 'only "double" quotes'})])
+def test_what_the_worker_writes_is_found(kind: OutputFormat, text: str) -> None:
+    file = encode(picture(size=(64, 48)), kind, text)
+    assert carried(reader(file)) == text
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_other_pictures_carry_none(kind: str) -> None:
+    assert carried(reader(encoded(picture(), kind))) is None
+    assert carried(reader(b"GIF89a")) is None
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_damaged_files_end_the_walk(kind: OutputFormat) -> None:
+    drawn = random.Random(1)
+    file = encode(picture(size=(64, 48)), kind, TEXT)
+    for _ in range(500):
+        bad = bytearray(file[: drawn.randrange(13, len(file))])
+        for _ in range(4):
+            bad[drawn.randrange(8, len(bad))] = drawn.randrange(256)
+        carried(reader(bytes(bad)))
+
+
+def test_many_parts_are_not_read_to_the_end() -> None:
+    reads = []
+
+    def read(offset: int, size: int) -> bytes:
+        reads.append(offset)
+        return b"\x89PNG\r\n\x1a\n" if offset == 0 else struct.pack(">I4s", 0, b"abcd")
+
+    assert carried(read) is None
+    assert len(reads) < 5000
+
+
+class TestPosting:
+    def test_the_recipe_of_a_job_makes_the_same_request(self, gateway: Gateway) -> None:
+        first = gateway.accepted({"seed": None, "strength": "0.3", "params": '{"leak_scale": 0.1}', "num_images": "2"})
+        again = self.again(gateway, first["recipe"])
+        assert again.status_code == 202, again.text
+        assert again.json()["recipe"] == first["recipe"]
+        assert again.json()["id"] != first["id"]
+
+    def test_a_picture_brings_its_recipe(self, gateway: Gateway) -> None:
+        first = gateway.accepted()
+        file = encode(picture(size=(64, 64)), "webp", json.dumps(first["recipe"]))
+        again = gateway.client.post("/stylize", files={"recipe": ("made.webp", file, "image/webp")})
+        assert again.json()["recipe"] == first["recipe"]
+
+    def test_what_stands_beside_the_recipe_goes_before_it(self, gateway: Gateway) -> None:
+        recipe = gateway.accepted()["recipe"]
+        changed = self.again(gateway, recipe, seed="9", prompt="a tree").json()["recipe"]
+        assert changed == recipe | {"seed": 9, "prompt": "a tree"}
+        other = self.again(gateway, recipe, method="ip-adapter").json()["recipe"]
+        assert (other["method"], other["style_images"]) == ("ip-adapter", recipe["style_images"])
+        new = gateway.client.post(
+            "/stylize", data={"recipe": json.dumps(recipe)}, files=style(encoded(picture(seed=8)))
+        ).json()["recipe"]
+        assert new["style_images"] != recipe["style_images"]
+
+    def test_a_reference_that_is_gone_is_named(self, gateway: Gateway) -> None:
+        recipe = gateway.accepted()["recipe"] | {"style_images": ["a" * 64]}
+        refused = self.again(gateway, recipe)
+        assert refused.status_code == 422
+        (error,) = refused.json()["errors"]
+        assert error["pointer"] == "#/recipe/style_images/0"
+        assert "a" * 64 in error["detail"]
+
+    def test_a_lost_blob_is_named_too(self, gateway: Gateway) -> None:
+        recipe = gateway.accepted(files=style(encoded(picture(seed=99))))["recipe"]
+        gateway.blobs.delete([input_name(recipe["style_images"][0])])
+        assert self.again(gateway, recipe).json()["errors"][0]["pointer"] == "#/style_image/0"
+
+    def test_a_damaged_blob_is_named_too_until_it_is_sent_again(self, gateway: Gateway) -> None:
+        sent = style(encoded(picture(seed=98)))
+        recipe = gateway.accepted(files=sent)["recipe"]
+        name = input_name(recipe["style_images"][0])
+        gateway.blobs.put(name, b"other bytes", content_type="image/png", if_absent=False)
+        (error,) = self.again(gateway, recipe).json()["errors"]
+        assert error["pointer"] == "#/style_image/0"
+        assert "damaged" in error["detail"]
+        gateway.accepted(files=sent)
+        assert self.again(gateway, recipe).status_code == 202
+
+    def test_another_callers_reference_is_as_good_as_gone(self, gateway: Gateway) -> None:
+        recipe = gateway.accepted()["recipe"] | {"style_images": ["b" * 64]}
+        new = NewJob(
+            id="with-a-private-reference",
+            owner="somebody",
+            queue="tiny-sd15",
+            request=Request.model_validate(recipe),
+            digest="0" * 64,
+        )
+        gateway.store.submit(new)
+        assert not gateway.store.unused(["b" * 64])
+        assert self.again(gateway, recipe).status_code == 422
+
+    @pytest.mark.parametrize(
+        ("text", "pointer"),
+        [
+            ("{", "#/recipe"),
+            ("{}", "#/recipe/method"),
+            ('{"metod": "x"}', "#/recipe/metod"),
+            ("[" * 10_000, "#/recipe"),
+        ],
+    )
+    def test_what_is_no_recipe_is_refused(self, gateway: Gateway, text: str, pointer: str) -> None:
+        refused = gateway.client.post("/stylize", files={"recipe": (None, text)})
+        assert refused.status_code == 422
+        assert pointer in [error["pointer"] for error in refused.json()["errors"]]
+
+    def test_a_file_without_a_recipe_is_refused(self, gateway: Gateway) -> None:
+        refused = gateway.client.post("/stylize", files={"recipe": ("a.png", encoded(picture()), "image/png")})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/recipe")
+
+    def test_a_recipe_obeys_the_same_bounds(self, gateway: Gateway) -> None:
+        recipe = gateway.accepted()["recipe"] | {"steps": 1000, "params": {"nonsense": 1}}
+        refused = self.again(gateway, recipe)
+        assert {error["pointer"] for error in refused.json()["errors"]} == {"#/steps", "#/params/nonsense"}
+
+    def again(self, gateway: Gateway, recipe: dict[str, Any], **fields: str) -> Any:
+        body = {name: (None, text) for name, text in {"recipe": json.dumps(recipe), **fields}.items()}
+        return gateway.client.post("/stylize", files=body)
+
+
+def test_a_tool_that_keeps_the_text_keeps_the_recipe() -> None:
+    opened = Image.open(BytesIO(encode(picture(size=(64, 48)), "png", TEXT)))
+    assert opened.info["stylize:recipe"] == TEXT

@@ -1,1 +1,0 @@
-from tests.models import backbone, bench, sd15, sdxl, tiny_root  # noqa: F401

@@ -1,4 +1,0 @@
-from tests.contract.conftest import redis, redis_child, store
-from tests.models import tiny_root
-
-__all__ = ["redis", "redis_child", "store", "tiny_root"]

@@ -1,0 +1,60 @@
+"""The verbs of the job store by which it is watched: who works, what waits, what is wrong."""
+
+import logging
+from abc import ABC, abstractmethod
+from typing import Any
+
+from redis import Redis
+
+from workers.contract.errors import UnreadableRecord
+from workers.contract.jobs.models import from_millis
+from workers.contract.jobs.queue_stats import census_of
+from workers.contract.jobs.record import pairs
+from workers.contract.jobs.results import Census, Memory, WorkerStatus
+from workers.contract.jobs.stored import read_stored
+from workers.contract.runtime.redis import answering
+
+log = logging.getLogger(__name__)
+
+
+class ReportVerbs(ABC):
+    """Part of `JobStore`, which runs the scripts."""
+
+    _redis: Redis
+    _prefix: str
+
+    def census(self) -> Census:
+        """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
+        lines, running, counts = self._run("census")
+        return census_of(lines, pairs(running), pairs(counts))
+
+    def memory(self) -> Memory:
+        """Return how full Redis is."""
+        with answering():
+            facts: dict[str, Any] = self._redis.info("memory")
+        return Memory(int(facts["used_memory"]), int(facts.get("maxmemory", 0)))
+
+    def announce(self, status: WorkerStatus, ttl: float) -> None:
+        """Make a worker known for `ttl` seconds."""
+        text = status.model_copy(update={"seen": None}).model_dump_json()
+        self._run("workers", status.id, text, round(ttl * 1000))
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return the workers known now, by id."""
+        found = (entry.split(" ", 1) for entry in self._run("workers", "", "", 0))
+        known = []
+        for seen, text in found:
+            try:
+                known.append(read_stored(WorkerStatus, text).model_copy(update={"seen": from_millis(int(seen))}))
+            except UnreadableRecord as fault:
+                self._note_unreadable("worker", fault)
+        return tuple(sorted(known, key=lambda status: status.id))
+
+    def _note_unreadable(self, kind: str, fault: UnreadableRecord) -> None:
+        log.warning("left out: %s", fault)
+        with answering():
+            self._redis.hincrby(f"{self._prefix}counts", f"unreadable {kind}", 1)
+
+    @abstractmethod
+    def _run(self, name: str, *args: str | int) -> Any:
+        """Run a script and return its answer. Raises StoreUnavailable."""

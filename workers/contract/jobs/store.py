@@ -1,0 +1,272 @@
+"""The job store: the record in Redis is the truth, and every verb is one atomic Lua script.
+
+A job is executed at least once and published at most once: each claim carries a higher token, and only the holder of
+the current token of a running job can commit. Leases run by the clock of Redis; a worker that falls silent loses its
+job to the next one. All verbs raise StoreUnavailable when Redis does not answer or refuses to write.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from redis import Redis
+
+from workers.contract.errors import UnreadableRecord
+from workers.contract.jobs import scripts
+from workers.contract.jobs.inputs import InputStore
+from workers.contract.jobs.models import Failure, Job, Progress, Result, State, from_millis
+from workers.contract.jobs.record import job_of, outlook_of, pairs
+from workers.contract.jobs.report import ReportVerbs
+from workers.contract.jobs.results import (
+    Beat,
+    Census,
+    Claim,
+    Memory,
+    Outlook,
+    Page,
+    Queued,
+    Submission,
+    Sweep,
+    Wake,
+    WorkerStatus,
+)
+from workers.contract.jobs.stored import RECORD_VERSION
+from workers.contract.jobs.submission import SubmissionVerbs
+from workers.contract.runtime.redis import answering, connect, verify_server
+from workers.contract.runtime.settings import Settings
+
+__all__ = [
+    "Beat",
+    "Census",
+    "Claim",
+    "JobStore",
+    "Memory",
+    "Outlook",
+    "Page",
+    "Queued",
+    "Submission",
+    "Sweep",
+    "Wake",
+    "WorkerStatus",
+]
+
+SWEEP_LIMIT = 200
+"""Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
+MAX_DEFERRALS = 60
+"""How often a job is put off, its attempt not counted, before it fails; a worker waits a minute before it does so."""
+CLAIMS = 10
+"""Records that one claim looks at when they cannot be read."""
+PAGE_REACH = 1000
+"""Records that one page looks at for a state; see `JobStore.page`."""
+
+
+class JobStore(SubmissionVerbs, ReportVerbs):
+    """The verbs of the job protocol. Synchronous and thread-safe; `redis` must decode its answers to text."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        lease_seconds: float = 30.0,
+        max_attempts: int = 3,
+        max_deferrals: int = MAX_DEFERRALS,
+        max_queued: int = 1000,
+        retention_seconds: float = 86400.0,
+        prefix: str = "stylize:",
+        clock: Callable[[], int] | None = None,
+        allow_volatile: bool = False,
+    ) -> None:
+        """Connect the verbs to `redis`. `clock` (milliseconds) replaces the clock of Redis in the model test only."""
+        self._redis = redis
+        self._lease = round(lease_seconds * 1000)
+        self._max_attempts = max_attempts
+        self._max_deferrals = max_deferrals
+        self._max_queued = max_queued
+        self._keep = round(retention_seconds * 1000)
+        self._prefix = prefix
+        self._clock = clock
+        self._allow_volatile = allow_volatile
+        self.inputs = InputStore(redis, prefix=prefix, clock=clock)
+        self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return a store on the Redis of the settings, not yet connected. Raises Misconfigured for a bad URL."""
+        return cls(
+            connect(settings.redis_url),
+            lease_seconds=settings.lease_seconds,
+            max_attempts=settings.max_attempts,
+            max_queued=settings.max_queued,
+            retention_seconds=settings.retention_hours * 3600,
+            allow_volatile=settings.redis_allow_volatile,
+        )
+
+    def verify(self) -> None:
+        """Check that Redis answers and keeps what it is told. Raises Misconfigured, StoreUnavailable."""
+        with answering():
+            self._redis.ping()
+        if not self._allow_volatile:
+            verify_server(self._redis)
+
+    def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
+        """Return the next job of the queue for this worker, or None when none waits.
+
+        With a `company` (see `company_of`) the next job is given only if it is of that company and was never tried.
+
+        A record that cannot be read fails its job; one of a version that this release does not know stays in line.
+        Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
+        are in the line again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.
+        """
+        for _ in range(CLAIMS):
+            flat = self._run("claim", queue, worker, self._lease, self._max_attempts, company, RECORD_VERSION)
+            if flat is None:
+                return None
+            record = pairs(flat)
+            try:
+                job = job_of(record)
+            except UnreadableRecord as fault:
+                self._note_unreadable("job", fault)
+                broken = Failure(code=fault.code, detail="the record of the job is damaged")
+                self._settle_id("fail", record["id"], int(record["token"]), broken.model_dump_json())
+            else:
+                return Claim(job, job.token)
+        return None
+
+    def beat(self, claim: Claim, progress: Progress | None = None) -> Beat:
+        """Renew the lease and note the progress; return whether the job is still held, canceled, past its deadline."""
+        written = progress.model_dump_json() if progress else ""
+        held, cancel, expired = self._run("beat", claim.job.id, claim.token, self._lease, written)
+        return Beat(held=bool(held), cancel=bool(cancel), expired=bool(expired))
+
+    def commit(self, claim: Claim, result: Result) -> bool:
+        """Publish a result. False when the job is held no more, or was being canceled and is canceled now.
+
+        A commit repeated with the same claim is True again and changes nothing.
+        """
+        return self._settle("commit", claim, result.model_dump_json())
+
+    def fail(self, claim: Claim, failure: Failure, *, retry: bool) -> bool:
+        """Fail the job, or with `retry` put it back while it has attempts left. False as for `commit`."""
+        return self._settle("retry" if retry else "fail", claim, failure.model_dump_json())
+
+    def postpone(self, claim: Claim, failure: Failure, *, counted: bool) -> bool:
+        """Put the job behind its owner's others. False as for `commit`.
+
+        It fails when it has no attempt left; or, if the attempt is not `counted`, once it was put off too often.
+        """
+        return self._settle("postpone" if counted else "defer", claim, failure.model_dump_json())
+
+    def release(self, claim: Claim) -> bool:
+        """Give the job back at once; the attempt is not counted. False as for `commit`."""
+        return self._settle("release", claim)
+
+    def canceled(self, claim: Claim) -> bool:
+        """Confirm that a job being canceled has stopped. False when it is held no more, or nobody canceled it."""
+        return self._settle("canceled", claim)
+
+    def cancel(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Cancel a job: at once if queued, at its worker's next beat if running; nothing happens to a finished one.
+
+        Returns the job, or None when there is no such job or it is not `owner`'s (None: anyone's).
+        """
+        flat = self._run("cancel", job_id, owner or "")
+        return job_of(pairs(flat)) if flat else None
+
+    def sweep(self) -> Sweep:
+        """Put right what dead workers and lost wake-ups left behind, at most SWEEP_LIMIT jobs of each kind.
+
+        A job is woken again when its lease ended and each time it has waited a lease's time. Records of jobs finished
+        longer ago than the retention are deleted; their blobs are the caller's to delete.
+        """
+        ended, failed, wake, collected = self._run("sweep", SWEEP_LIMIT, self._max_attempts, self._lease, self._keep)
+        wakes = tuple(Wake(*wake[at : at + 3]) for at in range(0, len(wake), 3))
+        return Sweep(wakes, failed=int(failed), expired=int(ended), collected=tuple(collected))
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, or None when there is none. Raises UnreadableRecord."""
+        (record,) = self._records([job_id])
+        return job_of(record) if record else None
+
+    def many(self, ids: Iterable[str]) -> dict[str, Job]:
+        """Return those of some jobs that there are and that can be read, by id, in one round trip."""
+        return {job.id: job for job in self._jobs(list(ids))[0]}
+
+    def versions(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return a text per job that changes whenever its state or progress does; cheap, for those who wait."""
+        asked = list(ids)
+        with answering():
+            batch = self._redis.pipeline(transaction=False)
+            for job_id in asked:
+                batch.hmget(f"{self._prefix}job:{job_id}", ("state", "attempts", "progress", "preview"))
+            return {job_id: str(facts) for job_id, facts in zip(asked, batch.execute(), strict=True)}
+
+    def now(self) -> datetime:
+        """Return the time by the clock that all jobs go by."""
+        if self._clock:
+            return from_millis(self._clock())
+        with answering():
+            seconds, micros = self._redis.time()
+        return from_millis(round(seconds * 1000 + micros / 1000))
+
+    def page(
+        self, *, owner: str | None = None, state: State | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        """Return up to `limit` jobs of an owner (None: all) in a state (None: any), newest first.
+
+        Those without pictures, which prepare a style, are not listed: their style tells of them.
+        One call looks at PAGE_REACH records; a page may therefore hold few jobs, or none, and still have a next one.
+        """
+        index = "all" if owner is None else f"list:{owner}"
+        before = cursor if cursor and cursor.isdecimal() else ""
+        ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
+        jobs, unreadable = self._jobs(ids)
+        shown = tuple(job for job in jobs if not job.request.prepares_style)
+        return Page(shown, following or None, tuple(unreadable))
+
+    def position(self, job: Job) -> int | None:
+        """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""
+        outlook = self.outlook(job)
+        return outlook.position if outlook else None
+
+    def outlook(self, job: Job) -> Outlook | None:
+        """Return what is to be expected of a job if nothing else arrives; None when it is final or being canceled."""
+        found = self._run("outlook", job.id)
+        return None if found is None else outlook_of(found)
+
+    def unused(self, inputs: Iterable[str], owner: str | None = None) -> set[str]:
+        """Return those of the given input pictures (sha256) that no job or style, of `owner` if given, names."""
+        asked = list(inputs)
+        if not asked:
+            return set()
+        with answering():
+            counts = self._redis.hmget(f"{self._prefix}inputs" + (f":{owner}" if owner else ""), asked)
+        return {sha256 for sha256, count in zip(asked, counts, strict=True) if count is None}
+
+    def _settle(self, verb: str, claim: Claim, value: str = "") -> bool:
+        return self._settle_id(verb, claim.job.id, claim.token, value)
+
+    def _settle_id(self, verb: str, job_id: str, token: int, value: str) -> bool:
+        return bool(self._run("settle", verb, job_id, token, value, self._max_attempts, self._max_deferrals))
+
+    def _jobs(self, ids: Sequence[str]) -> tuple[list[Job], list[str]]:
+        """Return the jobs whose records can be read, and the ids of those whose records cannot."""
+        jobs, unreadable = [], []
+        for job_id, record in zip(ids, self._records(ids), strict=True):
+            try:
+                jobs += [job_of(record)] if record else []
+            except UnreadableRecord as fault:
+                self._note_unreadable("job", fault)
+                unreadable.append(job_id)
+        return jobs, unreadable
+
+    def _records(self, ids: Sequence[str]) -> list[dict[str, str]]:
+        with answering():
+            batch = self._redis.pipeline(transaction=False)
+            for job_id in ids:
+                batch.hgetall(f"{self._prefix}job:{job_id}")
+            return list(batch.execute())
+
+    def _run(self, name: str, *args: str | int) -> Any:
+        now = self._clock() if self._clock else ""
+        with answering():
+            return self._scripts[name](keys=[self._prefix], args=[now, *args])

@@ -1,0 +1,76 @@
+"""The verbs of the job store by which jobs come in."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from workers.contract.errors import QueueFull, StoreUnavailable
+from workers.contract.jobs.admission import NOTHING_PUT, Admission, PutInputs, raise_refusal
+from workers.contract.jobs.comparisons import Group
+from workers.contract.jobs.models import NewJob
+from workers.contract.jobs.record import accepted, job_of, outlook_of, pairs, submission_fields
+from workers.contract.jobs.results import Submission
+from workers.contract.jobs.stored import read_known
+from workers.contract.runtime.redis import full
+
+
+class SubmissionVerbs(ABC):
+    """Part of `JobStore`, which has the numbers and runs the scripts."""
+
+    _max_queued: int
+    _lease: int
+    _keep: int
+
+    def admit(self, owner: str, key: str | None, *, jobs: int = 1, max_active: int | None = None) -> Admission:
+        """Tell whether an owner may ask for some more jobs, before anything is done for them; `submit` decides.
+
+        Raises QueueFull, TooManyActive, StoreUnavailable; not where a job has the idempotency key already.
+        """
+        verdict, *rest = self._run("admit", owner, key or "", jobs, self._max_queued, max_active or "")
+        raise_refusal(verdict, rest, self._max_queued)
+        return Admission(int(rest[0]), rest[1] or None)
+
+    def submit(self, new: NewJob, put: PutInputs = NOTHING_PUT) -> Submission:
+        """Accept a job; when this returns it is on disk. The same idempotency key and digest return the first job.
+
+        Raises IdempotencyConflict (same key, other digest), QueueFull, TooManyActive, StorageQuota, InputsDeleted,
+        StoreUnavailable.
+        """
+        verdict, *rest = self._submit([new], put, "single")
+        if verdict == "accepted":
+            return Submission(accepted(new, int(rest[0])), created=True, outlook=outlook_of(rest[1]))
+        return Submission(job_of(pairs(rest[0])), created=verdict == "created")
+
+    def submit_all(self, jobs: Sequence[NewJob]) -> list[str]:
+        """Accept jobs of one owner, or none of them. Raises as `submit`.
+
+        Returns their ids: another than its own for each whose idempotency key was there.
+        """
+        return list(self._submit(jobs, NOTHING_PUT)[2]) if jobs else []
+
+    def submit_group(self, group: Group, jobs: Sequence[NewJob], put: PutInputs = NOTHING_PUT) -> Group:
+        """Accept all the jobs of a group and keep it for the retention, or none of it. Raises as `submit`.
+
+        Returns the group, or what is there under its id already.
+        """
+        verdict, *rest = self._submit(jobs, put, group=group)
+        return read_known(Group, rest[0]) if verdict == "group" else group
+
+    def _submit(
+        self, jobs: Sequence[NewJob], put: PutInputs, single: str = "", group: Group | None = None
+    ) -> list[Any]:
+        kept = (group.id, group.model_dump_json(), self._keep) if group else ("", "", "")
+        fields = [field for new in jobs for field in submission_fields(new)]
+        most = (self._max_queued, self._lease, jobs[0].max_active or "")
+        try:
+            answer: list[Any] = self._run("submit", *most, *put.arguments(), single, *kept, *fields)
+        except StoreUnavailable as fault:
+            if full(fault.__cause__):
+                raise QueueFull("the job database is full", retry_after=60) from fault
+            raise
+        raise_refusal(answer[0], answer[1:], self._max_queued)
+        return answer
+
+    @abstractmethod
+    def _run(self, name: str, *args: str | int) -> Any:
+        """Run a script and return its answer. Raises StoreUnavailable."""

@@ -1,0 +1,107 @@
+"""The LoRAs of a request, in the weights of a warm model for as long as it runs.
+
+The weights are other tensors meanwhile, so nothing of the model's structure changes and no step costs more; after, the
+very tensors of before come back. The model's fingerprint is another one too: what is cached with LoRAs is found only
+with the same LoRAs at the same scales. What is built beside the base model is built from the weights as loaded.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model_store.load.lora import PARTS
+from workers.engine.backbones import lora_file, patches
+from workers.engine.backbones.lora_file import Change, Lora
+from workers.engine.backbones.stable_diffusion import Backbone, Base
+from workers.techniques.spec import Lora as Asked
+
+Finder = Callable[[str, Base], Path]
+"""Returns the folder of an installed LoRA for an architecture, by its id, or raises WeightsMissing or Refused."""
+Scaled = tuple[Change, float]
+
+KEPT = 8
+"""LoRAs remembered beside a base model; in memory they are pages of their files."""
+
+
+class Shelf:
+    """The LoRAs used last, by the fingerprint of their files."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Lora] = OrderedDict()
+
+    def get(self, folder: Path, backbone: Backbone) -> Lora:
+        """Return the LoRA in a folder, read when it is not here. Raises as `lora_file.read`."""
+        name = lora_file.fingerprint(folder)
+        found = self._kept.pop(name, None) or lora_file.read(folder, backbone)
+        self._kept[name] = found
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+
+@contextmanager
+def stacked(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Iterator[None]:
+    """Run the model with LoRAs added to its UNet and text encoders, and restore it exactly.
+
+    Raises WeightsMissing for an unknown id, Refused for what does not fit the model; then nothing was changed.
+    """
+    if not asked:
+        yield
+        return
+    shelf: Shelf = backbone.resident("loras", Shelf)
+    loaded = [(shelf.get(find(one.id, backbone.base), backbone), one.scale) for one in asked]
+    seen = hashlib.sha256(
+        "\n".join([backbone.fingerprint, *(f"{each.fingerprint} {s}" for each, s in loaded)]).encode()
+    )
+    with ExitStack() as stack:
+        originals: list[tuple[nn.Parameter, Tensor]] = []
+        for part in PARTS:
+            changes = _by_weight(part, loaded)
+            if changes:
+                module = getattr(backbone.pipe, part)
+                parameters = dict(module.named_parameters())
+                originals += [(parameters[name], parameters[name].data) for name in changes]
+                stack.enter_context(patches.replaced(module, {n: partial(_sum, c) for n, c in changes.items()}))
+        stack.enter_context(
+            patches.attribute(backbone, "as_loaded", partial(_undone, backbone, backbone.fingerprint, originals))
+        )
+        stack.enter_context(patches.attribute(backbone, "fingerprint", seen.hexdigest()))
+        yield
+
+
+def _by_weight(part: str, loaded: Sequence[tuple[Lora, float]]) -> Mapping[str, list[Scaled]]:
+    """Return what each weight of a part gets of all LoRAs; those of scale 0 change nothing."""
+    changes: dict[str, list[Scaled]] = {}
+    for each, scale in loaded:
+        for name, change in each.changes[part].items() if scale else ():
+            changes.setdefault(name, []).append((change, scale))
+    return changes
+
+
+@torch.no_grad()
+def _sum(changes: Sequence[Scaled], own: Tensor) -> Tensor:
+    """Return a weight with all changes added in float32, rounded once."""
+    exact = own.float()
+    for change, scale in changes:
+        exact = change.added_to(exact, scale)
+    return exact.to(own.dtype)
+
+
+@contextmanager
+def _undone(backbone: Backbone, fingerprint: str, originals: Sequence[tuple[nn.Parameter, Tensor]]) -> Iterator[None]:
+    """Give the model its own weights back for a while, whatever they were replaced by since."""
+    replaced = [parameter.data for parameter, _ in originals]
+    try:
+        for parameter, own in originals:
+            parameter.data = own
+        with patches.attribute(backbone, "fingerprint", fingerprint):
+            yield
+    finally:
+        for (parameter, _), data in zip(originals, replaced, strict=True):
+            parameter.data = data

@@ -1,0 +1,66 @@
+"""From the request in a job to the order a technique understands."""
+
+import json
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from workers.contract.jobs.models import Request
+from workers.engine.backbones.stable_diffusion import Base
+from workers.engine.errors import Refused
+from workers.engine.noise import SeededNoise
+from workers.engine.technique import Order
+from workers.engine.types import Pictures
+from workers.techniques.spec import Params, Spec
+
+
+def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Order:
+    """Return a request with its decoded pictures as an order.
+
+    Picture i has the seed `request.seed + i`. An order for no picture, which prepares a style, is made out as for one,
+    without a content image. Raises Refused when the technique cannot do this on the base model, or
+    an input is missing; the gateway has refused the same before, from the same spec.
+    """
+    if base not in spec.bases:
+        raise Refused(f"{spec.name} runs on {', '.join(spec.bases)}, not on {base}")
+    params = validated(spec, request)
+    least, most = spec.inputs.references
+    instead = spec.inputs.instead_of_references
+    if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead) is not None):
+        raise Refused(f"{spec.name} takes {least} to {most} style images, not {len(pictures.styles)}")
+    if spec.inputs.content_image == "required" and pictures.content is None and not request.prepares_style:
+        raise Refused(f"{spec.name} needs a content_image")
+    seeds = tuple(request.seed + i for i in range(max(1, request.num_images)))
+    return Order(
+        prompts=(request.prompt,) * len(seeds),
+        seeds=seeds,
+        width=request.width,
+        height=request.height,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        params=params,
+        noise=SeededNoise(seeds),
+        strength=request.strength,
+        negative_prompt=request.negative_prompt or None,
+        pictures=pictures,
+        style_weights=request.style_weights,
+    )
+
+
+def validated(spec: Spec, request: Request) -> Params:
+    """Return the request's knobs as the technique's own class, as JSON validates them. Raises Refused."""
+    try:
+        return spec.params.model_validate_json(json.dumps(request.params))
+    except ValidationError as invalid:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in invalid.errors())
+        raise Refused(f"params of {spec.name}: {faults}") from invalid
+
+
+def pieces(order: Order, most: int) -> list[Order]:
+    """Return an order as smaller ones of at most so many pictures each."""
+    return [_some(order, slice(first, first + most)) for first in range(0, len(order.seeds), most)]
+
+
+def _some(order: Order, rows: slice) -> Order:
+    seeds = order.seeds[rows]
+    return replace(order, prompts=order.prompts[rows], seeds=seeds, noise=SeededNoise(seeds))

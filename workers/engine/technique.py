@@ -1,0 +1,194 @@
+"""What a technique is to the pipelines, and how to add one.
+
+A technique is a folder `workers/techniques/<family>/<name>/` with
+
+- `spec.py`: SPEC, pydantic only (the gateway reads it without torch);
+- `math.py`: the paper's formulas as pure functions over tensors;
+- `technique.py`: TECHNIQUE, an object with the members of `Technique` below;
+
+and one line in `registry.FOLDERS`, and parity cases in `tests/parity/cases` with a module of its family in
+`tests/parity`. Nothing else needs to know about it.
+
+The life of a request: the engine turns it into an `Order` (pictures decoded, knobs validated) and calls
+
+1. `prepare(order, bench)`, which returns the `Trajectory` to denoise: starting latents, a scheduler of its own,
+   conditions, guidance. `plain(order, bench)` below gives the one of ordinary text-to-image; most techniques start
+   from it and change a part. What depends on the style alone comes from `bench.cache.get(key_of(...), build)`: put
+   into the key everything it depends on (bench.backbone.fingerprint, dtype, spec name and version, image digests,
+   prompt, scheduler configuration, steps, size, knobs). Long work inside, such as an inversion, is `bench.denoise`
+   with a trajectory whose scheduler is `schedulers.INVERSE`: the same loop, reported as stage `prepare`.
+2. `patch(backbone, trajectories)`, a context manager around the whole denoising of one or several prepared
+   trajectories. It installs attention processors and the like with
+`workers.engine.backbones.patches`, which undo themselves,
+   and yields the `Hooks` of this denoising. A processor learns whose rows it sees from `Hooks.before_unet(call)`:
+   `call.rows` says which rows are which half of which trajectory, `trajectory.extra` holds what prepare put there.
+   Nothing of a request may stay on the model, and plain requests must not notice that adapters are resident.
+
+Where the families enter:
+
+- prior noise: `prepare` changes the starting latents; `patch` does nothing.
+- encoder: `prepare` puts the style's keys and values per layer, built once, into `trajectory.extra`; the adapter is
+  kept by `backbone.resident(key, build)`, and `patch` installs diffusers' decoupled attention that reads them.
+- shared attention: `prepare` runs the reference alone with recording processors and caches keys, values and
+  statistics per layer and step; `patch` installs processors that read them for the step each row is at.
+- injection: `prepare` inverts style and content as two trajectories of one `bench.denoise`, recording per layer
+  and timestep; `patch` injects.
+- ControlNet: `before_unet` puts the residuals into `call.inputs`. Gradient guidance: `after_guidance` returns another
+  prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
+
+A style may be prepared before anybody draws in it: `prepare` is then called with an empty prompt and without content
+or control picture, for what it leaves in the cache. A technique that cannot do without them has `prepare_style`.
+
+`batch_key(order, backbone)` decides which requests may be denoised together: those with equal keys, never None ones.
+`strength` is 0..1 for all techniques, 0 equal to plain text-to-image; the spec documents the mapping. A result may
+not depend on what it was batched with, beyond rounding. What cannot be done raises `Refused` in words that help.
+`prepare` runs under `torch.no_grad`, denoising in inference mode unless `Hooks.wants_gradients`. Techniques are
+stateless objects; requests come from several threads.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+
+from workers.engine import denoise, schedulers
+from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.cache.style_cache import RequestCache
+from workers.engine.denoise import Hooks, Trajectory, Watch
+from workers.engine.errors import Refused
+from workers.engine.noise import INITIAL, Noise
+from workers.engine.types import Pictures
+from workers.techniques.spec import Params, Spec
+
+P = TypeVar("P", bound=Params)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request as a technique sees it. One prompt and one seed per picture.
+
+    `negative_prompt` None means none was given. `scheduler_config` replaces the base model's own configuration.
+    """
+
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    params: Params
+    noise: Noise
+    strength: float = 1.0
+    negative_prompt: str | None = None
+    pictures: Pictures = field(default_factory=Pictures)
+    style_weights: tuple[float, ...] = ()
+    scheduler_config: dict[str, Any] | None = None
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One weight per style picture, summing to 1; equal where the request names none."""
+        given = self.style_weights or (1.0,) * len(self.pictures.styles)
+        return tuple(weight / sum(given) for weight in given)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a technique works with while it prepares.
+
+    `weights(id)` returns the folder or file of installed weights by catalogue id, or raises WeightsMissing.
+    `watch` is called at each step of work done with `denoise`, and may raise to stop.
+    """
+
+    backbone: Backbone
+    cache: RequestCache
+    weights: Callable[[str], Path]
+    watch: Watch = field(default=lambda trajectory: None)
+
+    def denoise(self, trajectories: Sequence[Trajectory], hooks: Hooks | None = None) -> None:
+        """Carry trajectories through all their steps, reporting each."""
+        denoise.denoise(self.backbone.unet, trajectories, hooks=hooks, watch=self.watch)
+
+
+class Technique(Protocol):
+    """A technique; see the top of this file."""
+
+    spec: Spec
+
+    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+        """Return what must be equal for two requests to share a batch, or None to run alone."""
+        ...
+
+    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+        """Return the request's pictures ready to denoise; seeds in the order's order."""
+        ...
+
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
+        """Change the model for the denoising of these trajectories, and restore it exactly."""
+        ...
+
+
+@runtime_checkable
+class PreparesStyle(Protocol):
+    """A technique whose `prepare` needs more than a style: a content picture, or a prompt."""
+
+    def prepare_style(self, order: Order, bench: Bench) -> None:
+        """Put into the cache what `prepare` would look for there of the order's style pictures alone."""
+        ...
+
+
+def prepare_style(technique: Technique, order: Order, bench: Bench) -> None:
+    """Compute what depends on an order's style alone, into the cache. Raises as the technique's `prepare`."""
+    if isinstance(technique, PreparesStyle):
+        technique.prepare_style(order, bench)
+    else:
+        technique.prepare(order, bench)
+
+
+def knobs(order: Order, kind: type[P]) -> P:
+    """Return the order's parameters as the technique's own class."""
+    assert isinstance(order.params, kind)
+    return order.params
+
+
+def plain_key(order: Order, backbone: Backbone) -> Hashable:
+    """Return the batch key of text-to-image: same model, same latent size. Steps and guidance may differ."""
+    return backbone.name, order.width, order.height
+
+
+def check_size(order: Order, backbone: Backbone) -> None:
+    """Raise Refused unless the base model can make pictures of the order's size."""
+    multiple = backbone.vae_factor
+    if order.width % multiple or order.height % multiple:
+        raise Refused(
+            f"width and height must be multiples of {multiple} on {backbone.name}, not {order.width}x{order.height}"
+        )
+
+
+def plain(order: Order, bench: Bench, *, sampler: str = "ddim", unit_noise: torch.Tensor | None = None) -> Trajectory:
+    """Return the trajectory of ordinary text-to-image.
+
+    `unit_noise` (n, channels, h, w), float32 at unit scale, replaces the noise drawn from the seeds.
+    """
+    backbone = bench.backbone
+    check_size(order, backbone)
+    scheduler = schedulers.build(sampler, order.scheduler_config or backbone.scheduler_config, order.steps)
+    positive, negative = backbone.condition(
+        order.prompts,
+        order.negative_prompt,
+        guided=order.guidance_scale > 1,
+        width=order.width,
+        height=order.height,
+    )
+    if unit_noise is None:
+        unit_noise = order.noise.normal(INITIAL, backbone.latent_shape(order.width, order.height))
+    return Trajectory(
+        latents=denoise.start(scheduler, unit_noise).to(backbone.device),
+        scheduler=scheduler,
+        positive=positive,
+        negative=negative,
+        guidance_scale=order.guidance_scale,
+        seeds=order.seeds,
+    )

@@ -1,0 +1,95 @@
+"""How a job that cannot go on is settled in the record, and how long we insist while Redis or the blobs are away."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from workers.contract.blobs import BlobStore
+from workers.contract.errors import BlobError, BlobRefused, BlobStoreUnavailable, Misconfigured, StoreUnavailable
+from workers.contract.jobs.models import Failure
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.logs import of_job
+from workers.worker.threads.heartbeat import Canceled, DeadlinePassed, GivenBack, Holding, Interrupted, Lost
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+PATIENCE = 60.0
+"""Seconds a verdict is repeated while Redis is away; after that the lease decides. As long we wait for the blobs."""
+DOUBT = 20.0
+"""Seconds after which a blob store that fails for one name is asked whether it serves others."""
+
+
+def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
+    """Return the store's answer, asking again while Redis is away. The token makes repeating harmless.
+
+    Returns False when the job turned out to be lost or Redis stayed away.
+    """
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return verdict()
+        except StoreUnavailable as fault:
+            if holding.reason is Lost or time.monotonic() > ends:
+                job_id = holding.claim.job.id
+                log.error("job %s is left to its lease: %s", job_id, fault, extra=of_job(job_id))
+                return False
+            time.sleep(0.2)
+
+
+def patiently(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
+    """Return what a step with the blob store returns, trying again while it is away; its effect must be repeatable.
+
+    Raises BlobRefused when the store serves others but not this step, BlobStoreUnavailable when it stays away, another
+    BlobError at once, or Interrupted when the job must stop meanwhile.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return step()
+        except (BlobRefused, BlobStoreUnavailable) as fault:
+            waited = time.monotonic() - began
+            holding.moved()
+            if (isinstance(fault, BlobRefused) or waited > DOUBT) and _serves(blobs):
+                raise BlobRefused(str(fault)) from fault
+            if waited > PATIENCE:
+                raise BlobStoreUnavailable(str(fault)) from fault
+            job_id = holding.claim.job.id
+            log.warning("job %s waits for the blob store: %s", job_id, fault, extra=of_job(job_id))
+            holding.moved()
+            time.sleep(0.5)
+
+
+def _serves(blobs: BlobStore) -> bool:
+    """Return whether a blob store takes and gives anything at all."""
+    try:
+        blobs.probe()
+    except (BlobError, Misconfigured):
+        return False
+    return True
+
+
+def postpone(store: JobStore, holding: Holding, fault: Exception, detail: str) -> None:
+    """Put a job off whose pictures cannot be read or stored; only a store that is away takes no attempt from it."""
+    job_id = holding.claim.job.id
+    log.warning("job %s is put off: %s: %s", job_id, detail, fault, extra=of_job(job_id))
+    failure = Failure(code="blob", detail=detail)
+    holding.trail.job.fail(failure.code)
+    away = isinstance(fault, BlobStoreUnavailable)
+    insist(lambda: store.postpone(holding.claim, failure, counted=not away), holding)
+
+
+def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:
+    """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
+    claim = holding.claim
+    holding.trail.job.note(stylize__job__stopped=type(interrupted).__name__)
+    log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=of_job(claim.job.id))
+    match interrupted:
+        case Canceled():
+            insist(lambda: store.canceled(claim), holding)
+        case DeadlinePassed():
+            passed = Failure(code="deadline", detail="the deadline passed while the job was running")
+            insist(lambda: store.fail(claim, passed, retry=False), holding)
+        case GivenBack():
+            insist(lambda: store.release(claim), holding)

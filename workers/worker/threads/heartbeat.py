@@ -1,0 +1,137 @@
+"""The beat: one thread renews the leases of all jobs in hand and brings back cancel, deadline and loss.
+
+The denoise loop reads the outcome at each step through `Holding.watch`; it never talks to Redis itself.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from workers.contract.errors import StoreUnavailable
+from workers.contract.jobs.models import Progress
+from workers.contract.jobs.store import Claim, JobStore
+from workers.contract.runtime.logs import of_job
+from workers.contract.runtime.tracing import Trail
+from workers.engine.types import Sketch
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):
+    """The job must stop now: Canceled, DeadlinePassed, Lost or GivenBack."""
+
+
+class Canceled(Interrupted):
+    """The caller canceled the job."""
+
+
+class DeadlinePassed(Interrupted):
+    """The job's own deadline passed."""
+
+
+class Lost(Interrupted):
+    """The lease ended; another worker may have the job by now."""
+
+
+class GivenBack(Interrupted):
+    """This worker is stopping and its grace is over."""
+
+
+class Holding:
+    """A job in hand. Written by the beat thread (`reason`) and the denoise loop (`progress`, the sketch)."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.progress: Progress | None = None
+        self.trail = Trail()
+        self.reason: type[Interrupted] | None = None
+        self._sketch: Sketch | None = None
+        self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
+
+    def watch(self, progress: Progress) -> None:
+        """Note progress. Raises Interrupted when the job must stop."""
+        self.progress = progress
+        self.moved()
+
+    def moved(self) -> None:
+        """Note that the job is not hung. Raises Interrupted when it must stop."""
+        self.moved_at = time.monotonic()
+        self.check()
+
+    def show(self, sketch: Sketch) -> None:
+        """Note what the job is becoming; the newest stays."""
+        self._sketch = sketch
+
+    def take_sketch(self) -> Sketch | None:
+        """Return the sketch noted since the last call, or None."""
+        sketch, self._sketch = self._sketch, None
+        return sketch
+
+    def check(self) -> None:
+        """Raise Interrupted when the job must stop."""
+        if self.reason is not None:
+            raise self.reason(self.claim.job.id)
+
+    def stop(self, reason: type[Interrupted]) -> None:
+        """Ask the loop to stop at its next step; the first reason given stays."""
+        self.reason = self.reason or reason
+
+
+class Beat(threading.Thread):
+    """Renews every lease in hand each `period` seconds, at most a third of the lease."""
+
+    def __init__(self, store: JobStore, *, lease_seconds: float, period: float = 0.5) -> None:
+        super().__init__(name="beat", daemon=True)
+        self._store = store
+        self._lease = lease_seconds
+        self._period = min(period, lease_seconds / 3)
+        self._held: dict[str, Holding] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[Holding]:
+        """Keep the claim's lease while the block runs."""
+        holding = Holding(claim)
+        with self._lock:
+            self._held[claim.job.id] = holding
+        try:
+            yield holding
+        finally:
+            with self._lock:
+                self._held.pop(claim.job.id, None)
+
+    @property
+    def held(self) -> tuple[Holding, ...]:
+        """The jobs in hand."""
+        with self._lock:
+            return tuple(self._held.values())
+
+    def run(self) -> None:
+        """Beat until `end`."""
+        while not self._ended.wait(self._period):
+            for holding in self.held:
+                self._renew(holding)
+
+    def end(self) -> None:
+        """Stop the thread; leases in hand run out by themselves."""
+        self._ended.set()
+
+    def _renew(self, holding: Holding) -> None:
+        try:
+            beat = self._store.beat(holding.claim, holding.progress)
+        except StoreUnavailable as fault:
+            job_id = holding.claim.job.id
+            log.warning("beat of job %s failed: %s", job_id, fault, extra=of_job(job_id))
+            if time.monotonic() - holding.renewed_at > self._lease:
+                holding.stop(Lost)
+            return
+        holding.renewed_at = time.monotonic()
+        if not beat.held:
+            holding.stop(Lost)
+        elif beat.cancel:
+            holding.stop(Canceled)
+        elif beat.expired:
+            holding.stop(DeadlinePassed)

@@ -1,0 +1,59 @@
+"""The previewer: one thread draws what the jobs in hand are becoming, so that no step waits for it."""
+
+import logging
+import threading
+from io import BytesIO
+
+from PIL import Image
+
+from workers.contract.errors import StoreUnavailable
+from workers.contract.jobs.previews import PreviewStore
+from workers.contract.runtime.logs import of_job
+from workers.worker.threads.heartbeat import Beat, Holding
+
+log = logging.getLogger(__name__)
+
+MOST_SIDE = 256
+QUALITY = 75
+
+
+class Previewer(threading.Thread):
+    """Every `period` seconds shows each job in hand that has made a step since."""
+
+    def __init__(self, store: PreviewStore, beat: Beat, *, period: float) -> None:
+        super().__init__(name="previews", daemon=True)
+        self._store = store
+        self._beat = beat
+        self._period = period
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Show until `end`."""
+        while not self._ended.wait(self._period):
+            for holding in self._beat.held:
+                self._show(holding)
+
+    def end(self) -> None:
+        """Stop the thread."""
+        self._ended.set()
+
+    def _show(self, holding: Holding) -> None:
+        sketch, job_id = holding.take_sketch(), holding.claim.job.id
+        if sketch is None:
+            return
+        try:
+            picture = sketch.draw()
+            if picture is not None:
+                self._store.show(holding.claim, sketch.step, jpeg(picture))
+        except StoreUnavailable as fault:
+            log.warning("no preview of job %s: %s", job_id, fault, extra=of_job(job_id))
+        except Exception:
+            log.exception("no preview of job %s", job_id, extra=of_job(job_id))  # which goes on all the same
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """Return a picture of at most MOST_SIDE pixels a side as a JPEG file."""
+    file = BytesIO()
+    picture.thumbnail((MOST_SIDE, MOST_SIDE))
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
