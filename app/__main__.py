@@ -13,7 +13,7 @@ from app.auth.anonymous import check_exposure
 from app.auth.key_store import KeyStore
 from app.auth.rate_limit import RateLimits
 from app.main import create_app
-from app.server.uvicorn import Server, configuration
+from app.server.uvicorn import GatewayServer, build_config
 from app.settings import GatewaySettings
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured, StoreUnavailable
@@ -45,7 +45,7 @@ def main() -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
     gc.freeze()  # what is there now stays: the collector need not look at it again
-    server = Server(configuration(application, settings), lambda: application.state.stopping())
+    server = GatewayServer(build_config(application, settings), lambda: application.state.stopping())
     with listener:
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         server.run(sockets=[listener])

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from app.uploads.fields import Field, fields
-from app.uploads.multipart import Shape
-from app.webhooks.url_policy import PUBLIC, Rules
+from app.uploads.multipart import FormSchema
+from app.webhooks.url_policy import PUBLIC, UrlPolicy
 from model_store.catalogue import entry_of, needed_by
 from model_store.catalogue.entry import Entry
 from workers.techniques import registry
@@ -17,22 +17,22 @@ FILES = {"style_image": 4, "content_image": 1, "control_image": 1}
 
 
 @dataclass(frozen=True)
-class Offer:
+class Capabilities:
     """The served models and their architectures, the default first."""
 
     bases: Mapping[str, Base]
     store: Path | None = None
     """Folder of the model store, where the operator's own models are described."""
-    rules: Rules = PUBLIC
+    rules: UrlPolicy = PUBLIC
     """Where webhooks may go."""
 
     @classmethod
-    def of(cls, bases: Mapping[str, Base], store: Path, rules: Rules = PUBLIC) -> "Offer":
+    def of(cls, bases: Mapping[str, Base], store: Path, rules: UrlPolicy = PUBLIC) -> "Capabilities":
         """Return the offer, all specs read: a broken one shows at the start, not at the first request."""
-        offer = cls(bases, store, rules)
-        assert offer.specs
-        assert offer.entries.keys() == bases.keys()
-        return offer
+        capabilities = cls(bases, store, rules)
+        assert capabilities.specs
+        assert capabilities.entries.keys() == bases.keys()
+        return capabilities
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -69,9 +69,9 @@ class Offer:
         return fields((*registry.names(), *self.aliases), tuple(self.bases), self.rules)
 
     @cached_property
-    def shape(self) -> Shape:
+    def schema(self) -> FormSchema:
         """The fields of a request's form."""
-        return Shape(tuple(self.fields), {**FILES, "recipe": 1})
+        return FormSchema(tuple(self.fields), {**FILES, "recipe": 1})
 
     def models_of(self, spec: Spec) -> list[str]:
         """Return the served models that a technique runs on."""

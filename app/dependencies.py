@@ -19,30 +19,30 @@ from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE, REFUSAL_SECONDS, Caller, KeyRing
 from app.auth.rate_limit import RateLimits
 from app.auth.signed_urls import Links
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.errors import Forbidden, Unauthorized
 from app.middleware.browser import refuse_foreign_page
 from app.observability.metrics import Metrics
-from app.services.job_watch import Watch
+from app.services.job_watch import JobWatch
 from app.services.readiness import Readiness
 from app.settings import GatewaySettings
 from app.storage.blob_calls import BlobCalls
 from app.storage.free_space import FreeSpace
 from app.storage.send import BlobSender, SendBudget
-from app.uploads.buffers import Memory
+from app.uploads.buffers import UploadMemory
 from app.uploads.decoder.pool import Decoder
-from app.webhooks.delivery import Deliverer
+from app.webhooks.delivery import WebhookDispatcher
 from app.webhooks.lookup import Lookup
-from app.webhooks.transport import Sender
+from app.webhooks.transport import WebhookTransport
 from workers.contract.blobs import BlobStore, blob_folder, open_blobs
-from workers.contract.jobs.comparisons import GroupStore
+from workers.contract.jobs.comparisons import ComparisonStore
 from workers.contract.jobs.outbox import Outbox
 from workers.contract.jobs.previews import PreviewStore
 from workers.contract.jobs.store import JobStore
-from workers.contract.queue.notifier import Doorbell
+from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.tracing import Tracing
-from workers.contract.styles.precompute import PreparationStore
+from workers.contract.styles.precompute import PrecomputeStore
 from workers.contract.styles.store import StyleStore
 
 P = ParamSpec("P")
@@ -57,68 +57,70 @@ class Services:
     """The gateway's connections and rules."""
 
     settings: GatewaySettings
-    offer: Offer
+    capabilities: Capabilities
     links: Links
     metrics: Metrics
-    memory: Memory
+    memory: UploadMemory
     store: JobStore
     styles: StyleStore
-    preparations: PreparationStore
+    preparations: PrecomputeStore
     previews: PreviewStore
-    groups: GroupStore
+    groups: ComparisonStore
     drawing: asyncio.Semaphore
     blobs: BlobStore
     blob_calls: BlobCalls
     pictures: BlobSender
     free_space: FreeSpace
-    doorbell: Doorbell
+    doorbell: WorkerNotifier
     decoder: Decoder
     readiness: Readiness
-    watch: Watch
+    watch: JobWatch
     ring: KeyRing
     rates: RateLimits
     outbox: Outbox
-    deliverer: Deliverer
+    deliverer: WebhookDispatcher
     threads: ThreadPoolExecutor
     tracing: Tracing
 
     @classmethod
-    def open(cls, settings: GatewaySettings, offer: Offer, metrics: Metrics, tracing: Tracing) -> "Services":
+    def open(
+        cls, settings: GatewaySettings, capabilities: Capabilities, metrics: Metrics, tracing: Tracing
+    ) -> "Services":
         """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
-        memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
+        memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         store, blobs, links = JobStore.from_settings(settings), open_blobs(settings), build_links(settings)
         outbox = Outbox(connect(settings.redis_url))
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
         blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
-        watch = Watch(
+        watch = JobWatch(
             lambda ids: asyncio.get_running_loop().run_in_executor(threads, store.versions, ids),
             per_caller=settings.gateway_streams_per_caller,
             most=settings.gateway_streams,
         )
         return cls(
             settings=settings,
-            offer=offer,
+            capabilities=capabilities,
             links=links,
             metrics=metrics,
             memory=memory,
             store=store,
             styles=StyleStore(connect(settings.redis_url)),
-            preparations=PreparationStore(connect(settings.redis_url)),
+            preparations=PrecomputeStore(connect(settings.redis_url)),
             previews=PreviewStore(connect(settings.redis_url)),
-            groups=GroupStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
+            groups=ComparisonStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
             drawing=asyncio.Semaphore(1),
             blobs=blobs,
             blob_calls=blob_calls,
             pictures=BlobSender(blobs, blob_calls, SendBudget(settings.gateway_send_bytes)),
             free_space=FreeSpace(blob_folder(settings), settings.gateway_free_bytes),
-            doorbell=Doorbell(settings.redis_url, tracing),
+            doorbell=WorkerNotifier(settings.redis_url, tracing),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models, settings.model_dir),
             watch=watch,
             ring=KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings)),
             rates=RateLimits(settings.gateway_limits_url),
             outbox=outbox,
-            deliverer=Deliverer(
+            deliverer=WebhookDispatcher(
                 outbox=outbox,
                 store=store,
                 links=links,
@@ -155,10 +157,10 @@ def build_links(settings: GatewaySettings) -> Links:
     return Links(settings.gateway_public_url or "", key, settings.gateway_url_seconds, previous)
 
 
-def build_sender(settings: GatewaySettings) -> Sender:
+def build_sender(settings: GatewaySettings) -> WebhookTransport:
     """Return what posts webhooks; to be called in the event loop."""
     tls = ssl.create_default_context(cafile=certifi.where())
-    return Sender(settings.webhook_rules(), find=Lookup().find, tls=tls)
+    return WebhookTransport(settings.webhook_rules(), find=Lookup().find, tls=tls)
 
 
 async def services(request: Request) -> Services:
@@ -168,10 +170,10 @@ async def services(request: Request) -> Services:
     return found
 
 
-With = Annotated[Services, Depends(services)]
+GatewayDep = Annotated[Services, Depends(services)]
 
 
-async def caller(request: Request, services: With) -> Caller:
+async def caller(request: Request, services: GatewayDep) -> Caller:
     """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
     found = await _known(services, request.headers.get("authorization"))
     request.state.caller = found
@@ -204,17 +206,17 @@ def sharing(request: Request) -> str | None:
     return None if owner == ANYONE else owner
 
 
-async def owner(request: Request, services: With) -> str:
+async def owner(request: Request, services: GatewayDep) -> str:
     """Return the owner of what the caller makes and sees. Raises as `caller`."""
     return (await caller(request, services)).owner
 
 
-async def viewer(request: Request, services: With) -> str | None:
+async def viewer(request: Request, services: GatewayDep) -> str | None:
     """Return the owner of what the caller sees; None for who brings a signed address instead of a key."""
     signed = services.links.key and "signature" in request.query_params
     return None if signed and "authorization" not in request.headers else await owner(request, services)
 
 
 Calling = Annotated[Caller, Depends(caller)]
-Owner = Annotated[str, Depends(owner)]
-Viewer = Annotated[str | None, Depends(viewer)]
+OwnerDep = Annotated[str, Depends(owner)]
+ViewerDep = Annotated[str | None, Depends(viewer)]

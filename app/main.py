@@ -11,11 +11,11 @@ from fastapi_offline import FastAPIOffline
 
 from app.api import comparisons, docs_page, events, health, images, jobs, methods, problems, styles, stylize, webhooks
 from app.api.openapi import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.dependencies import Services
 from app.middleware.browser import HostMiddleware
 from app.middleware.head import HeadMiddleware
-from app.middleware.metrics import Observation
+from app.middleware.metrics import RequestMetricsMiddleware
 from app.middleware.security_headers import SecurityHeadersMiddleware
 from app.observability.metrics import Metrics, own_version
 from app.openai_api import routes as openai_routes
@@ -43,7 +43,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services.open(settings, offer, metrics, tracing)
+        services = app.state.services = Services.open(settings, capabilities, metrics, tracing)
         try:
             await services.decoder.start()
             app.state.stopping = services.watch.stop
@@ -54,7 +54,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         finally:
             await services.close()
 
-    offer, metrics = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
+    capabilities, metrics = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
     tracing = open_tracing("gateway", settings)
     app = FastAPIOffline(
         title=TITLE,
@@ -70,27 +70,27 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     for part in PARTS:
         app.include_router(part.router)
     app.mount("/studio", page.parts)
-    app.webhooks.post("job", summary="A job is final", status_code=204)(called)
-    describe(app, offer)
+    app.webhooks.post("job", summary="A job is final", status_code=204)(receive_webhook)
+    describe(app, capabilities)
     return app
 
 
 def add_middlewares(app: FastAPI, settings: GatewaySettings, metrics: Metrics, tracing: Tracing) -> None:
     """Lay the middlewares around the routes, from the inside out."""
     app.add_middleware(HostMiddleware, settings=settings)
-    app.add_middleware(Observation, metrics=metrics, tracing=tracing)
+    app.add_middleware(RequestMetricsMiddleware, metrics=metrics, tracing=tracing)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
 
 
-async def called(body: WebhookView) -> None:
+async def receive_webhook(body: WebhookView) -> None:
     """Sent to the job's `webhook_url` with the headers `webhook-id` (the job's id), `-timestamp` and `-signature`.
 
     Any 2xx within 5 s takes it; 410 ends it; anything else is tried again for hours.
     """
 
 
-def describe(app: FastAPI, offer: Offer) -> None:
+def describe(app: FastAPI, capabilities: Capabilities) -> None:
     """Complete the OpenAPI document with the forms that depend on what the host offers."""
 
     def openapi() -> dict[str, Any]:
@@ -102,8 +102,8 @@ def describe(app: FastAPI, offer: Offer) -> None:
                 routes=app.routes,
                 webhooks=app.webhooks.routes,
             )
-            document["paths"]["/stylize"]["post"]["requestBody"] = form_body(offer)
-            document["paths"]["/comparisons"]["post"]["requestBody"] = comparison_body(offer)
+            document["paths"]["/stylize"]["post"]["requestBody"] = form_body(capabilities)
+            document["paths"]["/comparisons"]["post"]["requestBody"] = comparison_body(capabilities)
             document["components"]["schemas"] |= problem_schemas()
             link(document)
             document["components"]["securitySchemes"] = SECURITY_SCHEMES

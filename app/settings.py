@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from app.webhooks.url_policy import Rules, origin_of
+from app.webhooks.url_policy import UrlPolicy, origin_of
 from model_store.catalogue import base_of
 from workers.contract.runtime.settings import Settings
 from workers.techniques.spec import Base
@@ -121,9 +121,9 @@ class GatewaySettings(Settings):
             )
         return self
 
-    def webhook_rules(self) -> Rules:
+    def webhook_rules(self) -> UrlPolicy:
         """Return where webhooks may go."""
-        return Rules(allowed=frozenset(self.gateway_webhook_allow))
+        return UrlPolicy(allowed=frozenset(self.gateway_webhook_allow))
 
     def bases(self) -> dict[str, Base]:
         """Return the served models and the architecture of each, the default first."""

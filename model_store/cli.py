@@ -15,7 +15,7 @@ from rich.table import Table
 
 from model_store.catalogue import entries, entry_of, folder_of, needed_by, with_required
 from model_store.catalogue.entry import Base, Entry, Licence
-from model_store.errors import Interrupted, ModelStoreError
+from model_store.errors import ModelStoreError, PullInterrupted
 from model_store.fetch.open import open_source
 from model_store.fetch.progress import Bars
 from model_store.store.clean import gc, remove
@@ -66,7 +66,7 @@ def _told() -> Iterator[Console]:
         yield console if console.is_terminal else Console(width=160)
     except ModelStoreError as fault:
         typer.echo(f"{fault.code}: {fault}", err=True)
-        raise typer.Exit(130 if isinstance(fault, Interrupted) else 1) from fault
+        raise typer.Exit(130 if isinstance(fault, PullInterrupted) else 1) from fault
     except typer.Exit:
         raise
     except Exception as fault:
@@ -75,7 +75,7 @@ def _told() -> Iterator[Console]:
         typer.echo(f"internal: {type(fault).__name__}: {line}", err=True)
         raise typer.Exit(1) from fault
     except KeyboardInterrupt:
-        typer.echo(f"{Interrupted.code}: stopped; what has arrived is kept", err=True)
+        typer.echo(f"{PullInterrupted.code}: stopped; what has arrived is kept", err=True)
         raise typer.Exit(130) from None
 
 

@@ -83,7 +83,7 @@ class SourceUnavailable(FetchError):
     code = "source-unavailable"
 
 
-class NotFound(FetchError):
+class ModelNotFound(FetchError):
     """The source has no such repository, revision or file."""
 
     code = "not-found"
@@ -107,7 +107,7 @@ class DigestMismatch(FetchError):
     code = "digest-mismatch"
 
 
-class Interrupted(FetchError):
+class PullInterrupted(FetchError):
     """The caller stopped the work."""
 
     code = "interrupted"

@@ -20,12 +20,12 @@ from workers.contract.runtime import logs
 from workers.contract.runtime.tracing import open_tracing
 from workers.engine import device
 from workers.engine.backbones.latent_preview import projection
-from workers.engine.backbones.pool import Pool
-from workers.engine.engine import Engine
+from workers.engine.backbones.pool import BackboneCache
+from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, Refused
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.worker.metrics import Holdings, WorkerMetrics
+from workers.worker.metrics import EngineCollector, WorkerMetrics
 from workers.worker.process import Worker
 from workers.worker.resources import loader, locate, loras, style_cache, terms, weights
 from workers.worker.threads.watchdog import EXIT_DEVICE_LOST
@@ -37,8 +37,8 @@ def worker(settings: WorkerSettings) -> Worker:
     metrics = WorkerMetrics(torch.version.cuda)
     models = settings.model_dir
     require_any(settings.models, models)
-    pool = Pool(metrics.loading(loader(settings, models)), capacity=len(settings.models))
-    engine = Engine(
+    pool = BackboneCache(metrics.loading(loader(settings, models)), capacity=len(settings.models))
+    engine = DiffusionEngine(
         pool=pool,
         cache=style_cache(settings),
         technique=registry.technique,
@@ -48,7 +48,7 @@ def worker(settings: WorkerSettings) -> Worker:
         observer=metrics,
         most_pictures=settings.worker_batch_pictures,
     )
-    metrics.registry.register(Holdings(engine))
+    metrics.registry.register(EngineCollector(engine))
 
     def warm(model: str) -> dict[str, str]:
         try:

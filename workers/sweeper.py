@@ -23,7 +23,7 @@ from workers.contract.errors import BlobError, BlobRefused, Misconfigured, Store
 from workers.contract.jobs.inputs import delete_unused
 from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.store import JobStore
-from workers.contract.queue.notifier import Doorbell
+from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime import logs
 from workers.contract.runtime.settings import Settings
 
@@ -46,7 +46,7 @@ class SweeperSettings(Settings):
 class Sweeper:
     """Sweeps the job store and the blobs; every step may be repeated."""
 
-    def __init__(self, store: JobStore, blobs: BlobStore, bell: Doorbell, *, retention: timedelta) -> None:
+    def __init__(self, store: JobStore, blobs: BlobStore, bell: WorkerNotifier, *, retention: timedelta) -> None:
         self._store = store
         self._blobs = blobs
         self._bell = bell
@@ -131,7 +131,7 @@ def attempt(step: Callable[[], object]) -> bool:
 def run(settings: SweeperSettings) -> None:
     """Sweep until the process is ended. Raises Misconfigured at the start."""
     store = JobStore.from_settings(settings)
-    bell = Doorbell(settings.redis_url)
+    bell = WorkerNotifier(settings.redis_url)
     blobs = open_blobs(settings)
     sweeper = Sweeper(store, blobs, bell, retention=timedelta(hours=settings.retention_hours))
     orphans_due = time.monotonic()

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.responses import Response
 
-SEALED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
-FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+SANDBOX_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
-async def unless_kept(
+async def conditional_response(
     tag: str, kept: str | None, send: Callable[[Mapping[str, str]], Awaitable[Response]], headers: Mapping[str, str]
 ) -> Response:
     """Return what `send` answers, or 304 when `kept`, the request's `If-None-Match`, names its tag."""
-    told = {"ETag": f'"{tag}"', **SEALED, **headers}
+    told = {"ETag": f'"{tag}"', **SANDBOX_HEADERS, **headers}
     return Response(status_code=304, headers=told) if kept and tag in kept else await send(told)

@@ -8,24 +8,27 @@ from fastapi.sse import EventSourceResponse
 
 from app.api.jobs import JobId
 from app.api.problems import documented
-from app.dependencies import Owner, With
+from app.dependencies import GatewayDep, OwnerDep
 from app.errors import Invalid, NotFound, NothingNew, TooManyStreams
 from app.schemas.job import JobView
-from app.services.job_events import Stream, identity_of
-from app.services.jobs import owned, seen
+from app.services.job_events import EventStream, identity_of
+from app.services.jobs import get_owned_job, seen
 
 router = APIRouter(tags=["jobs"])
 
 
 async def stream(
-    job_id: JobId, services: With, owner: Owner, last_event_id: Annotated[str | None, Header(max_length=64)] = None
-) -> AsyncIterator[Stream]:
+    job_id: JobId,
+    services: GatewayDep,
+    owner: OwnerDep,
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> AsyncIterator[EventStream]:
     """Yield the stream of the caller's job. Raises NotFound, TooManyStreams, or NothingNew when all has been told."""
-    job = await services.call(lambda: seen(services, owned(services, job_id, owner)))
+    job = await services.call(lambda: seen(services, get_owned_job(services, job_id, owner)))
     if job.state.final and identity_of(job) == last_event_id:
         raise NothingNew
     with services.watch.watching(job_id, owner) as observer:
-        yield Stream(services, job_id, owner, observer, last_event_id)
+        yield EventStream(services, job_id, owner, observer, last_event_id)
 
 
 @router.get(
@@ -38,7 +41,7 @@ async def stream(
         204: {"description": "`Last-Event-ID` is that of the final state: there is nothing to come back for"},
     },
 )
-async def read_events(stream: Annotated[Stream, Depends(stream)]) -> AsyncIterable[JobView]:
+async def read_events(stream: Annotated[EventStream, Depends(stream)]) -> AsyncIterable[JobView]:
     """Server-sent events: a full snapshot at the start and at each change, the last when the job is final.
 
     Comments in between keep the connection alive. A stream that was cut is taken up with `Last-Event-ID`.

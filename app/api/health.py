@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from app.dependencies import With
+from app.dependencies import GatewayDep
 from app.observability import queue_metrics
 from app.schemas.job import HealthView
 from app.services.readiness import OK
@@ -24,7 +24,7 @@ async def livez() -> Response:
     response_model=HealthView,
     responses={503: {"model": HealthView, "description": "Something is missing"}},
 )
-async def readyz(services: With) -> JSONResponse:
+async def readyz(services: GatewayDep) -> JSONResponse:
     """200 once Redis, the blob store and a warm worker are there; 503 says which is missing.
 
     `models` tells how each served model stands: warm, loading, or what fetches it.
@@ -37,7 +37,7 @@ async def readyz(services: With) -> JSONResponse:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(services: With) -> Response:
+async def metrics(services: GatewayDep) -> Response:
     """The gateway's metrics and the queue's, in Prometheus' text format."""
     facts = await services.call(queue_metrics.look, services.store, services.settings.blob_url)
     return Response(services.metrics.text() + queue_metrics.text(facts), media_type=CONTENT_TYPE_LATEST)

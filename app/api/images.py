@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import FOREVER, unless_kept
+from app.api.conditional import IMMUTABLE, conditional_response
 from app.api.jobs import Expires, JobId
 from app.api.problems import documented
 from app.auth.signed_urls import PREVIEW
-from app.dependencies import Owner, Viewer, With
+from app.dependencies import GatewayDep, OwnerDep, ViewerDep
 from app.errors import Invalid, NotFound
-from app.services.jobs import owned
+from app.services.jobs import get_owned_job
 from workers.contract.blobs import input_name
 
 router = APIRouter(tags=["jobs"])
@@ -33,14 +33,14 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="as a recipe
     },
 )
 async def read_input(
-    sha256: Digest, services: With, owner: Owner, if_none_match: Annotated[str | None, Header()] = None
+    sha256: Digest, services: GatewayDep, owner: OwnerDep, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A style, content or control image that one of the caller's jobs or styles names; it never changes."""
     if await services.call(services.store.unused, [sha256], owner):
         raise NotFound("none of your jobs or styles names such a picture")
-    headers = FOREVER | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
+    headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
     send = partial(services.pictures.answer, input_name(sha256), owner, "image/png")
-    return await unless_kept(sha256, if_none_match, send, headers)
+    return await conditional_response(sha256, if_none_match, send, headers)
 
 
 JPEG = "image/jpeg"
@@ -58,8 +58,8 @@ JPEG = "image/jpeg"
 )
 async def read_preview(
     job_id: JobId,
-    services: With,
-    viewer: Viewer,
+    services: GatewayDep,
+    viewer: ViewerDep,
     step: Annotated[int | None, Query(ge=0, description="makes the address of each preview another one")] = None,
     expires: Expires = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
@@ -71,7 +71,7 @@ async def read_preview(
     """
     if not services.links.admits(job_id, PREVIEW, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
-    await services.call(owned, services, job_id, viewer)
+    await services.call(get_owned_job, services, job_id, viewer)
     picture = await services.call(services.previews.get, job_id)
     if picture is None:
         raise NotFound("the job has no preview now")
@@ -80,4 +80,4 @@ async def read_preview(
     async def send(headers: Mapping[str, str]) -> Response:
         return Response(picture, media_type=JPEG, headers=headers)
 
-    return await unless_kept(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})
+    return await conditional_response(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})

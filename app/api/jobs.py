@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import FOREVER, unless_kept
+from app.api.conditional import IMMUTABLE, conditional_response
 from app.api.problems import documented
-from app.dependencies import Owner, Viewer, With
+from app.dependencies import GatewayDep, OwnerDep, ViewerDep
 from app.errors import Invalid, NotFound
 from app.schemas.job import JobsView, JobView
-from app.services.jobs import owned, seen
+from app.services.jobs import get_owned_job, seen
 from workers.contract.jobs.models import State
 
 router = APIRouter(tags=["jobs"])
@@ -22,16 +22,16 @@ SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @router.get("/jobs/{job_id}", summary="One job", responses=documented(NotFound, Invalid))
-async def read_job(job_id: JobId, services: With, owner: Owner, response: Response) -> JobView:
+async def read_job(job_id: JobId, services: GatewayDep, owner: OwnerDep, response: Response) -> JobView:
     """State, progress, pictures and recipe of a job."""
     response.headers["Cache-Control"] = "no-store"
-    return await services.call(lambda: seen(services, owned(services, job_id, owner)))
+    return await services.call(lambda: seen(services, get_owned_job(services, job_id, owner)))
 
 
 @router.get("/jobs", summary="All jobs", responses=documented(Invalid))
 async def read_jobs(
-    services: With,
-    owner: Owner,
+    services: GatewayDep,
+    owner: OwnerDep,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
@@ -47,7 +47,7 @@ async def read_jobs(
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel a job", responses=documented(NotFound, Invalid))
-async def cancel_job(job_id: JobId, services: With, owner: Owner) -> JobView:
+async def cancel_job(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> JobView:
     """A waiting job ends at once, a running one at its next step; a finished one stays as it is."""
 
     def cancel() -> JobView:
@@ -72,8 +72,8 @@ async def cancel_job(job_id: JobId, services: With, owner: Owner) -> JobView:
 async def read_image(
     job_id: JobId,
     number: Annotated[int, Path(ge=0, le=63)],
-    services: With,
-    viewer: Viewer,
+    services: GatewayDep,
+    viewer: ViewerDep,
     expires: Expires = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -81,11 +81,11 @@ async def read_image(
     """A finished picture; it never changes, its ETag is its sha256."""
     if not services.links.admits(job_id, number, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
-    job = await services.call(owned, services, job_id, viewer)
+    job = await services.call(get_owned_job, services, job_id, viewer)
     if job.result is None or number >= len(job.result.images):
         raise NotFound("the job has no such picture")
     image = job.result.images[number]
     name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
-    headers = FOREVER | {"Content-Disposition": f'attachment; filename="{name}"'}
+    headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{name}"'}
     send = partial(services.pictures.answer, image.blob, job.owner, image.content_type)
-    return await unless_kept(image.sha256, if_none_match, send, headers)
+    return await conditional_response(image.sha256, if_none_match, send, headers)

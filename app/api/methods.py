@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from app.api.problems import documented
-from app.dependencies import Services, With, caller
+from app.dependencies import GatewayDep, Services, caller
 from app.errors import Unavailable
-from app.schemas.job import MethodsView, MethodView, ModelsView, ModelView, StoredView, TermsView
+from app.schemas.job import InstalledModelView, LicenceView, MethodsView, MethodView, ModelsView, ModelView
 from app.services import model_status
-from app.services.model_status import Standing
+from app.services.model_status import ModelStatus
 from model_store.errors import ModelStoreError
 from workers.techniques.spec import Spec
 
@@ -33,14 +33,14 @@ def abilities(services: Services) -> Abilities:
 
 
 @router.get("/methods", summary="All methods", responses=documented())
-async def read_methods(services: With) -> MethodsView:
+async def read_methods(services: GatewayDep) -> MethodsView:
     """Each technique with its parameters as JSON Schema, inputs, defaults, cost and terms."""
     able = await services.call(abilities, services)
-    return MethodsView(methods=[method_view(spec, services, able) for spec in services.offer.specs])
+    return MethodsView(methods=[method_view(spec, services, able) for spec in services.capabilities.specs])
 
 
 @router.get("/models", summary="All models", responses=documented())
-async def read_models(services: With) -> ModelsView:
+async def read_models(services: GatewayDep) -> ModelsView:
     """The base models this host serves, the default first, and what is installed beside them."""
     try:
         return await services.call(models_view, services)
@@ -50,18 +50,18 @@ async def read_models(services: With) -> ModelsView:
 
 def models_view(services: Services) -> ModelsView:
     """Return what callers see of the store. Raises ModelStoreError."""
-    offer, store = services.offer, services.settings.model_dir
-    served = model_status.of_served(offer.bases, store, services.store.workers())
+    capabilities, store = services.capabilities, services.settings.model_dir
+    served = model_status.of_served(capabilities.bases, store, services.store.workers())
     return ModelsView(
         models=[
-            ModelView(**_stored(one), default=one.entry.id == offer.default_model, warm=one.state == "warm")
+            ModelView(**_stored(one), default=one.entry.id == capabilities.default_model, warm=one.state == "warm")
             for one in served
         ],
-        adapters=[StoredView(**_stored(one)) for one in model_status.of_installed(store)],
+        adapters=[InstalledModelView(**_stored(one)) for one in model_status.of_installed(store)],
     )
 
 
-def _stored(one: Standing) -> dict[str, Any]:
+def _stored(one: ModelStatus) -> dict[str, Any]:
     described = {name: getattr(one.entry, name) for name in ("id", "kind", "title", "base", "licence")}
     return {
         **described,
@@ -74,18 +74,18 @@ def _stored(one: Standing) -> dict[str, Any]:
 
 def method_view(spec: Spec, services: Services, able: Abilities) -> MethodView:
     """Return what callers see of a technique."""
-    models = services.offer.models_of(spec)
+    models = services.capabilities.models_of(spec)
     refusals = {model: able[model].get(spec.name, "") for model in models if model in able}
     shared = set(MethodView.model_fields) & set(type(spec).model_fields)
     return MethodView(
         **{name: getattr(spec, name) for name in shared - {"weights"}},
-        aliases=[alias for alias, name in services.offer.aliases.items() if name == spec.name],
+        aliases=[alias for alias, name in services.capabilities.aliases.items() if name == spec.name],
         parameters=spec.params_schema(),
         defaults=spec.bases,
         weights=list(spec.weights),
         terms=[
-            TermsView(id=entry.id, kind=entry.kind, licence=entry.licence)
-            for entry in services.offer.weights[spec.name]
+            LicenceView(id=entry.id, kind=entry.kind, licence=entry.licence)
+            for entry in services.capabilities.weights[spec.name]
         ],
         models=models,
         available=[model for model, refusal in refusals.items() if not refusal],

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.schemas.job import ProblemView
 from app.services.comparisons.grid import LISTS, MOST_CELLS, NOT_COMPARED
 from app.uploads.limits import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
@@ -25,28 +25,28 @@ FOLLOWED: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
 ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
 
 
-def form_body(offer: Offer) -> dict[str, Any]:
+def form_body(capabilities: Capabilities) -> dict[str, Any]:
     """Return the `requestBody` of `POST /stylize`."""
-    files = {name: _file(name, most) for name, most in offer.shape.files.items()}
-    texts = {name: field.schema for name, field in offer.fields.items()}
+    files = {name: _file(name, most) for name, most in capabilities.schema.files.items()}
+    texts = {name: field.schema for name, field in capabilities.fields.items()}
     texts["params"] = texts["params"] | {
         "description": "the technique's own knobs as a JSON object; unknown ones are refused. "
-        + " ".join(_knobs(spec) for spec in offer.specs)
+        + " ".join(_knobs(spec) for spec in capabilities.specs)
     }
     schema = {
         "type": "object",
         "additionalProperties": False,
         "properties": files | texts,
-        "example": {"method": offer.specs[0].name, "prompt": "a house by a lake", "seed": 7, "strength": 1.0},
+        "example": {"method": capabilities.specs[0].name, "prompt": "a house by a lake", "seed": 7, "strength": 1.0},
     }
     encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
     encoding["recipe"] = {"contentType": f"application/json, {ENCODING['contentType']}"}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
 
 
-def comparison_body(offer: Offer) -> dict[str, Any]:
+def comparison_body(capabilities: Capabilities) -> dict[str, Any]:
     """Return the `requestBody` of `POST /comparisons`: that of a request, with lists."""
-    body = form_body(offer)
+    body = form_body(capabilities)
     form = body["content"]["multipart/form-data"]
     schema = form["schema"]
     for name in NOT_COMPARED:

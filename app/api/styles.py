@@ -11,19 +11,19 @@ from starlette.responses import JSONResponse, Response
 from app.api.openapi import ENCODING, FILE
 from app.api.problems import documented
 from app.auth.keyring import Caller
-from app.dependencies import Calling, Owner, Services, With
+from app.dependencies import Calling, GatewayDep, OwnerDep, Services
 from app.errors import Fault, InsufficientStorage, Invalid, NotFound, TooManyJobs
 from app.schemas.style import StylesView, StyleView
 from app.services import precompute
 from app.services.admission import admit, decoded, store
 from app.uploads.fields import Field, text, weights
-from app.uploads.multipart import Form, Shape
-from app.uploads.receive import REFUSALS, multipart, received
+from app.uploads.multipart import Form, FormSchema
+from app.uploads.receive import REFUSALS, multipart, receive_form
 from app.uploads.validate import UNNAMED
 from workers.contract.errors import ContractError
 from workers.contract.jobs.admission import Admission, PutInputs
 from workers.contract.jobs.models import NewJob, Sha256
-from workers.contract.styles.store import Reference, Style
+from workers.contract.styles.store import Style, StyleReference
 from workers.techniques import registry
 
 router = APIRouter(tags=["styles"])
@@ -42,7 +42,7 @@ METHODS = {
 }
 MODEL = {"type": "string", "description": "the base model to prepare for; default: the first the host serves"}
 PREPARED = {"precompute": METHODS | {"description": "methods to prepare the style for at once"}, "model": MODEL}
-SHAPE = Shape((*FIELDS, *PREPARED), {"style_image": MOST_REFERENCES}, lists=("precompute",))
+SHAPE = FormSchema((*FIELDS, *PREPARED), {"style_image": MOST_REFERENCES}, lists=("precompute",))
 SCHEMA = {
     "type": "object",
     "required": ["name", "style_image"],
@@ -54,7 +54,7 @@ SCHEMA = {
         **PREPARED,
     },
 }
-PRECOMPUTE_SHAPE = Shape(("method", "model"), {}, lists=("method",))
+PRECOMPUTE_SHAPE = FormSchema(("method", "model"), {}, lists=("method",))
 PRECOMPUTE_SCHEMA = {
     "type": "object",
     "required": ["method"],
@@ -72,7 +72,7 @@ StyleId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", descri
     openapi_extra={"requestBody": multipart(SCHEMA, {"style_image": ENCODING})},
     responses=documented(*REFUSALS, Invalid, TooManyJobs, InsufficientStorage),
 )
-async def save_style(request: Request, services: With, caller: Calling) -> Response:
+async def save_style(request: Request, services: GatewayDep, caller: Calling) -> Response:
     """Keeps 1 to 10 references with weights until the style is deleted; `style_id` then stands for them.
 
     A method that takes fewer references than the style has uses the heaviest. A style keeps its look: when a method has
@@ -81,13 +81,13 @@ async def save_style(request: Request, services: With, caller: Calling) -> Respo
     `precompute` names methods for which workers prepare it at once; see `POST /styles/{style_id}/precompute`. Each
     method counts as a request of the key, and the host's limit of cost holds for all of them together.
     """
-    async with received(request, services, SHAPE) as form:
+    async with receive_form(request, services, SHAPE) as form:
         name, shares = described(form)
         unnamed = Style(
             id=secrets.token_hex(16),
             owner=caller.owner,
             name=name,
-            references=tuple(Reference(sha256=UNNAMED, weight=share) for share in shares),
+            references=tuple(StyleReference(sha256=UNNAMED, weight=share) for share in shares),
             versions={method: registry.spec(method).version for method in registry.names()},
             created_at=await services.call(services.store.now),
         )
@@ -96,7 +96,7 @@ async def save_style(request: Request, services: With, caller: Calling) -> Respo
             style = _with_pictures(unnamed, [pictures[f"#/style_image/{n}"].sha256 for n in range(len(shares))])
             record = partial(_kept, services, style, _wanted(services, style, form))
             jobs = await store(services, caller.owner, pictures, record, admission=admission)
-    precompute.ring(services, jobs)
+    precompute.notify_workers(services, jobs)
     [shown] = await services.call(precompute.style_views, services, [style])
     return JSONResponse(shown.model_dump(mode="json"), 201, {"Location": shown.links.self})
 
@@ -108,7 +108,7 @@ async def save_style(request: Request, services: With, caller: Calling) -> Respo
     openapi_extra={"requestBody": multipart(PRECOMPUTE_SCHEMA, {})},
     responses=documented(*REFUSALS, NotFound, Invalid, TooManyJobs),
 )
-async def precompute_style(style_id: StyleId, request: Request, services: With, caller: Calling) -> StyleView:
+async def precompute_style(style_id: StyleId, request: Request, services: GatewayDep, caller: Calling) -> StyleView:
     """A worker computes what these methods need of the style, with their defaults, so that no job has to wait for it.
 
     Nothing happens where it is ready, or being prepared; `prepared` of the style tells how far it is. It is kept as
@@ -116,17 +116,17 @@ async def precompute_style(style_id: StyleId, request: Request, services: With, 
     proportions of its default size.
     """
     style = await found(services, style_id, caller.owner)
-    async with received(request, services, PRECOMPUTE_SHAPE) as form:
+    async with receive_form(request, services, PRECOMPUTE_SHAPE) as form:
         wanted = _asked(services, style, form, "method")
     await services.call(services.rates.count_jobs, caller, len(wanted), "#/method")
-    precompute.ring(services, await services.call(precompute.begin, services, style, wanted))
+    precompute.notify_workers(services, await services.call(precompute.begin, services, style, wanted))
     return (await services.call(precompute.style_views, services, [style]))[0]
 
 
 @router.get("/styles", summary="All styles", responses=documented(Invalid))
 async def read_styles(
-    services: With,
-    owner: Owner,
+    services: GatewayDep,
+    owner: OwnerDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
 ) -> StylesView:
@@ -140,14 +140,14 @@ async def read_styles(
 
 
 @router.get("/styles/{style_id}", summary="One style", responses=documented(NotFound, Invalid))
-async def read_style(style_id: StyleId, services: With, owner: Owner) -> StyleView:
+async def read_style(style_id: StyleId, services: GatewayDep, owner: OwnerDep) -> StyleView:
     """A style's references, the versions of the techniques that it was saved for, and for which it is prepared."""
     style = await found(services, style_id, owner)
     return (await services.call(precompute.style_views, services, [style]))[0]
 
 
 @router.delete("/styles/{style_id}", summary="Delete a style", status_code=204, responses=documented(NotFound, Invalid))
-async def delete_style(style_id: StyleId, services: With, owner: Owner) -> Response:
+async def delete_style(style_id: StyleId, services: GatewayDep, owner: OwnerDep) -> Response:
     """Jobs that use it go on; its pictures go once no job needs them.
 
     Workers drop what they computed from its pictures, in memory and on disk, within seconds.
@@ -167,18 +167,18 @@ async def found(services: Services, style_id: str, owner: str) -> Style:
     return style
 
 
-def _asked(services: Services, style: Style, form: Form, name: str) -> list[precompute.Preparation]:
+def _asked(services: Services, style: Style, form: Form, name: str) -> list[precompute.PrecomputeRequest]:
     """Return the preparations that a form asks for in its list `name`. Raises Invalid."""
     methods = [method.strip() for method in form.texts.get(name, "").split(",") if method.strip()]
     return precompute.asked(services, style, methods, form.texts.get("model"), f"#/{name}")
 
 
-def _wanted(services: Services, style: Style, form: Form) -> list[precompute.Preparation]:
+def _wanted(services: Services, style: Style, form: Form) -> list[precompute.PrecomputeRequest]:
     """Return the preparations that a form asks for beside saving the style. Raises Invalid."""
     return _asked(services, style, form, "precompute") if form.texts.get("precompute") else []
 
 
-async def _admit(services: Services, caller: Caller, wanted: list[precompute.Preparation]) -> Admission:
+async def _admit(services: Services, caller: Caller, wanted: list[precompute.PrecomputeRequest]) -> Admission:
     """Find out whether a caller may have a style, and count the jobs that prepare it.
 
     Raises a Problem or a ContractError.
@@ -192,10 +192,10 @@ async def _admit(services: Services, caller: Caller, wanted: list[precompute.Pre
 
 def _with_pictures(style: Style, pictures: list[Sha256]) -> Style:
     pairs = zip(pictures, style.references, strict=True)
-    return style.model_copy(update={"references": tuple(Reference(sha256=p, weight=r.weight) for p, r in pairs)})
+    return style.model_copy(update={"references": tuple(StyleReference(sha256=p, weight=r.weight) for p, r in pairs)})
 
 
-def _kept(services: Services, style: Style, wanted: list[precompute.Preparation], put: PutInputs) -> list[NewJob]:
+def _kept(services: Services, style: Style, wanted: list[precompute.PrecomputeRequest], put: PutInputs) -> list[NewJob]:
     """Keep a style and write the jobs that prepare it, both or neither; return the jobs. Talks to the store.
 
     Raises Invalid, ContractError.

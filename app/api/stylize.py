@@ -15,8 +15,8 @@ from app.api.problems import documented
 from app.errors import Conflict, Fault, InsufficientStorage, Invalid, TooManyJobs
 from app.schemas.job import JobView
 from app.services.submit import submit
-from app.services.wait import answered
-from app.uploads.receive import REFUSALS, received
+from app.services.wait import submission_response
+from app.uploads.receive import REFUSALS, receive_form
 
 
 class Direct(APIRoute):
@@ -59,9 +59,9 @@ async def stylize(request: Request) -> Response:
     services = await dependencies.services(request)
     key, owner = idempotency_key(request), await dependencies.owner(request, services)
     lifetime = cancel_after(request.headers.get(CANCEL_AFTER))
-    async with received(request, services, services.offer.shape) as form:
+    async with receive_form(request, services, services.capabilities.schema) as form:
         submission = await submit(services, form, owner=owner, key=key, source="api", lifetime=lifetime)
-    return await answered(services, submission, request.headers.get(PREFER))
+    return await submission_response(services, submission, request.headers.get(PREFER))
 
 
 def idempotency_key(request: Request) -> str | None:

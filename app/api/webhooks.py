@@ -8,18 +8,18 @@ from starlette.responses import Response
 from app.api.jobs import JobId
 from app.api.problems import documented
 from app.auth.keyring import Caller
-from app.dependencies import Owner, With, caller
+from app.dependencies import GatewayDep, OwnerDep, caller
 from app.errors import Forbidden, Invalid, NotFinished, NotFound, RateLimited
 from app.schemas.webhook import DeliveriesView, SecretView
-from app.services.jobs import owned
+from app.services.jobs import get_owned_job
 
 router = APIRouter(tags=["webhooks"])
 
 
 @router.get("/jobs/{job_id}/deliveries", summary="Calls of a job's webhook", responses=documented(NotFound, Invalid))
-async def read_deliveries(job_id: JobId, services: With, owner: Owner) -> DeliveriesView:
+async def read_deliveries(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> DeliveriesView:
     """The last attempts to call the job's `webhook_url`, the oldest first."""
-    await services.call(owned, services, job_id, owner)
+    await services.call(get_owned_job, services, job_id, owner)
     return DeliveriesView(deliveries=await services.call(services.outbox.log, job_id))
 
 
@@ -30,9 +30,9 @@ async def read_deliveries(job_id: JobId, services: With, owner: Owner) -> Delive
     response_class=Response,
     responses=documented(NotFound, NotFinished, Invalid, RateLimited),
 )
-async def replay_delivery(job_id: JobId, services: With, owner: Owner) -> Response:
+async def replay_delivery(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> Response:
     """The call is made again soon, under the same `webhook-id`, with all its retries."""
-    await services.call(owned, services, job_id, owner)
+    await services.call(get_owned_job, services, job_id, owner)
     match await services.call(services.outbox.replay, job_id):
         case "none":
             raise NotFound("the job has no webhook")
@@ -42,7 +42,7 @@ async def replay_delivery(job_id: JobId, services: With, owner: Owner) -> Respon
 
 
 @router.get("/webhooks/secret", summary="What signs your webhooks", responses=documented())
-async def read_secret(services: With, who: Annotated[Caller, Depends(caller)], response: Response) -> SecretView:
+async def read_secret(services: GatewayDep, who: Annotated[Caller, Depends(caller)], response: Response) -> SecretView:
     """The caller's own secret, for any Standard Webhooks library; needs the scope `write`, as making jobs does."""
     if "write" not in who.scopes:
         raise Forbidden("this key lacks the scope write")

@@ -67,7 +67,7 @@ class Minted(NamedTuple):
     token: Token
 
 
-def mint(
+def create_api_key(
     name: str,
     *,
     scopes: tuple[Scope, ...] = SCOPES,
@@ -95,7 +95,7 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-NOBODY = ApiKey(
+DUMMY_KEY = ApiKey(
     id="0" * 16,
     name="nobody",
     digest=secrets.token_hex(32),
@@ -106,9 +106,11 @@ NOBODY = ApiKey(
 
 def unreadable(key_id: str) -> ApiKey:
     """Return what stands for a key that this release cannot read: it is there, and opens nothing."""
-    return NOBODY.model_copy(update={"id": key_id, "name": "unreadable: of another release, or damaged", "scopes": ()})
+    return DUMMY_KEY.model_copy(
+        update={"id": key_id, "name": "unreadable: of another release, or damaged", "scopes": ()}
+    )
 
 
-def opens(key: ApiKey, secret: str, moment: datetime) -> bool:
+def verify(key: ApiKey, secret: str, moment: datetime) -> bool:
     """Return whether a secret is the key's and the key still valid; takes as long whichever it is."""
     return compare_digest(digest_of(secret), key.digest) & key.valid_at(moment)

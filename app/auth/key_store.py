@@ -11,7 +11,7 @@ from redis import Redis
 from app.auth.api_key import ApiKey, unreadable
 from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.stored import read_known
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ class KeyStore:
 
     def put(self, key: ApiKey) -> None:
         """Keep a key."""
-        with answering():
+        with redis_errors():
             self._redis.hset(self._name, key.id, key.model_dump_json())
 
     def all(self) -> dict[str, ApiKey]:
         """Return every key, the oldest first: revoked ones too, and those that cannot be read, which open nothing."""
-        with answering():
+        with redis_errors():
             texts = self._redis.hgetall(self._name)
         keys = sorted(starmap(_key_of, texts.items()), key=lambda key: key.created_at)
         return {key.id: key for key in keys}
@@ -46,7 +46,7 @@ class KeyStore:
 
         What another release wrote into the record stays in it: its gateways may read what this one cannot.
         """
-        with answering():
+        with redis_errors():
             text = self._redis.hget(self._name, key_id)
             if text is None:
                 return None

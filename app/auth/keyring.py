@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.auth.api_key import NOBODY, SCOPES, ApiKey, Scope, Token, opens
+from app.auth.api_key import DUMMY_KEY, SCOPES, ApiKey, Scope, Token, verify
 from app.auth.key_store import KeyStore
 from app.errors import Forbidden, Unauthorized
 from workers.contract.errors import StoreUnavailable
@@ -73,8 +73,8 @@ class KeyRing:
             return Caller()
         scheme, _, text = (authorization or "").partition(" ")
         token = Token.read(text.strip()) if scheme.lower() == SCHEME else Token("", "")
-        key = self._keys.get(token.key_id, NOBODY)
-        if not opens(key, token.secret, datetime.now(UTC)):
+        key = self._keys.get(token.key_id, DUMMY_KEY)
+        if not verify(key, token.secret, datetime.now(UTC)):
             raise Unauthorized(NEEDED)
         return Caller(key.id, key.scopes, key.rate, key.in_flight)
 

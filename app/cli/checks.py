@@ -28,7 +28,7 @@ DRIVER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """What one look found; `advice` is what to do, empty when nothing needs to be done."""
 
     about: str
@@ -37,7 +37,7 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: WorkerSettings, store: JobStore) -> Iterator[Finding]:
+def examine(settings: WorkerSettings, store: JobStore) -> Iterator[Check]:
     """Look at everything in turn."""
     yield from redis(store)
     yield from workers(store, settings)
@@ -47,7 +47,7 @@ def examine(settings: WorkerSettings, store: JobStore) -> Iterator[Finding]:
     yield from gpu(settings.worker_device)
 
 
-def redis(store: JobStore) -> Iterator[Finding]:
+def redis(store: JobStore) -> Iterator[Check]:
     """Is Redis there, safe, and not full; does its clock agree with this host's?"""
     try:
         before = time.time()
@@ -56,41 +56,41 @@ def redis(store: JobStore) -> Iterator[Finding]:
         memory = store.memory()
         store.verify()
     except StoreUnavailable as fault:
-        yield Finding("redis", "fault", str(fault), "start Redis, or correct STYLIZE_REDIS_URL")
+        yield Check("redis", "fault", str(fault), "start Redis, or correct STYLIZE_REDIS_URL")
         return
     except Misconfigured as fault:
-        yield Finding("redis", "fault", str(fault), "change the configuration of Redis as said, and restart it")
+        yield Check("redis", "fault", str(fault), "change the configuration of Redis as said, and restart it")
         return
-    yield Finding("redis", "ok", "answers, evicts nothing and writes before it answers")
+    yield Check("redis", "ok", "answers, evicts nothing and writes before it answers")
     if memory.limit and memory.used > memory.limit * MEMORY_SHARE:
         full = f"{memory.used / memory.limit:.0%} of its memory is used"
-        yield Finding("redis memory", "fault", full, "raise maxmemory, or lower STYLIZE_RETENTION_HOURS")
+        yield Check("redis memory", "fault", full, "raise maxmemory, or lower STYLIZE_RETENTION_HOURS")
     off = max(before - remote, remote - after, 0.0)
     if off > CLOCK_SECONDS:
         far = f"this host's clock and that of Redis are {off:.0f} s apart"
-        yield Finding("clock", "fault", far, "synchronise both with NTP: timedatectl set-ntp true")
+        yield Check("clock", "fault", far, "synchronise both with NTP: timedatectl set-ntp true")
     else:
-        yield Finding("clock", "ok", "agrees with that of Redis")
+        yield Check("clock", "ok", "agrees with that of Redis")
 
 
-def workers(store: JobStore, settings: Settings) -> Iterator[Finding]:
+def workers(store: JobStore, settings: Settings) -> Iterator[Check]:
     """Does a worker serve each model?"""
     try:
         known = store.workers()
     except StoreUnavailable:
         return  # said before
     if not known:
-        yield Finding("workers", "warning", "none is running", "start one: python -m workers, or stylize up")
+        yield Check("workers", "warning", "none is running", "start one: python -m workers, or stylize up")
         return
     warm = {model for worker in known for model in worker.models}
     if cold := [model for model in settings.models if model not in warm]:
         advice = "wait until it is loaded, or name it in the STYLIZE_MODELS of a worker"
-        yield Finding("workers", "warning", f"none has {', '.join(cold)} warm", advice)
+        yield Check("workers", "warning", f"none has {', '.join(cold)} warm", advice)
     else:
-        yield Finding("workers", "ok", f"{len(known)} running")
+        yield Check("workers", "ok", f"{len(known)} running")
 
 
-def blobs(settings: Settings) -> Iterator[Finding]:
+def blobs(settings: Settings) -> Iterator[Check]:
     """Can pictures be written and read back?"""
     try:
         open_blobs(settings).probe()
@@ -101,12 +101,12 @@ def blobs(settings: Settings) -> Iterator[Finding]:
             if settings.blob_url.startswith("s3:")
             else "make the folder writable for this user, or correct STYLIZE_BLOB_URL"
         )
-        yield Finding("blobs", "fault", str(fault), advice)
+        yield Check("blobs", "fault", str(fault), advice)
     else:
-        yield Finding("blobs", "ok", f"{settings.blob_url} takes and gives")
+        yield Check("blobs", "ok", f"{settings.blob_url} takes and gives")
 
 
-def disks(settings: Settings, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> Iterator[Finding]:
+def disks(settings: Settings, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> Iterator[Check]:
     """Is there room for pictures and weights?"""
     folders = {"weights": settings.model_dir}
     if settings.blob_url.startswith("file:"):
@@ -117,27 +117,27 @@ def disks(settings: Settings, usage: Callable[[Path], tuple[int, int, int]] = sh
         text = f"{free / GIGABYTE:.0f} GB free for {what} in {folder}"
         if free < LEAST_FREE:
             advice = "free some room: stylize models gc, a shorter STYLIZE_RETENTION_HOURS, or a larger disk"
-            yield Finding("disk", "fault", text, advice)
+            yield Check("disk", "fault", text, advice)
         else:
-            yield Finding("disk", "ok", text)
+            yield Check("disk", "ok", text)
 
 
-def models(settings: Settings) -> Iterator[Finding]:
+def models(settings: Settings) -> Iterator[Check]:
     """Are the base models known and their weights installed?"""
     if not settings.models:
         known = "name at least one, such as sd15; stylize models list shows all"
-        yield Finding("models", "fault", "STYLIZE_MODELS names no base model", known)
+        yield Check("models", "fault", "STYLIZE_MODELS names no base model", known)
     for model in settings.models:
         try:
             base_of(model, settings.model_dir)
             entry, found = entry_of(model, settings.model_dir), presence(model, settings.model_dir)
         except (ModelStoreError, KeyError) as fault:
-            yield Finding("models", "fault", str(fault), "correct STYLIZE_MODELS; stylize models list shows all")
+            yield Check("models", "fault", str(fault), "correct STYLIZE_MODELS; stylize models list shows all")
             continue
         if found.state == "installed" or entry.origin == "built":
-            yield Finding("models", "ok", f"{model} is installed")
+            yield Check("models", "ok", f"{model} is installed")
         else:
-            yield Finding("models", "fault", f"{model} is {found.state}", found.command)
+            yield Check("models", "fault", f"{model} is {found.state}", found.command)
 
 
 class NoDriver(Exception):
@@ -148,23 +148,23 @@ class NoDriver(Exception):
         self.advice = advice
 
 
-def gpu(device: str, program: str = "nvidia-smi") -> Iterator[Finding]:
+def gpu(device: str, program: str = "nvidia-smi") -> Iterator[Check]:
     """Is there the GPU that the settings ask for, and does its driver answer?"""
     if device == "cpu":
-        yield Finding("gpu", "ok", "not wanted: STYLIZE_WORKER_DEVICE is cpu")
+        yield Check("gpu", "ok", "not wanted: STYLIZE_WORKER_DEVICE is cpu")
         return
     try:
         cards = _cards(program)
     except NoDriver as fault:
         level: Literal["fault", "warning"] = "fault" if device.startswith("cuda") else "warning"
-        yield Finding("gpu", level, f"{fault}: without a GPU work is done on the CPU", fault.advice)
+        yield Check("gpu", level, f"{fault}: without a GPU work is done on the CPU", fault.advice)
         return
     if int(device.partition(":")[2] or 0) >= len(cards):
         text = f"STYLIZE_WORKER_DEVICE is {device}, but there is no more than cuda:{len(cards) - 1}"
-        yield Finding("gpu", "fault", text, "correct STYLIZE_WORKER_DEVICE, or give the container that GPU")
+        yield Check("gpu", "fault", text, "correct STYLIZE_WORKER_DEVICE, or give the container that GPU")
         return
     for card in cards:
-        yield Finding("gpu", "ok", card)
+        yield Check("gpu", "ok", card)
 
 
 def _cards(program: str) -> list[str]:

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from app.cli.session import EXIT_STATUSES, FAILED, AsJson, Url, connected
+from app.cli.session import EXIT_STATUSES, FAILED, AsJson, Url, connect
 from app.client import Client, Lists
-from app.client.operations import Asked
+from app.client.operations import StylizeFields
 from app.schemas.style import ComparisonView
 from workers.contract.jobs.models import State
 
@@ -37,11 +37,11 @@ def compare(
     """Draw with each method, strength and seed and write a labelled sheet and all pictures. Ctrl-C cancels all jobs."""
     plain = {"style_id": style_id, "prompt": prompt, "width": width, "height": height, "steps": steps, "model": model}
     given: dict[str, Any] = plain | {"style_images": style, "content_image": content}
-    asked = cast(Asked, {name: value for name, value in given.items() if value is not None})
-    with connected(url) as client:
+    asked = cast(StylizeFields, {name: value for name, value in given.items() if value is not None})
+    with connect(url) as client:
         made = client.compare(Lists(method, strength or (), seed or ()), **asked)
-        done = followed(client, made, quiet=as_json)
-        files = written(client, done, out)
+        done = follow_comparison(client, made, quiet=as_json)
+        files = write_pictures(client, done, out)
     shown = {**done.model_dump(mode="json"), "files": [str(file) for file in files]}
     typer.echo(json.dumps(shown, indent=2) if as_json else "\n".join(map(str, files)))
     if any(cell.job is None or cell.job.state is not State.SUCCEEDED for cell in done.cells):
@@ -51,7 +51,7 @@ def compare(
 compare.__doc__ = f"{compare.__doc__}\n\n{EXIT_STATUSES}"
 
 
-def followed(client: Client, made: ComparisonView, *, quiet: bool) -> ComparisonView:
+def follow_comparison(client: Client, made: ComparisonView, *, quiet: bool) -> ComparisonView:
     """Return a comparison once all its jobs are final; cancel them when the user interrupts."""
     console = Console(stderr=True, quiet=quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -70,7 +70,7 @@ def followed(client: Client, made: ComparisonView, *, quiet: bool) -> Comparison
         raise
 
 
-def written(client: Client, done: ComparisonView, out: Path) -> list[Path]:
+def write_pictures(client: Client, done: ComparisonView, out: Path) -> list[Path]:
     """Write the sheet and the pictures; return where they are, the sheet first."""
     out.mkdir(parents=True, exist_ok=True)
     (out / SHEET).write_bytes(client.sheet(done.id))

@@ -26,10 +26,10 @@ def examine(strict: Annotated[bool, typer.Option(help="a warning is a fault, too
     raise typer.Exit(1 if "fault" in levels or (strict and "warning" in levels) else 0)
 
 
-def _findings() -> list[checks.Finding]:
+def _findings() -> list[checks.Check]:
     try:
         settings = WorkerSettings.read()
         store = JobStore.from_settings(settings)
     except Misconfigured as fault:
-        return [checks.Finding("settings", "fault", str(fault), "correct it; .env.example explains every setting")]
+        return [checks.Check("settings", "fault", str(fault), "correct it; .env.example explains every setting")]
     return list(checks.examine(settings, store))

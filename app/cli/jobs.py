@@ -10,8 +10,8 @@ from rich.table import Table
 
 from app.cli import operator
 from app.cli.operator import AllOwners, DataDir, Owner
-from app.cli.run import followed
-from app.cli.session import EXIT_STATUSES, AsJson, Url, connected
+from app.cli.run import follow_job
+from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.schemas.job import JobView
 from workers.contract.jobs.models import State
 
@@ -47,7 +47,7 @@ def list_jobs(
         operator.list_jobs(owner, state, limit, data_dir, as_json=as_json)
         return
     found: list[JobView] = []
-    with connected(url) as client:
+    with connect(url) as client:
         cursor = None
         while len(found) < limit:
             page = client.jobs(state=state, limit=min(MOST, limit - len(found)), cursor=cursor)
@@ -64,7 +64,7 @@ def list_jobs(
 
 def show(job_id: Id, url: Url = None) -> None:
     """Write one job as JSON."""
-    with connected(url) as client:
+    with connect(url) as client:
         typer.echo(client.job(job_id).model_dump_json(indent=2))
 
 
@@ -75,8 +75,8 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Wait for a job and write its pictures to a folder. Ctrl-C cancels the job."""
-    with connected(url) as client:
-        files = client.download(followed(client, client.job(job_id), quiet=as_json), out)
+    with connect(url) as client:
+        files = client.download(follow_job(client, client.job(job_id), quiet=as_json), out)
     names = [str(file) for file in files]
     typer.echo(json.dumps(names) if as_json else "\n".join(names))
 
@@ -91,14 +91,14 @@ def cancel(
 ) -> None:
     """Cancel jobs; finished ones stay as they are.
 
-    With --all-owners anybody's; with --owner alone all that this one has waiting and running.
+    GatewayDep --all-owners anybody's; with --owner alone all that this one has waiting and running.
     """
     if owner or (all_owners and job_ids):
         operator.cancel(owner, job_ids or [], data_dir, as_json=as_json)
         return
     if not job_ids:
         raise typer.BadParameter("name jobs by their ids, or an owner with --owner")
-    with connected(url) as client:
+    with connect(url) as client:
         states = {job_id: client.cancel(job_id).state for job_id in job_ids}
     lines = (f"{job_id} {state}" for job_id, state in states.items())
     typer.echo(json.dumps(states) if as_json else "\n".join(lines))

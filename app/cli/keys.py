@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from app.auth.api_key import SCOPES, ApiKey, Scope, mint
+from app.auth.api_key import SCOPES, ApiKey, Scope, create_api_key
 from app.auth.key_store import KeyStore
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.operator import Operator
@@ -68,7 +68,7 @@ def create_key(
     store = KeyStore(context.obj)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     try:
-        key, token = mint(name, scopes=_scopes(scope), expires_at=expires_at, rate=rate, in_flight=in_flight)
+        key, token = create_api_key(name, scopes=_scopes(scope), expires_at=expires_at, rate=rate, in_flight=in_flight)
     except (ValidationError, ValueError) as fault:
         what = "; ".join(error["msg"] for error in fault.errors()) if isinstance(fault, ValidationError) else str(fault)
         typer.echo(f"stylize keys: {what}", err=True)

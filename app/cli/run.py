@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from app.cli.session import EXIT_STATUSES, AsJson, Url, connected
+from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import Client, unseen
-from app.client.operations import Asked
+from app.client.operations import StylizeFields
 from app.schemas.job import JobView
 from workers.contract.jobs.models import State
 
@@ -48,15 +48,17 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Make pictures in the style of a reference and write them to a folder. Ctrl-C cancels the job."""
-    given = {name: value for name, value in locals().items() if name in Asked.__annotations__ and value is not None}
+    given = {
+        name: value for name, value in locals().items() if name in StylizeFields.__annotations__ and value is not None
+    }
     pictures = {"style_images": style, "content_image": content, "control_image": control}
-    asked = given | {name: value for name, value in pictures.items() if value} | knobs(param or [])
-    with connected(url) as client:
-        job = submitted(client, method, recipe, cast(Asked, asked))
+    asked = given | {name: value for name, value in pictures.items() if value} | parse_params(param or [])
+    with connect(url) as client:
+        job = submit_job(client, method, recipe, cast(StylizeFields, asked))
         if detach:
             typer.echo(job.model_dump_json(indent=2) if as_json else job.id)
             return
-        done = followed(client, job, quiet=as_json)
+        done = follow_job(client, job, quiet=as_json)
         files = client.download(done, out)
     if as_json:
         typer.echo(json.dumps({**done.model_dump(mode="json"), "files": [str(file) for file in files]}, indent=2))
@@ -68,7 +70,7 @@ def run(
 run.__doc__ = f"{run.__doc__}\n\n{EXIT_STATUSES}"
 
 
-def knobs(given: list[str]) -> dict[str, Any]:
+def parse_params(given: list[str]) -> dict[str, Any]:
     """Return NAME=VALUE pairs as `params`; a value is JSON, or else a text. Raises typer.BadParameter."""
     params = {}
     for pair in given:
@@ -82,7 +84,7 @@ def knobs(given: list[str]) -> dict[str, Any]:
     return {"params": params} if params else {}
 
 
-def submitted(client: Client, method: str | None, recipe: Path | None, asked: Asked) -> JobView:
+def submit_job(client: Client, method: str | None, recipe: Path | None, asked: StylizeFields) -> JobView:
     """Submit what the options ask for."""
     if recipe is None:
         return client.submit(method or DEFAULT_METHOD, **asked)
@@ -90,10 +92,10 @@ def submitted(client: Client, method: str | None, recipe: Path | None, asked: As
     return client.again(json.loads(content) if content.lstrip().startswith(b"{") else content, **asked)
 
 
-def followed(client: Client, job: JobView, *, quiet: bool) -> JobView:
+def follow_job(client: Client, job: JobView, *, quiet: bool) -> JobView:
     """Return the job once it is done, showing how far it is; cancel it when the user interrupts."""
     try:
-        with shown(job, quiet=quiet) as seen:
+        with show_job(job, quiet=quiet) as seen:
             return client.wait(job, seen=seen)
     except KeyboardInterrupt:
         client.cancel(job)
@@ -102,7 +104,7 @@ def followed(client: Client, job: JobView, *, quiet: bool) -> JobView:
 
 
 @contextmanager
-def shown(job: JobView, *, quiet: bool) -> Iterator[Any]:
+def show_job(job: JobView, *, quiet: bool) -> Iterator[Any]:
     """Give a function that shows the job it is called with, on a terminal as a bar."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

@@ -12,7 +12,7 @@ import typer
 from pydantic import Field, SecretStr
 
 from app.client import LOCAL, Client
-from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, Refused, ServiceAway, StylizeError
+from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, RequestRefused, ServiceAway, StylizeError
 from workers.contract.runtime.settings import Settings
 
 FAILED, REFUSED, AWAY, INTERRUPTED = 1, 2, 3, 130
@@ -22,7 +22,7 @@ STATUSES: dict[type[StylizeError], int] = {
     NotDoneInTime: FAILED,
     Busy: AWAY,
     ServiceAway: AWAY,
-    Refused: REFUSED,
+    RequestRefused: REFUSED,
 }
 EXIT_STATUSES = (
     "Exit status: 0 done, 1 the job failed or was canceled, 2 wrong use or refused, 3 the service is away or busy, "
@@ -45,7 +45,7 @@ class ClientSettings(Settings):
 
 
 @contextmanager
-def connected(url: str | None) -> Iterator[Client]:
+def connect(url: str | None) -> Iterator[Client]:
     """Give a client; tell its errors in a line each and end with their exit status. Raises typer.Exit."""
     settings = ClientSettings.read()
     key = settings.client_key.get_secret_value() if settings.client_key else None
@@ -62,6 +62,6 @@ def connected(url: str | None) -> Iterator[Client]:
 
 def lines(fault: StylizeError) -> list[str]:
     """Return what to tell of an error."""
-    if isinstance(fault, Refused) and fault.errors:
+    if isinstance(fault, RequestRefused) and fault.errors:
         return [f"{error.get('pointer', '')[2:]}: {error.get('detail', '')}" for error in fault.errors]
     return [str(fault)]

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.session import EXIT_STATUSES, AsJson, Url, connected
+from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.schemas.style import StyleView
 
 MOST = 100
@@ -42,7 +42,7 @@ def save(
     as_json: AsJson = False,
 ) -> None:
     """Save references under a name and write the style's id."""
-    with connected(url) as client:
+    with connect(url) as client:
         saved = client.save_style(name, style, weights=weight or (), precompute=precompute or (), model=model)
     typer.echo(saved.model_dump_json(indent=2) if as_json else saved.id)
 
@@ -55,19 +55,19 @@ def precompute(
     as_json: AsJson = False,
 ) -> None:
     """Have a worker compute now what methods need of a style, so that no job waits for it."""
-    with connected(url) as client:
-        tell(client.precompute(style_id, method, model=model), as_json=as_json)
+    with connect(url) as client:
+        tell_style(client.precompute(style_id, method, model=model), as_json=as_json)
 
 
 def show(
     style_id: Annotated[str, typer.Argument(help="id of a style")], url: Url = None, as_json: AsJson = False
 ) -> None:
     """Show for which methods a style is prepared."""
-    with connected(url) as client:
-        tell(client.style(style_id), as_json=as_json)
+    with connect(url) as client:
+        tell_style(client.style(style_id), as_json=as_json)
 
 
-def tell(style: StyleView, *, as_json: bool) -> None:
+def tell_style(style: StyleView, *, as_json: bool) -> None:
     """Write how far a style is prepared."""
     if as_json:
         typer.echo(style.model_dump_json(indent=2))
@@ -75,10 +75,10 @@ def tell(style: StyleView, *, as_json: bool) -> None:
     table = Table("method", "model", "state", box=None, pad_edge=False)
     for one in style.prepared:
         table.add_row(one.method, one.model, one.state)
-    written(table)
+    write_style(table)
 
 
-def written(table: Table) -> None:
+def write_style(table: Table) -> None:
     """Write a table, in a file as wide as it wants."""
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
@@ -87,7 +87,7 @@ def written(table: Table) -> None:
 def list_styles(url: Url = None, as_json: AsJson = False) -> None:
     """List all saved styles, newest first."""
     found: list[StyleView] = []
-    with connected(url) as client:
+    with connect(url) as client:
         page = client.styles(limit=MOST)
         found += page.styles
         while page.cursor:
@@ -99,11 +99,11 @@ def list_styles(url: Url = None, as_json: AsJson = False) -> None:
     table = Table("id", "name", "references", "created", box=None, pad_edge=False)
     for style in found:
         table.add_row(style.id, style.name, str(len(style.references)), f"{style.created_at:%Y-%m-%d %H:%M:%S}")
-    written(table)
+    write_style(table)
 
 
 def delete(style_ids: Annotated[list[str], typer.Argument(help="ids of styles")], url: Url = None) -> None:
     """Delete styles; jobs that use them go on."""
-    with connected(url) as client:
+    with connect(url) as client:
         for style_id in style_ids:
             client.delete_style(style_id)

@@ -23,7 +23,7 @@ class ServiceAway(StylizeError):
     """Nobody answers at the address."""
 
 
-class Refused(StylizeError):
+class RequestRefused(StylizeError):
     """The service says no. `errors` names each field (a JSON pointer) and what is wrong with it."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Refused(StylizeError):
         super().__init__(self.detail)
 
 
-class Busy(Refused):
+class Busy(RequestRefused):
     """The service takes no more for now."""
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from app.client.operations import Call
+from app.client.operations import HTTPRequest
 from app.schemas.job import JobView
 
 LOCAL = "http://127.0.0.1:8000"
@@ -37,7 +37,7 @@ def id_of(job: JobView | str) -> str:
     return job if isinstance(job, str) else job.id
 
 
-def arguments(call: Call) -> dict[str, Any]:
+def arguments(call: HTTPRequest) -> dict[str, Any]:
     """Return what httpx wants of a call; a form is multipart also when it holds no file."""
     body = [*((name, (None, text.encode())) for name, text in call.fields.items()), *call.files]
     return {

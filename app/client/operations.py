@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel
 
-from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, Refused, ServiceAway, StylizeError
+from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, RequestRefused, ServiceAway, StylizeError
 from app.schemas.job import JobsView, JobView, MethodsView
 from workers.contract.jobs.models import OutputFormat, Priority, State
 
@@ -33,7 +33,7 @@ File = Path | str | bytes
 """A picture: the path of a file, or its bytes."""
 
 
-class Asked(TypedDict, total=False):
+class StylizeFields(TypedDict, total=False):
     """What `POST /stylize` takes beside the method; see its documentation."""
 
     prompt: str
@@ -60,7 +60,7 @@ class Asked(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Call:
+class HTTPRequest:
     """One HTTP request."""
 
     verb: str
@@ -72,7 +72,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HTTPResponse:
     """The answer to a call; `status` is 0 when there was none, `content` then says why."""
 
     status: int
@@ -81,16 +81,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Pause:
+class Sleep:
     """Nothing to ask for some seconds."""
 
     seconds: float
 
 
-Exchange = Generator[Call | Pause, Answer, T]
+Operation = Generator[HTTPRequest | Sleep, HTTPResponse, T]
 
 
-def submit(method: str | None, asked: Asked, recipe: Mapping[str, Any] | File | None = None) -> Exchange[JobView]:
+def submit(
+    method: str | None, asked: StylizeFields, recipe: Mapping[str, Any] | File | None = None
+) -> Operation[JobView]:
     """Ask for pictures. Tried again while the service is away or busy: one key makes it one job."""
     fields = {name: text_of(value) for name, value in asked.items() if name not in NOT_FIELDS}
     files = [part for name in FILES for part in files_of(name, asked)]
@@ -103,32 +105,32 @@ def submit(method: str | None, asked: Asked, recipe: Mapping[str, Any] | File | 
     headers = {"Idempotency-Key": asked.get("idempotency_key") or uuid.uuid4().hex}
     if "cancel_after" in asked:
         headers["Cancel-After"] = asked["cancel_after"]
-    answer = yield from answered(Call("POST", "/stylize", fields=fields, files=files, headers=headers))
+    answer = yield from answered(HTTPRequest("POST", "/stylize", fields=fields, files=files, headers=headers))
     return read(JobView, answer)
 
 
-def job(job_id: str) -> Exchange[JobView]:
+def job(job_id: str) -> Operation[JobView]:
     """Look at a job."""
-    return read(JobView, (yield from answered(Call("GET", f"/jobs/{quote(job_id, safe='')}"))))
+    return read(JobView, (yield from answered(HTTPRequest("GET", f"/jobs/{quote(job_id, safe='')}"))))
 
 
-def jobs(state: State | None, limit: int, cursor: str | None) -> Exchange[JobsView]:
+def jobs(state: State | None, limit: int, cursor: str | None) -> Operation[JobsView]:
     """Look at a page of jobs."""
     query = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"cursor": cursor} if cursor else {})
-    return read(JobsView, (yield from answered(Call("GET", "/jobs", query=query))))
+    return read(JobsView, (yield from answered(HTTPRequest("GET", "/jobs", query=query))))
 
 
-def methods() -> Exchange[MethodsView]:
+def methods() -> Operation[MethodsView]:
     """Look at what the service offers."""
-    return read(MethodsView, (yield from answered(Call("GET", "/methods"))))
+    return read(MethodsView, (yield from answered(HTTPRequest("GET", "/methods"))))
 
 
-def cancel(job_id: str) -> Exchange[JobView]:
+def cancel(job_id: str) -> Operation[JobView]:
     """Cancel a job."""
-    return read(JobView, (yield from answered(Call("DELETE", f"/jobs/{quote(job_id, safe='')}"))))
+    return read(JobView, (yield from answered(HTTPRequest("DELETE", f"/jobs/{quote(job_id, safe='')}"))))
 
 
-def wait(job_id: str, seconds: float | None, seen: Callable[[JobView], object]) -> Exchange[JobView]:
+def wait(job_id: str, seconds: float | None, seen: Callable[[JobView], object]) -> Operation[JobView]:
     """Look at a job until it is done; `seen` gets each look. Raises JobFailed, JobCanceled, NotDoneInTime."""
     until = None if seconds is None else time.monotonic() + seconds
     pause = FIRST_LOOK
@@ -139,40 +141,40 @@ def wait(job_id: str, seconds: float | None, seen: Callable[[JobView], object]) 
             return _succeeded(current)
         if until is not None and time.monotonic() + pause > until:
             raise NotDoneInTime(current, seconds or 0.0)
-        yield Pause(pause)
+        yield Sleep(pause)
         pause = min(pause * 1.3, LONGEST_PAUSE)
 
 
-def pictures(done: JobView) -> Exchange[list[bytes]]:
+def pictures(done: JobView) -> Operation[list[bytes]]:
     """Fetch the pictures of a job, each checked against its sha256."""
     found = []
     for number, image in enumerate(done.images):
         # The signature of the address counts, its host may be another than the one we reach the service by.
         query = dict(pair.split("=", 1) for pair in urlsplit(image.url).query.split("&") if pair)
-        answer = yield from answered(Call("GET", f"/jobs/{done.id}/images/{number}", query=query))
+        answer = yield from answered(HTTPRequest("GET", f"/jobs/{done.id}/images/{number}", query=query))
         if hashlib.sha256(answer.content).hexdigest() != image.sha256:
             raise StylizeError(f"picture {number} of job {done.id} arrived damaged")
         found.append(answer.content)
     return found
 
 
-def preview(job_id: str) -> Exchange[bytes | None]:
+def preview(job_id: str) -> Operation[bytes | None]:
     """Fetch what a job is becoming; None when there is nothing to see, or not any more."""
     current = yield from job(job_id)
     if current.preview is None:
         return None
     query = dict(pair.split("=", 1) for pair in urlsplit(current.preview).query.split("&"))
     try:
-        answer = yield from answered(Call("GET", f"/jobs/{current.id}/preview", query=query))
-    except Refused as refused:
+        answer = yield from answered(HTTPRequest("GET", f"/jobs/{current.id}/preview", query=query))
+    except RequestRefused as refused:
         if refused.status != GONE:
             raise
         return None
     return answer.content
 
 
-def answered(call: Call) -> Exchange[Answer]:
-    """Make a call, again while the service is away or busy. Raises Refused, Busy, ServiceAway."""
+def answered(call: HTTPRequest) -> Operation[HTTPResponse]:
+    """Make a call, again while the service is away or busy. Raises RequestRefused, Busy, ServiceAway."""
     tries = 0
     while True:
         answer = yield call
@@ -181,10 +183,10 @@ def answered(call: Call) -> Exchange[Answer]:
             return answer
         if answer.status not in (0, 429, 503) or tries >= TRIES:
             raise _failure(answer)
-        yield Pause(min(float(_header(answer, "retry-after") or 0.1 * 2**tries), LONGEST_BUSY))
+        yield Sleep(min(float(_header(answer, "retry-after") or 0.1 * 2**tries), LONGEST_BUSY))
 
 
-def _failure(answer: Answer) -> StylizeError:
+def _failure(answer: HTTPResponse) -> StylizeError:
     if not answer.status:
         return ServiceAway(answer.content.decode())
     try:
@@ -192,16 +194,16 @@ def _failure(answer: Answer) -> StylizeError:
     except ValueError:
         document = {}
     problem = document if isinstance(document, dict) else {}
-    kind = Busy if answer.status in (429, 503) else Refused
+    kind = Busy if answer.status in (429, 503) else RequestRefused
     return kind(answer.status, problem)
 
 
-def _header(answer: Answer, name: str) -> str | None:
+def _header(answer: HTTPResponse, name: str) -> str | None:
     found = answer.headers.get(name)
     return found if found and found.isdecimal() else None
 
 
-def read(kind: type[V], answer: Answer) -> V:
+def read(kind: type[V], answer: HTTPResponse) -> V:
     """Return the answer's document; what a newer service adds is no matter."""
     return kind.model_validate_json(answer.content, extra="ignore")
 
@@ -218,7 +220,7 @@ FILES = {"style_images": "style_image", "content_image": "content_image", "contr
 NOT_FIELDS = frozenset({*FILES, "cancel_after", "idempotency_key"})
 
 
-def files_of(name: str, asked: Asked) -> list[tuple[str, tuple[str, bytes]]]:
+def files_of(name: str, asked: StylizeFields) -> list[tuple[str, tuple[str, bytes]]]:
     """Return the parts of a form that hold the pictures of a field."""
     given: Any = asked.get(name)
     several = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]

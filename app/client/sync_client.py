@@ -10,7 +10,7 @@ import httpx
 from app.client import group_operations, operations
 from app.client.group_operations import Lists
 from app.client.http import LOCAL, arguments, authorization, id_of, save, unreachable, unseen
-from app.client.operations import Answer, Asked, Call, Exchange, File, Pause
+from app.client.operations import File, HTTPRequest, HTTPResponse, Operation, Sleep, StylizeFields
 from app.schemas.job import JobsView, JobView, MethodsView
 from app.schemas.style import ComparisonView, StylesView, StyleView
 from workers.contract.jobs.models import State
@@ -25,11 +25,11 @@ class Client:
         """Speak to the service at `url`, with an API key if it wants one; each answer within `timeout` seconds."""
         self._http = httpx.Client(base_url=url, headers=authorization(key), timeout=timeout)
 
-    def submit(self, method: str, **asked: Unpack[Asked]) -> JobView:
+    def submit(self, method: str, **asked: Unpack[StylizeFields]) -> JobView:
         """Ask for pictures; returns the accepted job."""
         return self._run(operations.submit(method, asked))
 
-    def again(self, recipe: Mapping[str, Any] | File, **changed: Unpack[Asked]) -> JobView:
+    def again(self, recipe: Mapping[str, Any] | File, **changed: Unpack[StylizeFields]) -> JobView:
         """Ask for the pictures of a recipe: a job's `recipe`, or a picture that carries one; with changes if wanted."""
         return self._run(operations.submit(None, changed, recipe))
 
@@ -95,7 +95,7 @@ class Client:
         """Delete a saved style."""
         self._run(group_operations.delete_style(style_id))
 
-    def compare(self, lists: Lists, **asked: Unpack[Asked]) -> ComparisonView:
+    def compare(self, lists: Lists, **asked: Unpack[StylizeFields]) -> ComparisonView:
         """Ask for what the lists vary, from the same references."""
         return self._run(group_operations.compare(lists, asked))
 
@@ -131,11 +131,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, exchange: Exchange[T]) -> T:
+    def _run(self, exchange: Operation[T]) -> T:
         try:
             step = next(exchange)
             while True:
-                if isinstance(step, Pause):
+                if isinstance(step, Sleep):
                     time.sleep(step.seconds)
                     step = next(exchange)
                 else:
@@ -143,9 +143,9 @@ class Client:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: HTTPRequest) -> HTTPResponse:
         try:
             answer = self._http.request(**arguments(call))
         except httpx.TransportError as fault:
-            return Answer(0, unreachable(self._http.base_url, fault))
-        return Answer(answer.status_code, answer.content, answer.headers)
+            return HTTPResponse(0, unreachable(self._http.base_url, fault))
+        return HTTPResponse(answer.status_code, answer.content, answer.headers)

@@ -20,7 +20,7 @@ def route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "") or scope.get("root_path") or NO_ROUTE
 
 
-class Observation:
+class RequestMetricsMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing = OFF) -> None:

@@ -10,26 +10,27 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from workers.contract.errors import StoreUnavailable
-from workers.contract.jobs.store import Census, JobStore, Memory, WorkerStatus
+from workers.contract.jobs.results import QueueStats, RedisMemory, WorkerStatus
+from workers.contract.jobs.store import JobStore
 
 ETA_BOUNDS = ("0.5", "1.0", "2.0", "5.0", "10.0", "20.0", "30.0", "60.0", "120.0", "300.0", "600.0", "+Inf")
 """As estimate.lua counts."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class QueueFacts:
     """What the store says at one moment; `disk` is size and free bytes of where blobs are, None when not on a disk."""
 
-    census: Census
+    queue_stats: QueueStats
     workers: tuple[WorkerStatus, ...]
-    memory: Memory
+    memory: RedisMemory
     disk: tuple[int, int] | None
 
 
-def look(store: JobStore, blob_url: str) -> Facts | None:
+def look(store: JobStore, blob_url: str) -> QueueFacts | None:
     """Return the facts, None when the store is away: the gateway's own metrics matter most then."""
     try:
-        return Facts(store.census(), store.workers(), store.memory(), disk_of(blob_url))
+        return QueueFacts(store.queue_stats(), store.workers(), store.memory(), disk_of(blob_url))
     except StoreUnavailable:
         return None
 
@@ -46,7 +47,7 @@ def disk_of(blob_url: str) -> tuple[int, int] | None:
     return usage.total, usage.free
 
 
-def text(facts: Facts | None) -> bytes:
+def text(facts: QueueFacts | None) -> bytes:
     """Return the facts in Prometheus' text format; nothing when there are none."""
     if facts is None:
         return b""
@@ -58,7 +59,7 @@ def text(facts: Facts | None) -> bytes:
 class Families(Collector):
     """The facts as metric families."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: QueueFacts) -> None:
         self._facts = facts
 
     def collect(self) -> Iterator[Metric]:
@@ -71,7 +72,7 @@ class Families(Collector):
     def _waiting(self) -> Iterator[Metric]:
         queued = GaugeMetricFamily("stylize_jobs_queued", "Jobs that wait for a worker.", labels=("queue", "priority"))
         ages: dict[str, float] = {}
-        for line in self._facts.census.queued:
+        for line in self._facts.queue_stats.queued:
             queued.add_metric((line.queue, line.priority), line.count)
             ages[line.queue] = max(ages.get(line.queue, 0.0), line.oldest_age_seconds)
         oldest = GaugeMetricFamily(
@@ -82,37 +83,39 @@ class Families(Collector):
         yield from (queued, oldest)
 
     def _work(self) -> Iterator[Metric]:
-        census = self._facts.census
+        queue_stats = self._facts.queue_stats
         running = GaugeMetricFamily("stylize_jobs_running", "Jobs that a worker holds.", labels=("method",))
-        for method, count in census.running.items():
+        for method, count in queue_stats.running.items():
             running.add_metric((method,), count)
         finished = CounterMetricFamily(
             "stylize_jobs_finished_total",
             "Jobs that came to an end, with a failure's code as the reason.",
             labels=("method", "state", "reason"),
         )
-        for labels, count in census.finished.items():
+        for labels, count in queue_stats.finished.items():
             finished.add_metric(labels, count)
         yield from (running, finished)
         yield CounterMetricFamily(
-            "stylize_worker_lost_total", "Jobs whose worker fell silent while it held them.", census.lost
+            "stylize_worker_lost_total", "Jobs whose worker fell silent while it held them.", queue_stats.lost
         )
         unreadable = CounterMetricFamily(
             "stylize_unreadable_records_total", "Records that were missing or not to be read.", labels=("kind",)
         )
-        for kind, times in census.unreadable.items():
+        for kind, times in queue_stats.unreadable.items():
             unreadable.add_metric((kind,), times)
         yield unreadable
-        yield CounterMetricFamily("stylize_redeliveries_total", "Jobs given to a worker again.", census.redelivered)
+        yield CounterMetricFamily(
+            "stylize_redeliveries_total", "Jobs given to a worker again.", queue_stats.redelivered
+        )
 
     def _promises(self) -> Iterator[Metric]:
-        counts, total = self._facts.census.eta_errors, 0
+        counts, total = self._facts.queue_stats.eta_errors, 0
         buckets = [(bound, total := total + counts.get(bound, 0)) for bound in ETA_BOUNDS]
         yield HistogramMetricFamily(
             "stylize_eta_error_seconds",
             "How far the first promise of when a job would be done was off, either way.",
             buckets,
-            self._facts.census.eta_error_seconds,
+            self._facts.queue_stats.eta_error_seconds,
         )
 
     def _servers(self) -> Iterator[Metric]:

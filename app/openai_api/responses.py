@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from app.api.problems import answer, of_contract, of_validation
 from app.dependencies import Services, sharing
 from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
-from app.services.wait import finished
+from app.services.wait import wait_until_final
 from app.storage.send import OpenedResponse
 from app.uploads.multipart import HANG_UP, escaped
 from workers.contract.errors import ContractError
@@ -33,7 +33,7 @@ class NotDone(Problem):
     status, code, title = 504, "not-done-in-time", "The picture was not done in time"
 
 
-class CameToNothing(Problem):
+class PictureJobFailed(Problem):
     """The job failed or was canceled by somebody else."""
 
     status, code, title = 500, "job-failed", "The job came to nothing"
@@ -57,7 +57,7 @@ class PicturesView(BaseModel):
     job: str = Field(description="address of the job: its recipe, timings and cost")
 
 
-class Door(APIRoute):
+class OpenAIRoute(APIRoute):
     """Answers problems with what OpenAI's clients look for beside what a problem document has."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -132,12 +132,12 @@ def check_encodable(found: Mapping[str, Any]) -> None:
 
 async def pictures(request: Request, services: Services, job: Job, wanted: str) -> Response:
     """Wait for a job and answer with its pictures. A job that takes too long is canceled. Raises a Problem."""
-    done = await finished(services, job, services.settings.gateway_wait_seconds)
+    done = await wait_until_final(services, job, services.settings.gateway_wait_seconds)
     if not done.state.final:
         await services.call(services.store.cancel, job.id, job.owner)
         raise NotDone(f"job {job.id} was canceled after {services.settings.gateway_wait_seconds} seconds")
     if done.state is not State.SUCCEEDED or done.result is None:
-        raise CameToNothing(done.failure.detail if done.failure else "the job was canceled")
+        raise PictureJobFailed(done.failure.detail if done.failure else "the job was canceled")
     here = "" if services.links.public_url else str(request.base_url).rstrip("/")
     data = [
         PictureView(

@@ -9,16 +9,16 @@ from starlette.responses import Response
 from app.api.openapi import FILE
 from app.api.problems import documented
 from app.api.stylize import PARAMETER, idempotency_key
-from app.dependencies import Owner, With
+from app.dependencies import GatewayDep, OwnerDep
 from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
-from app.openai_api.responses import CameToNothing, Door, NotDone, PicturesView, json_body, pictures
+from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PicturesView, json_body, pictures
 from app.openai_api.translate import FORMATS, MOST_IMAGES, edits_shape, form_of, translate
 from app.services.submit import submit
-from app.uploads.receive import REFUSALS, multipart, received
+from app.uploads.receive import REFUSALS, multipart, receive_form
 
-router = APIRouter(tags=["openai"], route_class=Door)
+router = APIRouter(tags=["openai"], route_class=OpenAIRoute)
 
-REFUSED = documented(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, CameToNothing, NotDone)
+REFUSED = documented(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, PictureJobFailed, NotDone)
 SHARED: dict[str, Any] = {
     "prompt": {"type": "string", "maxLength": 2000},
     "model": {
@@ -62,11 +62,11 @@ GENERATIONS = {
     openapi_extra={"parameters": [PARAMETER], "requestBody": multipart(EDITS, {})},
     responses=REFUSED,
 )
-async def edit_images(request: Request, services: With, owner: Owner) -> Response:
+async def edit_images(request: Request, services: GatewayDep, owner: OwnerDep) -> Response:
     """Waits for the job and answers with its pictures; one that takes longer than the host allows is canceled."""
     key = idempotency_key(request)
-    async with received(request, services, edits_shape(services.offer)) as form:
-        wanted = translate(form, services.offer)
+    async with receive_form(request, services, edits_shape(services.capabilities)) as form:
+        wanted = translate(form, services.capabilities)
         submission = await submit(services, form, owner=owner, key=key, source="openai")
     return await pictures(request, services, submission.job, wanted)
 
@@ -81,10 +81,10 @@ async def edit_images(request: Request, services: With, owner: Owner) -> Respons
     },
     responses=REFUSED,
 )
-async def generate_images(request: Request, services: With, owner: Owner) -> Response:
+async def generate_images(request: Request, services: GatewayDep, owner: OwnerDep) -> Response:
     """As `/v1/images/edits`, from JSON: the style comes by `style_id`, a recipe, or from the method itself."""
     key = idempotency_key(request)
-    form = form_of(await json_body(request, services), services.offer)
-    wanted = translate(form, services.offer)
+    form = form_of(await json_body(request, services), services.capabilities)
+    wanted = translate(form, services.capabilities)
     submission = await submit(services, form, owner=owner, key=key, source="openai")
     return await pictures(request, services, submission.job, wanted)

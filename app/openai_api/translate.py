@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.errors import Fault, Invalid
-from app.uploads.multipart import Form, Shape, escaped
+from app.uploads.multipart import Form, FormSchema, escaped
 from app.uploads.upload import Upload
 from workers.techniques import registry
 
@@ -26,21 +26,21 @@ OWN = (*RENAMED, *UNUSED, "size", "response_format", "stream")
 FORMATS = ("b64_json", "url")
 
 
-def edits_shape(offer: Offer) -> Shape:
+def edits_shape(capabilities: Capabilities) -> FormSchema:
     """Return the fields of `POST /v1/images/edits`: OpenAI's, and all of `POST /stylize`."""
-    files = dict.fromkeys(IMAGES, MOST_IMAGES) | {"mask": 1} | dict(offer.shape.files)
-    return Shape((*offer.shape.texts, *OWN), files)
+    files = dict.fromkeys(IMAGES, MOST_IMAGES) | {"mask": 1} | dict(capabilities.schema.files)
+    return FormSchema((*capabilities.schema.texts, *OWN), files)
 
 
-def form_of(body: Mapping[str, Any], offer: Offer) -> Form:
+def form_of(body: Mapping[str, Any], capabilities: Capabilities) -> Form:
     """Return the form that a JSON body means. Raises Invalid naming the fields that we do not know."""
-    known = {*offer.shape.texts, *OWN}
+    known = {*capabilities.schema.texts, *OWN}
     if unknown := [name for name in body if name not in known]:
         raise Invalid.of([Fault(f"#/{escaped(name)}", "unknown field") for name in unknown])
     return Form(texts={name: _text(value) for name, value in body.items() if value is not None})
 
 
-def translate(form: Form, offer: Offer) -> str:
+def translate(form: Form, capabilities: Capabilities) -> str:
     """Make a form of OpenAI's one of ours; return the response format it asks for. Raises Invalid."""
     wanted = form.texts.pop("response_format", "") or FORMATS[0]
     faults = []
@@ -58,8 +58,8 @@ def translate(form: Form, offer: Offer) -> str:
         if theirs in form.texts:
             form.texts[ours] = form.texts.pop(theirs)
     _translate_size(form)
-    _translate_model(form, offer)
-    _sort_images(form, offer)
+    _translate_model(form, capabilities)
+    _sort_images(form, capabilities)
     return wanted
 
 
@@ -73,10 +73,10 @@ def _translate_size(form: Form) -> None:
     form.texts |= {"width": found[1], "height": found[2]}
 
 
-def _translate_model(form: Form, offer: Offer) -> None:
+def _translate_model(form: Form, capabilities: Capabilities) -> None:
     """`model` may name a method, as their models are what draws; a base model; or one of OpenAI's own."""
     model = form.texts.get("model", "")
-    if model not in offer.bases:
+    if model not in capabilities.bases:
         form.texts.pop("model", None)
         if model and not FOREIGN.fullmatch(model):
             form.texts.setdefault("method", model)
@@ -84,15 +84,15 @@ def _translate_model(form: Form, offer: Offer) -> None:
         form.texts.setdefault("method", DEFAULT_METHOD)
 
 
-def _sort_images(form: Form, offer: Offer) -> None:
+def _sort_images(form: Form, capabilities: Capabilities) -> None:
     """Images are the style's references; the first is what to draw anew where a method needs that."""
     images = [upload for name in IMAGES for upload in form.files.pop(name, [])]
     if images and not form.files.get("content_image") and _needs_content(form.texts.get("method", "")):
-        _move(form, "content_image", [images.pop(0)], offer.shape)
+        _move(form, "content_image", [images.pop(0)], capabilities.schema)
     if images:
-        most = offer.shape.files["style_image"]
+        most = capabilities.schema.files["style_image"]
         styles = [*form.files.get("style_image", []), *images]
-        _move(form, "style_image", styles, offer.shape)
+        _move(form, "style_image", styles, capabilities.schema)
         if len(styles) > most:
             raise Invalid.of([Fault("#/image", f"at most {most} style images")])
 
@@ -104,10 +104,10 @@ def _needs_content(method: str) -> bool:
         return False
 
 
-def _move(form: Form, name: str, uploads: list[Upload], shape: Shape) -> None:
+def _move(form: Form, name: str, uploads: list[Upload], schema: FormSchema) -> None:
     form.files[name] = uploads
     for index, upload in enumerate(uploads):
-        upload.pointer = shape.pointer(name, index)
+        upload.pointer = schema.pointer(name, index)
 
 
 def _text(value: Any) -> str:

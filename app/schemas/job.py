@@ -9,7 +9,7 @@ from app.auth.signed_urls import Links
 from app.services.model_status import State as ModelState
 from model_store.catalogue.entry import Kind, Licence
 from workers.contract.jobs.models import Job, Priority, Progress, Request, State, Timings
-from workers.contract.jobs.store import Outlook
+from workers.contract.jobs.results import QueueEstimate
 from workers.techniques.spec import Base, Cost, Defaults, Family, Inputs, Paper
 
 
@@ -108,7 +108,7 @@ class JobsView(BaseModel):
     unreadable: list[str] = Field([], description="ids of jobs of another release, which this one cannot show")
 
 
-class TermsView(BaseModel):
+class LicenceView(BaseModel):
     """On which terms a model may be used."""
 
     id: str
@@ -135,7 +135,7 @@ class MethodView(BaseModel):
     cost: Cost
     weights: list[str]
     rights: str
-    terms: list[TermsView] = Field(description="licences of the served models it runs on and of its own weights")
+    terms: list[LicenceView] = Field(description="licences of the served models it runs on and of its own weights")
     models: list[str] = Field(description="served base models it runs on")
     available: list[str] = Field(description="warm base models on which it runs with default parameters")
     refusals: dict[str, str] = Field(description="warm base models on which it does not, and why")
@@ -148,7 +148,7 @@ class MethodsView(BaseModel):
     methods: list[MethodView]
 
 
-class StoredView(BaseModel):
+class InstalledModelView(BaseModel):
     """A model of the store: where it stands, on which terms it may be used."""
 
     id: str
@@ -162,7 +162,7 @@ class StoredView(BaseModel):
     reason: str | None = Field(None, description="why no worker can serve it, where it is broken")
 
 
-class ModelView(StoredView):
+class ModelView(InstalledModelView):
     """A served base model."""
 
     base: Base
@@ -174,7 +174,9 @@ class ModelsView(BaseModel):
     """The served base models, and what is installed beside them."""
 
     models: list[ModelView]
-    adapters: list[StoredView] = Field(description="adapters, encoders, ControlNets, LoRAs and styles of the store")
+    adapters: list[InstalledModelView] = Field(
+        description="adapters, encoders, ControlNets, LoRAs and styles of the store"
+    )
 
 
 class HealthView(BaseModel):
@@ -187,7 +189,7 @@ class HealthView(BaseModel):
     )
 
 
-def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:
+def view(job: Job, links: Links, estimate: QueueEstimate | None) -> JobView:
     """Return what callers see of a job."""
     result = job.result
     return JobView(
@@ -201,7 +203,7 @@ def view(job: Job, links: Links, outlook: Outlook | None) -> JobView:
         finished_at=job.finished_at,
         progress=_progress(job),
         preview=None if job.preview is None else links.preview(job.id, job.preview),
-        queue=_queue(outlook),
+        queue=_queue(estimate),
         images=_images(job, links),
         error=_failure(job),
         timings=result.timings if result else None,
@@ -231,13 +233,13 @@ def _images(job: Job, links: Links) -> list[ImageView]:
     ]
 
 
-def _queue(outlook: Outlook | None) -> QueueView | None:
-    if outlook is None:
+def _queue(estimate: QueueEstimate | None) -> QueueView | None:
+    if estimate is None:
         return None
     return QueueView(
-        position=outlook.position,
-        eta_start_seconds=outlook.start_seconds,
-        eta_finish_seconds=outlook.finish_seconds,
+        position=estimate.position,
+        eta_start_seconds=estimate.start_seconds,
+        eta_finish_seconds=estimate.finish_seconds,
     )
 
 

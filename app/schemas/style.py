@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.schemas.job import JobView
-from workers.contract.styles.store import Reference
+from workers.contract.styles.store import StyleReference
 
 
-class PreparationView(BaseModel):
+class PrecomputeView(BaseModel):
     """How far a style is prepared for a method on a model, with the method's defaults there."""
 
     method: str
@@ -33,9 +33,9 @@ class StyleView(BaseModel):
 
     id: str
     name: str
-    references: tuple[Reference, ...]
+    references: tuple[StyleReference, ...]
     versions: dict[str, int] = Field(description="the version of each technique whose look the style keeps")
-    prepared: list[PreparationView] = Field(description="each method and model that it can be prepared for")
+    prepared: list[PrecomputeView] = Field(description="each method and model that it can be prepared for")
     created_at: datetime
     links: StyleLinksView
 
@@ -57,7 +57,7 @@ class CellView(BaseModel):
     job: JobView | None
 
 
-class ShareView(BaseModel):
+class ComparisonProgressView(BaseModel):
     """How far all jobs together are."""
 
     finished: int
@@ -77,7 +77,7 @@ class ComparisonView(BaseModel):
 
     id: str
     state: Literal["running", "finished"]
-    progress: ShareView
+    progress: ComparisonProgressView
     cells: list[CellView]
     created_at: datetime
     links: ComparisonLinksView

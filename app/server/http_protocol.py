@@ -29,7 +29,7 @@ MAX_AHEAD = 8
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends connections that send too slowly or too much; the limits are set by `bounded`."""
+    """Ends connections that send too slowly or too much; the limits are set by `build_protocol`."""
 
     header_seconds: ClassVar[float] = 10.0
     message_seconds: ClassVar[float] = 45.0
@@ -194,7 +194,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(
+def build_protocol(
     *, header_seconds: float, body_seconds: float, send_seconds: float, connections: int
 ) -> type[BoundedProtocol]:
     """Return the protocol with its limits: times for headers, a body and an unread answer, how many may connect."""

@@ -6,16 +6,16 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.server.http_protocol import bounded
+from app.server.http_protocol import build_protocol
 from app.settings import GatewaySettings
 
 
-def configuration(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
+def build_config(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     """Return how uvicorn is to serve: one process, quiet, stopping within the grace time."""
     return uvicorn.Config(
         application,
         loop="uvloop",
-        http=bounded(
+        http=build_protocol(
             header_seconds=settings.gateway_header_seconds,
             body_seconds=settings.gateway_form_seconds,
             send_seconds=settings.gateway_send_seconds,
@@ -33,7 +33,7 @@ def configuration(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Co
     )
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """Calls `stopping` at the first signal: who only waits need not be waited for."""
 
     def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.auth.api_key import Scope
 from app.dependencies import Services
-from app.services.job_watch import Observer
+from app.services.job_watch import JobObserver
 
 CHECK_SECONDS = 2.0
 """A quiet wait is interrupted this often; with the age of the keys' copy that keeps what revocation promises."""
@@ -25,7 +25,7 @@ class Access:
             await self.services.call(self.services.ring.refresh)
         self.services.ring.check(self.owner, self.scope)
 
-    async def await_news(self, observer: Observer, seconds: float) -> None:
+    async def await_news(self, observer: JobObserver, seconds: float) -> None:
         """Return when something is new, the time is up or the gateway stops. Raises as `check`."""
         until = time.monotonic() + seconds
         while True:

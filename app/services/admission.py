@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from app.dependencies import Services
 from app.errors import Fault, PictureRefused, Problem, Unavailable
-from app.services.stored_inputs import keep
+from app.services.stored_inputs import touch
 from app.uploads.decoder.pool import Decoded, DecoderLost
-from app.uploads.limits import Refused
+from app.uploads.limits import PictureFileRefused
 from app.uploads.upload import Upload
 from workers.contract.blobs import input_name
 from workers.contract.errors import BlobError, ContractError, InputsDeleted, StoreUnavailable
@@ -44,7 +44,9 @@ async def decoded(services: Services, uploads: list[Upload]) -> AsyncIterator[Pi
         results = await asyncio.gather(*(_attempt(services, upload) for upload in uploads))
     pictures = {u.pointer: found for u, found in zip(uploads, results, strict=True) if isinstance(found, Decoded)}
     try:
-        refused = [(u, found) for u, found in zip(uploads, results, strict=True) if isinstance(found, Refused)]
+        refused = [
+            (u, found) for u, found in zip(uploads, results, strict=True) if isinstance(found, PictureFileRefused)
+        ]
         if refused:
             raise PictureRefused.of([Fault(upload.pointer, str(found)) for upload, found in refused])
         if len(pictures) < len(uploads):
@@ -55,10 +57,10 @@ async def decoded(services: Services, uploads: list[Upload]) -> AsyncIterator[Pi
             picture.close()
 
 
-async def _attempt(services: Services, upload: Upload) -> Decoded | Refused | DecoderLost:
+async def _attempt(services: Services, upload: Upload) -> Decoded | PictureFileRefused | DecoderLost:
     try:
         return await services.decoder.decode(upload)
-    except (Refused, DecoderLost) as fault:
+    except (PictureFileRefused, DecoderLost) as fault:
         return fault
 
 
@@ -88,7 +90,7 @@ async def store(
             for picture in pictures.values():
                 services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
                 written.add(picture.sha256)
-            keep(services, stored)
+            touch(services, stored)
             return record(put)
 
     put = PutInputs(sizes, max_bytes=most)

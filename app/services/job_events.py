@@ -11,8 +11,8 @@ from app.dependencies import Services
 from app.errors import Forbidden, NotFound, Unauthorized
 from app.schemas.job import JobView
 from app.services.access import Access
-from app.services.job_watch import Observer
-from app.services.jobs import owned, seen
+from app.services.job_watch import JobObserver
+from app.services.jobs import get_owned_job, seen
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import State
 
@@ -24,13 +24,13 @@ RETRY_MILLISECONDS = 1000
 
 
 @dataclass(frozen=True)
-class Stream:
+class EventStream:
     """One caller who follows one job, from the snapshot after `last_id`."""
 
     services: Services
     job_id: str
     owner: str
-    observer: Observer
+    observer: JobObserver
     last_id: str | None
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
@@ -65,7 +65,9 @@ class Stream:
     async def _look(self) -> JobView | None:
         """Return the job, None when its record has been deleted meanwhile."""
         try:
-            return await self.services.call(lambda: seen(self.services, owned(self.services, self.job_id, self.owner)))
+            return await self.services.call(
+                lambda: seen(self.services, get_owned_job(self.services, self.job_id, self.owner))
+            )
         except NotFound:
             return None
 

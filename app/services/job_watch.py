@@ -20,7 +20,7 @@ AWAY_SECONDS = 1.0
 Look = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
 
-class Observer:
+class JobObserver:
     """One who waits for one job."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Observer:
         self.tell()
 
 
-class Watch:
+class JobWatch:
     """Asks `look` for the state of all watched jobs, as opaque text, and tells those who wait for what is new.
 
     To be made in the event loop. The reader runs only while somebody waits. One caller may wait `per_caller` times at
@@ -58,18 +58,18 @@ class Watch:
         self._per_caller = per_caller
         self._most = most
         self._callers: Counter[str] = Counter()
-        self._observers: dict[str, set[Observer]] = defaultdict(set)
+        self._observers: dict[str, set[JobObserver]] = defaultdict(set)
         self._seen: dict[str, str | None] = {}
         self._reader: asyncio.Task[None] | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
     @contextmanager
-    def watching(self, job_id: str, caller: str) -> Iterator[Observer]:
+    def watching(self, job_id: str, caller: str) -> Iterator[JobObserver]:
         """Watch a job while the block runs. Raises TooManyStreams."""
         if self._callers[caller] >= self._per_caller or self._callers.total() >= self._most:
             raise TooManyStreams("too many callers wait for jobs; close some streams first")
-        observer = Observer()
+        observer = JobObserver()
         observer.closed = self._closed
         self._callers[caller] += 1
         self._observers[job_id].add(observer)
@@ -92,7 +92,7 @@ class Watch:
         """End all waiting; from anywhere, a signal handler included."""
         self._loop.call_soon_threadsafe(self.close)
 
-    def _leave(self, job_id: str, caller: str, observer: Observer) -> None:
+    def _leave(self, job_id: str, caller: str, observer: JobObserver) -> None:
         self._callers[caller] -= 1
         if not self._callers[caller]:
             del self._callers[caller]

@@ -7,7 +7,7 @@ from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.models import Job
 
 
-def owned(services: Services, job_id: str, owner: str | None) -> Job:
+def get_owned_job(services: Services, job_id: str, owner: str | None) -> Job:
     """Return the owner's job (None: anyone's). Raises NotFound, also for another's, and UnreadableRecord."""
     try:
         job = services.store.get(job_id)
@@ -22,4 +22,4 @@ def owned(services: Services, job_id: str, owner: str | None) -> Job:
 
 def seen(services: Services, job: Job) -> JobView:
     """Return what callers see of a job, with its place in the queue and when it will be done."""
-    return view(job, services.links, None if job.state.final else services.store.outlook(job))
+    return view(job, services.links, None if job.state.final else services.store.estimate(job))

@@ -9,14 +9,14 @@ from model_store.catalogue import entries, entry_of
 from model_store.catalogue.entry import Entry
 from model_store.errors import ModelStoreError
 from model_store.store.lockfile import Lock, read_lock
-from model_store.store.presence import Presence, presence
-from workers.contract.jobs.store import WorkerStatus
+from model_store.store.presence import ModelPresence, presence
+from workers.contract.jobs.results import WorkerStatus
 
 State = Literal["warm", "loading", "broken", "installed", "partial", "missing"]
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelStatus:
     """A model, where it stands, and the command that brings what is missing of it; empty when there is none."""
 
     entry: Entry
@@ -35,7 +35,7 @@ class Standing:
         return f"{self.state}; run: {self.command}" if self.command else self.state
 
 
-def of_served(models: Collection[str], store: Path, workers: Sequence[WorkerStatus]) -> list[Standing]:
+def of_served(models: Collection[str], store: Path, workers: Sequence[WorkerStatus]) -> list[ModelStatus]:
     """Return how base models stand, in their order. What workers say goes before what lies in this host's store.
 
     Raises ModelStoreError when the store cannot be read.
@@ -44,7 +44,7 @@ def of_served(models: Collection[str], store: Path, workers: Sequence[WorkerStat
     return [_standing(entry_of(model, store), store, lock, workers) for model in models]
 
 
-def of_installed(store: Path) -> list[Standing]:
+def of_installed(store: Path) -> list[ModelStatus]:
     """Return how everything but base models stands of which something is in the store. Raises ModelStoreError."""
     lock = read_lock(store)
     beside = (entry for entry in entries(store).values() if entry.kind != "base")
@@ -60,12 +60,12 @@ def in_words(models: Collection[str], store: Path, workers: Sequence[WorkerStatu
         return dict.fromkeys(models, str(fault))
 
 
-def _standing(entry: Entry, store: Path, lock: Lock, workers: Sequence[WorkerStatus]) -> Standing:
+def _standing(entry: Entry, store: Path, lock: Lock, workers: Sequence[WorkerStatus]) -> ModelStatus:
     found = presence(entry.id, store, lock)
     state = _at_work(entry.id, workers) or found.state
     command = found.command if state in ("partial", "missing") else ""
     reason = _reason(entry.id, workers) if state == "broken" else ""
-    return Standing(entry, state, command, _size(entry, found, lock), reason)
+    return ModelStatus(entry, state, command, _size(entry, found, lock), reason)
 
 
 def _at_work(model: str, workers: Sequence[WorkerStatus]) -> State | None:
@@ -85,7 +85,7 @@ def _reason(model: str, workers: Sequence[WorkerStatus]) -> str:
     return next((reason for methods in tried for reason in methods.values() if reason), "")
 
 
-def _size(entry: Entry, found: Presence, lock: Lock) -> int | None:
+def _size(entry: Entry, found: ModelPresence, lock: Lock) -> int | None:
     pinned = lock.models.get(entry.id)
     if pinned is not None and found.state == "installed":
         return sum(file.size for file in pinned.files.values())

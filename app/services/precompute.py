@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Literal
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.dependencies import Services
 from app.errors import Fault, Invalid
-from app.schemas.style import PreparationView, StyleView
+from app.schemas.style import PrecomputeView, StyleView
 from app.services.styles import outdated, style_view, used
 from app.uploads.cost import check_total, cost
 from workers.contract.jobs.models import Job, NewJob, Request, State
-from workers.contract.styles.precompute import preparation_of
+from workers.contract.styles.precompute import precompute_key
 from workers.contract.styles.store import Style
 from workers.techniques import registry
 from workers.techniques.spec import Spec
@@ -24,7 +24,7 @@ TRUSTED = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Preparation:
+class PrecomputeRequest:
     """What is computed of a style in advance: that of a method's defaults on a model."""
 
     request: Request
@@ -37,18 +37,22 @@ class Preparation:
     @property
     def digest(self) -> str:
         """What the workers call it."""
-        return preparation_of(self.request)
+        return precompute_key(self.request)
 
 
-def preparable(offer: Offer, style: Style) -> list[Preparation]:
+def precomputable(capabilities: Capabilities, style: Style) -> list[PrecomputeRequest]:
     """Return all preparations of a style that this host can do."""
-    fitting = (spec for spec in offer.specs if spec.inputs.references[1] and not outdated(style, spec))
-    return [of(offer, style, spec, model) for spec in fitting for model in offer.models_of(spec)]
+    fitting = (spec for spec in capabilities.specs if spec.inputs.references[1] and not outdated(style, spec))
+    return [
+        precompute_request(capabilities, style, spec, model)
+        for spec in fitting
+        for model in capabilities.models_of(spec)
+    ]
 
 
-def of(offer: Offer, style: Style, spec: Spec, model: str) -> Preparation:
+def precompute_request(capabilities: Capabilities, style: Style, spec: Spec, model: str) -> PrecomputeRequest:
     """Return the preparation of a style for a technique on a model that it runs on."""
-    defaults = offer.defaults_of(spec, model)
+    defaults = capabilities.defaults_of(spec, model)
     assert defaults is not None
     references = used(style, spec.inputs.references[1])
     request = Request(
@@ -61,17 +65,17 @@ def of(offer: Offer, style: Style, spec: Spec, model: str) -> Preparation:
         params=spec.params().model_dump(mode="json"),
         **dict(defaults),
     )
-    return Preparation(request)
+    return PrecomputeRequest(request)
 
 
 def asked(
     services: Services, style: Style, methods: Sequence[str], model: str | None, pointer: str
-) -> list[Preparation]:
+) -> list[PrecomputeRequest]:
     """Return the preparations of a style for some methods on a model. Raises Invalid naming all that cannot be."""
-    chosen = model or services.offer.default_model
-    if chosen not in services.offer.bases:
-        raise Invalid.of([Fault("#/model", f"must be one of {', '.join(services.offer.bases)}")])
-    found: dict[str, Preparation] = {}
+    chosen = model or services.capabilities.default_model
+    if chosen not in services.capabilities.bases:
+        raise Invalid.of([Fault("#/model", f"must be one of {', '.join(services.capabilities.bases)}")])
+    found: dict[str, PrecomputeRequest] = {}
     faults = []
     for method in methods:
         try:
@@ -87,28 +91,28 @@ def asked(
     return list(found.values())
 
 
-def _asked(services: Services, style: Style, method: str, model: str) -> Preparation:
+def _asked(services: Services, style: Style, method: str, model: str) -> PrecomputeRequest:
     """Return one preparation. Raises ValueError saying why it cannot be."""
-    offer = services.offer
+    capabilities = services.capabilities
     try:
         spec = registry.spec(method)
     except KeyError:
-        raise ValueError(f"must be among {', '.join((*registry.names(), *offer.aliases))}") from None
+        raise ValueError(f"must be among {', '.join((*registry.names(), *capabilities.aliases))}") from None
     if not spec.inputs.references[1]:
         raise ValueError(f"{spec.name} takes no style image: there is nothing to prepare")
     if said := outdated(style, spec):
         raise ValueError(said)
-    if model not in offer.models_of(spec):
-        served = ", ".join(offer.models_of(spec)) or "none of the models served here"
+    if model not in capabilities.models_of(spec):
+        served = ", ".join(capabilities.models_of(spec)) or "none of the models served here"
         raise ValueError(f"{spec.name} does not run on {model}; it runs on {served}")
-    one = of(offer, style, spec, model)
+    one = precompute_request(capabilities, style, spec, model)
     most = services.settings.gateway_max_cost
     if cost(one.request, spec) > most:
         raise ValueError(f"preparing {spec.name} costs {cost(one.request, spec):.0f}; at most {most:.0f} is accepted")
     return one
 
 
-def begin(services: Services, style: Style, preparations: Sequence[Preparation]) -> list[NewJob]:
+def begin(services: Services, style: Style, preparations: Sequence[PrecomputeRequest]) -> list[NewJob]:
     """Submit a job for each preparation that is cold, all or none; return the new ones, still to be rung for.
 
     Talks to the store: call it in a thread. Raises ContractError.
@@ -124,7 +128,7 @@ def begin(services: Services, style: Style, preparations: Sequence[Preparation])
     return [job for job, job_id in zip(new, ids, strict=True) if job.id == job_id]
 
 
-def ring(services: Services, jobs: Sequence[NewJob]) -> None:
+def notify_workers(services: Services, jobs: Sequence[NewJob]) -> None:
     """Wake workers for new jobs."""
     for job in jobs:
         services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
@@ -141,7 +145,7 @@ def cancel(services: Services, style: Style) -> None:
 def style_views(services: Services, styles: Sequence[Style]) -> list[StyleView]:
     """Return what callers see of styles. Talks to the store: call it in a thread."""
     jobs = services.preparations.jobs([style.id for style in styles])
-    known = [preparable(services.offer, style) for style in styles]
+    known = [precomputable(services.capabilities, style) for style in styles]
     pairs = [(one, own.get(one.name)) for ones, own in zip(known, jobs, strict=True) for one in ones]
     views = iter(_views(services, pairs))
     return [
@@ -150,7 +154,7 @@ def style_views(services: Services, styles: Sequence[Style]) -> list[StyleView]:
     ]
 
 
-def _job(services: Services, style: Style, one: Preparation, *, after: str) -> NewJob:
+def _job(services: Services, style: Style, one: PrecomputeRequest, *, after: str) -> NewJob:
     """Return the job of a preparation. Its key, which no caller can send, makes simultaneous requests one job."""
     return NewJob(
         id=secrets.token_hex(16),
@@ -165,19 +169,19 @@ def _job(services: Services, style: Style, one: Preparation, *, after: str) -> N
     )
 
 
-def _views(services: Services, preparations: Sequence[tuple[Preparation, str | None]]) -> list[PreparationView]:
+def _views(services: Services, preparations: Sequence[tuple[PrecomputeRequest, str | None]]) -> list[PrecomputeView]:
     """Return how far some preparations are, each given with the id of its newest job."""
     workers = [worker.id for worker in services.store.workers()]
-    held = services.preparations.held(workers, [one.digest for one, _ in preparations])
+    count_workers_with = services.preparations.count_workers_with(workers, [one.digest for one, _ in preparations])
     jobs = services.store.many(job_id for _, job_id in preparations if job_id)
     now = services.store.now()
     views = []
-    for (one, job_id), count in zip(preparations, held, strict=True):
+    for (one, job_id), count in zip(preparations, count_workers_with, strict=True):
         job = jobs.get(job_id or "")
         state = "ready" if count else _state(job, now)
         method, model = one.request.method, one.request.model
         views.append(
-            PreparationView(method=method, model=model, state=state, workers=count, job=job.id if job else None)
+            PrecomputeView(method=method, model=model, state=state, workers=count, job=job.id if job else None)
         )
     return views
 

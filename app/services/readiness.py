@@ -9,7 +9,8 @@ from pathlib import Path
 from app.services.model_status import in_words
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
-from workers.contract.jobs.store import JobStore, WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
+from workers.contract.jobs.store import JobStore
 
 OK = "ok"
 FRESH_SECONDS = 0.5
@@ -17,7 +18,7 @@ FRESH_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadinessSnapshot:
     """The state of each part, "ok" or in a few words what is wrong with it; and how each served model stands."""
 
     checks: Mapping[str, str]
@@ -33,17 +34,17 @@ class Readiness:
         self._models = models
         self._model_dir = model_dir
         self._looking = threading.Lock()
-        self._seen = Seen({}, {})
+        self._seen = ReadinessSnapshot({}, {})
         self._seen_at = -FRESH_SECONDS
 
-    def look(self) -> Seen:
+    def look(self) -> ReadinessSnapshot:
         """Return how everything stands."""
         with self._looking:
             if time.monotonic() - self._seen_at >= FRESH_SECONDS:
                 redis = self._redis()
                 workers = self._workers() if redis == OK else None
                 checks = {"redis": redis, "blobs": self._blob_store(), "workers": self._judged(workers)}
-                self._seen = Seen(checks, in_words(self._models, self._model_dir, workers or ()))
+                self._seen = ReadinessSnapshot(checks, in_words(self._models, self._model_dir, workers or ()))
                 self._seen_at = time.monotonic()
             return self._seen
 

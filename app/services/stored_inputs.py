@@ -15,7 +15,7 @@ Names = Mapping[str, Sha256]
 """sha256 of stored pictures by the pointer of their field."""
 
 
-async def resolved(services: Services, form: Form, owner: str) -> Names:
+async def resolve(services: Services, form: Form, owner: str) -> Names:
     """Fill a form from its recipe or saved style and return the stored pictures that it uses.
 
     Raises Invalid naming those that are no longer there, or were never the caller's.
@@ -39,13 +39,13 @@ async def resolved(services: Services, form: Form, owner: str) -> Names:
     if faults:
         raise Invalid.of(faults)
     return {
-        services.offer.shape.pointer(field, n): sha256
+        services.capabilities.schema.pointer(field, n): sha256
         for field, names in form.stored.items()
         for n, sha256 in enumerate(names)
     }
 
 
-def keep(services: Services, names: Iterable[tuple[str, Sha256]]) -> None:
+def touch(services: Services, names: Iterable[tuple[str, Sha256]]) -> None:
     """Make stored pictures as young as those just sent, so that no sweep takes them. Raises Invalid."""
     for pointer, sha256 in names:
         try:

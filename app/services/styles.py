@@ -3,16 +3,16 @@
 from app.auth.signed_urls import Links
 from app.dependencies import Services
 from app.errors import Fault, Invalid
-from app.schemas.style import PreparationView, StyleLinksView, StyleView
+from app.schemas.style import PrecomputeView, StyleLinksView, StyleView
 from app.uploads.multipart import Form
-from workers.contract.styles.store import Reference, Style
+from workers.contract.styles.store import Style, StyleReference
 from workers.techniques import registry
 from workers.techniques.spec import Spec
 
 FIELD = "style_id"
 
 
-def style_view(style: Style, links: Links, prepared: list[PreparationView]) -> StyleView:
+def style_view(style: Style, links: Links, prepared: list[PrecomputeView]) -> StyleView:
     """Return what callers see of a style, and for which methods it is prepared."""
     address = f"{links.public_url}/styles/{style.id}"
     shown = StyleLinksView(self=address, precompute=f"{address}/precompute")
@@ -54,7 +54,7 @@ def outdated(style: Style, spec: Spec) -> str:
     return f"was saved for version {saved} of {spec.name}, which is now version {spec.version}; save it again"
 
 
-def used(style: Style, most: int) -> list[Reference]:
+def used(style: Style, most: int) -> list[StyleReference]:
     """Return the references that count most, in the style's own order: as many as a method takes."""
     ranked = sorted(enumerate(style.references), key=lambda pair: -pair[1].weight)
     return [style.references[n] for n in sorted(n for n, _ in ranked[:most])]

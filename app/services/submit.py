@@ -7,11 +7,11 @@ from functools import partial
 from app.dependencies import Services
 from app.errors import Conflict
 from app.services.admission import admit, decoded, store
-from app.services.stored_inputs import Names, resolved
+from app.services.stored_inputs import Names, resolve
 from app.uploads.multipart import Form
 from app.uploads.validate import Draft, draft
 from workers.contract.jobs.models import NewJob
-from workers.contract.jobs.store import Submission
+from workers.contract.jobs.results import Submission
 
 
 async def submit(
@@ -22,8 +22,8 @@ async def submit(
     It fails unless it is done within its `lifetime`.
     Raises a Problem or a ContractError.
     """
-    stored = await resolved(services, form, owner)
-    drafted = draft(form, services.offer, max_cost=services.settings.gateway_max_cost)
+    stored = await resolve(services, form, owner)
+    drafted = draft(form, services.capabilities, max_cost=services.settings.gateway_max_cost)
     admission = await admit(services, owner, key)
     async with decoded(services, form.uploads()) as pictures:
         names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}

@@ -11,15 +11,15 @@ from app.schemas.job import view
 from app.services.access import Access
 from app.services.jobs import seen
 from workers.contract.jobs.models import Job
-from workers.contract.jobs.store import Submission
+from workers.contract.jobs.results import Submission
 
 
-async def answered(services: Services, submission: Submission, prefer: str | None) -> Response:
+async def submission_response(services: Services, submission: Submission, prefer: str | None) -> Response:
     """Return 202 with the job; with a `Prefer: wait` that was kept 200 with the finished job."""
     wait = wait_seconds(prefer, services.settings.gateway_wait_seconds)
-    job = submission.job if wait is None else await finished(services, submission.job, wait)
-    if wait is None and submission.outlook is not None:
-        shown = view(job, services.links, submission.outlook)
+    job = submission.job if wait is None else await wait_until_final(services, submission.job, wait)
+    if wait is None and submission.estimate is not None:
+        shown = view(job, services.links, submission.estimate)
     else:
         shown = await services.call(seen, services, job)
     headers = {"Location": shown.links.self, "Cache-Control": "no-store"}
@@ -29,7 +29,7 @@ async def answered(services: Services, submission: Submission, prefer: str | Non
     return Response(shown.model_dump_json(), status, headers, media_type="application/json")
 
 
-async def finished(services: Services, job: Job, seconds: float) -> Job:
+async def wait_until_final(services: Services, job: Job, seconds: float) -> Job:
     """Return the job once it is final, or as it is when the time is up, too many wait or the gateway stops.
 
     Raises Unauthorized or Forbidden when the key by which it was asked for ends meanwhile.

@@ -37,7 +37,7 @@ for suffix, kind in {".js": "text/javascript", ".webp": "image/webp", ".svg": "i
     mimetypes.add_type(kind, suffix)
 
 
-class Files(StaticFiles):
+class StudioFiles(StaticFiles):
     """Static files under a strict policy."""
 
     def file_response(
@@ -49,7 +49,7 @@ class Files(StaticFiles):
         return answer
 
 
-files = Files(directory=STATIC)
+files = StudioFiles(directory=STATIC)
 parts = GZipMiddleware(files)
 """The application that serves what the page is made of."""
 

@@ -38,7 +38,7 @@ class MemoryFile:
         os.close(self.file)
 
 
-class Memory:
+class UploadMemory:
     """Counts requests and bytes; lends memory files. A file's pages stay, so that filling it again is a mere copy.
 
     One owner gets at most a quarter of the requests and half of the bytes, unless it is nobody in particular (None).
@@ -110,7 +110,7 @@ class Memory:
 class Share:
     """The memory as the uploads of one request see it."""
 
-    memory: Memory
+    memory: UploadMemory
     owner: str | None
 
     def take(self, size: int) -> None:

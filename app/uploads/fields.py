@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from app.webhooks.url_policy import MAX_URL, PUBLIC, Rules
+from app.webhooks.url_policy import MAX_URL, PUBLIC, UrlPolicy
 from workers.contract.jobs.models import PRIORITIES, OutputFormat
 
 MAX_TEXT = 2000
@@ -117,7 +117,7 @@ def identifier(help: str) -> Field:
     return Field(read, {"type": "string", "maxLength": 64, "pattern": f"^{ID.pattern}$", "description": help})
 
 
-def webhook(rules: Rules, help: str) -> Field:
+def webhook(rules: UrlPolicy, help: str) -> Field:
     """An address that a webhook may go to."""
 
     def read(value: str) -> str:
@@ -126,7 +126,7 @@ def webhook(rules: Rules, help: str) -> Field:
     return Field(read, {"type": "string", "format": "uri", "maxLength": MAX_URL, "description": help})
 
 
-def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: Rules = PUBLIC) -> dict[str, Field]:
+def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: UrlPolicy = PUBLIC) -> dict[str, Field]:
     """Return the text fields of a request to a host that serves these methods and models, the default model first."""
     return {
         "method": choice(methods, "a technique, or a family's alias; see GET /methods"),

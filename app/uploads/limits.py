@@ -30,10 +30,10 @@ class Verdict(IntEnum):
     ANIMATED = 5
     CRASHED = 6
     TIMED_OUT = 7
-    TOO_DEAR = 8
+    RESOURCE_LIMIT = 8
 
 
-WORDS: dict[Verdict, str] = {
+MESSAGES: dict[Verdict, str] = {
     Verdict.UNREADABLE: "the picture is damaged, truncated or not really a PNG, JPEG or WebP",
     Verdict.TOO_SMALL: f"the picture is smaller than {MIN_SIDE} x {MIN_SIDE} pixels",
     Verdict.TOO_LARGE: f"a side of the picture is longer than {MAX_SIDE} pixels",
@@ -41,17 +41,17 @@ WORDS: dict[Verdict, str] = {
     Verdict.ANIMATED: "the picture is animated; send a single frame",
     Verdict.CRASHED: "the picture could not be decoded",
     Verdict.TIMED_OUT: "the picture took too long to decode",
-    Verdict.TOO_DEAR: "the picture needed more memory or processor time to decode than one may have",
+    Verdict.RESOURCE_LIMIT: "the picture needed more memory or processor time to decode than one may have",
 }
 
 
-class Refused(Exception):
+class PictureFileRefused(Exception):
     """The picture breaks a rule."""
 
     VERDICTS = frozenset(verdict for verdict in Verdict if Verdict.ACCEPTED < verdict < Verdict.CRASHED)
 
     def __init__(self, verdict: Verdict) -> None:
-        super().__init__(WORDS[verdict])
+        super().__init__(MESSAGES[verdict])
         self.verdict = verdict
 
 

@@ -29,7 +29,7 @@ class Disconnected(Exception):
 
 
 @dataclass(frozen=True)
-class Shape:
+class FormSchema:
     """Which fields a form may have: texts, and files with the most of each.
 
     Texts that are `lists` may be there several times; their values are joined by commas.
@@ -73,7 +73,7 @@ class Form:
 class FormReader:
     """Feeds a body to the parser and keeps what the shape allows. `form` belongs to the caller, who closes it."""
 
-    def __init__(self, shape: Shape, memory: Share, boundary: bytes) -> None:
+    def __init__(self, shape: FormSchema, memory: Share, boundary: bytes) -> None:
         self.form = Form()
         self._shape = shape
         self._memory = memory

@@ -8,14 +8,14 @@ from starlette.requests import Request
 
 from app.dependencies import Services, sharing
 from app.errors import BodyTimeout, Malformed, Problem, TooLarge, UnsupportedMedia
-from app.uploads.multipart import Form, FormReader, Shape, boundary_of, read, too_large
+from app.uploads.multipart import Form, FormReader, FormSchema, boundary_of, read, too_large
 
 REFUSALS: tuple[type[Problem], ...] = (Malformed, BodyTimeout, TooLarge, UnsupportedMedia)
 """What receiving a form may end in, for the documentation."""
 
 
 @asynccontextmanager
-async def received(request: Request, services: Services, shape: Shape) -> AsyncIterator[Form]:
+async def receive_form(request: Request, services: Services, shape: FormSchema) -> AsyncIterator[Form]:
     """Give the form in a request's body; its files are freed afterwards. Raises a Problem or Disconnected."""
     settings = services.settings
     if request.headers.get("content-encoding", "identity") != "identity":

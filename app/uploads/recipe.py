@@ -5,7 +5,7 @@ import json
 from pydantic import ValidationError
 
 from app.errors import Fault, Invalid
-from app.uploads.decoder.embedded_recipe import carried
+from app.uploads.decoder.embedded_recipe import embedded_recipe
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.contract.jobs.models import Recipe
@@ -57,7 +57,7 @@ def _inside(upload: Upload) -> str:
 
     if part(0, 1) == b"{":
         return part(0, upload.size).decode("utf-8", "replace")
-    recipe = carried(part)
+    recipe = embedded_recipe(part)
     if recipe is None:
         raise Invalid.of([Fault("#/recipe", "the file is neither JSON nor a picture that carries a recipe")])
     return recipe

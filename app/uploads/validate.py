@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.errors import Fault, Invalid, UnsupportedMedia
 from app.uploads.cost import cost
 from app.uploads.fields import MAX_PIXELS, MAX_SEED
@@ -44,20 +44,20 @@ class Draft:
         return sha256(f"{self.priority} {self.webhook_url or ''} {asked}".encode()).hexdigest()
 
 
-def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
+def draft(form: Form, capabilities: Capabilities, *, max_cost: float) -> Draft:
     """Return the request that a form asks for. Raises Invalid naming all faults, or UnsupportedMedia."""
-    values, faults = _read(form, offer)
+    values, faults = _read(form, capabilities)
     spec = registry.spec(values["method"]) if "method" in values else None
     if spec is None:
         missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
         raise Invalid.of([*missing, *faults])
-    model = values.get("model", offer.default_model)
-    defaults = offer.defaults_of(spec, model)
+    model = values.get("model", capabilities.default_model)
+    defaults = capabilities.defaults_of(spec, model)
     params, params_faults = _params(form.texts.get("params", ""), spec)
     faults += params_faults
     faults += _input_faults(form, spec, params)
     if defaults is None:
-        served = ", ".join(offer.models_of(spec)) or "none of the models served here"
+        served = ", ".join(capabilities.models_of(spec)) or "none of the models served here"
         faults.append(Fault("#/model", f"{spec.name} does not run on {model}; it runs on {served}"))
     if spec.inputs.driven_by == "text" and not values.get("prompt", "").strip() and "prompt" not in _pointed(faults):
         faults.append(Fault("#/prompt", "is required"))
@@ -74,7 +74,7 @@ def draft(form: Form, offer: Offer, *, max_cost: float) -> Draft:
     )
 
 
-def _read(form: Form, offer: Offer) -> tuple[dict[str, Any], list[Fault]]:
+def _read(form: Form, capabilities: Capabilities) -> tuple[dict[str, Any], list[Fault]]:
     """Return the text fields' values and faults; an empty field counts as absent."""
     values: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -82,7 +82,7 @@ def _read(form: Form, offer: Offer) -> tuple[dict[str, Any], list[Fault]]:
         if not raw:
             continue
         try:
-            values[name] = offer.fields[name].read(raw)
+            values[name] = capabilities.fields[name].read(raw)
         except ValueError as fault:
             faults.append(Fault(f"#/{name}", str(fault)))
     return values, faults

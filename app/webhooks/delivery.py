@@ -18,7 +18,7 @@ from app.observability.metrics import Metrics
 from app.schemas.job import view
 from app.webhooks.errors import NotDelivered, NotTried
 from app.webhooks.silent_hosts import SilentHosts
-from app.webhooks.transport import Sender
+from app.webhooks.transport import WebhookTransport
 from app.webhooks.url_policy import TargetRefused
 from workers.contract.errors import ContractError, StoreUnavailable
 from workers.contract.jobs.models import Job
@@ -47,13 +47,13 @@ class InThread(Protocol):
 
 
 @dataclass(frozen=True)
-class Deliverer:
+class WebhookDispatcher:
     """Takes calls from the outbox; several gateways may share one. The first pause grows fourfold each time."""
 
     outbox: Outbox
     store: JobStore
     links: Links
-    sender: Sender
+    sender: WebhookTransport
     metrics: Metrics
     call: InThread
     first_pause: float

@@ -8,7 +8,7 @@ from typing import Any
 import httpcore
 
 from app.webhooks.errors import NotDelivered
-from app.webhooks.url_policy import Rules, Target, TargetRefused
+from app.webhooks.url_policy import TargetRefused, UrlPolicy, WebhookTarget
 
 SECONDS = 5.0
 MAX_BYTES = 65_536
@@ -17,10 +17,10 @@ Resolve = Callable[[str, int, str], Awaitable[Sequence[str]]]
 """Looks a host and port up for an owner."""
 
 
-class Sender:
+class WebhookTransport:
     """Posts to targets within the rules."""
 
-    def __init__(self, rules: Rules, *, tls: ssl.SSLContext, find: Resolve, seconds: float = SECONDS) -> None:
+    def __init__(self, rules: UrlPolicy, *, tls: ssl.SSLContext, find: Resolve, seconds: float = SECONDS) -> None:
         self._rules = rules
         self._tls = tls
         self._find = find
@@ -58,7 +58,9 @@ async def _drain(answer: httpcore.Response) -> None:
 class PinnedBackend(httpcore.AsyncNetworkBackend):
     """Looks the host up once, checks all its addresses and connects to one of these, whatever the name says later."""
 
-    def __init__(self, target: Target, rules: Rules, find: Callable[[str, int], Awaitable[Sequence[str]]]) -> None:
+    def __init__(
+        self, target: WebhookTarget, rules: UrlPolicy, find: Callable[[str, int], Awaitable[Sequence[str]]]
+    ) -> None:
         self._target = target
         self._rules = rules
         self._find = find

@@ -10,7 +10,7 @@ MAX_URL = 2000
 PORTS = frozenset({443, 8443})
 PLAIN = re.compile(r"[\x21-\x7e]+")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-"""With an underscore, as containers are often called, it is no public name."""
+"""GatewayDep an underscore, as containers are often called, it is no public name."""
 NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 SPECIAL = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "onion", "test", "invalid")
 """Last labels of names that are never public."""
@@ -26,7 +26,7 @@ class TargetRefused(ValueError):
 
 
 @dataclass(frozen=True)
-class Target:
+class WebhookTarget:
     """A checked address. `trusted` means that the operator allows it wherever it leads."""
 
     scheme: str
@@ -43,17 +43,17 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Rules:
+class UrlPolicy:
     """Where webhooks may go: https to some ports of public hosts; anywhere within the operator's origins."""
 
     ports: frozenset[int] = PORTS
     allowed: frozenset[str] = frozenset()
 
-    def target(self, url: str) -> Target:
+    def target(self, url: str) -> WebhookTarget:
         """Return what a URL means; nothing is looked up. Raises TargetRefused."""
         scheme, host, port, path = _parsed(url)
         if f"{scheme}://{host}:{port}" in self.allowed:
-            return Target(scheme, host, port, path, trusted=True)
+            return WebhookTarget(scheme, host, port, path, trusted=True)
         if scheme != "https":
             raise TargetRefused("must be an https:// address")
         if port not in self.ports:
@@ -63,9 +63,9 @@ class Rules:
             raise TargetRefused("the address is not public")
         if literal is None and ("." not in host or "_" in host or host.rpartition(".")[2] in SPECIAL):
             raise TargetRefused("the host is not a public name")
-        return Target(scheme, host, port, path, trusted=False)
+        return WebhookTarget(scheme, host, port, path, trusted=False)
 
-    def check(self, target: Target, addresses: Sequence[str]) -> None:
+    def check(self, target: WebhookTarget, addresses: Sequence[str]) -> None:
         """Check what a host's name stands for: every address must be public. Raises TargetRefused."""
         if not addresses:
             raise TargetRefused("the host has no address")
@@ -73,7 +73,7 @@ class Rules:
             raise TargetRefused("the host leads to an address that is not public")
 
 
-PUBLIC = Rules()
+PUBLIC = UrlPolicy()
 
 
 def origin_of(url: str) -> str:

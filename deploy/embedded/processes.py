@@ -19,7 +19,7 @@ def die_with_parent() -> None:
 
 
 @dataclass
-class Child:
+class ChildProcess:
     """One supervised process: `command` runs again, with growing pauses, whenever it ends."""
 
     name: str

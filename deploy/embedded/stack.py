@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.embedded.folder_lock import CannotLock, FolderLock, Holder
-from deploy.embedded.processes import Child
-from deploy.embedded.redis import RedisChild, RedisUnavailable
+from deploy.embedded.processes import ChildProcess
+from deploy.embedded.redis import RedisProcess, RedisUnavailable
 from model_store.store.presence import presence
 
 GRACE_SECONDS = 10.0
@@ -46,7 +46,7 @@ def up(host: str, port: int, data_dir: Path, workers: int) -> int:
         data = claim_folder(data_dir)
         with FolderLock(data) as lock:
             claim_port(host, port)
-            redis = RedisChild(data / "redis")
+            redis = RedisProcess(data / "redis")
             lock.write(Holder(os.getpid(), port, redis.url))
             with redis:
                 run(children(host, port, data, redis.url, workers), redis, host, port)
@@ -85,7 +85,7 @@ def claim_folder(folder: Path) -> Path:
         raise CannotStart(f"cannot write to {folder}: {fault.strerror}; choose another with --data-dir") from fault
 
 
-def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> tuple[Child, ...]:
+def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> tuple[ChildProcess, ...]:
     """Return the processes of the stack, in the order in which they start."""
     shared = {
         "STYLIZE_REDIS_URL": redis_url,
@@ -96,9 +96,9 @@ def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> 
     gateway = shared | HEAP | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
     worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
     return (
-        *(Child(f"worker {n}", python("workers"), worker | numbered(n)) for n in range(1, workers + 1)),
-        Child("sweeper", python("workers.sweeper"), shared),
-        Child("gateway", python("app"), gateway),
+        *(ChildProcess(f"worker {n}", python("workers"), worker | numbered(n)) for n in range(1, workers + 1)),
+        ChildProcess("sweeper", python("workers.sweeper"), shared),
+        ChildProcess("gateway", python("app"), gateway),
     )
 
 
@@ -119,7 +119,7 @@ def python(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module)
 
 
-def run(stack: tuple[Child, ...], redis: RedisChild, host: str, port: int) -> None:
+def run(stack: tuple[ChildProcess, ...], redis: RedisProcess, host: str, port: int) -> None:
     """Keep the children running until a signal comes, then end them all."""
     stopping: list[int] = []
 
@@ -144,7 +144,7 @@ def run(stack: tuple[Child, ...], redis: RedisChild, host: str, port: int) -> No
         end(stack)
 
 
-def end(stack: tuple[Child, ...]) -> None:
+def end(stack: tuple[ChildProcess, ...]) -> None:
     """End all children: SIGTERM to each, SIGKILL to those that outlast the grace."""
     for child in stack:
         child.ask_to_end()

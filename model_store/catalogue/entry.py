@@ -39,13 +39,13 @@ ModelId = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_leng
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Declared(BaseModel):
+class DeclaredEntry(BaseModel):
     """Immutable data; unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Licence(Declared):
+class Licence(DeclaredEntry):
     """On which terms a model may be used."""
 
     name: str
@@ -56,7 +56,7 @@ class Licence(Declared):
     notice: str = ""
 
 
-class WantedFile(Declared):
+class WantedFile(DeclaredEntry):
     """One file of a model, or a pattern of files, as the source names it."""
 
     path: SafePath
@@ -89,7 +89,7 @@ class WantedFile(Declared):
         return self
 
 
-class Entry(Declared):
+class Entry(DeclaredEntry):
     """One model of the catalogue."""
 
     id: ModelId

@@ -7,18 +7,18 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-from model_store.catalogue.entry import Declared
+from model_store.catalogue.entry import DeclaredEntry
 from model_store.errors import ConversionFailed
 
 
-class Substitution(Declared):
+class Substitution(DeclaredEntry):
     """One substitution of a name by a regular expression."""
 
     pattern: str
     to: str
 
 
-class KeyMap(Declared):
+class KeyMap(DeclaredEntry):
     """What of a checkpoint is kept, and under which names. Patterns are regular expressions."""
 
     title: str

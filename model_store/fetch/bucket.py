@@ -6,8 +6,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from model_store.errors import AccessDenied, NotFound, SourceUnavailable
-from model_store.fetch.source import RemoteFile, Stream
+from model_store.errors import AccessDenied, ModelNotFound, SourceUnavailable
+from model_store.fetch.source import RemoteFile, RemoteStream
 from model_store.store.files import BLOCK
 
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
@@ -38,17 +38,17 @@ class Bucket:
         return RemoteFile(repository, revision, path, found["ContentLength"], found["ETag"])
 
     @contextmanager
-    def read(self, file: RemoteFile, start: int) -> Iterator[Stream]:
+    def read(self, file: RemoteFile, start: int) -> Iterator[RemoteStream]:
         """Open a file from byte `start`."""
         key = f"{self._prefix}{file.repository}/{file.path}"
         with self._translated(key):
             if start >= file.size:
-                yield Stream(start, iter(()))
+                yield RemoteStream(start, iter(()))
                 return
             span = f"bytes={start}-"
             found = self._client.get_object(Bucket=self._bucket, Key=key, Range=span, IfMatch=file.tag)
             with closing(found["Body"]) as body:
-                yield Stream(start, body.iter_chunks(BLOCK))
+                yield RemoteStream(start, body.iter_chunks(BLOCK))
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -59,7 +59,7 @@ class Bucket:
             code = str(fault.response.get("Error", {}).get("Code", ""))
             where = f"s3://{self._bucket}/{key}"
             if code in _ABSENT:
-                raise NotFound(f"{where} is not there") from fault
+                raise ModelNotFound(f"{where} is not there") from fault
             if code in _DENIED:
                 raise AccessDenied(f"{where}: the mirror refuses these credentials ({code})") from fault
             raise SourceUnavailable(f"{where}: {code}") from fault

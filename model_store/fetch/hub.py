@@ -16,8 +16,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-from model_store.errors import AccessDenied, FetchError, NotFound, SourceUnavailable
-from model_store.fetch.source import RemoteFile, Stream
+from model_store.errors import AccessDenied, FetchError, ModelNotFound, SourceUnavailable
+from model_store.fetch.source import RemoteFile, RemoteStream
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -42,14 +42,14 @@ class Hub:
         with self._translated(repository):
             found = get_hf_file_metadata(url, token=self._token, timeout=self._timeout, endpoint=self._endpoint)
         if found.size is None or found.etag is None:
-            raise NotFound(f"{url}: the server states neither size nor digest")
+            raise ModelNotFound(f"{url}: the server states neither size nor digest")
         sha256 = found.etag if _SHA256.fullmatch(found.etag) else None
         sha1 = found.etag if _SHA1.fullmatch(found.etag) else None
         commit = found.commit_hash or revision
         return RemoteFile(repository, commit, path, found.size, found.etag, sha256, sha1)
 
     @contextmanager
-    def read(self, file: RemoteFile, start: int) -> Iterator[Stream]:
+    def read(self, file: RemoteFile, start: int) -> Iterator[RemoteStream]:
         """Open a file from byte `start`."""
         url = hf_hub_url(file.repository, file.path, revision=file.revision, endpoint=self._endpoint)
         asked = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -59,7 +59,9 @@ class Hub:
             get_session().stream("GET", url, headers=headers, timeout=self._timeout) as response,
         ):
             hf_raise_for_status(response)
-            yield Stream(start if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0, response.iter_bytes())
+            yield RemoteStream(
+                start if response.status_code == httpx2.codes.PARTIAL_CONTENT else 0, response.iter_bytes()
+            )
 
     @contextmanager
     def _translated(self, repository: str) -> Iterator[None]:
@@ -67,12 +69,12 @@ class Hub:
         try:
             yield
         except (EntryNotFoundError, RevisionNotFoundError) as fault:
-            raise NotFound(f"{repository}: {_first_line(fault)}") from fault
+            raise ModelNotFound(f"{repository}: {_first_line(fault)}") from fault
         except GatedRepoError as fault:
             raise AccessDenied(self._gated(repository)) from fault
         except RepositoryNotFoundError as fault:
             hint = "it does not exist, or it is private and HF_TOKEN does not open it"
-            raise NotFound(f"{self._endpoint}/{repository}: {hint}") from fault
+            raise ModelNotFound(f"{self._endpoint}/{repository}: {hint}") from fault
         except HfHubHTTPError as fault:
             raise self._by_status(repository, fault) from fault
         except (httpx2.HTTPError, OfflineModeIsEnabled) as fault:
@@ -83,7 +85,7 @@ class Hub:
         if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
             return AccessDenied(self._gated(repository))
         if status == httpx2.codes.NOT_FOUND:
-            return NotFound(f"{repository}: {_first_line(fault)}")
+            return ModelNotFound(f"{repository}: {_first_line(fault)}")
         return SourceUnavailable(f"{self._endpoint} answered {status} for {repository}")
 
     def _gated(self, repository: str) -> str:

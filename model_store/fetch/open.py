@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from model_store.errors import NotFound
+from model_store.errors import ModelNotFound
 from model_store.fetch.source import Source
 
 TIMEOUT_SECONDS = 20.0
 
 
 def open_source(words: str, *, s3_endpoint_url: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Source:
-    """Return the source that `words` name. Raises NotFound when a folder is not there.
+    """Return the source that `words` name. Raises ModelNotFound when a folder is not there.
 
     The hub is reached as HF_ENDPOINT and HF_TOKEN say, which huggingface_hub reads; credentials of S3 are boto3's.
     """
@@ -23,7 +23,7 @@ def open_source(words: str, *, s3_endpoint_url: str | None = None, timeout_secon
 
     folder = Path(words).expanduser()
     if not folder.is_dir():
-        raise NotFound(f"{words} is neither 'hub', nor s3://BUCKET[/PREFIX], nor a folder")
+        raise ModelNotFound(f"{words} is neither 'hub', nor s3://BUCKET[/PREFIX], nor a folder")
     return Folder(folder)
 
 

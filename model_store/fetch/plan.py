@@ -8,17 +8,17 @@ from threading import Event
 
 from model_store.catalogue import folder_of
 from model_store.catalogue.entry import Entry, WantedFile, safe_path
-from model_store.errors import DigestMismatch, NotFound
+from model_store.errors import DigestMismatch, ModelNotFound
 from model_store.fetch.source import RemoteFile, Source
-from model_store.fetch.transfer import Job, Patience, digests_of, matches, partial_of, patiently
+from model_store.fetch.transfer import Patience, Transfer, digests_of, matches, partial_of, patiently
 from model_store.store.lockfile import Lock, PinnedFile, PinnedModel
 
 
 @dataclass(frozen=True)
-class Step:
+class FileDownload:
     """One file of a pull; `keymap` when the fetched file is pickled and becomes `final`."""
 
-    job: Job
+    job: Transfer
     target: str
     """Path below the model's folder."""
     final: Path
@@ -27,12 +27,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PullPlan:
     """What a pull of one model does: `steps` to fetch, `kept` files that are there already."""
 
     entry: Entry
     revision: str
-    steps: tuple[Step, ...]
+    steps: tuple[FileDownload, ...]
     kept: dict[str, PinnedFile]
 
     @property
@@ -41,14 +41,14 @@ class Plan:
         return sum(_bytes_needed(step) for step in self.steps)
 
 
-def _bytes_needed(step: Step) -> int:
+def _bytes_needed(step: FileDownload) -> int:
     gathered = partial_of(step.job.target, step.job.remote.tag)
     arrived = gathered.stat().st_size if gathered.exists() else 0
     converted = step.job.remote.size if step.keymap else 0
     return max(0, step.job.remote.size - arrived) + converted
 
 
-def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patience, stop: Event) -> Plan:
+def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patience, stop: Event) -> PullPlan:
     """Ask the source, patiently, for what is missing of an entry.
 
     Raises FetchError's kinds; DigestMismatch when the source already states another digest than the pinned one.
@@ -56,7 +56,7 @@ def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patien
     pinned = lock.models.get(entry.id)
     revision = pinned.revision if pinned is not None else entry.revision
     folder = folder_of(entry.id, store)
-    steps: list[Step] = []
+    steps: list[FileDownload] = []
     kept: dict[str, PinnedFile] = {}
     for wanted in patiently(partial(_expanded, entry, source, revision, pinned), patience, stop):
         known = pinned.files.get(wanted.target) if pinned is not None else None
@@ -71,12 +71,12 @@ def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patien
             kept[wanted.target] = found
             continue
         steps.append(_step(entry, store, wanted, remote, known))
-    return Plan(entry, revision, tuple(steps), kept)
+    return PullPlan(entry, revision, tuple(steps), kept)
 
 
 def _repository(entry: Entry) -> str:
     if entry.repository is None:
-        raise NotFound(f"{entry.id} is {entry.origin} and cannot be pulled")
+        raise ModelNotFound(f"{entry.id} is {entry.origin} and cannot be pulled")
     return entry.repository
 
 
@@ -93,7 +93,7 @@ def _expanded(entry: Entry, source: Source, revision: str, pinned: PinnedModel |
             continue
         fitting = [name for name in names if _fits(name, file.path)]
         if not fitting or (file.save_as is not None and len(fitting) > 1):
-            raise NotFound(f"{entry.repository}: {file.path} fits {len(fitting)} files")
+            raise ModelNotFound(f"{entry.repository}: {file.path} fits {len(fitting)} files")
         found.extend(file.model_copy(update={"path": name, "about_mb": 0.0}) for name in fitting)
     return found
 
@@ -113,7 +113,7 @@ def _already_there(final: Path, remote: RemoteFile) -> PinnedFile | None:
     return PinnedFile(size=remote.size, sha256=digests.sha256, source=remote.path)
 
 
-def _step(entry: Entry, store: Path, wanted: WantedFile, remote: RemoteFile, known: PinnedFile | None) -> Step:
+def _step(entry: Entry, store: Path, wanted: WantedFile, remote: RemoteFile, known: PinnedFile | None) -> FileDownload:
     expected = wanted.sha256
     if known is not None:
         expected = known.source_sha256 if wanted.convert else known.sha256
@@ -123,5 +123,5 @@ def _step(entry: Entry, store: Path, wanted: WantedFile, remote: RemoteFile, kno
         )
     final = folder_of(entry.id, store) / wanted.target
     arriving = store / "incoming" / entry.id / wanted.path if wanted.convert else final
-    job = Job(f"{entry.id}/{wanted.path}", remote, arriving, expected)
-    return Step(job, wanted.target, final, wanted.convert, known)
+    job = Transfer(f"{entry.id}/{wanted.path}", remote, arriving, expected)
+    return FileDownload(job, wanted.target, final, wanted.convert, known)

@@ -8,8 +8,8 @@ from threading import Event
 
 from model_store.catalogue import entry_of, with_required
 from model_store.convert.pickled import convert_pickled
-from model_store.errors import Interrupted
-from model_store.fetch.plan import Plan, Step, plan
+from model_store.errors import PullInterrupted
+from model_store.fetch.plan import FileDownload, PullPlan, plan
 from model_store.fetch.progress import Silent, Watcher
 from model_store.fetch.source import Source
 from model_store.fetch.space import require_space
@@ -27,7 +27,7 @@ def pull(
     patience: Patience | None = None,
     parallel: int = 4,
     stop: Event | None = None,
-) -> tuple[Plan, ...]:
+) -> tuple[PullPlan, ...]:
     """Install `models` and what they require; return what was done for each.
 
     Models that are installed already cost no request. Stops soon after `stop` is set, or on Ctrl-C, by raising
@@ -51,7 +51,7 @@ def pull(
 
 
 def _fetch_all(
-    steps: Sequence[Step], source: Source, patience: Patience, watcher: Watcher, stop: Event, parallel: int
+    steps: Sequence[FileDownload], source: Source, patience: Patience, watcher: Watcher, stop: Event, parallel: int
 ) -> dict[Path, str]:
     """Fetch all files, a few at a time, the largest first; return their digests by where they lie."""
     ordered = sorted(steps, key=lambda step: -step.job.remote.size)
@@ -63,12 +63,12 @@ def _fetch_all(
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(fault, KeyboardInterrupt):
-                raise Interrupted("stopped; what has arrived is kept for the next pull") from None
+                raise PullInterrupted("stopped; what has arrived is kept for the next pull") from None
             raise
         return {step.job.target: future.result() for future, step in running.items()}
 
 
-def _await_all(running: dict[Future[str], Step]) -> None:
+def _await_all(running: dict[Future[str], FileDownload]) -> None:
     """Return when all are done; raise the first fault."""
     pending = set(running)
     while pending:
@@ -77,7 +77,7 @@ def _await_all(running: dict[Future[str], Step]) -> None:
             future.result()
 
 
-def _fetch(step: Step, source: Source, patience: Patience, watcher: Watcher, stop: Event) -> str:
+def _fetch(step: FileDownload, source: Source, patience: Patience, watcher: Watcher, stop: Event) -> str:
     """Fetch one file, unless it is a pickled one that arrived before and could not be converted then."""
     there = step.job.target
     if step.keymap is not None and there.is_file():
@@ -89,7 +89,7 @@ def _fetch(step: Step, source: Source, patience: Patience, watcher: Watcher, sto
     return fetch_file(source, step.job, patience=patience, watcher=watcher, stop=stop)
 
 
-def _finish(done: Plan, store: Path, digests: dict[Path, str], watcher: Watcher) -> None:
+def _finish(done: PullPlan, store: Path, digests: dict[Path, str], watcher: Watcher) -> None:
     """Convert what is pickled, then pin every file of a model."""
     if not done.steps and read_lock(store).models.get(done.entry.id) is not None:
         return
@@ -108,7 +108,7 @@ def _finish(done: Plan, store: Path, digests: dict[Path, str], watcher: Watcher)
             step.job.target.unlink(missing_ok=True)
 
 
-def _converted(step: Step, keymap: str, source_sha256: str) -> PinnedFile:
+def _converted(step: FileDownload, keymap: str, source_sha256: str) -> PinnedFile:
     """Convert one pickled file into its final place and return its pin."""
     staged = step.job.target.with_name(f"{step.final.name}.partial")
     convert_pickled(step.job.target, staged, keymap)

@@ -23,7 +23,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Stream:
+class RemoteStream:
     """Bytes of a file from `start` on; a source that cannot begin in the middle answers with start 0."""
 
     start: int
@@ -41,7 +41,7 @@ class Source(Protocol):
         """Return size and digest of one file, and the revision resolved to a commit."""
         ...
 
-    def read(self, file: RemoteFile, start: int) -> AbstractContextManager[Stream]:
+    def read(self, file: RemoteFile, start: int) -> AbstractContextManager[RemoteStream]:
         """Open a file for reading from byte `start`.
 
         A broken connection raises SourceUnavailable, in the block's iteration too.

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
-from model_store.errors import DigestMismatch, Interrupted, NotEnoughSpace, SourceUnavailable
+from model_store.errors import DigestMismatch, NotEnoughSpace, PullInterrupted, SourceUnavailable
 from model_store.fetch.progress import Watcher
 from model_store.fetch.source import RemoteFile, Source
 from model_store.store.files import BLOCK, put_in_place
@@ -44,7 +44,7 @@ def patiently(ask: Callable[[], Answer], patience: Patience, stop: Event) -> Ans
 
 
 @dataclass(frozen=True)
-class Job:
+class Transfer:
     """One file to fetch; `sha256` is the digest it must have, where one is pinned."""
 
     name: str
@@ -101,7 +101,7 @@ def digests_of(path: Path, size: int) -> Digests:
     return digests
 
 
-def fetch_file(source: Source, job: Job, *, patience: Patience, watcher: Watcher, stop: Event) -> str:
+def fetch_file(source: Source, job: Transfer, *, patience: Patience, watcher: Watcher, stop: Event) -> str:
     """Fetch one file and return its SHA-256; it appears under its final name only when whole and verified.
 
     Raises FetchError's kinds; unless the bytes were wrong, what has arrived is kept and resumed by the next call.
@@ -128,12 +128,12 @@ def fetch_file(source: Source, job: Job, *, patience: Patience, watcher: Watcher
     return digests.sha256
 
 
-def _verified(job: Job, digests: Digests) -> bool:
+def _verified(job: Transfer, digests: Digests) -> bool:
     stated = matches(job.remote, digests.done, digests.sha256, digests.git_sha1)
     return stated and job.sha256 in (None, digests.sha256)
 
 
-def _complaint(job: Job, digests: Digests) -> str:
+def _complaint(job: Transfer, digests: Digests) -> str:
     expected = job.sha256 or job.remote.sha256 or f"git blob {job.remote.git_sha1}"
     return (
         f"{job.name}: expected {expected} ({job.remote.size} bytes), got {digests.sha256} ({digests.done} bytes); "
@@ -141,7 +141,7 @@ def _complaint(job: Job, digests: Digests) -> str:
     )
 
 
-def _gather(source: Source, job: Job, partial: Path, patience: Patience, watcher: Watcher, stop: Event) -> Digests:
+def _gather(source: Source, job: Transfer, partial: Path, patience: Patience, watcher: Watcher, stop: Event) -> Digests:
     """Complete the partial file over as many connections as patience allows; return its digests."""
     partial.touch()
     digests = digests_of(partial, job.remote.size)
@@ -162,7 +162,7 @@ def _gather(source: Source, job: Job, partial: Path, patience: Patience, watcher
     return digests
 
 
-def _take(source: Source, job: Job, partial: Path, digests: Digests, watcher: Watcher, stop: Event) -> Digests:
+def _take(source: Source, job: Transfer, partial: Path, digests: Digests, watcher: Watcher, stop: Event) -> Digests:
     """Append what one connection brings; return the digests of the partial file."""
     with source.read(job.remote, digests.done) as stream, partial.open("r+b") as file:
         if stream.start != digests.done:
@@ -171,7 +171,7 @@ def _take(source: Source, job: Job, partial: Path, digests: Digests, watcher: Wa
         file.seek(digests.done)
         for block in stream.blocks:
             if stop.is_set():
-                raise Interrupted(f"stopped; {digests.done} bytes of {job.name} are kept for the next pull")
+                raise PullInterrupted(f"stopped; {digests.done} bytes of {job.name} are kept for the next pull")
             file.write(block)
             digests.feed(block)
             watcher.reached(job.name, digests.done)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from model_store.catalogue.entry import Declared, ModelId, SafePath, Sha256
+from model_store.catalogue.entry import DeclaredEntry, ModelId, SafePath, Sha256
 from model_store.errors import StoreDamaged
 from model_store.store.files import replace_with
 
 
-class PinnedFile(Declared):
+class PinnedFile(DeclaredEntry):
     """One installed file and, where it was converted, the file it was made from."""
 
     size: int = Field(ge=0)
@@ -23,14 +23,14 @@ class PinnedFile(Declared):
     """Size and digest of the pickled original, when this file was converted from it."""
 
 
-class PinnedModel(Declared):
+class PinnedModel(DeclaredEntry):
     """All files of one model, by path below its folder."""
 
     revision: str
     files: dict[SafePath, PinnedFile]
 
 
-class Lock(Declared):
+class Lock(DeclaredEntry):
     """Content of `lock.json`."""
 
     version: int = Field(1, ge=1, le=1)

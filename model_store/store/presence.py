@@ -13,7 +13,7 @@ State = Literal["installed", "partial", "missing"]
 
 
 @dataclass(frozen=True)
-class Presence:
+class ModelPresence:
     """Whether a model may be used. `missing` names files that are absent or of another size, below its folder."""
 
     model: str
@@ -30,7 +30,7 @@ class Presence:
         }.get(self.origin, "")
 
 
-def presence(model: str, store: Path, lock: Lock | None = None) -> Presence:
+def presence(model: str, store: Path, lock: Lock | None = None) -> ModelPresence:
     """Return what of one model is there, by names and sizes. Raises UnknownModel.
 
     `lock` saves reading the lock file again when many models are asked for. Shipped and built models are installed
@@ -41,13 +41,13 @@ def presence(model: str, store: Path, lock: Lock | None = None) -> Presence:
     if entry.origin in ("shipped", "built"):
         there = (folder / "model_index.json").is_file()
         absent = () if there else ("model_index.json",)
-        return Presence(model, "installed" if there else "missing", absent, entry.origin)
+        return ModelPresence(model, "installed" if there else "missing", absent, entry.origin)
     pinned = (lock or read_lock(store)).models.get(model)
     expected = targets(entry, pinned)
     missing = tuple(name for name in expected if not _there(folder / name, pinned, name))
     if not missing and expected:
-        return Presence(model, "installed", (), entry.origin)
-    return Presence(model, "missing" if len(missing) == len(expected) else "partial", missing, entry.origin)
+        return ModelPresence(model, "installed", (), entry.origin)
+    return ModelPresence(model, "missing" if len(missing) == len(expected) else "partial", missing, entry.origin)
 
 
 def targets(entry: Entry, pinned: PinnedModel | None) -> tuple[str, ...]:

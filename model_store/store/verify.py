@@ -18,7 +18,7 @@ _DIGESTS = TypeAdapter(dict[SafePath, Sha256])
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileFinding:
     """One file of a model and what is wrong with it; no fault when it is as pinned."""
 
     model: str
@@ -26,7 +26,7 @@ class Finding:
     fault: str | None
 
 
-def verify(model: str, store: Path) -> Iterator[Finding]:
+def verify(model: str, store: Path) -> Iterator[FileFinding]:
     """Yield a finding for every file a model must have, and for files that do not belong to it.
 
     Raises UnknownModel, StoreDamaged.
@@ -42,24 +42,24 @@ def verify(model: str, store: Path) -> Iterator[Finding]:
     expected = targets(entry, pinned)
     for path in expected:
         known = pinned.files.get(path) if pinned is not None else None
-        yield Finding(model, path, _fault(folder / path, known))
+        yield FileFinding(model, path, _fault(folder / path, known))
     for stranger in sorted(folder.rglob("*")) if folder.is_dir() else ():
         path = str(stranger.relative_to(folder))
         if path not in expected and not stranger.is_dir() and not path.endswith(".partial"):
-            yield Finding(model, path, "is not part of the model")
+            yield FileFinding(model, path, "is not part of the model")
 
 
-def _by_digests(model: str, folder: Path) -> Iterator[Finding]:
+def _by_digests(model: str, folder: Path) -> Iterator[FileFinding]:
     """Compare a shipped model with the digests shipped beside it."""
     try:
         digests = _DIGESTS.validate_json((folder / "digests.json").read_bytes())
     except (OSError, ValidationError) as fault:
-        yield Finding(model, "digests.json", f"cannot be read: {fault}")
+        yield FileFinding(model, "digests.json", f"cannot be read: {fault}")
         return
     for path, digest in digests.items():
         file = folder / path
         good = file.is_file() and sha256_of(file) == digest
-        yield Finding(model, path, None if good else "is missing or has other content than shipped")
+        yield FileFinding(model, path, None if good else "is missing or has other content than shipped")
 
 
 def _fault(file: Path, known: PinnedFile | None) -> str | None:

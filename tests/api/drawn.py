@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 
@@ -49,7 +49,7 @@ Tally = Counter[tuple[str, int]]
 def alone(folder: Path) -> Iterator[Gateway]:
     """A gateway without workers, which answers at once."""
     environ = {"STYLIZE_GATEWAY_WAIT_SECONDS": "0", "STYLIZE_MAX_QUEUED": "200"}
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, environ) as running:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, environ) as running:
         yield running
 
 

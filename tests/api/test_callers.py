@@ -8,12 +8,12 @@ import openai
 import pytest
 
 from app.client import Client
-from app.client.operations import Asked
+from app.client.operations import StylizeFields
 from tests.support.service import EXAMPLES, Service, service
 
 pytestmark = pytest.mark.xdist_group("service")
 STYLE = EXAMPLES / "style.png"
-SMALL: Asked = {"prompt": "a house", "width": 64, "height": 64, "steps": 4}
+SMALL: StylizeFields = {"prompt": "a house", "width": 64, "height": 64, "steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def client(running: Service) -> Iterator[Client]:
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 def test_a_recipe_makes_the_same_bytes_again(client: Client, output_format: str, tmp_path: Path) -> None:
-    asked: Asked = {**SMALL, "output_format": output_format}  # type: ignore[typeddict-item]
+    asked: StylizeFields = {**SMALL, "output_format": output_format}  # type: ignore[typeddict-item]
     first = client.wait(client.submit("signal-leak", style_images=[STYLE], strength=0.7, **asked))
     (file,) = client.download(first, tmp_path)
     recipe = first.recipe.model_dump(mode="json")
@@ -40,7 +40,7 @@ def test_a_recipe_makes_the_same_bytes_again(client: Client, output_format: str,
 
 @pytest.mark.parametrize("method", ["signal-leak", "style-aligned"])
 def test_each_picture_of_several_is_made_again_by_its_own_recipe(client: Client, method: str, tmp_path: Path) -> None:
-    asked: Asked = {**SMALL, "width": 128, "height": 128, "num_images": 3, "seed": 11}
+    asked: StylizeFields = {**SMALL, "width": 128, "height": 128, "num_images": 3, "seed": 11}
     several = client.wait(client.submit(method, style_images=[STYLE], **asked))
     files = client.download(several, tmp_path)
     assert len(files) == 3

@@ -7,7 +7,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from app.__main__ import listen
-from app.server.uvicorn import configuration
+from app.server.uvicorn import build_config
 from app.settings import GatewaySettings
 
 ANSWER = b'{"accepted": true}'
@@ -35,7 +35,7 @@ def serve(take_in: Callable[[Scope, Receive], Awaitable[None]]) -> None:
     logging.basicConfig(level=logging.WARNING)
     settings = GatewaySettings.read()
     with listen(settings.gateway_host, settings.gateway_port) as listener:
-        uvicorn.Server(configuration(application, settings)).run(sockets=[listener])
+        uvicorn.Server(build_config(application, settings)).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -3,17 +3,17 @@
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.settings import GatewaySettings
-from app.uploads.buffers import Memory
+from app.uploads.buffers import UploadMemory
 from app.uploads.multipart import FormReader, boundary_of, read
-from tests.bench._bare import serve
+from tests.context._bare import serve
 
 
 def main() -> None:
     settings = GatewaySettings.read()
-    memory = Memory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
-    shape = Offer.of(settings.bases(), settings.model_dir, settings.webhook_rules()).shape
+    memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
+    shape = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()).shape
 
     async def take_in(scope: Scope, receive: Receive) -> None:
         with memory.entered(None) as share:

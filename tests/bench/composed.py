@@ -23,14 +23,14 @@ import yaml
 
 from deploy.embedded.demo import free_port
 from deploy.embedded.redis import find_server
-from tests.bench._buildah import ROOT, ask_to_end, config, container, running
+from tests.context._buildah import ROOT, ask_to_end, config, container, running
 from tests.support.service import finished, quick, style_file, until
 
 Service = dict[str, Any]
 Command = tuple[str, ...]
 PROFILE = "cpu"
 COMPOSE = ROOT / "deploy" / "compose"
-NOBODY = 10001
+DUMMY_KEY = 10001
 PATIENCE = 600.0
 PORTS = {"STYLIZE_GATEWAY_PORT": "8000", "STYLIZE_WORKER_METRICS_PORT": "9100"}
 
@@ -64,7 +64,7 @@ class Host:
         url.write_text(url.read_text().replace("@redis:6379", f"@127.0.0.1:{self.redis_port}"))
         for volume in ("data", "models", "redis"):
             (folder / volume).mkdir()
-            os.chown(folder / volume, NOBODY, NOBODY)
+            os.chown(folder / volume, DUMMY_KEY, DUMMY_KEY)
 
     def start(self, name: str, service: Service) -> None:
         """Start a service and wait until it is healthy. Ends the program when it ends."""

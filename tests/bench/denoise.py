@@ -1,6 +1,6 @@
 """Our loop against diffusers' own pipeline: the same text, noise, scheduler and steps, interleaved in one run.
 
-`python -m tests.bench.denoise [--rounds 15] [--steps 20]`, tiny models on one CPU thread. What is compared is the
+`python -m tests.context.denoise [--rounds 15] [--steps 20]`, tiny models on one CPU thread. What is compared is the
 whole way from text to latents, in CPU time of the process, which other programs on the machine disturb least.
 """
 
@@ -20,7 +20,7 @@ from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order, plain
+from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
 from workers.techniques.spec import Params
 
 PROMPT = "an astronaut riding a horse"
@@ -31,9 +31,9 @@ SIDES = {"sd15": 64, "sdxl": 128}
 def ours(backbone: Backbone, pictures: int, steps: int) -> torch.Tensor:
     side = SIDES[backbone.base]
     seeds = tuple(range(pictures))
-    order = Order((PROMPT,) * pictures, seeds, side, side, steps, 7.5, Params(), SeededNoise(seeds))
-    bench = Bench(backbone, RequestCache(StyleCache([MemoryTier("host", 0)])), weights=lambda name: CACHE)
-    trajectory = plain(order, bench)
+    inputs = GenerationInputs((PROMPT,) * pictures, seeds, side, side, steps, 7.5, Params(), SeededNoise(seeds))
+    context = PrepareContext(backbone, RequestCache(StyleCache([MemoryTier("host", 0)])), weights=lambda name: CACHE)
+    trajectory = text_to_image(inputs, context)
     denoise(backbone.unet, [trajectory])
     return trajectory.latents
 

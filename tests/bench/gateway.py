@@ -27,7 +27,7 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageFilter
 
 from deploy.embedded.demo import free_port
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import HEAP
 from workers.contract.queue.celery import queue_name
 from workers.contract.runtime.redis import connect
@@ -178,7 +178,7 @@ def measure(case: Case) -> tuple[float, float]:
     costs: list[list[float]] = []
     with tempfile.TemporaryDirectory(prefix="stylize-bench-") as folder, ExitStack() as running:
         data = Path(folder)
-        redis = running.enter_context(RedisChild(data / "redis"))
+        redis = running.enter_context(RedisProcess(data / "redis"))
         wake_ups = running.enter_context(connect(redis.url))
         for name in range(256):  # the folders of a store in use
             (data / "blobs" / "inputs" / f"{name:02x}").mkdir(parents=True)

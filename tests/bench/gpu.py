@@ -28,11 +28,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from model_store import configs, tiny
 from workers.contract.jobs.models import Progress, Request
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone, load, wrap
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import Engine
+from workers.engine.engine import DiffusionEngine
 from workers.engine.technique import Pictures
 from workers.techniques import registry
 
@@ -110,9 +110,11 @@ def measure(shape: str, device: torch.device, steps: int, batches: list[int], ca
     backbone = build(shape, device, cache)
     tiers = [MemoryTier("device", 60_000_000_000, device)]
 
-    def engine() -> Engine:
-        pool = Pool(lambda _: backbone)
-        return Engine(pool=pool, cache=StyleCache(tiers), technique=registry.technique, weights=lambda _: cache)
+    def engine() -> DiffusionEngine:
+        pool = BackboneCache(lambda _: backbone)
+        return DiffusionEngine(
+            pool=pool, cache=StyleCache(tiers), technique=registry.technique, weights=lambda _: cache
+        )
 
     style = Image.linear_gradient("L").resize((SIDES[shape],) * 2).convert("RGB")
 

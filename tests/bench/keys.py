@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.auth.api_key import Token, mint
+from app.auth.api_key import Token, create_api_key
 from app.auth.key_store import KeyStore
 from app.auth.keyring import KeyRing
 from app.errors import Unauthorized
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from workers.contract.runtime.redis import connect
 
 TIMES, KEYS = 10_000, 100
@@ -34,15 +34,15 @@ def refused(ring: KeyRing, token: Token) -> float:
 def main() -> int:
     unknown: list[float] = []
     wrong: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, RedisChild(Path(folder)) as child:
+    with tempfile.TemporaryDirectory() as folder, RedisProcess(Path(folder)) as child:
         store = KeyStore(connect(child.url))
-        kept = [mint(f"key {n}").key for n in range(KEYS)]
+        kept = [create_api_key(f"key {n}").key for n in range(KEYS)]
         for key in kept:
             store.put(key)
         ring = KeyRing(store, always=True)
         ring.refresh()
         for n in range(TIMES):
-            other = mint("another").token
+            other = create_api_key("another").token
             unknown.append(refused(ring, other))
             wrong.append(refused(ring, Token(kept[n % KEYS].id, other.secret)))
     medians = statistics.median(unknown), statistics.median(wrong)

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded
 
@@ -124,7 +124,7 @@ def slow_readers(gateway: Gateway, lines: list[socket.socket]) -> int:
 def attacked(attack: Callable[[Gateway, list[socket.socket]], int]) -> bool:
     """Attack a new gateway, print what it took, return whether that is within the goals."""
     lines: list[socket.socket] = []
-    with tempfile.TemporaryDirectory(prefix="stylize-bench-") as folder, RedisChild(Path(folder) / "redis") as redis:
+    with tempfile.TemporaryDirectory(prefix="stylize-bench-") as folder, RedisProcess(Path(folder) / "redis") as redis:
         gateway = Gateway(Path(folder), redis)
         try:
             with gateway:

@@ -18,7 +18,7 @@ import httpx
 import yaml
 
 from deploy.embedded.demo import free_port
-from deploy.embedded.processes import Child
+from deploy.embedded.processes import ChildProcess
 from deploy.embedded.stack import end
 from deploy.grafana import generate
 from tests.support.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN, WORKERS_OWN, Observed, observed
@@ -50,7 +50,7 @@ def prometheus(folder: Path, seen: Observed) -> Iterator[httpx.Client]:
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
     options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
-    child = Child("prometheus", ("prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"), {})
+    child = ChildProcess("prometheus", ("prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"), {})
     child.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         try:

@@ -19,7 +19,7 @@ from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order
+from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 from workers.techniques.shared_attention.style_aligned.technique import TECHNIQUE
 
@@ -38,20 +38,20 @@ def mid(tiny: Path) -> Backbone:
     return stable_diffusion.wrap(pipe, name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
 
 
-def seconds(order: Order, bench: Bench) -> float:
+def seconds(inputs: GenerationInputs, context: PrepareContext) -> float:
     """Time the denoising; what is prepared before does not count."""
     with torch.no_grad():
-        trajectory = TECHNIQUE.prepare(order, bench)
+        trajectory = TECHNIQUE.prepare(inputs, context)
         began = time.perf_counter()
-        with TECHNIQUE.patch(bench.backbone, [trajectory]) as hooks:
-            denoise(bench.backbone.unet, [trajectory], hooks=hooks)
+        with TECHNIQUE.patch(context.backbone, [trajectory]) as hooks:
+            denoise(context.backbone.unet, [trajectory], hooks=hooks)
         return time.perf_counter() - began
 
 
 def main() -> int:
     torch.set_num_threads(1)
     model = mid(data_root(ROOT / ".." / "shared", CACHE) / "tiny-models")
-    styled = Order(
+    styled = GenerationInputs(
         prompts=("a dog. minimal origami",),
         seeds=(1,),
         width=SIDE,
@@ -62,7 +62,7 @@ def main() -> int:
         noise=SeededNoise((1,)),
     )
     cached, recomputed = (
-        Bench(model, RequestCache(StyleCache([MemoryTier("host", size)])), Path) for size in (1 << 32, 0)
+        PrepareContext(model, RequestCache(StyleCache([MemoryTier("host", size)])), Path) for size in (1 << 32, 0)
     )
     cases = {
         "plain": (replace(styled, strength=0.0), cached),

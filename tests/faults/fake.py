@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.faults.trouble import Troubles
 from workers.contract.jobs.models import Job, Progress, Request
-from workers.engine.types import Rendered, Work
+from workers.engine.types import GenerationResult, Work
 from workers.worker.encode import encode, recipe
 
 
@@ -32,7 +32,7 @@ class FakeEngine:
         self._troubles = troubles
         self._step_seconds = step_seconds
 
-    def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
+    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
         """Return the outcome of each request, in order."""
         began = time.monotonic()
         failures: dict[int, Exception] = {}
@@ -53,10 +53,10 @@ class FakeEngine:
             failures[n] = failure
 
 
-def rendered(request: Request, seconds: float) -> Rendered:
+def rendered(request: Request, seconds: float) -> GenerationResult:
     """Return what became of a request."""
     seeds = tuple(request.seed + n for n in range(request.num_images))
-    return Rendered(
+    return GenerationResult(
         pictures=[paint(request, seed) for seed in seeds],
         seeds=seeds,
         timings={"denoise": seconds},

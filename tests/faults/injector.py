@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from deploy.embedded.processes import Child
+from deploy.embedded.processes import ChildProcess
 from tests.faults.callers import Callers
 from tests.faults.history import History
 from tests.faults.stack import LEASE, Stack
@@ -91,7 +91,7 @@ class Injector:
         process.send_signal(signum)
         return process.pid
 
-    def _some_worker(self) -> Child | None:
+    def _some_worker(self) -> ChildProcess | None:
         running = [child for child in self._stack.workers if child.process and child.process.poll() is None]
         return self._rng.choice(running) if running else None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from deploy.embedded.processes import Child
+from deploy.embedded.processes import ChildProcess
 from deploy.embedded.stack import python
 from tests.faults.fake import expected_sha256
 from tests.faults.proxy import Proxy
@@ -121,7 +121,7 @@ class Stack(Service):
         assert {line["token"] for line in lines} <= {job.token}
         return job
 
-    def worker_of(self, job_id: str) -> Child:
+    def worker_of(self, job_id: str) -> ChildProcess:
         """Return the worker that has the job."""
         worker = self.record(job_id).worker
         assert worker is not None
@@ -131,7 +131,7 @@ class Stack(Service):
         """Return how often a prompt had its trouble."""
         return len(list((self.folder / "troubles").iterdir()))
 
-    def dismiss(self, child: Child) -> None:
+    def dismiss(self, child: ChildProcess) -> None:
         """Start the child no more when it ends."""
         with self.tending:
             self.dismissed.add(child.name)

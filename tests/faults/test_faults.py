@@ -9,7 +9,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from deploy.embedded.processes import Child
+from deploy.embedded.processes import ChildProcess
 from tests.support.service import FINAL, MODEL, Service, finished, kill, quick, slow, until
 from workers.contract.jobs.models import NewJob, Request
 from workers.contract.jobs.store import JobStore
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("service")
 LEASE = 3.0
 
 
-def worker_of(service: Service, job_id: str) -> Child:
+def worker_of(service: Service, job_id: str) -> ChildProcess:
     with connect(service.redis.url) as redis:
         job = JobStore(redis).get(job_id)
     assert job is not None

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from deploy.embedded.processes import Child
+from deploy.embedded.processes import ChildProcess
 from deploy.embedded.stack import python
 from tests.faults.stack import Stack
 from tests.support.service import kill, until
@@ -40,7 +40,7 @@ def test_a_record_that_no_gateway_rang_for_runs(fake: Stack) -> None:
 
 
 def test_two_sweepers_do_no_more_than_one(fake: Stack) -> None:
-    second = Child("second sweeper", python("workers.sweeper"), fake.environ)
+    second = ChildProcess("second sweeper", python("workers.sweeper"), fake.environ)
     second.start()
     try:
         jobs = [fake.post(f"a house {seed} kill@step2*1", seed=seed) for seed in range(3)]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.embedded.processes import Child
+from deploy.embedded.processes import ChildProcess
 from tests.faults.callers import Callers, asks
 from tests.faults.checker import violations
 from tests.faults.history import History
@@ -41,19 +41,19 @@ class MixedStack(Stack):
             if child.name.startswith(old):
                 self.replace(child, self.of_old(child))
 
-    def of_old(self, child: Child) -> Child:
+    def of_old(self, child: ChildProcess) -> ChildProcess:
         """Return the same process of the old release."""
         _, *words = child.command
         environ = {**child.environ, "PYTHONPATH": str(self._tree)}
-        return Child(child.name, ("env", "-C", str(self._tree), self._python, *words), environ)
+        return ChildProcess(child.name, ("env", "-C", str(self._tree), self._python, *words), environ)
 
-    def of_new(self, child: Child) -> Child:
+    def of_new(self, child: ChildProcess) -> ChildProcess:
         """Return the same process of this release."""
         environ = {**child.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         words = child.command[child.command.index("-m") :]
-        return Child(child.name, (sys.executable, *words), environ)
+        return ChildProcess(child.name, (sys.executable, *words), environ)
 
-    def replace(self, child: Child, by: Child) -> None:
+    def replace(self, child: ChildProcess, by: ChildProcess) -> None:
         """Put a process in another's place; it is not started."""
         if child is self.gateway:
             self.gateway = by
@@ -62,7 +62,7 @@ class MixedStack(Stack):
         else:
             self.workers[self.workers.index(child)] = by
 
-    def upgrade(self, child: Child, history: History) -> None:
+    def upgrade(self, child: ChildProcess, history: History) -> None:
         """Stop a process as an operator does, and start the new release's in its place."""
         with self.tending:
             assert child.process is not None

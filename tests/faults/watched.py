@@ -15,12 +15,13 @@ from workers.contract.errors import BlobStoreUnavailable
 from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import NOTHING_PUT, PutInputs
 from workers.contract.jobs.models import NewJob, Result
-from workers.contract.jobs.store import Claim, JobStore, Submission
+from workers.contract.jobs.results import Claim, Submission
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.settings import Settings
 
 PLANTED = {
-    "commit without token compare": {"settle": ("job.token == tonumber(token) and", "")},
+    "commit without token compare": {"finish": ("job.token == tonumber(token) and", "")},
     "claim without state check": {"claim": ("return nil end\nleave_line(job)", "return nil end")},
 }
 """Faults in the text of the scripts that the checker must find."""

@@ -9,7 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from redis import Redis
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.faulty_s3 import FaultyS3, faulty_s3
 from workers.contract.blobs import BlobStore, open_blobs
 from workers.contract.jobs.models import NewJob, Priority, Request
@@ -45,13 +45,13 @@ def new_job(
 
 
 @pytest.fixture(scope="session")
-def redis_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
-    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+def redis_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
         yield child
 
 
 @pytest.fixture
-def redis(redis_child: RedisChild) -> Iterator[Redis]:
+def redis(redis_child: RedisProcess) -> Iterator[Redis]:
     with connect(redis_child.url) as client:
         yield client
 

@@ -31,16 +31,16 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case by its recorded name."""
     params = params_of(case)
     asked = order(case, params, {"initial": case.inputs["latents"]})
-    bench = lab.bench(case, lambda model: _installed(case, model))
+    context = lab.context(case, lambda model: _installed(case, model))
     technique = CSGO()
-    trajectory = technique.prepare(asked, bench)
-    steps = carry(technique, trajectory, bench)
-    own = network.resident(network.locate(params.num_style_tokens, bench), bench.backbone)
+    trajectory = technique.prepare(asked, context)
+    steps = carry(technique, trajectory, context)
+    own = network.get_or_load(network.locate(params.num_style_tokens, context), context.backbone)
     pictures: dict[Role, Any] = {"style": asked.pictures.styles[0], "content": content_of(asked, params)}
     found = {"latents_after_step_1": steps[1], "latents": trajectory.latents}
     for role, image in pictures.items():
-        found[f"{role}_tokens"] = prompts.tokens(role, image, own, bench)[None]
-        found[f"{role}_tokens_negative"] = prompts.tokens(role, None, own, bench)[None]
+        found[f"{role}_tokens"] = prompts.tokens(role, image, own, context)[None]
+        found[f"{role}_tokens_negative"] = prompts.tokens(role, None, own, context)[None]
     return found
 
 

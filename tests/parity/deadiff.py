@@ -12,9 +12,9 @@ from tests.parity.case import Case
 from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
 from workers.engine.backbones.patches import forward_hook
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.deadiff import reader, style
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint, locate
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint, locate
 from workers.techniques.encoder.deadiff.dims import FILE
 from workers.techniques.encoder.deadiff.math import Side
 from workers.techniques.encoder.deadiff.spec import DeadiffParams
@@ -35,15 +35,15 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case that we can compute, by its recorded name."""
     technique, params = Deadiff(), params_of(case)
     folder = installed(case.weights("checkpoint"), case.weights("dims") if case.has_weights("dims") else None)
-    bench = lab.bench(case, lambda model: folder)
-    trajectory = technique.prepare(order(case, params, {"initial": case.inputs["latents"]}), bench)
+    context = lab.context(case, lambda model: folder)
+    trajectory = technique.prepare(order(case, params, {"initial": case.inputs["latents"]}), context)
     text = {"text_tokens": trajectory.positive.text}
     if trajectory.negative is not None:
         text["text_tokens_negative"] = trajectory.negative.text
-    with observed(bench.backbone.unet) as seen:
-        steps = carry(technique, trajectory, bench)
+    with observed(context.backbone.unet) as seen:
+        steps = carry(technique, trajectory, context)
     latents = {"latents_after_step_1": steps[1], "latents": trajectory.latents}
-    return {**_intermediates(case, params, locate(bench), bench), **text, **seen, **latents}
+    return {**_intermediates(case, params, locate(context), context), **text, **seen, **latents}
 
 
 def params_of(case: Case) -> DeadiffParams:
@@ -79,16 +79,18 @@ def observed(unet: Any) -> Iterator[dict[str, Tensor]]:
         yield seen
 
 
-def _intermediates(case: Case, params: DeadiffParams, found: Checkpoint, bench: Bench) -> dict[str, Tensor]:
+def _intermediates(
+    case: Case, params: DeadiffParams, found: DeadiffCheckpoint, context: PrepareContext
+) -> dict[str, Tensor]:
     sides = style.SIDES[params.subject_text]
-    [image], first = case.styles, reader.resident(sides[0], found, bench.backbone)
+    [image], first = case.styles, reader.get_or_load(sides[0], found, context.backbone)
     pixels = first.pixels(image)
     features = first.features(pixels)
 
     def tokens(side: Side) -> Tensor:
         if side not in sides:
             return torch.zeros(1, found.dims.num_query_tokens, found.dims.qformer.hidden_size)
-        return reader.resident(side, found, bench.backbone).tokens(image)[None]
+        return reader.get_or_load(side, found, context.backbone).tokens(image)[None]
 
     return {
         "pixel_values_corner": pixels[..., :8, :8],

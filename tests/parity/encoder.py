@@ -9,9 +9,9 @@ from torch import Tensor
 from tests.parity import instantstyle_plus
 from tests.parity.case import Case
 from tests.parity.converted import converted
-from tests.parity.lab import Lab, carry, order
+from tests.parity.lab import Lab, carry, inputs
 from workers.engine.errors import WeightsMissing
-from workers.engine.technique import Bench, Order, Technique
+from workers.engine.technique import GenerationInputs, PrepareContext, Technique
 from workers.techniques.encoder import adapter, clip, content, image_prompt
 from workers.techniques.encoder.adapter import Adapter
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
@@ -41,31 +41,31 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     params = kind.model_validate(
         {name: v for name, v in _knobs(case).items() if name in kind.model_fields}, strict=False
     )
-    asked = order(case, params, {"initial": case.inputs["latents"]})
-    bench = lab.bench(case, lambda model: _installed(case, model))
-    trajectory = technique.prepare(asked, bench)
-    steps = carry(technique, trajectory, bench)
-    return {**_intermediates(asked, params, bench), "latents_step1": steps[1], "latents": trajectory.latents}
+    asked = inputs(case, params, {"initial": case.inputs["latents"]})
+    context = lab.context(case, lambda model: _installed(case, model))
+    trajectory = technique.prepare(asked, context)
+    steps = carry(technique, trajectory, context)
+    return {**_intermediates(asked, params, context), "latents_step1": steps[1], "latents": trajectory.latents}
 
 
-def _intermediates(asked: Order, params: EncoderParams, bench: Bench) -> dict[str, Tensor]:
-    found = adapter.resident(locate(params.adapter, bench), bench.backbone)
+def _intermediates(asked: GenerationInputs, params: EncoderParams, context: PrepareContext) -> dict[str, Tensor]:
+    found = adapter.get_or_load(locate(params.adapter, context), context.backbone)
     refs = image_prompt.references(asked, params)
-    tower = clip.image_tower(found.located, bench.backbone)
-    edit = subtraction(params, found, bench) if isinstance(params, InstantStyleParams) else None
+    tower = clip.image_tower(found.located, context.backbone)
+    edit = subtraction(params, found, context) if isinstance(params, InstantStyleParams) else None
     return {
         "pixel_values": tower.pixels(refs.images, params.fit),
-        "clip_image_embeds" if found.kind == "base" else "clip_hidden": image_prompt.features(refs, found, bench),
-        "image_tokens": image_prompt.tokens(refs, found, bench, edit)[None],
-        "uncond_image_tokens": image_prompt.unconditional_tokens(found, bench).repeat(refs.groups, 1)[None],
-        **_content(params, found, bench),
+        "clip_image_embeds" if found.kind == "base" else "clip_hidden": image_prompt.features(refs, found, context),
+        "image_tokens": image_prompt.tokens(refs, found, context, edit)[None],
+        "uncond_image_tokens": image_prompt.unconditional_tokens(found, context).repeat(refs.groups, 1)[None],
+        **_content(params, found, context),
     }
 
 
-def _content(params: EncoderParams, found: Adapter, bench: Bench) -> dict[str, Tensor]:
+def _content(params: EncoderParams, found: Adapter, context: PrepareContext) -> dict[str, Tensor]:
     if not isinstance(params, InstantStyleParams) or not params.neg_content_prompt:
         return {}
-    return {"content_text_embeds": content.text_source(found, bench).embedding(params.neg_content_prompt, bench)}
+    return {"content_text_embeds": content.text_source(found, context).embedding(params.neg_content_prompt, context)}
 
 
 def _knobs(case: Case) -> dict[str, Any]:

@@ -30,11 +30,11 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     def watch(trajectory: Trajectory) -> None:
         inversions.setdefault(trajectory, []).append(trajectory.latents.clone())
 
-    bench = replace(lab.bench(case), watch=watch)
+    context = replace(lab.context(case), watch=watch)
     technique = StyleId(sizes.own)
-    trajectory = technique.prepare(order(case, params(case), {}, strength=PUBLISHED), bench)
+    trajectory = technique.prepare(order(case, params(case), {}, strength=PUBLISHED), context)
     style, content = inversions.values()
-    steps = carry(technique, trajectory, bench)
+    steps = carry(technique, trajectory, context)
     return {
         "style_latents": style[0],
         "content_latents": content[0],

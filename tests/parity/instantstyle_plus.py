@@ -10,9 +10,9 @@ from torch import Tensor
 from tests.parity.case import Case
 from tests.parity.converted import converted
 from tests.parity.lab import Lab, carry, order
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import guidance, inversion
-from workers.techniques.encoder.instantstyle_plus.inversion import Recipe, Rolls
+from workers.techniques.encoder.instantstyle_plus.inversion import RenoiseConfig, Rolls
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
 from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET, InstantStylePlus, recipe_of
 
@@ -36,34 +36,34 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case by its recorded name."""
     params = params_of(case)
     asked = order(case, params, {})
-    bench = lab.bench(case, lambda model: _installed(case, model))
+    context = lab.context(case, lambda model: _installed(case, model))
     [style], content = asked.pictures.styles, asked.pictures.content
     assert content is not None
-    found = _inverted(content, asked.prompts[0], recipe_of(asked, params, bench.backbone), bench)
+    found = _inverted(content, asked.prompts[0], recipe_of(asked, params, context.backbone), context)
     start = case.inputs[GIVEN] if GIVEN in case.facts["compare"].get("given", ()) else found[GIVEN]
     technique = InstantStylePlus(lambda *_: start)
-    trajectory = technique.prepare(asked, bench)
-    steps = carry(technique, trajectory, bench)
-    judge = guidance.descriptor(bench)
+    trajectory = technique.prepare(asked, context)
+    steps = carry(technique, trajectory, context)
+    judge = guidance.descriptor(context)
     return {
         **found,
-        "csd_style": guidance.described(style, judge, bench, of_style=True)[0],
-        "csd_content": guidance.described(content, judge, bench, of_style=False)[1],
+        "csd_style": guidance.described(style, judge, context, of_style=True)[0],
+        "csd_content": guidance.described(content, judge, context, of_style=False)[1],
         "latents_step1": steps[1],
         "latents": trajectory.latents,
     }
 
 
-def _inverted(content: Image.Image, prompt: str, recipe: Recipe, bench: Bench) -> dict[str, Tensor]:
+def _inverted(content: Image.Image, prompt: str, recipe: RenoiseConfig, context: PrepareContext) -> dict[str, Tensor]:
     drawn: list[RecordedRolls] = []
 
     def rolls(generator: torch.Generator) -> Rolls:
         drawn.append(RecordedRolls(generator))
         return drawn[-1]
 
-    begun = inversion.begin(content, prompt, recipe, bench.backbone, rolls)
+    begun = inversion.begin(content, prompt, recipe, context.backbone, rolls)
     seen: list[Tensor] = []
-    watched = Bench(bench.backbone, bench.cache, bench.weights, lambda t: seen.append(t.latents.clone()))
+    watched = PrepareContext(context.backbone, context.cache, context.weights, lambda t: seen.append(t.latents.clone()))
     return {
         GIVEN: begun.run(watched),
         "content_latents": begun.z_0,

@@ -15,7 +15,7 @@ from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
 from workers.engine.noise import RecordedNoise
-from workers.engine.technique import Bench, Order, Pictures, Technique
+from workers.engine.technique import GenerationInputs, Pictures, PrepareContext, Technique
 from workers.techniques.spec import Params
 
 
@@ -47,10 +47,10 @@ class Lab:
             self._backbones[key] = loaded
         return self._backbones[key]
 
-    def bench(self, case: Case, weights: Callable[[str], Path] | None = None) -> Bench:
+    def context(self, case: Case, weights: Callable[[str], Path] | None = None) -> PrepareContext:
         """Return a bench with a cold style cache; `weights` defaults to the case's extra weights by their names."""
         cache = RequestCache(StyleCache([MemoryTier("host", 1 << 30)]))
-        return Bench(self.backbone(case), cache, weights or case.weights)
+        return PrepareContext(self.backbone(case), cache, weights or case.weights)
 
 
 def multiply(module: torch.nn.Module, endings: list[str], factor: float) -> None:
@@ -61,9 +61,9 @@ def multiply(module: torch.nn.Module, endings: list[str], factor: float) -> None
                 parameter.mul_(factor)
 
 
-def order(
+def inputs(
     case: Case, params: Params, draws: Mapping[str, Tensor], *, prompts: tuple[str, ...] | None = None, **more: Any
-) -> Order:
+) -> GenerationInputs:
     """Return a case as an order whose random draws are the recorded ones; `more` replaces any field."""
     prompts = prompts or case.prompts
     fields: dict[str, Any] = {
@@ -79,12 +79,12 @@ def order(
         "pictures": Pictures(case.styles, case.picture("content_image"), case.picture("control_image")),
         "scheduler_config": case.facts.get("scheduler_config"),
     }
-    return Order(**fields | more)
+    return GenerationInputs(**fields | more)
 
 
-def carry(technique: Technique, trajectory: Trajectory, bench: Bench) -> list[Tensor]:
+def carry(technique: Technique, trajectory: Trajectory, context: PrepareContext) -> list[Tensor]:
     """Denoise with the technique's patch; return the latents before the first and after each step."""
     seen: list[Tensor] = []
-    with technique.patch(bench.backbone, [trajectory]) as hooks:
-        denoise(bench.backbone.unet, [trajectory], hooks=hooks, watch=lambda t: seen.append(t.latents.clone()))
+    with technique.patch(context.backbone, [trajectory]) as hooks:
+        denoise(context.backbone.unet, [trajectory], hooks=hooks, watch=lambda t: seen.append(t.latents.clone()))
     return seen

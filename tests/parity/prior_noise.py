@@ -55,13 +55,13 @@ def draws(case: Case) -> dict[str, Tensor]:
 
 
 def _leak(case: Case, lab: Lab) -> Mapping[str, Tensor]:
-    params, bench, technique = _leak_params(case), lab.bench(case), SignalLeak()
+    params, context, technique = _leak_params(case), lab.context(case), SignalLeak()
     asked = order(case, params, draws(case))
-    trajectory = technique.prepare(asked, bench)
-    found = leak.statistics_of(asked, params, bench)
-    shape = bench.backbone.latent_shape(asked.width, asked.height)
+    trajectory = technique.prepare(asked, context)
+    found = leak.statistics_of(asked, params, context)
+    shape = context.backbone.latent_shape(asked.width, asked.height)
     initial = trajectory.latents / trajectory.scheduler.init_noise_sigma
-    steps = carry(technique, trajectory, bench)
+    steps = carry(technique, trajectory, context)
     return {
         **found.tensors,
         "signal_leak": leak.drawn(asked, params, found, shape),
@@ -98,9 +98,9 @@ def _sample(case: Case, lab: Lab, folder: Path) -> Mapping[str, Tensor]:
     (folder / "style.json").write_text(json.dumps({"base": backbone.base}))
     technique = StyleNoise()
     asked = order(case, StyleNoiseParams(style="style", sampler=case.facts["scheduler"]), draws(case))
-    bench = replace(lab.bench(case), weights=lambda name: folder)
-    trajectory = technique.prepare(asked, bench)
-    steps = carry(technique, trajectory, bench)
+    context = replace(lab.context(case), weights=lambda name: folder)
+    trajectory = technique.prepare(asked, context)
+    steps = carry(technique, trajectory, context)
     return {
         "mu_style": mean,
         "sigma_style": var.sqrt(),

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tests.parity.case import Case
-from tests.parity.lab import Lab, order
+from tests.parity.lab import Lab, inputs
 from workers.engine.backbones import patches
 from workers.engine.denoise import Trajectory, denoise
-from workers.engine.technique import Bench, Order
+from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.shared_attention.style_aligned import inversion
 from workers.techniques.shared_attention.style_aligned.inversion import INVERTED
 from workers.techniques.shared_attention.style_aligned.roles import follower
@@ -35,19 +35,19 @@ def technique_of(case: Case) -> str:
 
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case by its recorded name."""
-    bench = lab.bench(case, weights=lambda _: case.weights("controlnet"))
+    context = lab.context(case, weights=lambda _: case.weights("controlnet"))
     params, asked = _asked(case)
     found: dict[str, Tensor] = {}
     if asked.pictures.styles:
-        cold = lab.bench(case, weights=lambda _: case.weights("controlnet"))
+        cold = lab.context(case, weights=lambda _: case.weights("controlnet"))
         found[INVERTED] = inversion.inverted(asked, params, cold)
         if INVERTED in case.facts["compare"].get("given", ()):
-            bench = replace(bench, cache=Given(bench.cache, case.inputs[INVERTED]))
-    latents, seen = _carried(case, asked, bench)
+            context = replace(context, cache=Given(context.cache, case.inputs[INVERTED]))
+    latents, seen = _carried(case, asked, context)
     found |= {f"latents_after_step_{step}": rows for step, rows in enumerate(latents)}
     found["latents"] = latents[-1]
     found |= _in_recorded_order(seen, asked)
-    plain, _ = _carried(case, replace(asked, strength=0.0), bench)
+    plain, _ = _carried(case, replace(asked, strength=0.0), context)
     found["latents_without_technique"] = torch.cat([latents[-1][:1], plain[-1]])
     return found
 
@@ -70,7 +70,7 @@ class Given:
         return self._cache.home(size)
 
 
-def _asked(case: Case) -> tuple[StyleAlignedParams, Order]:
+def _asked(case: Case) -> tuple[StyleAlignedParams, GenerationInputs]:
     given: dict[str, Any] = {name: value for name, value in case.params.items() if name not in ELSEWHERE}
     if "inversion_time_ids" in given:
         given["inversion_time_ids"] = tuple(given["inversion_time_ids"])
@@ -78,10 +78,10 @@ def _asked(case: Case) -> tuple[StyleAlignedParams, Order]:
         given["control"] = "canny"
     params = StyleAlignedParams(**given)
     prompts = tuple(p for p in case.prompts for _ in range(case.params.get("num_images_per_prompt", 1)))
-    return params, order(case, params, {"initial": case.inputs["latents"][1:]}, prompts=prompts)
+    return params, inputs(case, params, {"initial": case.inputs["latents"][1:]}, prompts=prompts)
 
 
-def _carried(case: Case, asked: Order, bench: Bench) -> tuple[list[Tensor], list[Seen]]:
+def _carried(case: Case, asked: GenerationInputs, context: PrepareContext) -> tuple[list[Tensor], list[Seen]]:
     """Return the latents before the first and after each step, and the watched layer's tokens at each call."""
     alone: list[Tensor] = []
     rows: list[Tensor] = []
@@ -93,17 +93,17 @@ def _carried(case: Case, asked: Order, bench: Bench) -> tuple[list[Tensor], list
         rows.append(torch.cat([*leads, trajectory.latents]))
 
     technique = StyleAligned(draw=lambda seed, shape: case.inputs["latents"][:1])
-    unet = bench.backbone.unet
+    unet = context.backbone.unet
     with ExitStack() as stack:
         watched = unet.get_submodule(WATCHED)
         stack.enter_context(patches.forward_hook(watched, lambda m, args, kw, out: seen.append((args[0], out))))
-        trajectory = technique.prepare(asked, replace(bench, watch=lambda t: alone.append(t.latents.clone())))
-        hooks = stack.enter_context(technique.patch(bench.backbone, [trajectory]))
+        trajectory = technique.prepare(asked, replace(context, watch=lambda t: alone.append(t.latents.clone())))
+        hooks = stack.enter_context(technique.patch(context.backbone, [trajectory]))
         denoise(unet, [trajectory], hooks=hooks, watch=look)
     return rows, seen
 
 
-def _in_recorded_order(seen: list[Seen], asked: Order) -> dict[str, Tensor]:
+def _in_recorded_order(seen: list[Seen], asked: GenerationInputs) -> dict[str, Tensor]:
     """Return the first step's tokens with each half's reference in front."""
     first, own = seen[0], seen[-asked.steps]
     n = len(asked.seeds)

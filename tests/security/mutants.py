@@ -16,7 +16,7 @@ from io import BytesIO
 
 from app.uploads.decoder.normalise import encode, normalise
 from app.uploads.decoder.sandbox import CHILD_CPU_SECONDS, CHILD_MEMORY
-from app.uploads.limits import LONG_SIDE, Refused
+from app.uploads.limits import LONG_SIDE, PictureFileRefused
 from tests.support.memory import resident
 from tests.support.pictures import encoded, picture
 
@@ -82,7 +82,7 @@ def decode_all(seed: int, first: int, count: int) -> Tally:
         try:
             result = normalise(BytesIO(data))
             encode(result, BytesIO())
-        except Refused:
+        except PictureFileRefused:
             tally.refused += 1
         else:
             tally.accepted += 1

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, style
 from workers.contract.runtime.redis import connect
@@ -102,7 +102,7 @@ def test_json_is_taken_as_json_only(gateway: Gateway, kind: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisChild) -> Iterator[Gateway]:
+def named(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     environ = {
         "STYLIZE_GATEWAY_ALLOWED_HOSTS": "pics.internal, gateway",
         "STYLIZE_GATEWAY_PUBLIC_URL": "https://pics.example.com/style",
@@ -125,8 +125,8 @@ def test_pages_of_the_public_address_send_although_tls_ends_before_us(named: Gat
 
 
 def test_with_a_key_pages_of_others_send_too(tmp_path: Path) -> None:
-    key, token = mint("a page elsewhere")
-    with RedisChild(tmp_path / "redis") as redis:
+    key, token = create_api_key("a page elsewhere")
+    with RedisProcess(tmp_path / "redis") as redis:
         with connect(redis.url) as client:
             KeyStore(client).put(key)
         with Gateway(tmp_path, redis) as gateway:

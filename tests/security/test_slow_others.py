@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded
 from tests.support.service import until
@@ -22,7 +22,7 @@ HOST = b"Host: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
-def sending(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisChild) -> Iterator[Gateway]:
+def sending(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     environ = {"STYLIZE_GATEWAY_SEND_SECONDS": "1", "STYLIZE_GATEWAY_SEND_BYTES": str(64 * MB)}
     with Gateway(tmp_path_factory.mktemp("sending"), gateway_redis, environ) as running:
         yield running
@@ -72,7 +72,7 @@ def test_callers_that_do_not_read_take_little_memory_and_are_cut_off(sending: Ga
     assert "Traceback" not in sending.log.read_text()
 
 
-def test_one_caller_gets_a_quarter(tmp_path: Path, gateway_redis: RedisChild) -> None:
+def test_one_caller_gets_a_quarter(tmp_path: Path, gateway_redis: RedisProcess) -> None:
     with Gateway(tmp_path, gateway_redis, {"STYLIZE_GATEWAY_SEND_BYTES": "4000000"}) as gateway:
         path = store_large(gateway)
         lines = [ask(gateway, path) for _ in range(8)]
@@ -83,7 +83,7 @@ def test_one_caller_gets_a_quarter(tmp_path: Path, gateway_redis: RedisChild) ->
 
 
 def test_a_stalled_blob_store_stalls_nothing_else(
-    tmp_path: Path, gateway_redis: RedisChild, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, gateway_redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -103,8 +103,8 @@ def test_a_stalled_blob_store_stalls_nothing_else(
 
 
 def test_one_owner_cannot_take_all_upload_slots(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as redis:
-        keys = [mint(name) for name in ("ann", "bob")]
+    with RedisProcess(tmp_path / "redis") as redis:
+        keys = [create_api_key(name) for name in ("ann", "bob")]
         with connect(redis.url) as client:
             for key, _ in keys:
                 KeyStore(client).put(key)

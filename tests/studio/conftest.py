@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.auth.key_store import KeyStore
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.studio.desk import Desk
 from tests.support.gateway import Gateway
 from tests.support.service import PATIENCE, Service, service
@@ -54,7 +54,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway without workers: the test is the worker."""
     folder = tmp_path_factory.mktemp("quiet")
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_MODELS": "tiny-sd15"}) as started:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_MODELS": "tiny-sd15"}) as started:
         yield started
 
 
@@ -63,7 +63,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that asks for a key, and signs the addresses of pictures."""
     environ = {"STYLIZE_MODELS": "tiny-sd15", "STYLIZE_GATEWAY_URL_KEY": "k" * 40}
     folder = tmp_path_factory.mktemp("keyed")
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, environ) as started:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, environ) as started:
         yield started
 
 

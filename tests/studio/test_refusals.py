@@ -5,7 +5,7 @@ import signal
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from tests.studio.desk import STYLE, Desk
 from tests.support.gateway import Gateway
@@ -65,7 +65,7 @@ def test_a_picture_that_is_none_is_refused_at_the_pictures(still: Desk) -> None:
 
 @pytest.fixture
 def token(keys: KeyStore) -> str:
-    minted = mint("studio")
+    minted = create_api_key("studio")
     keys.put(minted.key)
     return str(minted.token)
 
@@ -114,7 +114,7 @@ def test_a_gateway_that_is_away_is_said_and_nothing_is_lost(page: Page, quiet: G
 
 
 def test_another_keys_reference_is_404(keyed: Gateway, keys: KeyStore, token: str) -> None:
-    other = mint("another")
+    other = create_api_key("another")
     keys.put(other.key)
     theirs, ours = ({"Authorization": f"Bearer {one}"} for one in (other.token, token))
     job = keyed.accepted(files=[("style_image", ("a.png", encoded(picture(seed=92)), "image/png"))], **ours)

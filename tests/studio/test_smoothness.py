@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.studio.desk import STYLE, Desk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
@@ -44,7 +44,7 @@ def observed(page: Page, quiet: Gateway) -> Desk:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with 50 finished jobs."""
     folder = tmp_path_factory.mktemp("full")
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_MODELS": "tiny-sd15"}) as gateway:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_MODELS": "tiny-sd15"}) as gateway:
         for number in range(MANY):
             job = gateway.accepted({"prompt": f"picture {number}", "width": "512", "height": "512"})
             gateway.finish(job["id"], encoded(picture(size=(512, 512), seed=number)))

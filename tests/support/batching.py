@@ -8,11 +8,11 @@ import numpy as np
 
 from tests.support.encoder_samples import picture
 from workers.contract.jobs.models import Request
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import Engine, Rendered, Work
+from workers.engine.engine import DiffusionEngine, GenerationResult, Work
 from workers.engine.technique import Pictures
 from workers.techniques import registry
 
@@ -41,7 +41,9 @@ def require_the_same_alone(works: list[Work], backbone: Backbone, weights: Calla
 
     def made(some: list[Work]) -> list[Any]:
         cache = StyleCache([MemoryTier("host", 1 << 28)])
-        engine = Engine(pool=Pool(lambda model: backbone), cache=cache, technique=registry.technique, weights=weights)
+        engine = DiffusionEngine(
+            pool=BackboneCache(lambda model: backbone), cache=cache, technique=registry.technique, weights=weights
+        )
         return list(engine.stylize_together(some))
 
     calls: list[int] = []
@@ -49,8 +51,8 @@ def require_the_same_alone(works: list[Work], backbone: Backbone, weights: Calla
     together = made(works)
     hook.remove()
     for one, other in zip([made([each])[0] for each in works], together, strict=True):
-        assert isinstance(one, Rendered)
-        assert isinstance(other, Rendered)
+        assert isinstance(one, GenerationResult)
+        assert isinstance(other, GenerationResult)
         alone, batched = (np.asarray(rendered.pictures[0], dtype=int) for rendered in (one, other))
         assert abs(alone - batched).max() <= 1
     return calls

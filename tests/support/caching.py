@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from workers.engine.denoise import Trajectory, denoise
-from workers.engine.technique import Bench, Order, Technique
+from workers.engine.technique import GenerationInputs, PrepareContext, Technique
 
 State = dict[str, Any]
 
@@ -35,16 +35,18 @@ def unchanged(*nets: Any) -> Iterator[None]:
         assert [name for name, tensor in weights.items() if not torch.equal(tensor, others[name])] == []
 
 
-def require_no_trace(technique: Technique, bench: Bench, order: Order, *nets: Any, fails: bool) -> None:
+def require_no_trace(
+    technique: Technique, context: PrepareContext, inputs: GenerationInputs, *nets: Any, fails: bool
+) -> None:
     """Require that an order, carried out or broken off after a step, leaves the UNet and `nets` as they were."""
-    unet = bench.backbone.unet
+    unet = context.backbone.unet
     with unchanged(unet, *nets):
-        trajectory = technique.prepare(order, bench)
+        trajectory = technique.prepare(inputs, context)
         if fails:
-            with pytest.raises(BrokenOffError), technique.patch(bench.backbone, [trajectory]) as hooks:
+            with pytest.raises(BrokenOffError), technique.patch(context.backbone, [trajectory]) as hooks:
                 denoise(unet, [trajectory], hooks=hooks, watch=break_off)
         else:
-            with technique.patch(bench.backbone, [trajectory]) as hooks:
+            with technique.patch(context.backbone, [trajectory]) as hooks:
                 denoise(unet, [trajectory], hooks=hooks)
 
 

@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.parity.converted import converted
-from tests.support.encoder_samples import order, picture
+from tests.support.encoder_samples import inputs, picture
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.errors import WeightsMissing
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order, Pictures
+from workers.engine.technique import GenerationInputs, Pictures, PrepareContext
 from workers.techniques.encoder.csgo import network
 from workers.techniques.encoder.csgo.network import Network
 from workers.techniques.encoder.csgo.spec import CSGOParams
@@ -68,14 +68,14 @@ def asked(
     content: int | None = 7,
     size: tuple[int, int] = (64, 64),
     **more: Any,
-) -> Order:
+) -> GenerationInputs:
     shown = None if content is None else picture(content, size)
     more.setdefault("noise", SeededNoise(more.get("seeds", (3,))))
-    return order(params or CSGOParams(), pictures=Pictures((picture(style),), shown), **more)
+    return inputs(params or CSGOParams(), pictures=Pictures((picture(style),), shown), **more)
 
 
-def own(bench: Bench) -> Network:
-    return network.resident(network.locate(32, bench), bench.backbone)
+def own(context: PrepareContext) -> Network:
+    return network.get_or_load(network.locate(32, context), context.backbone)
 
 
 def without_residents(backbone: Backbone) -> Backbone:

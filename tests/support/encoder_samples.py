@@ -16,7 +16,7 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
 from workers.engine.errors import WeightsMissing
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order, Pictures, Technique
+from workers.engine.technique import GenerationInputs, Pictures, PrepareContext, Technique
 from workers.techniques.spec import Params
 
 WEIGHTS = Path(__file__).parents[1] / "parity" / "cases" / "encoder" / "weights"
@@ -60,11 +60,11 @@ def picture(seed: int = 0, size: tuple[int, int] = (80, 56)) -> Image.Image:
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
-def bench_on(backbone: Backbone, weights: Callable[[str], Path], cache: StyleCache | None = None) -> Bench:
-    return Bench(backbone, RequestCache(cache or StyleCache([MemoryTier("host", 1 << 28)])), weights)
+def bench_on(backbone: Backbone, weights: Callable[[str], Path], cache: StyleCache | None = None) -> PrepareContext:
+    return PrepareContext(backbone, RequestCache(cache or StyleCache([MemoryTier("host", 1 << 28)])), weights)
 
 
-def order(params: Params, *styles: Image.Image, **more: Any) -> Order:
+def inputs(params: Params, *styles: Image.Image, **more: Any) -> GenerationInputs:
     side = 64
     fields: dict[str, Any] = {
         "prompts": ("a red house",),
@@ -77,16 +77,16 @@ def order(params: Params, *styles: Image.Image, **more: Any) -> Order:
         "noise": SeededNoise(more.get("seeds", (3,))),
         "pictures": Pictures(styles or (picture(),)),
     }
-    return Order(**fields | more)
+    return GenerationInputs(**fields | more)
 
 
-def latents(technique: Technique, bench: Bench, *orders: Order) -> list[Tensor]:
+def latents(technique: Technique, context: PrepareContext, *orders: GenerationInputs) -> list[Tensor]:
     """Return the final latents of orders denoised as one batch."""
-    trajectories = [technique.prepare(each, bench) for each in orders]
-    carry(technique, bench, trajectories)
+    trajectories = [technique.prepare(each, context) for each in orders]
+    carry(technique, context, trajectories)
     return [trajectory.latents for trajectory in trajectories]
 
 
-def carry(technique: Technique, bench: Bench, trajectories: Sequence[Trajectory]) -> None:
-    with technique.patch(bench.backbone, trajectories) as hooks:
-        denoise(bench.backbone.unet, trajectories, hooks=hooks)
+def carry(technique: Technique, context: PrepareContext, trajectories: Sequence[Trajectory]) -> None:
+    with technique.patch(context.backbone, trajectories) as hooks:
+        denoise(context.backbone.unet, trajectories, hooks=hooks)

@@ -14,11 +14,12 @@ from typing import Any, Self
 import httpx
 
 from deploy.embedded.demo import free_port
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.pictures import FORM, multipart, style
 from workers.contract.blobs import BlobStore, open_blobs, output_name
 from workers.contract.jobs.models import Image, Job, Result, Timings
-from workers.contract.jobs.store import Claim, JobStore
+from workers.contract.jobs.results import Claim
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.settings import Settings
 
 MODELS = "tiny-sd15,tiny-sdxl"
@@ -28,7 +29,7 @@ START_SECONDS = 60.0
 class Gateway:
     """The process, a client of it, and the store and blobs behind it."""
 
-    def __init__(self, folder: Path, redis: RedisChild, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, redis: RedisProcess, environ: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self.log = folder / "gateway.log"
         self.environ = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import denoise
 from workers.engine.noise import RecordedNoise
-from workers.engine.technique import Bench, Order, Pictures
+from workers.engine.technique import GenerationInputs, Pictures, PrepareContext
 from workers.techniques.injection.style_id.spec import StyleIdParams
 from workers.techniques.injection.style_id.technique import StyleId
 
@@ -23,7 +23,7 @@ def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def ordered(params: StyleIdParams | None = None, *, style: int = 1, content: Any = 2, **more: Any) -> Order:
+def ordered(params: StyleIdParams | None = None, *, style: int = 1, content: Any = 2, **more: Any) -> GenerationInputs:
     """An order without random draws: asking for one is a KeyError."""
     shown = picture(content) if isinstance(content, int) else content
     fields: dict[str, Any] = {
@@ -38,15 +38,15 @@ def ordered(params: StyleIdParams | None = None, *, style: int = 1, content: Any
         "strength": 0.5,
         "pictures": Pictures((picture(style),), shown),
     }
-    return Order(**fields | more)
+    return GenerationInputs(**fields | more)
 
 
-def made(bench: Bench, *orders: Order) -> list[Tensor]:
+def made(context: PrepareContext, *orders: GenerationInputs) -> list[Tensor]:
     """The final latents of orders prepared one by one and denoised as one batch."""
     technique = StyleId()
-    trajectories = [technique.prepare(order, bench) for order in orders]
-    with technique.patch(bench.backbone, trajectories) as hooks:
-        denoise(bench.backbone.unet, trajectories, hooks=hooks)
+    trajectories = [technique.prepare(inputs, context) for inputs in orders]
+    with technique.patch(context.backbone, trajectories) as hooks:
+        denoise(context.backbone.unet, trajectories, hooks=hooks)
     return [trajectory.latents for trajectory in trajectories]
 
 

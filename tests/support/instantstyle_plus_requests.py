@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.parity.converted import converted
-from tests.support.encoder_samples import WEIGHTS, adapter_of, order, picture
+from tests.support.encoder_samples import WEIGHTS, adapter_of, inputs, picture
 from workers.engine.errors import WeightsMissing
-from workers.engine.technique import Order, Pictures
+from workers.engine.technique import GenerationInputs, Pictures
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
 from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET
 
@@ -47,6 +47,6 @@ def asked(
     content: int = 7,
     size: tuple[int, int] = (64, 64),
     **more: Any,
-) -> Order:
+) -> GenerationInputs:
     pictures = Pictures((picture(style),), picture(content, size))
-    return order(params or InstantStylePlusParams(), pictures=pictures, **more)
+    return inputs(params or InstantStylePlusParams(), pictures=pictures, **more)

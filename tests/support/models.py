@@ -10,7 +10,7 @@ from tests.parity.lab import data_root
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +39,5 @@ def no_weights(name: str) -> Path:
 
 
 @pytest.fixture
-def bench(sd15: Backbone) -> Bench:
-    return Bench(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)
+def context(sd15: Backbone) -> PrepareContext:
+    return PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)

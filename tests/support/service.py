@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from deploy.embedded.demo import EXAMPLES, free_port, ready
-from deploy.embedded.processes import Child
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.processes import ChildProcess
+from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import end, python
 
 MODEL = "tiny-sd15"
@@ -42,7 +42,7 @@ class Service:
     def __init__(
         self, folder: Path, models: Path, *, workers: int = 1, environ: Mapping[str, str] | None = None
     ) -> None:
-        self.redis = RedisChild(folder / "redis")
+        self.redis = RedisProcess(folder / "redis")
         self.port = free_port()
         self.redis.start()
         shared = {
@@ -57,10 +57,10 @@ class Service:
             **(environ or {}),
         }
         self.environ = shared
-        self.gateway = Child("gateway", self.gateway_command(), shared)
-        self.sweeper = Child("sweeper", python("workers.sweeper"), shared)
+        self.gateway = ChildProcess("gateway", self.gateway_command(), shared)
+        self.sweeper = ChildProcess("sweeper", python("workers.sweeper"), shared)
         self.workers = [
-            Child(f"worker {n}", self.worker_command(), shared | self.worker_environ(n)) for n in range(workers)
+            ChildProcess(f"worker {n}", self.worker_command(), shared | self.worker_environ(n)) for n in range(workers)
         ]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
@@ -74,7 +74,7 @@ class Service:
         return {"STYLIZE_WORKER_ID": f"worker-{n}"}
 
     @property
-    def children(self) -> tuple[Child, ...]:
+    def children(self) -> tuple[ChildProcess, ...]:
         return (self.gateway, self.sweeper, *self.workers)
 
     def start(self) -> None:
@@ -134,7 +134,7 @@ def until(condition: Any, what: str, *, patience: float = PATIENCE) -> float:
     return time.monotonic() - began
 
 
-def kill(child: Child, signum: int = signal.SIGKILL) -> None:
+def kill(child: ChildProcess, signum: int = signal.SIGKILL) -> None:
     """Send a signal; after SIGKILL, wait until the process is gone."""
     assert child.process is not None
     child.process.send_signal(signum)

@@ -14,7 +14,7 @@ from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order, Pictures
+from workers.engine.technique import GenerationInputs, Pictures, PrepareContext
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 from workers.techniques.shared_attention.style_aligned.technique import StyleAligned
 
@@ -25,7 +25,9 @@ def picture(seed: int, size: tuple[int, int] = (100, 150)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8))
 
 
-def order(styles: tuple[Image.Image, ...] = (), control_image: Image.Image | None = None, **more: Any) -> Order:
+def inputs(
+    styles: tuple[Image.Image, ...] = (), control_image: Image.Image | None = None, **more: Any
+) -> GenerationInputs:
     """A small request of two pictures; fields of Order go there, all else to the parameters."""
     fields: dict[str, Any] = {
         "prompts": ("a dog. minimal origami", "a fox. minimal origami"),
@@ -35,27 +37,33 @@ def order(styles: tuple[Image.Image, ...] = (), control_image: Image.Image | Non
         "guidance_scale": 5.0,
         "negative_prompt": "blurry",
     }
-    fields |= {name: more.pop(name) for name in list(more) if name in Order.__dataclass_fields__}
+    fields |= {name: more.pop(name) for name in list(more) if name in GenerationInputs.__dataclass_fields__}
     seeds = fields.setdefault("seeds", tuple(range(7, 7 + len(fields["prompts"]))))
     params = StyleAlignedParams(**{"reference_prompt": REFERENCE} | more)
-    return Order(noise=SeededNoise(seeds), params=params, pictures=Pictures(styles, control=control_image), **fields)
+    return GenerationInputs(
+        noise=SeededNoise(seeds), params=params, pictures=Pictures(styles, control=control_image), **fields
+    )
 
 
-def bench_of(backbone: Backbone, *, budget: int = 1 << 30, **more: Any) -> Bench:
-    return Bench(backbone, RequestCache(StyleCache([MemoryTier("host", budget)])), more.pop("weights", str), **more)
+def bench_of(backbone: Backbone, *, budget: int = 1 << 30, **more: Any) -> PrepareContext:
+    return PrepareContext(
+        backbone, RequestCache(StyleCache([MemoryTier("host", budget)])), more.pop("weights", str), **more
+    )
 
 
-def run(asked: Order, bench: Bench, technique: StyleAligned | None = None) -> Tensor:
+def run(asked: GenerationInputs, context: PrepareContext, technique: StyleAligned | None = None) -> Tensor:
     """Return the final latents of one request."""
-    return together([asked], bench, technique)[0]
+    return together([asked], context, technique)[0]
 
 
-def together(orders: list[Order], bench: Bench, technique: StyleAligned | None = None) -> list[Tensor]:
+def together(
+    orders: list[GenerationInputs], context: PrepareContext, technique: StyleAligned | None = None
+) -> list[Tensor]:
     """Return the final latents of requests denoised as one batch."""
     technique = technique or StyleAligned()
-    trajectories = [technique.prepare(one, bench) for one in orders]
-    with technique.patch(bench.backbone, trajectories) as hooks:
-        denoise(bench.backbone.unet, trajectories, hooks=hooks)
+    trajectories = [technique.prepare(one, context) for one in orders]
+    with technique.patch(context.backbone, trajectories) as hooks:
+        denoise(context.backbone.unet, trajectories, hooks=hooks)
     return [one.latents for one in trajectories]
 
 

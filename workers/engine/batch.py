@@ -15,8 +15,8 @@ from workers.engine.denoise import Trajectory, denoise
 from workers.engine.errors import NotFinite
 from workers.engine.images import from_signed
 from workers.engine.inputs import pieces
-from workers.engine.progress import Meter, Stage
-from workers.engine.technique import Bench, Order, Technique, prepare_style
+from workers.engine.progress import ProgressReporter, Stage
+from workers.engine.technique import GenerationInputs, PrepareContext, Technique, prepare_style
 
 
 @dataclass
@@ -27,8 +27,8 @@ class Part:
     `used` names the weights that its technique asked for, in order. `show` is called after each of its own steps.
     """
 
-    order: Order
-    meter: Meter
+    inputs: GenerationInputs
+    meter: ProgressReporter
     cache: RequestCache
     style_only: bool = False
     show: Callable[[Trajectory], None] | None = None
@@ -40,7 +40,7 @@ class Part:
     @property
     def rows(self) -> int:
         """UNet rows per step."""
-        return len(self.order.seeds) * (2 if self.order.guidance_scale > 1 else 1)
+        return len(self.inputs.seeds) * (2 if self.inputs.guidance_scale > 1 else 1)
 
     def attempt(self, action: Callable[[], None]) -> None:
         """Do something for this request alone: its failure is kept and does not touch the others of the batch."""
@@ -55,8 +55,8 @@ class Part:
 
     def pieces(self, most: int) -> list["Part"]:
         """Return parts of at most so many pictures each."""
-        orders = pieces(self.order, most)
-        return [replace(self, order=order, trajectory=None, pictures=[], failure=None) for order in orders]
+        orders = pieces(self.inputs, most)
+        return [replace(self, inputs=inputs, trajectory=None, pictures=[], failure=None) for inputs in orders]
 
     def join(self, parts: Sequence["Part"]) -> None:
         """Take over what became of the parts that this one was split into."""
@@ -87,12 +87,12 @@ def _prepare(part: Part, backbone: Backbone, technique: Technique, weights: Call
         part.used[model] = None
         return found
 
-    bench = Bench(backbone, part.cache, noted, part.meter.preparing)
+    context = PrepareContext(backbone, part.cache, noted, part.meter.preparing)
     with torch.no_grad():
         if part.style_only:
-            prepare_style(technique, part.order, bench)
+            prepare_style(technique, part.inputs, context)
         else:
-            part.trajectory = technique.prepare(part.order, bench)
+            part.trajectory = technique.prepare(part.inputs, context)
 
 
 def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, Part]) -> None:
@@ -122,7 +122,7 @@ def _decode(part: Part, backbone: Backbone, trajectory: Trajectory) -> None:
         part.meter.report("decode", n, count)
         decoded = backbone.pictures(latents[None])
         if not (latents.isfinite().all() and decoded.isfinite().all()):  # clamped, they would be a black picture
-            used = " with ".join([backbone.name, *(lora.id for lora in part.order.params.loras)])
+            used = " with ".join([backbone.name, *(lora.id for lora in part.inputs.params.loras)])
             raise NotFinite(f"{used} gave values that are not finite: its weights are damaged or too large")
         part.pictures.append(Image.fromarray(from_signed(decoded)[0]))
     part.meter.report("decode", count, count)

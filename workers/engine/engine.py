@@ -13,22 +13,20 @@ from pathlib import Path
 import torch
 
 from workers.contract.jobs.models import Request, Terms
-from workers.contract.styles.precompute import preparation_of
+from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
 from workers.engine.backbones.latent_preview import projection, sketching
-from workers.engine.backbones.lora_stack import Finder, stacked
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.lora_stack import Finder, apply_loras
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.engine.batch import Part
-from workers.engine.cache.precomputed import Prepared
+from workers.engine.cache.precomputed import PrecomputedStyles
 from workers.engine.cache.style_cache import RequestCache, StyleCache
-from workers.engine.errors import DeviceLost, OutOfMemory, Refused, WeightsMissing
-from workers.engine.inputs import order_of
-from workers.engine.progress import Meter, Observer, prepare_share
+from workers.engine.errors import DeviceLost, OutOfMemory, WeightsMissing
+from workers.engine.inputs import generation_inputs
+from workers.engine.progress import EngineObserver, ProgressReporter, prepare_share
 from workers.engine.technique import Technique
-from workers.engine.types import Pictures, Rendered, Watcher, Work
-
-__all__ = ["Engine", "Refused", "Rendered", "Work"]
+from workers.engine.types import GenerationResult, Pictures, Watcher, Work
 
 MOST_PICTURES = 64
 
@@ -45,25 +43,25 @@ class Admitted:
     @property
     def key(self) -> Hashable:
         """Equal for requests that may share a batch."""
-        key = None if self.part.style_only else self.technique.batch_key(self.part.order, self.backbone)
+        key = None if self.part.style_only else self.technique.batch_key(self.part.inputs, self.backbone)
         if key is None:
             return id(self.part)
-        return self.technique.spec.name, self.backbone.name, self.part.order.params.loras, key
+        return self.technique.spec.name, self.backbone.name, self.part.inputs.params.loras, key
 
 
-class Engine:
+class DiffusionEngine:
     """Runs requests on warm base models. Safe for threads: a base model serves one batch at a time."""
 
     def __init__(
         self,
         *,
-        pool: Pool,
+        pool: BackboneCache,
         cache: StyleCache,
         technique: Callable[[str], Technique],
         weights: Callable[[str], Path],
         find_lora: Finder | None = None,
         terms: Callable[[str], Terms] | None = None,
-        observer: Observer | None = None,
+        observer: EngineObserver | None = None,
         most_pictures: int = MOST_PICTURES,
     ) -> None:
         """`weights` finds what techniques need by catalogue id, `find_lora` an installed LoRA; without it, none is.
@@ -74,22 +72,22 @@ class Engine:
         """
         self.pool = pool
         self.cache = cache
-        self.prepared = Prepared(cache)
+        self.prepared = PrecomputedStyles(cache)
         self._technique = technique
         self._weights = weights
         self._find_lora = find_lora or _no_lora
         self._terms = terms
-        self._observer = observer or Observer()
+        self._observer = observer or EngineObserver()
         self._most_pictures = most_pictures
 
-    def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> Rendered:
+    def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> GenerationResult:
         """Return the pictures of one request. Raises Refused, or whatever `watch` raised."""
         [outcome] = self.stylize_together([Work(request, pictures, watch)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
+    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
         """Return the outcome of each request, in order; requests with equal batch keys are denoised together.
 
         One request's failure or cancellation is its own outcome and does not touch the others. When the device is lost,
@@ -106,34 +104,34 @@ class Engine:
         return [device.verdict(one) if isinstance(one, Exception) else one for one in outcomes]
 
     def _admit(self, work: Work) -> Admitted | Exception:
-        meter = Meter(work.watch, work.span)
+        meter = ProgressReporter(work.watch, work.span)
         try:
             meter.report("load")
             technique = self._technique(work.request.method)
             with meter.stage("load"):
                 backbone = self.pool.get(work.request.model)
-            order = order_of(work.request, work.pictures, technique.spec, backbone.base)
+            inputs = generation_inputs(work.request, work.pictures, technique.spec, backbone.base)
         except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
             return failure
-        meter.expect(prepare_share(technique.spec, order))
+        meter.set_prepare_share(prepare_share(technique.spec, inputs))
         cache = RequestCache(self.cache, meter.span, work.request.style_images)
         fitted = projection(backbone) if work.show else None
         show = sketching(fitted, work.show, meter) if fitted and work.show else None
-        part = Part(order, meter, cache, style_only=work.request.prepares_style, show=show)
+        part = Part(inputs, meter, cache, style_only=work.request.prepares_style, show=show)
         return Admitted(backbone, technique, part, work.request)
 
     def _run_group(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
         """Run parts as one batch, but those that alone have more pictures than may be denoised together in pieces."""
-        if fitting := [part for part in parts if len(part.order.seeds) <= self._most_pictures]:
+        if fitting := [part for part in parts if len(part.inputs.seeds) <= self._most_pictures]:
             self._run(backbone, technique, fitting)
         for part in parts:
-            if len(part.order.seeds) > self._most_pictures:
+            if len(part.inputs.seeds) > self._most_pictures:
                 self._run_pieces(backbone, technique, part, part.pieces(self._most_pictures))
 
     def _run_pieces(self, backbone: Backbone, technique: Technique, part: Part, pieces: Sequence[Part]) -> None:
         """Run a part piece after piece, as far as they succeed."""
         for number, piece in enumerate(pieces):
-            with part.meter.turn(number, len(pieces)):
+            with part.meter.sub_range(number, len(pieces)):
                 self._run(backbone, technique, [piece])
             if piece.failure is not None:
                 break
@@ -164,22 +162,22 @@ class Engine:
         elif len(parts) > 1:
             for part in parts:
                 self._run(backbone, technique, [part])
-        elif isinstance(failure, OutOfMemory) and len(parts[0].order.seeds) > 1:
-            half = (len(parts[0].order.seeds) + 1) // 2
+        elif isinstance(failure, OutOfMemory) and len(parts[0].inputs.seeds) > 1:
+            half = (len(parts[0].inputs.seeds) + 1) // 2
             self._run_pieces(backbone, technique, parts[0], parts[0].pieces(half))
         else:
             parts[0].failure = failure
 
-    def _outcome(self, admitted: Admitted) -> Rendered | Exception:
+    def _outcome(self, admitted: Admitted) -> GenerationResult | Exception:
         part = admitted.part
         if part.failure is not None:
             return part.failure
         if part.style_only:
-            self.prepared.note(preparation_of(admitted.request), part.cache.keys)
+            self.prepared.note(precompute_key(admitted.request), part.cache.keys)
         seconds = dict(part.meter.seconds)
-        return Rendered(
+        return GenerationResult(
             pictures=part.pictures,
-            seeds=part.order.seeds[: admitted.request.num_images],
+            seeds=part.inputs.seeds[: admitted.request.num_images],
             timings=seconds,
             device_seconds=sum(seconds.get(stage, 0.0) for stage in ("prepare", "denoise", "decode")),
             style_cache=part.cache.outcome,
@@ -190,8 +188,8 @@ class Engine:
         """Return the terms of all that made a request's pictures."""
         if self._terms is None:
             return ()
-        spec, order = admitted.technique.spec, admitted.part.order
-        used = [admitted.backbone.name, *admitted.part.used, *(one.id for one in order.params.loras)]
+        spec, inputs = admitted.technique.spec, admitted.part.inputs
+        used = [admitted.backbone.name, *admitted.part.used, *(one.id for one in inputs.params.loras)]
         method = Terms(id=spec.name, kind="method", notes=spec.rights)
         return (*map(self._terms, dict.fromkeys(used)), method)
 
@@ -200,7 +198,7 @@ class Engine:
         """Run the model with the LoRAs that all parts ask for."""
         with ExitStack() as stack:
             with batch.timed(parts, "prepare"):
-                stack.enter_context(stacked(backbone, parts[0].order.params.loras, self._find_lora))
+                stack.enter_context(apply_loras(backbone, parts[0].inputs.params.loras, self._find_lora))
             yield
 
     @contextmanager
@@ -209,7 +207,7 @@ class Engine:
         try:
             yield
         finally:
-            pictures = sum(len(part.order.seeds) for part in parts if not part.style_only)
+            pictures = sum(len(part.inputs.seeds) for part in parts if not part.style_only)
             self._observer.ran(technique.spec.name, pictures, time.perf_counter() - began)
 
 
@@ -218,13 +216,13 @@ def _no_lora(model: str, base: Base) -> Path:
 
 
 def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:
-    order = parts[0].order
+    inputs = parts[0].inputs
     needed = memory.estimate(
         backbone.unet,
         backbone.vae,
         rows=sum(part.rows for part in parts),
-        width=order.width,
-        height=order.height,
+        width=inputs.width,
+        height=inputs.height,
         factor=backbone.vae_factor,
     )
     memory.require(needed.peak, backbone.device)

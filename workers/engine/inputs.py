@@ -9,12 +9,12 @@ from workers.contract.jobs.models import Request
 from workers.engine.backbones.stable_diffusion import Base
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Order
+from workers.engine.technique import GenerationInputs
 from workers.engine.types import Pictures
 from workers.techniques.spec import Params, Spec
 
 
-def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Order:
+def generation_inputs(request: Request, pictures: Pictures, spec: Spec, base: Base) -> GenerationInputs:
     """Return a request with its decoded pictures as an order.
 
     Picture i has the seed `request.seed + i`. An order for no picture, which prepares a style, is made out as for one,
@@ -31,7 +31,7 @@ def order_of(request: Request, pictures: Pictures, spec: Spec, base: Base) -> Or
     if spec.inputs.content_image == "required" and pictures.content is None and not request.prepares_style:
         raise Refused(f"{spec.name} needs a content_image")
     seeds = tuple(request.seed + i for i in range(max(1, request.num_images)))
-    return Order(
+    return GenerationInputs(
         prompts=(request.prompt,) * len(seeds),
         seeds=seeds,
         width=request.width,
@@ -56,11 +56,11 @@ def validated(spec: Spec, request: Request) -> Params:
         raise Refused(f"params of {spec.name}: {faults}") from invalid
 
 
-def pieces(order: Order, most: int) -> list[Order]:
+def pieces(inputs: GenerationInputs, most: int) -> list[GenerationInputs]:
     """Return an order as smaller ones of at most so many pictures each."""
-    return [_some(order, slice(first, first + most)) for first in range(0, len(order.seeds), most)]
+    return [_some(inputs, slice(first, first + most)) for first in range(0, len(inputs.seeds), most)]
 
 
-def _some(order: Order, rows: slice) -> Order:
-    seeds = order.seeds[rows]
-    return replace(order, prompts=order.prompts[rows], seeds=seeds, noise=SeededNoise(seeds))
+def _some(inputs: GenerationInputs, rows: slice) -> GenerationInputs:
+    seeds = inputs.seeds[rows]
+    return replace(inputs, prompts=inputs.prompts[rows], seeds=seeds, noise=SeededNoise(seeds))

@@ -7,7 +7,7 @@ from typing import Literal
 
 from workers.contract.jobs.models import Progress
 from workers.engine.denoise import Trajectory
-from workers.engine.technique import Order
+from workers.engine.technique import GenerationInputs
 from workers.engine.types import Spanner, Watcher
 from workers.techniques.spec import Spec
 
@@ -16,14 +16,14 @@ DENOISED = 0.95
 DECODED = 0.99
 
 
-def prepare_share(spec: Spec, order: Order) -> float:
+def prepare_share(spec: Spec, inputs: GenerationInputs) -> float:
     """Return the part of a cold request's UNet work that comes before its own denoising, 0..1."""
-    references, content = len(order.pictures.styles), order.pictures.content is not None
+    references, content = len(inputs.pictures.styles), inputs.pictures.content is not None
     before = spec.cost.style_passes * references + spec.cost.content_passes * content
-    return before / (before + spec.cost.row_passes * len(order.seeds))
+    return before / (before + spec.cost.row_passes * len(inputs.seeds))
 
 
-class Meter:
+class ProgressReporter:
     """Progress and timings of one request. Its fraction never falls; whatever the watcher raises passes through.
 
     `step` is the one reported last.
@@ -39,12 +39,12 @@ class Meter:
         self.step = 0
         self.seconds: dict[str, float] = {}
 
-    def expect(self, share: float) -> None:
+    def set_prepare_share(self, share: float) -> None:
         """Set the part of the work that comes before the request's own denoising, 0..1."""
         self._prepared = share * DENOISED
 
     @contextmanager
-    def turn(self, number: int, turns: int) -> Iterator[None]:
+    def sub_range(self, number: int, turns: int) -> Iterator[None]:
         """Report what happens meanwhile as one of some equal turns, one after the other; turns may have turns."""
         outer = self._before, self._share, self._turn, self._turns
         self._share /= turns
@@ -91,7 +91,7 @@ class Meter:
         self.report("denoise", trajectory.step, trajectory.steps)
 
 
-class Observer:
+class EngineObserver:
     """Is told of batches and of memory that did not suffice; the methods here do nothing."""
 
     def ran(self, method: str, pictures: int, seconds: float) -> None:

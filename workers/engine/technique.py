@@ -9,29 +9,28 @@ A technique is a folder `workers/techniques/<family>/<name>/` with
 and one line in `registry.FOLDERS`, and parity cases in `tests/parity/cases` with a module of its family in
 `tests/parity`. Nothing else needs to know about it.
 
-The life of a request: the engine turns it into an `Order` (pictures decoded, knobs validated) and calls
+The life of a request: the engine turns it into `GenerationInputs` (pictures decoded, parameters validated) and calls
 
-1. `prepare(order, bench)`, which returns the `Trajectory` to denoise: starting latents, a scheduler of its own,
-   conditions, guidance. `plain(order, bench)` below gives the one of ordinary text-to-image; most techniques start
-   from it and change a part. What depends on the style alone comes from `bench.cache.get(key_of(...), build)`: put
-   into the key everything it depends on (bench.backbone.fingerprint, dtype, spec name and version, image digests,
-   prompt, scheduler configuration, steps, size, knobs). Long work inside, such as an inversion, is `bench.denoise`
-   with a trajectory whose scheduler is `schedulers.INVERSE`: the same loop, reported as stage `prepare`.
+1. `prepare(inputs, context)`, which returns the `Trajectory` to denoise: starting latents, a scheduler of its own,
+   conditions, guidance. `text_to_image(inputs, context)` below gives the one of ordinary text-to-image; most techniques
+   start from it and change a part. What depends on the style alone comes from
+   `context.cache.get(key_of(...), build)`: put into the key everything it depends on (context.backbone.fingerprint,
+   dtype, spec name and version, image digests, prompt, scheduler configuration, steps, size, params). Long work
+   inside, such as an inversion, is `context.denoise` with a trajectory whose scheduler is `schedulers.INVERSE`: the same loop, reported as stage `prepare`.
 2. `patch(backbone, trajectories)`, a context manager around the whole denoising of one or several prepared
-   trajectories. It installs attention processors and the like with
-`workers.engine.backbones.patches`, which undo themselves,
-   and yields the `Hooks` of this denoising. A processor learns whose rows it sees from `Hooks.before_unet(call)`:
-   `call.rows` says which rows are which half of which trajectory, `trajectory.extra` holds what prepare put there.
-   Nothing of a request may stay on the model, and plain requests must not notice that adapters are resident.
+   trajectories. It installs attention processors and the like with `workers.engine.backbones.patches`, which undo
+   themselves, and yields the `Hooks` of this denoising. A processor learns whose rows it sees from
+   `Hooks.before_unet(call)`: `call.rows` says which rows are which half of which trajectory, `trajectory.extra` holds what
+   prepare put there. Nothing of a request may stay on the model, and plain requests must not notice that adapters are resident.
 
 Where the families enter:
 
 - prior noise: `prepare` changes the starting latents; `patch` does nothing.
 - encoder: `prepare` puts the style's keys and values per layer, built once, into `trajectory.extra`; the adapter is
-  kept by `backbone.resident(key, build)`, and `patch` installs diffusers' decoupled attention that reads them.
+  kept by `backbone.get_or_load(key, build)`, and `patch` installs diffusers' decoupled attention that reads them.
 - shared attention: `prepare` runs the reference alone with recording processors and caches keys, values and
   statistics per layer and step; `patch` installs processors that read them for the step each row is at.
-- injection: `prepare` inverts style and content as two trajectories of one `bench.denoise`, recording per layer
+- injection: `prepare` inverts style and content as two trajectories of one `context.denoise`, recording per layer
   and timestep; `patch` injects.
 - ControlNet: `before_unet` puts the residuals into `call.inputs`. Gradient guidance: `after_guidance` returns another
   prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
@@ -39,7 +38,7 @@ Where the families enter:
 A style may be prepared before anybody draws in it: `prepare` is then called with an empty prompt and without content
 or control picture, for what it leaves in the cache. A technique that cannot do without them has `prepare_style`.
 
-`batch_key(order, backbone)` decides which requests may be denoised together: those with equal keys, never None ones.
+`batch_key(inputs, backbone)` decides which requests may be denoised together: those with equal keys, never None ones.
 `strength` is 0..1 for all techniques, 0 equal to plain text-to-image; the spec documents the mapping. A result may
 not depend on what it was batched with, beyond rounding. What cannot be done raises `Refused` in words that help.
 `prepare` runs under `torch.no_grad`, denoising in inference mode unless `Hooks.wants_gradients`. Techniques are
@@ -67,7 +66,7 @@ P = TypeVar("P", bound=Params)
 
 
 @dataclass(frozen=True)
-class Order:
+class GenerationInputs:
     """A request as a technique sees it. One prompt and one seed per picture.
 
     `negative_prompt` None means none was given. `scheduler_config` replaces the base model's own configuration.
@@ -95,7 +94,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Bench:
+class PrepareContext:
     """What a technique works with while it prepares.
 
     `weights(id)` returns the folder or file of installed weights by catalogue id, or raises WeightsMissing.
@@ -117,11 +116,11 @@ class Technique(Protocol):
 
     spec: Spec
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Return what must be equal for two requests to share a batch, or None to run alone."""
         ...
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return the request's pictures ready to denoise; seeds in the order's order."""
         ...
 
@@ -134,61 +133,63 @@ class Technique(Protocol):
 class PreparesStyle(Protocol):
     """A technique whose `prepare` needs more than a style: a content picture, or a prompt."""
 
-    def prepare_style(self, order: Order, bench: Bench) -> None:
+    def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
         """Put into the cache what `prepare` would look for there of the order's style pictures alone."""
         ...
 
 
-def prepare_style(technique: Technique, order: Order, bench: Bench) -> None:
+def prepare_style(technique: Technique, inputs: GenerationInputs, context: PrepareContext) -> None:
     """Compute what depends on an order's style alone, into the cache. Raises as the technique's `prepare`."""
     if isinstance(technique, PreparesStyle):
-        technique.prepare_style(order, bench)
+        technique.prepare_style(inputs, context)
     else:
-        technique.prepare(order, bench)
+        technique.prepare(inputs, context)
 
 
-def knobs(order: Order, kind: type[P]) -> P:
+def params_as(inputs: GenerationInputs, kind: type[P]) -> P:
     """Return the order's parameters as the technique's own class."""
-    assert isinstance(order.params, kind)
-    return order.params
+    assert isinstance(inputs.params, kind)
+    return inputs.params
 
 
-def plain_key(order: Order, backbone: Backbone) -> Hashable:
+def text_to_image_batch_key(inputs: GenerationInputs, backbone: Backbone) -> Hashable:
     """Return the batch key of text-to-image: same model, same latent size. Steps and guidance may differ."""
-    return backbone.name, order.width, order.height
+    return backbone.name, inputs.width, inputs.height
 
 
-def check_size(order: Order, backbone: Backbone) -> None:
+def check_size(inputs: GenerationInputs, backbone: Backbone) -> None:
     """Raise Refused unless the base model can make pictures of the order's size."""
     multiple = backbone.vae_factor
-    if order.width % multiple or order.height % multiple:
+    if inputs.width % multiple or inputs.height % multiple:
         raise Refused(
-            f"width and height must be multiples of {multiple} on {backbone.name}, not {order.width}x{order.height}"
+            f"width and height must be multiples of {multiple} on {backbone.name}, not {inputs.width}x{inputs.height}"
         )
 
 
-def plain(order: Order, bench: Bench, *, sampler: str = "ddim", unit_noise: torch.Tensor | None = None) -> Trajectory:
+def text_to_image(
+    inputs: GenerationInputs, context: PrepareContext, *, sampler: str = "ddim", unit_noise: torch.Tensor | None = None
+) -> Trajectory:
     """Return the trajectory of ordinary text-to-image.
 
     `unit_noise` (n, channels, h, w), float32 at unit scale, replaces the noise drawn from the seeds.
     """
-    backbone = bench.backbone
-    check_size(order, backbone)
-    scheduler = schedulers.build(sampler, order.scheduler_config or backbone.scheduler_config, order.steps)
+    backbone = context.backbone
+    check_size(inputs, backbone)
+    scheduler = schedulers.build(sampler, inputs.scheduler_config or backbone.scheduler_config, inputs.steps)
     positive, negative = backbone.condition(
-        order.prompts,
-        order.negative_prompt,
-        guided=order.guidance_scale > 1,
-        width=order.width,
-        height=order.height,
+        inputs.prompts,
+        inputs.negative_prompt,
+        guided=inputs.guidance_scale > 1,
+        width=inputs.width,
+        height=inputs.height,
     )
     if unit_noise is None:
-        unit_noise = order.noise.normal(INITIAL, backbone.latent_shape(order.width, order.height))
+        unit_noise = inputs.noise.normal(INITIAL, backbone.latent_shape(inputs.width, inputs.height))
     return Trajectory(
         latents=denoise.start(scheduler, unit_noise).to(backbone.device),
         scheduler=scheduler,
         positive=positive,
         negative=negative,
-        guidance_scale=order.guidance_scale,
-        seeds=order.seeds,
+        guidance_scale=inputs.guidance_scale,
+        seeds=inputs.seeds,
     )

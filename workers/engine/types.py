@@ -15,7 +15,7 @@ Spanner = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Sketch:
+class PreviewFrame:
     """What a request is becoming after a step. `draw` returns a small RGB picture, None for none; from any thread."""
 
     step: int
@@ -42,11 +42,11 @@ class Work:
     pictures: Pictures
     watch: Watcher
     span: Spanner = nullcontext
-    show: Callable[[Sketch], None] | None = None
+    show: Callable[[PreviewFrame], None] | None = None
 
 
 @dataclass(frozen=True)
-class Rendered:
+class GenerationResult:
     """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did.
 
     `licences` are the terms of the base model, the weights and LoRAs it ran with, and the method.
@@ -60,9 +60,9 @@ class Rendered:
     licences: tuple[Terms, ...] = ()
 
 
-class Stylist(Protocol):
+class Engine(Protocol):
     """What runs requests: the engine, as the runner sees it."""
 
-    def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
+    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
         """Return the outcome of each request, in order. One request's failure does not touch the others."""
         ...

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from workers.training.starter.dataset import Portion, chunk_specs
-from workers.training.starter.recipe import Recipe
+from workers.training.starter.recipe import StarterConfig
 from workers.training.starter.world.captions import caption
 from workers.training.starter.world.picture import PictureSpec, draw
 
@@ -31,7 +31,7 @@ class Case:
         return caption(self.asked)
 
 
-def cases(recipe: Recipe, count: int) -> list[Case]:
+def cases(recipe: StarterConfig, count: int) -> list[Case]:
     """Return the first `count` cases of the recipe's world: object-style pairs and style instances never trained on."""
     portion = Portion(recipe.objects, recipe.styles, recipe.placement, count, 0.0, "unseen", True, SEED)
     specs: list[PictureSpec] = []
@@ -41,7 +41,7 @@ def cases(recipe: Recipe, count: int) -> list[Case]:
     return [_case(recipe, spec, rng, seed) for seed, spec in enumerate(specs[:count])]
 
 
-def _case(recipe: Recipe, spec: PictureSpec, rng: np.random.Generator, seed: int) -> Case:
+def _case(recipe: StarterConfig, spec: PictureSpec, rng: np.random.Generator, seed: int) -> Case:
     asked = str(rng.choice([name for name in recipe.objects if name != spec.object_name]))
     flat = PictureSpec(asked, int(rng.integers(2**31)), "flat", spec.style_seed + 1)
     style, content = (Image.fromarray(draw(each, recipe.placement)) for each in (spec, flat))

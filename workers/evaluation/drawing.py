@@ -7,9 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from workers.contract.jobs.models import Request
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import load
-from workers.engine.engine import Engine
+from workers.engine.engine import DiffusionEngine
 from workers.engine.types import Pictures, Work
 from workers.evaluation.cases import Case
 from workers.settings import WorkerSettings
@@ -31,9 +31,9 @@ class Drawer:
             folder, name=MODEL, device=resources.device_of(settings), dtype=resources.DTYPES.get(settings.worker_dtype)
         )
         cache, weights = resources.style_cache(settings), resources.weights(settings.model_dir)
-        pool = Pool(lambda _: backbone)
+        pool = BackboneCache(lambda _: backbone)
         self.backbone = backbone
-        self.engine = Engine(pool=pool, cache=cache, technique=registry.technique, weights=weights)
+        self.engine = DiffusionEngine(pool=pool, cache=cache, technique=registry.technique, weights=weights)
 
     def runnable(self) -> list[Spec]:
         """Return the specs of the techniques that are made for this base model."""

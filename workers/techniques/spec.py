@@ -40,13 +40,13 @@ class Params(BaseModel):
     )
 
 
-class Declared(BaseModel):
+class DeclaredSpec(BaseModel):
     """Immutable data of a spec."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-class Paper(Declared):
+class Paper(DeclaredSpec):
     """The publication a technique follows."""
 
     title: str
@@ -55,7 +55,7 @@ class Paper(Declared):
     url: str
 
 
-class Inputs(Declared):
+class Inputs(DeclaredSpec):
     """Which inputs a technique takes. `references` is the allowed number of style images (least, most).
 
     `instead_of_references` names a parameter that may be given in place of any style image.
@@ -68,7 +68,7 @@ class Inputs(Declared):
     instead_of_references: str | None = None
 
 
-class Defaults(Declared):
+class Defaults(DeclaredSpec):
     """What a request gets when it does not say, on one base model. Sizes in pixels."""
 
     width: int
@@ -78,7 +78,7 @@ class Defaults(Declared):
     strength: float = Field(1.0, ge=0.0, le=1.0)
 
 
-class Cost(Declared):
+class Cost(DeclaredSpec):
     """UNet sample-evaluations of a request: fixed per style and content, and per step and picture.
 
     `style_passes` and `content_passes` count evaluations per step to prepare each reference (0 when nothing is
@@ -91,7 +91,7 @@ class Cost(Declared):
     content_passes: float = 0.0
 
 
-class Spec(Declared):
+class Spec(DeclaredSpec):
     """Everything the gateway, the documentation and the worker need to know about a technique."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]

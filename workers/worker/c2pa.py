@@ -36,7 +36,7 @@ NO_THUMBNAIL = {"builder": {"thumbnail": {"enabled": False}}}
 
 
 @dataclass(frozen=True)
-class Credentials:
+class ContentSigner:
     """Signs pictures with a certificate chain, the signer's first, and its private key, both PEM."""
 
     chain: bytes
@@ -77,7 +77,7 @@ def seal_of(settings: WorkerSettings) -> Callable[[bytes, str], bytes]:
     chain, key = settings.worker_c2pa_certificate, settings.worker_c2pa_key.get_secret_value()
     signer = _signer(chain)
     _check_key(key, signer)
-    credentials = Credentials(chain.encode(), key.encode(), _algorithm(signer))
+    credentials = ContentSigner(chain.encode(), key.encode(), _algorithm(signer))
     try:
         credentials.sign(_blank(), "image/png")
     except C2paError as refused:
@@ -129,7 +129,7 @@ Seal = Callable[[bytes, str], bytes]
 """Returns a picture file of a content type with content credentials."""
 
 
-def open_seal(settings: WorkerSettings) -> Seal | None:
+def build_signer(settings: WorkerSettings) -> Seal | None:
     """Return what signs pictures, None when no certificate is configured. Raises Misconfigured."""
     if not settings.worker_c2pa_certificate and not settings.worker_c2pa_key:
         return None

@@ -9,8 +9,15 @@ from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, BlobRefused, BlobStoreUnavailable, Misconfigured, StoreUnavailable
 from workers.contract.jobs.models import Failure
 from workers.contract.jobs.store import JobStore
-from workers.contract.runtime.logs import of_job
-from workers.worker.threads.heartbeat import Canceled, DeadlinePassed, GivenBack, Holding, Interrupted, Lost
+from workers.contract.runtime.logs import job_fields
+from workers.worker.threads.heartbeat import (
+    DeadlinePassed,
+    GivenBack,
+    Holding,
+    JobCanceledByCaller,
+    JobInterrupted,
+    Lost,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +28,7 @@ DOUBT = 20.0
 """Seconds after which a blob store that fails for one name is asked whether it serves others."""
 
 
-def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
+def retry_verdict(verdict: Callable[[], bool], holding: Holding) -> bool:
     """Return the store's answer, asking again while Redis is away. The token makes repeating harmless.
 
     Returns False when the job turned out to be lost or Redis stayed away.
@@ -33,12 +40,12 @@ def insist(verdict: Callable[[], bool], holding: Holding) -> bool:
         except StoreUnavailable as fault:
             if holding.reason is Lost or time.monotonic() > ends:
                 job_id = holding.claim.job.id
-                log.error("job %s is left to its lease: %s", job_id, fault, extra=of_job(job_id))
+                log.error("job %s is left to its lease: %s", job_id, fault, extra=job_fields(job_id))
                 return False
             time.sleep(0.2)
 
 
-def patiently(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
+def retry_blob(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
     """Return what a step with the blob store returns, trying again while it is away; its effect must be repeatable.
 
     Raises BlobRefused when the store serves others but not this step, BlobStoreUnavailable when it stays away, another
@@ -50,14 +57,14 @@ def patiently(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
             return step()
         except (BlobRefused, BlobStoreUnavailable) as fault:
             waited = time.monotonic() - began
-            holding.moved()
+            holding.touch()
             if (isinstance(fault, BlobRefused) or waited > DOUBT) and _serves(blobs):
                 raise BlobRefused(str(fault)) from fault
             if waited > PATIENCE:
                 raise BlobStoreUnavailable(str(fault)) from fault
             job_id = holding.claim.job.id
-            log.warning("job %s waits for the blob store: %s", job_id, fault, extra=of_job(job_id))
-            holding.moved()
+            log.warning("job %s waits for the blob store: %s", job_id, fault, extra=job_fields(job_id))
+            holding.touch()
             time.sleep(0.5)
 
 
@@ -73,23 +80,23 @@ def _serves(blobs: BlobStore) -> bool:
 def postpone(store: JobStore, holding: Holding, fault: Exception, detail: str) -> None:
     """Put a job off whose pictures cannot be read or stored; only a store that is away takes no attempt from it."""
     job_id = holding.claim.job.id
-    log.warning("job %s is put off: %s: %s", job_id, detail, fault, extra=of_job(job_id))
+    log.warning("job %s is put off: %s: %s", job_id, detail, fault, extra=job_fields(job_id))
     failure = Failure(code="blob", detail=detail)
     holding.trail.job.fail(failure.code)
     away = isinstance(fault, BlobStoreUnavailable)
-    insist(lambda: store.postpone(holding.claim, failure, counted=not away), holding)
+    retry_verdict(lambda: store.postpone(holding.claim, failure, counted=not away), holding)
 
 
-def settle(store: JobStore, holding: Holding, interrupted: Interrupted) -> None:
+def finalize(store: JobStore, holding: Holding, interrupted: JobInterrupted) -> None:
     """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
     claim = holding.claim
     holding.trail.job.note(stylize__job__stopped=type(interrupted).__name__)
-    log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=of_job(claim.job.id))
+    log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=job_fields(claim.job.id))
     match interrupted:
-        case Canceled():
-            insist(lambda: store.canceled(claim), holding)
+        case JobCanceledByCaller():
+            retry_verdict(lambda: store.canceled(claim), holding)
         case DeadlinePassed():
             passed = Failure(code="deadline", detail="the deadline passed while the job was running")
-            insist(lambda: store.fail(claim, passed, retry=False), holding)
+            retry_verdict(lambda: store.fail(claim, passed, retry=False), holding)
         case GivenBack():
-            insist(lambda: store.release(claim), holding)
+            retry_verdict(lambda: store.release(claim), holding)

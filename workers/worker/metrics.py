@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import Progress, Request, Result
-from workers.engine.engine import Engine
-from workers.engine.progress import Observer
+from workers.engine.engine import DiffusionEngine
+from workers.engine.progress import EngineObserver
 from workers.engine.types import Watcher
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def resolution(request: Request) -> str:
     return next((f"{side}x{side}" for side in SIDES if pixels <= side * side), "larger")
 
 
-class WorkerMetrics(Observer):
+class WorkerMetrics(EngineObserver):
     """All metrics of one worker process, on a registry of their own."""
 
     def __init__(self, cuda: str | None = None) -> None:
@@ -132,10 +132,10 @@ class WorkerMetrics(Observer):
         info.labels(**labels).set(1)
 
 
-class Holdings(Collector):
+class EngineCollector(Collector):
     """What an engine holds: warm models, cached styles, memory of the device."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DiffusionEngine) -> None:
         self._engine = engine
 
     def collect(self) -> Iterator[Metric]:

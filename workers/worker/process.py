@@ -10,24 +10,25 @@ from collections.abc import Callable, Collection
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.jobs.previews import PreviewStore
-from workers.contract.jobs.store import JobStore, WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.tracing import OFF, Tracing
-from workers.contract.styles.precompute import PreparationStore
+from workers.contract.styles.precompute import PrecomputeStore
 from workers.contract.styles.store import StyleStore
 from workers.engine.errors import DeviceLost, Refused
-from workers.engine.types import Stylist
+from workers.engine.types import Engine
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.worker.c2pa import open_seal
+from workers.worker.c2pa import build_signer
 from workers.worker.consumer import consume, create_consumer
 from workers.worker.metrics import WorkerMetrics
 from workers.worker.runner import Runner
-from workers.worker.threads.cache_invalidation import Forgetter
-from workers.worker.threads.heartbeat import Beat
-from workers.worker.threads.precompute_report import PreparedTeller
-from workers.worker.threads.presence import Presence
-from workers.worker.threads.previews import Previewer
+from workers.worker.threads.cache_invalidation import CacheInvalidator
+from workers.worker.threads.heartbeat import Heartbeat
+from workers.worker.threads.precompute_report import PrecomputeReporter
+from workers.worker.threads.presence import PresenceReporter
+from workers.worker.threads.previews import PreviewPublisher
 from workers.worker.threads.watchdog import EXIT_BROKEN, Watchdog
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Worker:
         *,
         store: JobStore,
         blobs: BlobStore,
-        engine: Stylist,
+        engine: Engine,
         warm: Callable[[str], dict[str, str]],
         metrics: WorkerMetrics,
         tracing: Tracing = OFF,
@@ -64,7 +65,7 @@ class Worker:
         self.metrics = metrics
         self._tracing = tracing
         self._warm = warm
-        self.beat = Beat(self.store, lease_seconds=settings.lease_seconds)
+        self.beat = Heartbeat(self.store, lease_seconds=settings.lease_seconds)
         self.runner = Runner(
             store,
             blobs,
@@ -76,15 +77,15 @@ class Worker:
             previews=settings.worker_preview_seconds > 0,
             metrics=metrics,
             tracing=tracing,
-            seal=open_seal(settings),
+            seal=build_signer(settings),
         )
         self.watchdog = watchdog(settings, self.store, self.beat)
-        self.previewer = Previewer(
+        self.previewer = PreviewPublisher(
             PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
         )
-        self.forgetter = Forgetter(StyleStore(connect(settings.redis_url)), forget)
-        self.teller = PreparedTeller(PreparationStore(connect(settings.redis_url)), self.name, prepared)
-        self.presence = Presence(self.store, self.status)
+        self.forgetter = CacheInvalidator(StyleStore(connect(settings.redis_url)), forget)
+        self.teller = PrecomputeReporter(PrecomputeStore(connect(settings.redis_url)), self.name, prepared)
+        self.presence = PresenceReporter(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
         self.broken: set[str] = set()
         self.stopping = threading.Event()
@@ -178,7 +179,7 @@ class Worker:
         self.runner.stop(self.settings.worker_grace_seconds)
 
 
-def watchdog(settings: WorkerSettings, store: JobStore, beat: Beat) -> Watchdog:
+def watchdog(settings: WorkerSettings, store: JobStore, beat: Heartbeat) -> Watchdog:
     """Return what ends this process when it makes no progress."""
     return Watchdog(
         store,

@@ -14,13 +14,13 @@ from workers.contract.blobs import BlobStore, manifest_name, output_name
 from workers.contract.errors import BlobError
 from workers.contract.jobs.models import Failure, Image, Job, Progress, Result, Timings
 from workers.contract.jobs.store import JobStore
-from workers.contract.runtime.logs import of_job
-from workers.engine.types import Rendered
+from workers.contract.runtime.logs import job_fields
+from workers.engine.types import GenerationResult
 from workers.worker.c2pa import Seal
 from workers.worker.encode import CONTENT_TYPES, encode, recipe
-from workers.worker.finalize import insist, patiently, postpone, settle
+from workers.worker.finalize import finalize, postpone, retry_blob, retry_verdict
 from workers.worker.metrics import WorkerMetrics
-from workers.worker.threads.heartbeat import Holding, Interrupted
+from workers.worker.threads.heartbeat import Holding, JobInterrupted
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Publisher:
         self._slots = BoundedSemaphore(backlog)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
-    def submit(self, holding: Holding, rendered: Rendered, done: Callable[[], None]) -> None:
+    def submit(self, holding: Holding, rendered: GenerationResult, done: Callable[[], None]) -> None:
         """Publish in the background, then call `done`. Waits while the backlog is full."""
         self._slots.acquire()
 
@@ -65,29 +65,29 @@ class Publisher:
         """Wait until everything submitted is committed; nothing may be submitted after."""
         self._thread.shutdown(wait=True)
 
-    def _publish(self, holding: Holding, rendered: Rendered) -> None:
+    def _publish(self, holding: Holding, rendered: GenerationResult) -> None:
         job = holding.claim.job
         try:
-            holding.watch(Progress(stage="publish", step=job.request.steps, steps=job.request.steps, fraction=0.99))
+            holding.report(Progress(stage="publish", step=job.request.steps, steps=job.request.steps, fraction=0.99))
             with holding.trail("publish"):
                 result = self._write(holding, rendered)
             with holding.trail("commit"):
-                committed = insist(lambda: self._store.commit(holding.claim, result), holding)
+                committed = retry_verdict(lambda: self._store.commit(holding.claim, result), holding)
             if committed:
                 self._metrics.published(job.request, result, time.monotonic() - holding.claimed_at)
             became = "published" if committed else "was no longer ours: nothing published"
-            log.info("job %s %s", job.id, became, extra=of_job(job.id))
-        except Interrupted as interrupted:
-            settle(self._store, holding, interrupted)
+            log.info("job %s %s", job.id, became, extra=job_fields(job.id))
+        except JobInterrupted as interrupted:
+            finalize(self._store, holding, interrupted)
         except BlobError as fault:
             postpone(self._store, holding, fault, "the pictures could not be stored")
         except Exception:
-            log.exception("job %s failed while publishing", job.id, extra=of_job(job.id))
+            log.exception("job %s failed while publishing", job.id, extra=job_fields(job.id))
             problem = Failure(code="internal", detail="the pictures could not be encoded")
             holding.trail.job.fail(problem.code)
-            insist(lambda: self._store.fail(holding.claim, problem, retry=False), holding)
+            retry_verdict(lambda: self._store.fail(holding.claim, problem, retry=False), holding)
 
-    def _write(self, holding: Holding, rendered: Rendered) -> Result:
+    def _write(self, holding: Holding, rendered: GenerationResult) -> Result:
         started = time.monotonic()
         job, token = holding.claim.job, holding.claim.token
         images = tuple(self._write_image(holding, n, rendered) for n in range(len(rendered.pictures)))
@@ -106,7 +106,7 @@ class Publisher:
         self._put(holding, manifest_name(job.id, token), manifest, "application/json")
         return result
 
-    def _write_image(self, holding: Holding, n: int, rendered: Rendered) -> Image:
+    def _write_image(self, holding: Holding, n: int, rendered: GenerationResult) -> Image:
         job, token = holding.claim.job, holding.claim.token
         picture, seed = rendered.pictures[n], rendered.seeds[n]
         file = encode(picture, job.request.output_format, recipe(job, seed, rendered.licences))
@@ -125,7 +125,7 @@ class Publisher:
         )
 
     def _put(self, holding: Holding, name: str, data: bytes, content_type: str) -> None:
-        patiently(self._blobs, lambda: self._blobs.put(name, data, content_type=content_type), holding)
+        retry_blob(self._blobs, lambda: self._blobs.put(name, data, content_type=content_type), holding)
 
 
 def queue_seconds(job: Job) -> float:

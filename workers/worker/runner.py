@@ -14,17 +14,18 @@ from PIL import Image
 from workers.contract.blobs import BlobStore, read_input
 from workers.contract.errors import BlobError, StoreUnavailable
 from workers.contract.jobs.models import Failure, Job, Sha256
-from workers.contract.jobs.record import company_of
-from workers.contract.jobs.store import Claim, JobStore
-from workers.contract.runtime.logs import of_job
+from workers.contract.jobs.record import batch_key
+from workers.contract.jobs.results import Claim
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import OFF, Fact, Span, Tracing, Trail
 from workers.engine.errors import DeviceLost, Refused
-from workers.engine.types import Pictures, Rendered, Stylist, Work
+from workers.engine.types import Engine, GenerationResult, Pictures, Work
 from workers.worker.c2pa import Seal
-from workers.worker.finalize import insist, patiently, postpone, settle
+from workers.worker.finalize import finalize, postpone, retry_blob, retry_verdict
 from workers.worker.metrics import WorkerMetrics
 from workers.worker.publisher import Publisher, queue_seconds
-from workers.worker.threads.heartbeat import Beat, GivenBack, Holding, Interrupted
+from workers.worker.threads.heartbeat import GivenBack, Heartbeat, Holding, JobInterrupted
 from workers.worker.threads.watchdog import EXIT_DEVICE_LOST
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Errand:
 
 
 class Runner:
-    """Runs jobs of `queues` on one engine, those of a company together; the last are published while the next denoise.
+    """Runs jobs of `queues` on one engine, those of a batch key together; the last are published while
+    the next denoise.
 
     `most_pictures` bounds how many pictures are claimed for one batch; with `previews` jobs leave sketches in their
     hold. A job that was tried before runs alone: it may have ended its worker. `exit_process` is os._exit, because
@@ -55,8 +57,8 @@ class Runner:
         self,
         store: JobStore,
         blobs: BlobStore,
-        engine: Stylist,
-        beat: Beat,
+        engine: Engine,
+        beat: Heartbeat,
         *,
         queues: tuple[str, ...],
         worker: str,
@@ -97,7 +99,7 @@ class Runner:
             errands = []
             for claim in claims:
                 job = claim.job
-                log.info("job %s attempt %d: %s", job.id, job.attempts, job.request.method, extra=of_job(job.id))
+                log.info("job %s attempt %d: %s", job.id, job.attempts, job.request.method, extra=job_fields(job.id))
                 self._metrics.claimed(job.request, queue_seconds(job))
                 hold = safety.enter_context(ExitStack())
                 errand = Errand(hold.enter_context(self._beat.hold(claim)), hold)
@@ -108,7 +110,7 @@ class Runner:
                 self._render(errands)
             except BaseException:
                 for errand in errands:
-                    settle(self._store, errand.holding, GivenBack())
+                    finalize(self._store, errand.holding, GivenBack())
                 raise
 
     def serve(self, queues: tuple[str, ...]) -> None:
@@ -142,13 +144,13 @@ class Runner:
                 job = claim.job
                 pictures += max(1, job.request.num_images)
                 room = pictures < self._most_pictures and job.attempts == 1
-                claim = self._claim(job.queue, company_of(job.request)) if room else None
+                claim = self._claim(job.queue, batch_key(job.request)) if room else None
         except StoreUnavailable as fault:
             log.warning("cannot claim: %s", fault)
 
-    def _claim(self, queue: str, company: str = "") -> Claim | None:
+    def _claim(self, queue: str, batch_key: str = "") -> Claim | None:
         asked = datetime.now(UTC)
-        claim = self._store.claim(queue, self._worker, company)
+        claim = self._store.claim(queue, self._worker, batch_key)
         if claim is not None:
             job = claim.job
             self._tracing.passed("wait", job.trace, job.created_at, job.started_at or job.created_at)
@@ -169,7 +171,7 @@ class Runner:
         ready = []
         for errand in errands:
             try:
-                watch = self._metrics.watching(errand.job.request, errand.holding.watch)
+                watch = self._metrics.watching(errand.job.request, errand.holding.report)
                 with errand.holding.trail("fetch"):
                     pictures = self._fetch(errand)
                 show = errand.holding.show if self._previews else None
@@ -178,14 +180,14 @@ class Runner:
                 self._conclude(errand, fault)
         outcomes = self._stylize([work for _, work in ready])
         for (errand, _), outcome in zip(ready, outcomes, strict=True):
-            if isinstance(outcome, Rendered):
+            if isinstance(outcome, GenerationResult):
                 self._publisher.submit(errand.holding, outcome, done=errand.hold.pop_all().close)
             else:
                 self._conclude(errand, outcome)
         if any(isinstance(outcome, DeviceLost) for outcome in outcomes):
             self._replace_process()
 
-    def _stylize(self, works: Sequence[Work]) -> Sequence[Rendered | Exception]:
+    def _stylize(self, works: Sequence[Work]) -> Sequence[GenerationResult | Exception]:
         try:
             return self._engine.stylize_together(works) if works else ()
         except Exception as fault:  # noqa: BLE001  an engine that fails as a whole fails all that it had
@@ -210,14 +212,14 @@ class Runner:
         )
 
     def _read(self, sha256: Sha256, errand: Errand) -> Image.Image:
-        file = patiently(self._blobs, lambda: read_input(self._blobs, sha256), errand.holding)
+        file = retry_blob(self._blobs, lambda: read_input(self._blobs, sha256), errand.holding)
         return Image.open(BytesIO(file)).convert("RGB")
 
     def _conclude(self, errand: Errand, fault: Exception) -> None:
         """Write down why a job has no pictures."""
         match fault:
-            case Interrupted():
-                settle(self._store, errand.holding, fault)
+            case JobInterrupted():
+                finalize(self._store, errand.holding, fault)
             case Refused():
                 self._fail(errand, Failure(code=fault.code, detail=str(fault)), retry=False)
             case DeviceLost():
@@ -225,12 +227,12 @@ class Runner:
             case BlobError() | OSError():
                 postpone(self._store, errand.holding, fault, "the job's pictures could not be read")
             case _:
-                log.error("job %s failed", errand.job.id, exc_info=fault, extra=of_job(errand.job.id))
+                log.error("job %s failed", errand.job.id, exc_info=fault, extra=job_fields(errand.job.id))
                 failure = Failure(code="internal", detail="the technique failed; the worker's log has the details")
                 self._fail(errand, failure, retry=False)
 
     def _fail(self, errand: Errand, failure: Failure, *, retry: bool) -> None:
         job_id = errand.job.id
         errand.holding.trail.job.fail(failure.code)
-        log.warning("job %s failed: %s: %s", job_id, failure.code, failure.detail, extra=of_job(job_id))
-        insist(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)
+        log.warning("job %s failed: %s: %s", job_id, failure.code, failure.detail, extra=job_fields(job_id))
+        retry_verdict(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)

@@ -13,7 +13,7 @@ from model_store.catalogue import base_of, entry_of
 from model_store.catalogue.entry import Entry
 from workers.contract.jobs.models import Progress, Request
 from workers.engine import device
-from workers.engine.engine import Engine
+from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, Refused
 from workers.engine.types import Pictures
 from workers.techniques import registry
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SEED = 0
 
 
-def rehearse(engine: Engine, model: str, store: Path) -> dict[str, str]:
+def rehearse(engine: DiffusionEngine, model: str, store: Path) -> dict[str, str]:
     """Return why a technique cannot run on the model with its default parameters; empty text for those that can.
 
     Raises DeviceLost.
@@ -40,7 +40,7 @@ def _fitting(base: Base) -> Iterator[Spec]:
     return (spec for spec in specs if base in spec.bases)
 
 
-def _refusal(engine: Engine, model: Entry, base: Base, spec: Spec) -> str:
+def _refusal(engine: DiffusionEngine, model: Entry, base: Base, spec: Spec) -> str:
     try:
         engine.stylize(_request(model, base, spec), _pictures(model, spec), watch=_never_stop)
     except Refused as refusal:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 SECONDS = 30.0
 
 
-async def drawn(cells: Sequence[tuple[str, bytes]]) -> bytes:
+async def draw_contact_sheet(cells: Sequence[tuple[str, bytes]]) -> bytes:
     """Return the sheet of labelled picture files; an empty file is an empty tile. Raises Unavailable."""
     head = json.dumps([(label, len(file)) for label, file in cells]).encode() + b"\n"
     process = await asyncio.create_subprocess_exec(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.errors import Fault, Invalid
 from app.uploads.fields import MAX_SEED
-from app.uploads.multipart import Form, Shape
+from app.uploads.multipart import Form, FormSchema
 from workers.techniques import registry
 
 LISTS = ("method", "strength", "seed")
@@ -19,21 +19,21 @@ NOT_COMPARED = ("recipe", "webhook_url")
 
 
 @dataclass(frozen=True)
-class Ask:
+class Variant:
     """One job of a comparison: its form, and what it is called."""
 
     label: str
     form: Form
 
 
-def shape(offer: Offer) -> Shape:
+def schema(capabilities: Capabilities) -> FormSchema:
     """Return the fields of a comparison: those of a request, some of them several times."""
-    texts = tuple(name for name in offer.shape.texts if name not in NOT_COMPARED)
-    files = {name: most for name, most in offer.shape.files.items() if name not in NOT_COMPARED}
-    return Shape(texts, files, lists=LISTS)
+    texts = tuple(name for name in capabilities.schema.texts if name not in NOT_COMPARED)
+    files = {name: most for name, most in capabilities.schema.files.items() if name not in NOT_COMPARED}
+    return FormSchema(texts, files, lists=LISTS)
 
 
-def asks(form: Form) -> list[Ask]:
+def expand(form: Form) -> list[Variant]:
     """Return what a form asks for, the methods in the order given. Raises Invalid."""
     lists = {name: _values(form.texts.get(name, "")) for name in LISTS}
     if not lists["method"]:
@@ -49,7 +49,7 @@ def asks(form: Form) -> list[Ask]:
         shown = [method]
         shown += [strength] if len(lists["strength"]) > 1 else []
         shown += [f"seed {seed}"] if len(lists["seed"]) > 1 else []
-        found.append(Ask(" ".join(shown)[:MOST_LABEL], Form(texts, _fitting(form, method))))
+        found.append(Variant(" ".join(shown)[:MOST_LABEL], Form(texts, _fitting(form, method))))
     return found
 
 

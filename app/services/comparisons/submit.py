@@ -9,22 +9,22 @@ from app.auth.keyring import Caller
 from app.dependencies import Services
 from app.errors import Conflict, Fault, Invalid
 from app.services.admission import admit, decoded, store
-from app.services.comparisons.grid import Ask, asks
-from app.services.stored_inputs import Names, resolved
+from app.services.comparisons.grid import Variant, expand
+from app.services.stored_inputs import Names, resolve
 from app.services.submit import new_job
 from app.uploads.cost import check_total
 from app.uploads.multipart import Form
 from app.uploads.validate import Draft, draft
 from workers.contract.jobs.admission import Admission, PutInputs
-from workers.contract.jobs.comparisons import Cell, Group
+from workers.contract.jobs.comparisons import Cell, Comparison
 from workers.contract.jobs.models import NewJob
 
 
-async def compare(services: Services, form: Form, *, caller: Caller, key: str | None) -> Group:
+async def compare(services: Services, form: Form, *, caller: Caller, key: str | None) -> Comparison:
     """Accept all the jobs that a form asks for, each counted as a request. Raises a Problem or a ContractError."""
     owner, asked = caller.owner, dict(form.texts)
-    cells = asks(form)
-    stored = [await resolved(services, cell.form, owner) for cell in cells]
+    cells = expand(form)
+    stored = [await resolve(services, cell.form, owner) for cell in cells]
     drafts = [_draft(services, cell) for cell in cells]
     check_total([drafted.request for drafted in drafts], services.settings.gateway_max_cost, "#/method")
     group_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
@@ -39,7 +39,7 @@ async def compare(services: Services, form: Form, *, caller: Caller, key: str | 
             new_job(services, drafted, {**names, **_taken(cell.form, sent)}, owner=owner)
             for cell, drafted, names in zip(cells, drafts, stored, strict=True)
         ]
-        group = Group(
+        group = Comparison(
             id=group_id,
             owner=owner,
             digest=digest,
@@ -47,8 +47,8 @@ async def compare(services: Services, form: Form, *, caller: Caller, key: str | 
             created_at=await services.call(services.store.now),
         )
 
-        def accept(put: PutInputs) -> Group:
-            return _same(services.store.submit_group(group, jobs, put), digest)
+        def accept(put: PutInputs) -> Comparison:
+            return _same(services.store.submit_comparison(group, jobs, put), digest)
 
         named = {pair for names in stored for pair in names.items()}
         accepted = await store(services, owner, pictures, accept, admission=admission, stored=named)
@@ -64,7 +64,7 @@ async def _admit(services: Services, caller: Caller, jobs: int) -> Admission:
     return admission
 
 
-def _same(group: Group, digest: str) -> Group:
+def _same(group: Comparison, digest: str) -> Comparison:
     if group.digest != digest:
         raise Conflict("the Idempotency-Key was used before with another comparison")
     return group
@@ -75,14 +75,14 @@ def _taken(form: Form, sent: Names) -> Names:
     return {upload.pointer: sent[upload.pointer] for upload in form.uploads()}
 
 
-def _draft(services: Services, cell: Ask) -> Draft:
+def _draft(services: Services, cell: Variant) -> Draft:
     try:
-        return draft(cell.form, services.offer, max_cost=services.settings.gateway_max_cost)
+        return draft(cell.form, services.capabilities, max_cost=services.settings.gateway_max_cost)
     except Invalid as invalid:
         raise type(invalid).of([Fault(f.pointer, f"{cell.label}: {f.detail}") for f in invalid.errors]) from invalid
 
 
-def _cell(ask: Ask, job: NewJob) -> Cell:
+def _cell(ask: Variant, job: NewJob) -> Cell:
     request = job.request
     return Cell(job_id=job.id, label=ask.label, method=request.method, seed=request.seed, strength=request.strength)
 

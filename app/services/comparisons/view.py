@@ -2,13 +2,13 @@
 
 from app.dependencies import Services
 from app.schemas.job import JobView
-from app.schemas.style import CellView, ComparisonLinksView, ComparisonView, ShareView
+from app.schemas.style import CellView, ComparisonLinksView, ComparisonProgressView, ComparisonView
 from app.services.jobs import seen
-from workers.contract.jobs.comparisons import Cell, Group
+from workers.contract.jobs.comparisons import Cell, Comparison
 from workers.contract.jobs.models import Job
 
 
-def comparison_view(services: Services, group: Group) -> ComparisonView:
+def comparison_view(services: Services, group: Comparison) -> ComparisonView:
     """Return what callers see of a group. Talks to the store: call it in a thread."""
     jobs = services.store.many(cell.job_id for cell in group.cells)
     cells = [_cell_view(services, cell, jobs.get(cell.job_id)) for cell in group.cells]
@@ -19,7 +19,7 @@ def comparison_view(services: Services, group: Group) -> ComparisonView:
     return ComparisonView(
         id=group.id,
         state="finished" if done else "running",
-        progress=ShareView(finished=finished, total=len(cells), fraction=sum(fractions) / len(cells)),
+        progress=ComparisonProgressView(finished=finished, total=len(cells), fraction=sum(fractions) / len(cells)),
         cells=cells,
         created_at=group.created_at,
         links=ComparisonLinksView(self=address, sheet=f"{address}/sheet" if done else None),

@@ -21,7 +21,7 @@ MAX_PARTS = 4096
 MAX_TEXT = 65_536
 
 
-def carried(read: Read) -> str | None:
+def embedded_recipe(read: Read) -> str | None:
     """Return the recipe in a picture file, None when it carries none."""
     match format_of(read(0, 12)):
         case "PNG":

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageCms, ImageFile
 
-from app.uploads.limits import FORMATS, LONG_SIDE, MAX_PIXELS, MAX_SIDE, MIN_SIDE, Refused, Verdict
+from app.uploads.limits import FORMATS, LONG_SIDE, MAX_PIXELS, MAX_SIDE, MIN_SIDE, PictureFileRefused, Verdict
 
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 """All that Pillow raises for hostile bytes; anything else is a bug and ends the child."""
@@ -27,7 +27,7 @@ PLAIN_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 def normalise(source: BinaryIO) -> Image.Image:
     """Return the picture in `source` upright, in sRGB over white, at most LONG_SIDE pixels long, without metadata.
 
-    Raises Refused.
+    Raises PictureFileRefused.
     """
     try:
         with warnings.catch_warnings():
@@ -35,9 +35,9 @@ def normalise(source: BinaryIO) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _normalise(source)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise Refused(Verdict.TOO_MANY_PIXELS) from bomb
+        raise PictureFileRefused(Verdict.TOO_MANY_PIXELS) from bomb
     except PILLOW_FAULTS as fault:
-        raise Refused(Verdict.UNREADABLE) from fault
+        raise PictureFileRefused(Verdict.UNREADABLE) from fault
 
 
 def encode(picture: Image.Image, target: BinaryIO) -> None:
@@ -64,14 +64,14 @@ def _check(picture: ImageFile.ImageFile) -> None:
     """Refuse by what the header says, before any pixel is decoded."""
     width, height = picture.size
     if min(width, height) < MIN_SIDE:
-        raise Refused(Verdict.TOO_SMALL)
+        raise PictureFileRefused(Verdict.TOO_SMALL)
     if max(width, height) > MAX_SIDE:
-        raise Refused(Verdict.TOO_LARGE)
+        raise PictureFileRefused(Verdict.TOO_LARGE)
     if width * height > MAX_PIXELS:
-        raise Refused(Verdict.TOO_MANY_PIXELS)
+        raise PictureFileRefused(Verdict.TOO_MANY_PIXELS)
     still = picture.format == "MPO"  # cameras append depth or gain maps to a JPEG; viewers show its first frame
     if not still and getattr(picture, "n_frames", 1) > 1:
-        raise Refused(Verdict.ANIMATED)
+        raise PictureFileRefused(Verdict.ANIMATED)
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:

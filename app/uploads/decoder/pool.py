@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from app.uploads.buffers import Memory, MemoryFile
+from app.uploads.buffers import MemoryFile, UploadMemory
 from app.uploads.decoder import messages
-from app.uploads.limits import Refused, Verdict
+from app.uploads.limits import PictureFileRefused, Verdict
 from app.uploads.upload import Upload
 from workers.contract.blobs import Pages
 
@@ -32,7 +32,7 @@ class Decoded:
     """A picture that passed; its PNG is the first `size` bytes of `file`. Close it after use."""
 
     file: MemoryFile
-    memory: Memory
+    memory: UploadMemory
     width: int
     height: int
     size: int
@@ -50,12 +50,12 @@ class Decoded:
 class Decoder:
     """Decodes at most `parallel` pictures at once, each in a child that is killed after `seconds`."""
 
-    def __init__(self, memory: Memory, *, parallel: int, seconds: float) -> None:
+    def __init__(self, memory: UploadMemory, *, parallel: int, seconds: float) -> None:
         self._memory = memory
         self._seconds = seconds
         self._slots = asyncio.Semaphore(parallel)
         self._starting = asyncio.Lock()
-        self._line: Line | None = None
+        self._line: DecoderConnection | None = None
         self._closed = False
 
     async def start(self) -> None:
@@ -63,12 +63,12 @@ class Decoder:
         await self._current_line()
 
     async def decode(self, upload: Upload) -> Decoded:
-        """Return the picture in an upload, decoded. Raises Refused or DecoderLost."""
+        """Return the picture in an upload, decoded. Raises PictureFileRefused or DecoderLost."""
         target = self._memory.borrow()
         try:
             async with self._slots:
                 reply = await self._ask(upload, target)
-        except (Refused, DecoderLost):
+        except (PictureFileRefused, DecoderLost):
             self._memory.restore(target)
             raise
         except BaseException:
@@ -94,13 +94,13 @@ class Decoder:
                 watch.cancel()
         raise DecoderLost("the decoder died repeatedly")
 
-    async def _current_line(self) -> "Line":
+    async def _current_line(self) -> "DecoderConnection":
         async with self._starting:
             if self._line is not None and not self._line.closed:
                 return self._line
             if self._closed:
                 raise DecoderLost("the gateway is stopping")
-            self._line = await Line.open(self._seconds)
+            self._line = await DecoderConnection.open(self._seconds)
             return self._line
 
 
@@ -113,7 +113,7 @@ class Reply(NamedTuple):
     sha256: str
 
 
-class Line:
+class DecoderConnection:
     """One zygote and the socket to it."""
 
     def __init__(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -126,7 +126,7 @@ class Line:
         self.closed = False
 
     @classmethod
-    async def open(cls, seconds: float) -> "Line":
+    async def open(cls, seconds: float) -> "DecoderConnection":
         """Start a zygote without our environment and descriptors, and wait until it is warm. Raises DecoderLost."""
         ours, process = spawn(seconds)
         try:
@@ -142,7 +142,7 @@ class Line:
         return cls(ours, process)
 
     async def ask(self, upload: Upload, target: int) -> Reply:
-        """Have one upload decoded. Raises Refused, or ConnectionError when the zygote is gone."""
+        """Have one upload decoded. Raises PictureFileRefused, or ConnectionError when the zygote is gone."""
         self._numbers += 1
         number = self._numbers
         answer: asyncio.Future[Reply] = self._loop.create_future()
@@ -187,7 +187,7 @@ class Line:
         if verdict == Verdict.ACCEPTED:
             answer.set_result(Reply(width, height, size, sha256.hex()))
         else:
-            answer.set_exception(Refused(Verdict(verdict)))
+            answer.set_exception(PictureFileRefused(Verdict(verdict)))
 
 
 def spawn(seconds: float) -> tuple[socket.socket, subprocess.Popen[bytes]]:

@@ -19,13 +19,13 @@ from PIL import Image, ImageCms
 
 from app.uploads.decoder import messages, sandbox
 from app.uploads.decoder.normalise import encode, normalise
-from app.uploads.limits import FORMATS, LONG_SIDE, Refused, Verdict
+from app.uploads.limits import FORMATS, LONG_SIDE, PictureFileRefused, Verdict
 
 NOTHING = (0, 0, 0, bytes(32))
 
 
 @dataclass(frozen=True)
-class Child:
+class DecodeChild:
     """A picture being decoded: the child leaves its PNG in `result`, we copy it to the gateway's `target`."""
 
     number: int
@@ -35,13 +35,13 @@ class Child:
     deadline: float
 
 
-class Zygote:
+class DecoderServer:
     """Forks, watches and reaps the children; `seconds` is the wall-clock limit of each."""
 
     def __init__(self, control: socket.socket, *, seconds: float) -> None:
         self._control = control
         self._seconds = seconds
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, DecodeChild] = {}
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
 
@@ -71,7 +71,7 @@ class Zygote:
             decode_and_end(source, size, result)
         os.close(source)
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = Child(number, pid, result, target, time.monotonic() + self._seconds)
+        self._children[pidfd] = DecodeChild(number, pid, result, target, time.monotonic() + self._seconds)
         self._poll.register(pidfd, select.POLLIN)
         return True
 
@@ -113,7 +113,7 @@ def _decode(upload: bytes, result: int) -> bytes:
             encode(picture, output)
             size = output.tell() - messages.PNG_OFFSET
         return messages.RESULT.pack(messages.MAGIC, Verdict.ACCEPTED, *picture.size, size)
-    except Refused as refused:
+    except PictureFileRefused as refused:
         return messages.RESULT.pack(messages.MAGIC, refused.verdict, 0, 0, 0)
 
 
@@ -122,7 +122,7 @@ def outcome(result: int, target: int, status: int, late: bool) -> tuple[int, int
     if status == 0:
         return _taken_over(result, target) or (Verdict.CRASHED, *NOTHING)
     spent = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGXFSZ)
-    return (Verdict.TIMED_OUT if late else Verdict.TOO_DEAR if spent else Verdict.CRASHED, *NOTHING)
+    return (Verdict.TIMED_OUT if late else Verdict.RESOURCE_LIMIT if spent else Verdict.CRASHED, *NOTHING)
 
 
 def _taken_over(result: int, target: int) -> tuple[int, int, int, int, bytes] | None:
@@ -131,7 +131,7 @@ def _taken_over(result: int, target: int) -> tuple[int, int, int, int, bytes] | 
     if len(record) < messages.RESULT.size:
         return None
     magic, verdict, width, height, size = messages.RESULT.unpack(record)
-    if magic == messages.MAGIC and verdict in Refused.VERDICTS:
+    if magic == messages.MAGIC and verdict in PictureFileRefused.VERDICTS:
         return verdict, *NOTHING
     sides = 0 < width <= LONG_SIDE and 0 < height <= LONG_SIDE
     if magic != messages.MAGIC or verdict != Verdict.ACCEPTED or not sides or not 0 < size <= messages.MAX_PNG_BYTES:
@@ -165,7 +165,7 @@ def main() -> None:
         isolated = sandbox.isolate()
         gc.freeze()
         control.send(messages.HELLO.pack(isolated))
-        Zygote(control, seconds=seconds).serve()
+        DecoderServer(control, seconds=seconds).serve()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.blobs.test_blobs import PICTURE, SHA, put
 from tests.support.faulty_s3 import FaultyS3, Rule
 from workers.contract.blobs import input_name, open, open_blobs, output_name
@@ -126,7 +126,7 @@ def test_an_endpoint_that_is_none_is_refused_in_a_line(url: str) -> None:
 
 
 @pytest.mark.parametrize("program", ["app", "workers.sweeper", "deploy.compose.make_bucket"])
-def test_a_program_ends_with_one_line_for_such_an_endpoint(program: str, redis_child: RedisChild) -> None:
+def test_a_program_ends_with_one_line_for_such_an_endpoint(program: str, redis_child: RedisProcess) -> None:
     environ = {
         "STYLIZE_REDIS_URL": redis_child.url,
         "STYLIZE_BLOB_URL": "s3://bucket",

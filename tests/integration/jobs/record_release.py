@@ -12,18 +12,18 @@ from typing import Any
 
 from redis import Redis
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from app.observability.metrics import own_version
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
-from workers.contract.jobs.comparisons import Cell, Group
+from workers.contract.jobs.comparisons import Cell, Comparison
 from workers.contract.jobs.models import Failure, Image, Progress, Result, Timings
 from workers.contract.jobs.outbox import Attempt, Outbox
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
-from workers.contract.styles.store import Reference, Style, StyleStore
+from workers.contract.styles.store import Style, StyleReference, StyleStore
 
 FOLDER = Path(__file__).parent / "records"
 PICTURE = "a" * 64
@@ -49,12 +49,12 @@ def write(redis: Redis) -> None:
             store.cancel(f"kept-{state}")
     cells = [new_job(f"kept-cell-{n}") for n in range(2)]
     named = tuple(Cell(job_id=job.id, label=job.id, method="signal-leak", seed=1, strength=0.5) for job in cells)
-    store.submit_group(Group(id=GROUP, owner="ann", digest="0" * 64, cells=named, created_at=now), cells)
-    reference = Reference(sha256=PICTURE, weight=1.0)
+    store.submit_comparison(Comparison(id=GROUP, owner="ann", digest="0" * 64, cells=named, created_at=now), cells)
+    reference = StyleReference(sha256=PICTURE, weight=1.0)
     StyleStore(redis).save(
         Style(id=STYLE, owner="ann", name="ink", references=(reference,), versions={"style-id": 1}, created_at=now), 10
     )
-    KeyStore(redis).put(mint("kept").key)
+    KeyStore(redis).put(create_api_key("kept").key)
     store.announce(WorkerStatus(id="kept-worker", queues=("sd15",), models=("sd15",), state="busy"), 3600)
     Outbox(redis).note("kept-succeeded", Attempt(at=now, outcome="failed", seconds=0.1, next_at=now), 3600)
 
@@ -91,7 +91,7 @@ def load(redis: Redis, kept: dict[str, Any]) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(prog="python -m tests.integration.jobs.record_release", description=__doc__).parse_args()
-    with tempfile.TemporaryDirectory() as folder, RedisChild(Path(folder)) as child, connect(child.url) as redis:
+    with tempfile.TemporaryDirectory() as folder, RedisProcess(Path(folder)) as child, connect(child.url) as redis:
         write(redis)
         kept = json.dumps(dump(redis), indent=1)
     FOLDER.mkdir(exist_ok=True)

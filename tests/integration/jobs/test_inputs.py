@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from workers.contract.blobs import BlobStore, input_name, open_blobs
 from workers.contract.errors import BlobRefused, InputsDeleted, StorageQuota
@@ -17,7 +17,7 @@ from workers.contract.jobs.inputs import LEASE_SECONDS, InputStore, delete_unuse
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.settings import Settings
-from workers.contract.styles.store import Reference, Style, StyleStore
+from workers.contract.styles.store import Style, StyleReference, StyleStore
 
 OLD, NEW = "a" * 64, "b" * 64
 START = 1_700_000_000_000
@@ -55,7 +55,7 @@ def world(redis: Redis, tmp_path: Path) -> World:
 
 
 def style(*inputs: str, owner: str = "ann") -> Style:
-    references = tuple(Reference(sha256=sha256, weight=1) for sha256 in inputs)
+    references = tuple(StyleReference(sha256=sha256, weight=1) for sha256 in inputs)
     created = datetime.now(tz=UTC)
     return Style(id=secrets.token_hex(8), owner=owner, name="x", references=references, versions={}, created_at=created)
 
@@ -178,7 +178,7 @@ def test_bytes_that_another_release_left_behind_are_found(world: World) -> None:
 
 
 def test_a_full_redis_still_lets_pictures_go(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         world = World(redis, open_blobs(Settings(blob_url=f"file:{tmp_path / 'blobs'}")))
         redis.config_set("maxmemory", 1)
         assert delete_unused(world.inputs, world.blobs, [OLD]) == 1

@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 
 from app.auth.key_store import KeyStore
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.jobs.record_release import FOLDER, GROUP, STATES, STYLE, load
-from workers.contract.jobs.comparisons import GroupStore
+from workers.contract.jobs.comparisons import ComparisonStore
 from workers.contract.jobs.models import Result, State
 from workers.contract.jobs.outbox import Outbox
 from workers.contract.jobs.store import JobStore
@@ -20,7 +20,7 @@ from workers.contract.styles.store import StyleStore
 
 @pytest.fixture(params=sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Redis]:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         load(redis, json.loads(request.param.read_text()))
         yield redis
 
@@ -35,7 +35,7 @@ def test_all_of_it_is_read(kept: Redis) -> None:
     assert {state: job.state.value for state, job in jobs.items() if job} == {state: state for state in STATES}
     page = store.page(owner="ann", limit=50)
     assert (len(page.jobs), page.unreadable) == (len(STATES) + 2, ())
-    group = GroupStore(kept, keep_seconds=60).get(GROUP, "ann")
+    group = ComparisonStore(kept, keep_seconds=60).get(GROUP, "ann")
     assert group is not None
     assert len(group.cells) == 2
     style = StyleStore(kept).get(STYLE, "ann")

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from tests.integration.jobs.reference import Reference
 from workers.contract.errors import IdempotencyConflict, InputsDeleted, QueueFull, StorageQuota
@@ -27,7 +27,8 @@ from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import Admission, PutInputs
 from workers.contract.jobs.inputs import KEPT_SECONDS, LEASE_SECONDS
 from workers.contract.jobs.models import PRIORITIES, Failure, Job, Priority, Progress, Result, State, from_millis
-from workers.contract.jobs.store import Beat, Claim, JobStore
+from workers.contract.jobs.results import Claim, LeaseStatus
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
 LEASE, KEEP, MAX_QUEUED, MAX_ATTEMPTS, MAX_DEFERRALS = 10_000, 60_000, 6, 2, 1
@@ -156,7 +157,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(claim=claims)
     def beat(self, claim: Claim) -> None:
         answer = self.store.beat(claim, Progress(stage="denoise", step=1, steps=2, fraction=0.5))
-        assert answer == Beat(*self.model.beat(claim.job.id, claim.token))
+        assert answer == LeaseStatus(*self.model.beat(claim.job.id, claim.token))
 
     @rule(claim=claims)
     def commit(self, claim: Claim) -> None:
@@ -267,11 +268,11 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_right(self) -> None:
-        census = self.store.census()
-        lines = {(line.queue, line.priority): line.count for line in census.queued if line.count}
+        queue_stats = self.store.queue_stats()
+        lines = {(line.queue, line.priority): line.count for line in queue_stats.queued if line.count}
         assert lines == {line: n for line in self.model.turns if (n := len(self.model.queued(line)))}
         running = sum(job.state in (State.RUNNING, State.CANCELING) for job in self.model.jobs.values())
-        assert census.running == ({"signal-leak": running} if running else {})
+        assert queue_stats.running == ({"signal-leak": running} if running else {})
 
     def positions_tell_the_order_of_service(self, queue: str) -> None:
         future = copy.deepcopy(self.model)
@@ -288,7 +289,7 @@ class Protocol(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with RedisChild(tmp_path_factory.mktemp("model"), "--appendonly", "no") as child:
+    with RedisProcess(tmp_path_factory.mktemp("model"), "--appendonly", "no") as child:
         yield child.url
 
 
@@ -297,8 +298,8 @@ def test_the_store_does_what_the_protocol_says(url: str) -> None:
 
 
 FAULTS = {
-    "commit without token compare": {"settle": ("job.token == tonumber(token) and", "")},
-    "a canceled job is published": {"settle": ("if job.state == 'canceling' then", "if false then")},
+    "commit without token compare": {"finish": ("job.token == tonumber(token) and", "")},
+    "a canceled job is published": {"finish": ("if job.state == 'canceling' then", "if false then")},
     "a claim takes no new token": {"claim": ("'token', job.token + 1", "'token', math.max(1, job.token)")},
     "leases never end": {
         "sweep": ("= apply_leases(limit, max_attempts)", "= 0, 0"),
@@ -306,7 +307,7 @@ FAULTS = {
     },
     "poison is tried for ever": dict.fromkeys(("claim", "sweep"), ("job.attempts >= max_attempts", "false")),
     "a job that is put off is first again": {
-        "settle": ("requeue(job, job.attempts - 1, true)", "requeue(job, job.attempts - 1)")
+        "finish": ("requeue(job, job.attempts - 1, true)", "requeue(job, job.attempts - 1)")
     },
     "a picture that is deleted is named": {"submit": ("if mark and (", "if false and (")},
     "a deleted picture need not be put again": {"submit": (" or tonumber(mark) ~= revived[sha])", ")")},

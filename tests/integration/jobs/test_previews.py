@@ -7,7 +7,8 @@ from tests.integration.conftest import new_job
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import Failure, Result
 from workers.contract.jobs.previews import LIFETIME_SECONDS, PreviewStore
-from workers.contract.jobs.store import Claim, JobStore
+from workers.contract.jobs.results import Claim
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
 JPEG = b"\xff\xd8\xff\xe0 not text \x00\xff"

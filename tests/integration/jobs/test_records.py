@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from app.auth.keyring import KeyRing
 from tests.integration.conftest import new_job
@@ -94,7 +94,7 @@ def test_an_unreadable_job_is_named_and_hides_no_other(redis: Redis, store: JobS
     assert store.many([unreadable, sound]).keys() == {sound}
     with pytest.raises(UnreadableRecord, match=unreadable):
         store.get(unreadable)
-    assert store.census().unreadable["job"] >= 2
+    assert store.queue_stats().unreadable["job"] >= 2
 
 
 def test_a_stage_of_another_release_is_no_matter(redis: Redis, store: JobStore) -> None:
@@ -125,7 +125,7 @@ def test_a_missing_record_leaves_all_places_and_stops_nobody(redis: Redis, store
     store.sweep()
     store.page(owner="ann")
     assert places(redis, store, gone) == set()
-    assert store.census().running == {"signal-leak": 1}
+    assert store.queue_stats().running == {"signal-leak": 1}
     assert store.commit(claim, Result(images=()))
     assert submit(store)
 
@@ -144,7 +144,7 @@ def test_a_worker_of_a_newer_release_is_known_by_what_we_know(redis: Redis, stor
 def test_a_key_of_a_newer_release_opens_what_it_says_or_nothing(redis: Redis, store: JobStore) -> None:
     keys = KeyStore(redis, prefix=store._prefix)
     ring = KeyRing(keys, always=False)
-    (known, token), (newer, newer_token) = mint("known"), mint("newer")
+    (known, token), (newer, newer_token) = create_api_key("known"), create_api_key("newer")
     keys.put(known)
     ring.refresh(0)
     assert ring.caller(f"Bearer {token}").owner == known.id

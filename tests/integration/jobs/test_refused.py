@@ -20,10 +20,10 @@ from workers.contract.blobs.disk import DiskBlobs
 from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.settings import Settings
-from workers.engine.types import Rendered, Work
+from workers.engine.types import GenerationResult, Work
 from workers.worker import finalize
 from workers.worker.runner import Runner
-from workers.worker.threads.heartbeat import Beat
+from workers.worker.threads.heartbeat import Heartbeat
 
 EVERY = ("GET", "PUT", "POST", "DELETE")
 
@@ -35,7 +35,7 @@ class CountingEngine(FakeEngine):
         super().__init__(Troubles(folder), 0.0)
         self.painted: list[tuple[str, ...]] = []
 
-    def stylize_together(self, works: Sequence[Work]) -> list[Rendered | Exception]:
+    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
         self.painted.append(tuple(style for work in works for style in work.request.style_images))
         return super().stylize_together(works)
 
@@ -71,7 +71,7 @@ class Line:
     def run(self) -> None:
         """Run workers, one after the other, until the refused job is final."""
         while not self.now(self.bad).state.final:
-            beat = Beat(self.store, lease_seconds=30)
+            beat = Heartbeat(self.store, lease_seconds=30)
             runner = Runner(self.store, self.blobs, self.engine, beat, queues=("sd15",), worker="w")
             runner.drain()
             runner.close()

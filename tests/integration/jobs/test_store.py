@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from workers.contract.errors import IdempotencyConflict, Misconfigured, QueueFull, StoreUnavailable
 from workers.contract.jobs.models import Failure, Progress, Result, State
-from workers.contract.jobs.store import Claim, JobStore, WorkerStatus
+from workers.contract.jobs.results import Claim, WorkerStatus
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.settings import Settings
 
@@ -29,7 +30,7 @@ def test_a_job_goes_through(store: JobStore) -> None:
     new = new_job(styles=("a" * 64,))
     submitted = store.submit(new)
     assert submitted.job == store.get(new.id)
-    assert submitted.outlook == store.outlook(submitted.job)
+    assert submitted.estimate == store.estimate(submitted.job)
     assert submitted.created
     assert submitted.job.state is State.QUEUED
     assert submitted.job.request == new.request
@@ -158,7 +159,7 @@ def test_workers_are_known_while_they_speak(store: JobStore) -> None:
 
 
 def test_a_killed_redis_comes_back_with_every_job(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         store = JobStore(redis)
         store.verify()
         ids = [store.submit(new_job()).job.id for _ in range(5)]
@@ -174,7 +175,7 @@ def test_a_killed_redis_comes_back_with_every_job(tmp_path: Path) -> None:
 
 
 def test_a_full_redis_takes_no_job_but_finishes_those_it_has(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         store = JobStore(redis)
         for _ in range(5):
             store.submit(new_job())
@@ -196,7 +197,7 @@ def test_a_full_redis_takes_no_job_but_finishes_those_it_has(tmp_path: Path) -> 
 
 
 def test_a_read_only_redis_is_unavailable(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         store = JobStore(redis)
         redis.replicaof("127.0.0.1", 1)
         with pytest.raises(StoreUnavailable):
@@ -207,7 +208,7 @@ def test_a_read_only_redis_is_unavailable(tmp_path: Path) -> None:
 
 def test_a_redis_that_may_lose_jobs_is_refused(tmp_path: Path) -> None:
     careless = ("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
-    with RedisChild(tmp_path / "redis", *careless) as child:
+    with RedisProcess(tmp_path / "redis", *careless) as child:
         with pytest.raises(Misconfigured, match="maxmemory-policy noeviction, appendonly yes"):
             JobStore.from_settings(Settings(redis_url=child.url)).verify()
         JobStore.from_settings(Settings(redis_url=child.url, redis_allow_volatile=True)).verify()
@@ -232,15 +233,15 @@ def test_the_census_counts_what_became_of_the_jobs(redis: Redis) -> None:
         assert store.claim("sd15", "w1") is not None
         now[0] += 1000
         store.sweep()
-    census = store.census()
-    assert census.finished == {
+    queue_stats = store.queue_stats()
+    assert queue_stats.finished == {
         ("signal-leak", "succeeded", "none"): 1,
         ("signal-leak", "failed", "out-of-memory"): 1,
         ("signal-leak", "failed", "poison"): 1,
     }
-    assert (census.lost, census.redelivered) == (2, 1)
+    assert (queue_stats.lost, queue_stats.redelivered) == (2, 1)
     store.cancel(next(job.id for job in store.page(state=State.QUEUED).jobs))
-    assert store.census().finished["signal-leak", "canceled", "none"] == 1
+    assert store.queue_stats().finished["signal-leak", "canceled", "none"] == 1
 
 
 def test_the_memory_of_redis(store: JobStore) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from tests.support.faulty_s3 import FaultyS3, Rule
 from workers.contract.blobs import BlobStore, input_name, manifest_name, open_blobs, output_name
 from workers.contract.jobs.models import Result, State
 from workers.contract.jobs.store import JobStore
-from workers.contract.queue.notifier import Doorbell
+from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.settings import Settings
 from workers.sweeper import Sweeper
@@ -53,13 +53,13 @@ def names(blobs: BlobStore, prefix: str) -> set[str]:
 
 
 @pytest.fixture
-def bell(redis_child: RedisChild) -> Iterator[Doorbell]:
-    bell = Doorbell(redis_child.url)
+def bell(redis_child: RedisProcess) -> Iterator[WorkerNotifier]:
+    bell = WorkerNotifier(redis_child.url)
     yield bell
     bell.close(5)
 
 
-def test_the_blobs_of_forgotten_jobs_go(redis: Redis, blobs: BlobStore, bell: Doorbell) -> None:
+def test_the_blobs_of_forgotten_jobs_go(redis: Redis, blobs: BlobStore, bell: WorkerNotifier) -> None:
     now = [1_700_000_000_000]
     store = JobStore(redis, prefix=f"{os.urandom(4).hex()}:", retention_seconds=60, clock=lambda: now[0])
     sweeper = Sweeper(store, blobs, bell, retention=timedelta(seconds=60))
@@ -72,7 +72,7 @@ def test_the_blobs_of_forgotten_jobs_go(redis: Redis, blobs: BlobStore, bell: Do
     assert names(blobs, "jobs/") == {output_name(young, 1, 0, "png"), manifest_name(young, 1)}
 
 
-def test_blobs_that_no_job_names_go_once_they_are_old(store: JobStore, blobs: BlobStore, bell: Doorbell) -> None:
+def test_blobs_that_no_job_names_go_once_they_are_old(store: JobStore, blobs: BlobStore, bell: WorkerNotifier) -> None:
     used, unused = "a" * 64, "b" * 64
     for sha256 in (used, unused):
         blobs.put(input_name(sha256), b"picture", content_type="image/png")
@@ -88,7 +88,7 @@ def test_blobs_that_no_job_names_go_once_they_are_old(store: JobStore, blobs: Bl
 
 
 def test_a_blob_that_the_store_refuses_to_delete_keeps_no_other(
-    redis: Redis, faulty: FaultyS3, s3_settings: Settings, bell: Doorbell, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, faulty: FaultyS3, s3_settings: Settings, bell: WorkerNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1_700_000_000_000]
     store = JobStore(redis, prefix=f"{os.urandom(4).hex()}:", retention_seconds=60, clock=lambda: now[0])
@@ -107,7 +107,7 @@ def test_a_blob_that_the_store_refuses_to_delete_keeps_no_other(
         assert names(blobs, "jobs/") | names(blobs, "inputs/") == {locked}
 
 
-def test_a_running_attempt_keeps_its_blobs(store: JobStore, blobs: BlobStore, bell: Doorbell) -> None:
+def test_a_running_attempt_keeps_its_blobs(store: JobStore, blobs: BlobStore, bell: WorkerNotifier) -> None:
     job_id = store.submit(new_job()).job.id
     assert store.claim("sd15", "w1") is not None
     blobs.put(output_name(job_id, 1, 0, "png"), b"picture", content_type="image/png")
@@ -135,7 +135,11 @@ def running(tmp_path: Path, redis_url: str, *arguments: str, **more: str) -> Ite
 
 
 def test_the_process_heals_across_a_redis_restart_and_ends_when_asked(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis, running(tmp_path, child.url) as process:
+    with (
+        RedisProcess(tmp_path / "redis") as child,
+        connect(child.url) as redis,
+        running(tmp_path, child.url) as process,
+    ):
         store = JobStore(redis, lease_seconds=0.5)
         job_id = store.submit(new_job()).job.id
         assert store.claim("sd15", "w1") is not None

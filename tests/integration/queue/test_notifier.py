@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from workers.contract.queue.celery import WAKE, create_celery, queue_names
-from workers.contract.queue.notifier import MOST_WAITING, Doorbell
+from workers.contract.queue.notifier import MOST_WAITING, WorkerNotifier
 from workers.contract.runtime.redis import connect
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisChild]:
-    with RedisChild(tmp_path / "redis") as child:
+def server(tmp_path: Path) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path / "redis") as child:
         yield child
 
 
 @pytest.fixture
-def bell(server: RedisChild) -> Iterator[Doorbell]:
-    bell = Doorbell(server.url)
+def bell(server: RedisProcess) -> Iterator[WorkerNotifier]:
+    bell = WorkerNotifier(server.url)
     yield bell
     bell.close(5)
 
@@ -42,7 +42,7 @@ def hint(message: str) -> tuple[str, list[str]]:
     return parsed["headers"]["task"], args
 
 
-def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisChild, bell: Doorbell) -> None:
+def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisProcess, bell: WorkerNotifier) -> None:
     bell.ring("job1", "sd15", "batch")
     with connect(server.url) as redis:
         _, message = redis.brpop(["sd15.batch"], timeout=5)
@@ -50,7 +50,7 @@ def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisC
     assert queue_names("sd15") == ("sd15.interactive", "sd15.batch")
 
 
-def test_each_ring_is_a_message_of_its_own(server: RedisChild, bell: Doorbell) -> None:
+def test_each_ring_is_a_message_of_its_own(server: RedisProcess, bell: WorkerNotifier) -> None:
     for job_id in ("job1", "job2"):
         bell.ring(job_id, "sd15", "interactive")
     with connect(server.url) as redis:
@@ -61,7 +61,7 @@ def test_each_ring_is_a_message_of_its_own(server: RedisChild, bell: Doorbell) -
     assert [message["properties"]["correlation_id"] == message["headers"]["id"] for message in messages] == [True] * 2
 
 
-def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisChild, bell: Doorbell) -> None:
+def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisProcess, bell: WorkerNotifier) -> None:
     started = time.monotonic()
     for n in range(5000):
         bell.ring(f"job{n}", "sd15", "interactive")
@@ -75,14 +75,14 @@ def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisChild, bell: Door
     assert bell.failures == 0
 
 
-def test_a_burst_wakes_as_many_workers_as_it_has_jobs(server: RedisChild, bell: Doorbell) -> None:
+def test_a_burst_wakes_as_many_workers_as_it_has_jobs(server: RedisProcess, bell: WorkerNotifier) -> None:
     for n in range(5):
         bell.ring(f"job{n}", "sd15", "interactive")
     with connect(server.url) as redis:
         assert until(lambda: redis.llen("sd15.interactive") == 5)
 
 
-def test_a_dead_redis_is_counted_and_forgotten(server: RedisChild, bell: Doorbell) -> None:
+def test_a_dead_redis_is_counted_and_forgotten(server: RedisProcess, bell: WorkerNotifier) -> None:
     bell.ring("job1", "sd15", "interactive")
     with connect(server.url) as redis:
         assert until(lambda: redis.llen("sd15.interactive") == 1)
@@ -96,8 +96,8 @@ def test_a_dead_redis_is_counted_and_forgotten(server: RedisChild, bell: Doorbel
         assert until(lambda: redis.llen("sd15.interactive") == 2)
 
 
-def test_what_is_pending_is_sent_before_the_end(server: RedisChild) -> None:
-    bell = Doorbell(server.url)
+def test_what_is_pending_is_sent_before_the_end(server: RedisProcess) -> None:
+    bell = WorkerNotifier(server.url)
     bell.ring("job1", "sd15", "interactive")
     bell.close(5)
     with connect(server.url) as redis:
@@ -127,7 +127,9 @@ app.Worker(queues=list(queue_names("sd15")), without_gossip=True, without_mingle
 """
 
 
-def test_a_worker_hears_the_bell_after_redis_died_while_it_ran_a_task(server: RedisChild, bell: Doorbell) -> None:
+def test_a_worker_hears_the_bell_after_redis_died_while_it_ran_a_task(
+    server: RedisProcess, bell: WorkerNotifier
+) -> None:
     worker = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CONSUMER, server.url], stderr=subprocess.DEVNULL)
     with connect(server.url) as redis:
         try:

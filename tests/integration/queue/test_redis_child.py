@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded import redis
-from deploy.embedded.redis import RedisChild, RedisUnavailable, find_server
+from deploy.embedded.redis import RedisProcess, RedisUnavailable, find_server
 from workers.contract.runtime.redis import connect
 
 
 def test_it_is_ours_alone(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         socket = tmp_path / "redis" / "redis.sock"
         assert socket.stat().st_mode & 0o777 == 0o700
         assert redis.config_get("port") == {"port": "0"}
@@ -26,7 +26,7 @@ def test_it_is_ours_alone(tmp_path: Path) -> None:
 
 def test_a_long_folder_gets_a_short_socket(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
-    with RedisChild(folder) as child, connect(child.url) as redis:
+    with RedisProcess(folder) as child, connect(child.url) as redis:
         assert redis.ping()
         assert len(child.url) < 100
         short = Path(child.url.removeprefix("unix://")).parent
@@ -35,7 +35,7 @@ def test_a_long_folder_gets_a_short_socket(tmp_path: Path) -> None:
 
 
 def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         assert not child.revive()
         redis.set("kept", "yes")
         pid = child.pid
@@ -49,7 +49,7 @@ def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
 
 def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        RedisChild(tmp_path / "redis") as child,
+        RedisProcess(tmp_path / "redis") as child,
         connect(child.url) as redis,
         redis.pipeline(transaction=False) as many,
     ):
@@ -58,7 +58,7 @@ def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.Monke
         many.execute()
     monkeypatch.setattr(redis, "START_SECONDS", 1.5)
     began = time.monotonic()
-    with RedisChild(tmp_path / "redis", "--key-load-delay", "500") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis", "--key-load-delay", "500") as child, connect(child.url) as redis:
         assert time.monotonic() - began > 2 * redis.START_SECONDS
         assert redis.get("key 5999") == "5999"
 
@@ -99,12 +99,12 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(RedisUnavailable, match=r"cannot start Redis in .*Not a directory"),
-        RedisChild(tmp_path / "file/x"),
+        RedisProcess(tmp_path / "file/x"),
     ):
         pass
 
 
 def test_bad_data_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_text("nonsense")
-    with pytest.raises(RedisUnavailable, match="Redis ended while starting"), RedisChild(tmp_path):
+    with pytest.raises(RedisUnavailable, match="Redis ended while starting"), RedisProcess(tmp_path):
         pass

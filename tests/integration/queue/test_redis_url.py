@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from app.auth.keyring import Caller
 from app.auth.rate_limit import RateLimits
 from app.errors import Unavailable
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.tls_redis import tls_door, write_certificate
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.store import JobStore
@@ -58,9 +58,9 @@ each_reader = pytest.mark.parametrize("reader", [by_redis, by_celery, by_limits]
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     """A Redis that wants a password."""
-    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
         with connect(child.url) as redis:
             redis.config_set("requirepass", PASSWORD)
         yield child
@@ -72,18 +72,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tls_port(locked: RedisChild, authority: Path) -> Iterator[int]:
+def tls_port(locked: RedisProcess, authority: Path) -> Iterator[int]:
     with tls_door(locked.socket, authority) as port:
         yield port
 
 
 @each_reader
 @pytest.mark.parametrize("words", [f"?db=3&password={QUOTED}", f"?password={QUOTED}&username=default&db=3"])
-def test_words_behind_the_address_are_obeyed_by_all(locked: RedisChild, reader: Reader, words: str) -> None:
+def test_words_behind_the_address_are_obeyed_by_all(locked: RedisProcess, reader: Reader, words: str) -> None:
     assert reader(locked.url + words) == 3
 
 
-def test_a_database_that_the_server_does_not_have_is_a_bad_setting(locked: RedisChild) -> None:
+def test_a_database_that_the_server_does_not_have_is_a_bad_setting(locked: RedisProcess) -> None:
     with (
         connect(f"{locked.url}?db=99&password={QUOTED}") as redis,
         pytest.raises(Misconfigured, match=r"STYLIZE_REDIS_URL: .*out of range"),
@@ -125,7 +125,7 @@ def test_verification_is_switched_off_in_words_only(tls_port: int, reader: Reade
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    with RedisChild(tmp_path / name) as child:
+    with RedisProcess(tmp_path / name) as child:
         assert [reader(f"{child.url}?db=2") for reader in (by_redis, by_celery, by_limits)] == [2, 2, 2]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import workers.training.starter
+import model_store
 from tests.support.service import Service, service
 from workers.evaluation.cases import Case, cases
 from workers.techniques import registry
@@ -19,7 +19,7 @@ from workers.training.starter.metrics import style_similarity
 from workers.training.starter.patch_code import as_tensor
 
 pytestmark = pytest.mark.xdist_group("starter")
-WEIGHTS = Path(workers.training.starter.__file__).parent / "weights"
+WEIGHTS = Path(model_store.__file__).parent / "starter" / "weights"
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def logged(log_format: str, message: str, level: str = "info", **more: object) -
 @pytest.mark.usefixtures("_own_root")
 class TestLogs:
     def test_json_lines_carry_the_job(self) -> None:
-        line = logged("json", "job 1 went\nwell", extra=logs.of_job("1"))
+        line = logged("json", "job 1 went\nwell", extra=logs.job_fields("1"))
         assert line.count("\n") == 1
         found = json.loads(line)
         assert found.pop("time").endswith("+00:00")

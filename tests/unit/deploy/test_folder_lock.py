@@ -15,7 +15,7 @@ import pytest
 
 from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import NOTE, CannotLock, FolderLock, Holder, read_holder, redis_url_of
-from deploy.embedded.redis import RedisChild, RedisUnavailable
+from deploy.embedded.redis import RedisProcess, RedisUnavailable
 from tests.support.service import until
 from tests.unit.deploy.test_embedded import refusal, up
 from workers.contract.runtime.redis import connect
@@ -100,8 +100,8 @@ def test_a_folder_without_a_right_to_lock_is_one_line(tmp_path: Path) -> None:
 
 def test_the_socket_of_a_living_redis_is_never_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.embedded.redis.ENDING_SECONDS", 0.1)
-    with RedisChild(tmp_path) as first:
-        second = RedisChild(tmp_path)
+    with RedisProcess(tmp_path) as first:
+        second = RedisProcess(tmp_path)
         with pytest.raises(RedisUnavailable, match="another Redis is running"), second:
             pass
         with connect(first.url) as redis:
@@ -117,7 +117,7 @@ def test_the_socket_of_a_redis_too_busy_to_answer_stays(tmp_path: Path, monkeypa
     with socket.socket(socket.AF_UNIX) as busy:
         busy.bind(str(tmp_path / "redis.sock"))
         busy.listen(0)
-        with pytest.raises(RedisUnavailable, match="another Redis is running"), RedisChild(tmp_path):
+        with pytest.raises(RedisUnavailable, match="another Redis is running"), RedisProcess(tmp_path):
             pass
         assert (tmp_path / "redis.sock").exists()
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.cli.env_file import names
 from deploy.compose.healthcheck import healthy
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 
 ROOT = Path(__file__).parents[3]
@@ -72,7 +72,7 @@ def test_a_gateway_without_weights_knows_the_starter_model(tmp_path: Path, with_
     if not with_index:
         (copy / "model_store" / "starter" / "weights" / "model_index.json").unlink()
     environ = {"PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1", "STYLIZE_MODELS": "starter"}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
         [model] = gateway.client.get("/models").json()["models"]
         assert (model["id"], model["state"]) == ("starter", state)
         gateway.accepted({"method": "signal-leak"})

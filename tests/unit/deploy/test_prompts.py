@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import python
 from tests.support.gateway import Gateway
 
@@ -18,7 +18,7 @@ PROMPT = "a very private garden"
 
 def test_no_prompt_is_logged(tmp_path: Path) -> None:
     environ = {"STYLIZE_LOG_FORMAT": "json", "STYLIZE_LOG_LEVEL": "debug"}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
         shared = {
             **os.environ,
             **gateway.environ,

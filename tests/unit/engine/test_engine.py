@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 
 from workers.contract.jobs.models import Progress, Request
-from workers.contract.styles.precompute import preparation_of
+from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import Engine, Work
+from workers.engine.engine import DiffusionEngine, Work
 from workers.engine.errors import DeviceLost, NotFinite, OutOfMemory, Refused
 from workers.engine.technique import Pictures
-from workers.engine.types import Sketch
+from workers.engine.types import PreviewFrame
 from workers.techniques import registry
 
 
@@ -46,24 +46,24 @@ def request(**more: object) -> Request:
     return Request.model_validate(fields | more)
 
 
-def engine_of(sd15: Backbone, **more: int) -> Engine:
+def engine_of(sd15: Backbone, **more: int) -> DiffusionEngine:
     def weights(name: str) -> Path:
         raise Refused(name)
 
-    pool = Pool(lambda model: sd15)
+    pool = BackboneCache(lambda model: sd15)
     cache = StyleCache([MemoryTier("host", 1 << 28)])
-    return Engine(pool=pool, cache=cache, technique=registry.technique, weights=weights, **more)
+    return DiffusionEngine(pool=pool, cache=cache, technique=registry.technique, weights=weights, **more)
 
 
 @pytest.fixture
-def engine(sd15: Backbone) -> Engine:
+def engine(sd15: Backbone) -> DiffusionEngine:
     return engine_of(sd15)
 
 
 STYLE = Pictures(styles=(picture(),))
 
 
-def test_a_request_becomes_pictures(engine: Engine) -> None:
+def test_a_request_becomes_pictures(engine: DiffusionEngine) -> None:
     seen: list[Progress] = []
     rendered = engine.stylize(request(num_images=2), STYLE, watch=seen.append)
     assert [one.size for one in rendered.pictures] == [(64, 64)] * 2
@@ -78,7 +78,7 @@ def test_a_request_becomes_pictures(engine: Engine) -> None:
     assert engine.stylize(request(), STYLE, watch=quiet).style_cache == "hit"
 
 
-def test_a_request_for_no_picture_prepares_its_style(engine: Engine) -> None:
+def test_a_request_for_no_picture_prepares_its_style(engine: DiffusionEngine) -> None:
     seen: list[Progress] = []
     settings = {"method": "style-aligned", "width": 128, "height": 128}
     asked = request(num_images=0, prompt="", **settings)
@@ -86,19 +86,19 @@ def test_a_request_for_no_picture_prepares_its_style(engine: Engine) -> None:
     assert (rendered.pictures, rendered.seeds, rendered.style_cache) == ([], (), "miss")
     assert set(rendered.timings) == {"load", "prepare"}
     assert {progress.stage for progress in seen} == {"load", "prepare"}
-    assert engine.prepared.held() == {preparation_of(asked)}
+    assert engine.prepared.held() == {precompute_key(asked)}
     assert engine.stylize(request(**settings), STYLE, watch=quiet).style_cache == "hit"
-    assert engine.prepared.held() == {preparation_of(asked)}, "of what jobs leave nobody tells"
+    assert engine.prepared.held() == {precompute_key(asked)}, "of what jobs leave nobody tells"
     engine.cache.clear()
     assert engine.prepared.held() == set()
 
 
-def test_the_same_request_gives_the_same_bytes(engine: Engine) -> None:
+def test_the_same_request_gives_the_same_bytes(engine: DiffusionEngine) -> None:
     one, two = (engine.stylize(request(), STYLE, watch=quiet).pictures[0].tobytes() for _ in range(2))
     assert one == two
 
 
-def test_each_picture_of_a_request_can_be_had_alone(engine: Engine) -> None:
+def test_each_picture_of_a_request_can_be_had_alone(engine: DiffusionEngine) -> None:
     together = engine.stylize(request(num_images=3), STYLE, watch=quiet)
     alone = engine.stylize(request(seed=3), STYLE, watch=quiet)
     both = (np.asarray(one.pictures[n], dtype=int) for one, n in ((together, 2), (alone, 0)))
@@ -128,7 +128,9 @@ def test_a_request_that_is_stopped_makes_none_of_its_other_pictures(sd15: Backbo
         engine_of(sd15, most_pictures=1).stylize(request(num_images=3), STYLE, watch=stop_at("denoise", 3))
 
 
-def test_compatible_requests_share_a_batch_and_others_do_not(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compatible_requests_share_a_batch_and_others_do_not(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     real = batch.run
 
@@ -158,7 +160,9 @@ def stop_at(stage: str, step: int = 0) -> Callable[[Progress], None]:
 @pytest.mark.parametrize(
     ("stage", "step"), [("load", 0), ("prepare", 0), ("denoise", 0), ("denoise", 1), ("decode", 0)]
 )
-def test_a_canceled_request_stops_at_once_and_its_partner_goes_on(engine: Engine, stage: str, step: int) -> None:
+def test_a_canceled_request_stops_at_once_and_its_partner_goes_on(
+    engine: DiffusionEngine, stage: str, step: int
+) -> None:
     works = [Work(request(), STYLE, stop_at(stage, step)), Work(request(seed=9), STYLE, quiet)]
     canceled, other = engine.stylize_together(works)
     assert isinstance(canceled, InterruptedError)
@@ -177,12 +181,14 @@ def test_a_canceled_request_stops_at_once_and_its_partner_goes_on(engine: Engine
         (request(params={"statistics": "sky"}), Pictures(), "sky"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_words(engine: Engine, asked: Request, pictures: Pictures, text: str) -> None:
+def test_what_cannot_be_done_is_refused_in_words(
+    engine: DiffusionEngine, asked: Request, pictures: Pictures, text: str
+) -> None:
     with pytest.raises(Refused, match=text):
         engine.stylize(asked, pictures, watch=quiet)
 
 
-def test_what_does_not_fit_at_once_is_done_in_pieces(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_at_once_is_done_in_pieces(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = engine.stylize(request(num_images=3), STYLE, watch=quiet)
     needed = memory.estimate(
         engine.pool.get("sd15").unet, engine.pool.get("sd15").vae, rows=2, width=64, height=64, factor=8
@@ -195,7 +201,7 @@ def test_what_does_not_fit_at_once_is_done_in_pieces(engine: Engine, monkeypatch
 
 
 def test_memory_that_runs_out_midway_is_met_with_smaller_batches(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = batch.run
 
@@ -210,17 +216,19 @@ def test_memory_that_runs_out_midway_is_met_with_smaller_batches(
     assert [len(one.pictures) for one in outcomes if not isinstance(one, Exception)] == [2, 1]
 
 
-def test_one_picture_that_does_not_fit_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_picture_that_does_not_fit_is_refused(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(OutOfMemory, match="GiB are free"):
         engine.stylize(request(), STYLE, watch=quiet)
 
 
-def test_a_model_that_fails_for_one_request_fails_it_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fails_for_one_request_fails_it_alone(
+    engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = batch.run
 
     def broken(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
-        if any(part.order.seeds == (9,) for part in parts):
+        if any(part.inputs.seeds == (9,) for part in parts):
             raise RuntimeError("shapes do not match")
         real(backbone, technique, parts, weights)  # type: ignore[arg-type]
 
@@ -230,7 +238,7 @@ def test_a_model_that_fails_for_one_request_fails_it_alone(engine: Engine, monke
     assert isinstance(fault, RuntimeError)
 
 
-def test_a_lost_device_is_told_to_all_that_it_had(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_device_is_told_to_all_that_it_had(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     tries = []
 
     def broken(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
@@ -245,10 +253,10 @@ def test_a_lost_device_is_told_to_all_that_it_had(engine: Engine, monkeypatch: p
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_no_picture(engine: Engine, sd15: Backbone, value: float) -> None:
+def test_values_that_are_not_finite_are_no_picture(engine: DiffusionEngine, sd15: Backbone, value: float) -> None:
     weight = sd15.unet.mid_block.resnets[0].conv1.weight
     kept = weight.detach().clone()
-    shown: list[Sketch] = []
+    shown: list[PreviewFrame] = []
     work = Work(request(num_images=2), STYLE, lambda _: None, show=shown.append)
     try:
         with torch.no_grad():

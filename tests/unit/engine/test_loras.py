@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from model_store.add.add import add
 from tests.support import lora_files
 from tests.unit.engine.test_engine import STYLE, quiet, request
-from workers.engine.backbones.lora_stack import stacked
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.lora_stack import apply_loras
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import Engine, Work
+from workers.engine.engine import DiffusionEngine, Work
 from workers.engine.errors import Refused, WeightsMissing
 from workers.techniques import registry
 from workers.techniques.spec import Lora
@@ -82,7 +82,7 @@ def unchanged(before: dict[str, tuple[int, torch.Tensor]], backbone: Backbone) -
 def test_it_is_what_diffusers_makes_of_it(layout: str, backbone: Backbone, installed: Maker, store: Path) -> None:
     folder = installed(backbone, "ink", layout)
     before, plain = state(backbone), predicted(backbone, backbone.pipe)
-    with stacked(backbone, [Lora(id="ink", scale=0.8)], loras(store)):
+    with apply_loras(backbone, [Lora(id="ink", scale=0.8)], loras(store)):
         ours = predicted(backbone, backbone.pipe)
     assert backbone.folder is not None
     theirs: Any = PIPELINES[backbone.base].from_pretrained(backbone.folder, local_files_only=True)
@@ -96,7 +96,7 @@ def test_it_is_what_diffusers_makes_of_it(layout: str, backbone: Backbone, insta
 
 def test_several_add_up_as_in_diffusers(sdxl: Backbone, installed: Maker, store: Path) -> None:
     folders = {"ink": installed(sdxl, "ink", "kohya"), "chalk": installed(sdxl, "chalk", seed=11)}
-    with stacked(sdxl, [Lora(id="ink", scale=0.5), Lora(id="chalk", scale=-1.25)], loras(store)):
+    with apply_loras(sdxl, [Lora(id="ink", scale=0.5), Lora(id="chalk", scale=-1.25)], loras(store)):
         ours = predicted(sdxl, sdxl.pipe)
     assert sdxl.folder is not None
     theirs: Any = StableDiffusionXLPipeline.from_pretrained(sdxl.folder, local_files_only=True)
@@ -125,7 +125,7 @@ def test_the_alpha_that_training_scripts_keep_in_the_header_counts(
     metadata = _collate_lora_metadata({"unet": pipe.unet})
     StableDiffusionPipeline.save_lora_weights(tmp_path / "trained", layers, **metadata)
     add(tmp_path / "trained" / "pytorch_lora_weights.safetensors", "trained", store, base="sd15")
-    with stacked(sd15, [Lora(id="trained")], loras(store)):
+    with apply_loras(sd15, [Lora(id="trained")], loras(store)):
         ours = predicted(sd15, sd15.pipe)
     torch.testing.assert_close(ours, predicted(sd15, pipe), rtol=0, atol=1e-4)
 
@@ -135,12 +135,12 @@ def test_nothing_is_left_after_an_exception(dtype: torch.dtype, tiny_root: Path,
     backbone = load(tiny_root / "sd15", dtype=dtype)
     installed(backbone, "ink", "kohya")
     before, fingerprint, as_loaded = state(backbone), backbone.fingerprint, backbone.as_loaded
-    with pytest.raises(ZeroDivisionError), stacked(backbone, [Lora(id="ink"), Lora(id="ink")], loras(store)):
+    with pytest.raises(ZeroDivisionError), apply_loras(backbone, [Lora(id="ink"), Lora(id="ink")], loras(store)):
         assert not unchanged(before, backbone)
         raise ZeroDivisionError
     assert unchanged(before, backbone)
     assert (backbone.fingerprint, backbone.as_loaded) == (fingerprint, as_loaded)
-    with stacked(backbone, [Lora(id="ink", scale=0.0)], loras(store)):
+    with apply_loras(backbone, [Lora(id="ink", scale=0.0)], loras(store)):
         assert unchanged(before, backbone), "a scale of 0 is no LoRA"
 
 
@@ -148,9 +148,11 @@ def test_what_is_built_beside_the_model_sees_its_own_weights(tiny_root: Path, in
     backbone = load(tiny_root / "sd15")
     installed(backbone, "ink")
     before, fingerprint = state(backbone), backbone.fingerprint
-    with stacked(backbone, [Lora(id="ink")], loras(store)):
+    with apply_loras(backbone, [Lora(id="ink")], loras(store)):
         changed = state(backbone)
-        assert backbone.resident("witness", lambda: unchanged(before, backbone) and backbone.fingerprint == fingerprint)
+        assert backbone.get_or_load(
+            "witness", lambda: unchanged(before, backbone) and backbone.fingerprint == fingerprint
+        )
         assert unchanged(changed, backbone)
         assert backbone.fingerprint != fingerprint
 
@@ -159,7 +161,7 @@ def test_what_is_missing_or_does_not_fit_is_refused(
     sd15: Backbone, sdxl: Backbone, installed: Maker, store: Path
 ) -> None:
     def using(model: str, backbone: Backbone) -> None:
-        with stacked(backbone, [Lora(id=model)], loras(store)):
+        with apply_loras(backbone, [Lora(id=model)], loras(store)):
             raise AssertionError
 
     with pytest.raises(WeightsMissing, match=r"no LoRA named 'ink'; installed for sd15: none .*stylize models add"):
@@ -173,15 +175,15 @@ def test_what_is_missing_or_does_not_fit_is_refused(
         using("tiny-sd15", sd15)
     before = state(sdxl)
     folder = loras(store)("ink", "sd15")
-    unfit = stacked(sdxl, [Lora(id="ink")], lambda model, base: folder)
+    unfit = apply_loras(sdxl, [Lora(id="ink")], lambda model, base: folder)
     with pytest.raises(Refused, match=r"does not fit sdxl: unet has no weight"), unfit:
         raise AssertionError
     assert unchanged(before, sdxl)
 
 
-def engine_of(backbone: Backbone, store: Path) -> Engine:
-    return Engine(
-        pool=Pool(lambda model: backbone),
+def engine_of(backbone: Backbone, store: Path) -> DiffusionEngine:
+    return DiffusionEngine(
+        pool=BackboneCache(lambda model: backbone),
         cache=StyleCache([MemoryTier("host", 1 << 28)]),
         technique=registry.technique,
         weights=weights(store),
@@ -190,7 +192,7 @@ def engine_of(backbone: Backbone, store: Path) -> Engine:
     )
 
 
-def pixels(engine: Engine, params: dict[str, Any], method: str) -> np.ndarray[Any, Any]:
+def pixels(engine: DiffusionEngine, params: dict[str, Any], method: str) -> np.ndarray[Any, Any]:
     asked = request(method=method, params=params, width=128, height=128)
     return np.asarray(engine.stylize(asked, STYLE, watch=quiet).pictures[0]).astype(int)
 

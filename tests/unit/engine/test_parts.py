@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.errors import ModelUnusable
 from workers.engine.images import cover, digest, from_signed, to_signed
@@ -92,7 +92,7 @@ def test_prompts_are_encoded_as_the_pipeline_does(backbone: Backbone) -> None:
 
 
 def test_residents_are_built_once(sd15: Backbone) -> None:
-    assert sd15.resident("adapter", object) is sd15.resident("adapter", object)
+    assert sd15.get_or_load("adapter", object) is sd15.get_or_load("adapter", object)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_pool_keeps_what_was_used_last(sd15: Backbone) -> None:
         loads.append(model)
         return sd15
 
-    pool = Pool(fetch, capacity=2)
+    pool = BackboneCache(fetch, capacity=2)
     for model in ("a", "b", "a", "c", "a", "b"):
         pool.get(model)
     assert loads == ["a", "b", "c", "b"]

@@ -14,9 +14,9 @@ from torch.nn.functional import avg_pool2d
 from tests.unit.engine.test_engine import STYLE, engine, quiet, request  # noqa: F401  a fixture
 from workers.engine.backbones.latent_preview import fit, projection
 from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.engine import Engine
+from workers.engine.engine import DiffusionEngine
 from workers.engine.images import to_signed
-from workers.engine.types import Sketch, Work
+from workers.engine.types import PreviewFrame, Work
 from workers.training.starter.autoencoder import build_autoencoder
 from workers.training.starter.patch_code import CHANNELS, fit_patch_code
 
@@ -66,8 +66,8 @@ def test_the_map_is_always_the_same_and_draws_no_random_number(sd15: Backbone) -
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler on numpy 2
 @pytest.mark.parametrize(("sampler", "steps"), [("ddim", 3), ("euler", 3), ("pndm", 4)])
-def test_a_sketch_after_each_step_and_the_same_picture(engine: Engine, sampler: str, steps: int) -> None:  # noqa: F811
-    shown: list[Sketch] = []
+def test_a_sketch_after_each_step_and_the_same_picture(engine: DiffusionEngine, sampler: str, steps: int) -> None:  # noqa: F811
+    shown: list[PreviewFrame] = []
     asked = request(steps=3, width=128, params={"sampler": sampler})
     (watched,) = engine.stylize_together([Work(asked, STYLE, quiet, show=shown.append)])
     assert not isinstance(watched, Exception), watched

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from workers.engine.cache.precomputed import MOST, Prepared
+from workers.engine.cache.precomputed import MOST, PrecomputedStyles
 from workers.engine.cache.style_cache import RequestCache, StyleCache, key_of
 from workers.engine.cache.tiers import DiskTier, MemoryTier
 
@@ -130,7 +130,7 @@ def test_it_tells_what_it_has_in_any_tier(tmp_path: Path) -> None:
 
 def test_what_was_prepared_counts_as_long_as_all_of_it_is_there() -> None:
     cache = StyleCache([MemoryTier("host", 200)])
-    prepared = Prepared(cache)
+    prepared = PrecomputedStyles(cache)
     for key in "ab":
         cache.get(key, lambda: value(1))
         prepared.note(key.upper(), {key})

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from model_store.errors import AccessDenied, DigestMismatch, NotFound, SourceUnavailable
+from model_store.errors import AccessDenied, DigestMismatch, ModelNotFound, SourceUnavailable
 from model_store.fetch.bucket import Bucket
 from model_store.fetch.folder import Folder
 from model_store.fetch.hub import Hub
@@ -81,9 +81,9 @@ def test_a_bucket_resumes(mirror: Bucket, store: Path, register: Register) -> No
 
 
 def test_a_bucket_without_the_file_or_that_does_not_answer(mirror: Bucket, client: Any) -> None:
-    with pytest.raises(NotFound, match="s3://"):
+    with pytest.raises(ModelNotFound, match="s3://"):
         mirror.stat("them/other", "main", "x")
-    with pytest.raises(NotFound):
+    with pytest.raises(ModelNotFound):
         Bucket(client, "no-such-bucket").names("them/thing", "main")
     away = open_source("s3://bucket/deep", s3_endpoint_url="http://127.0.0.1:9", timeout_seconds=0.2)
     with pytest.raises(SourceUnavailable, match="s3://bucket/deep/them"):
@@ -107,7 +107,7 @@ def test_a_folder_is_a_source_and_must_hold_what_the_hub_had(
     final.unlink()
     offline = tmp_path / "usb" / "them" / "thing"
     offline.mkdir(parents=True)
-    with pytest.raises(NotFound, match="weights"):
+    with pytest.raises(ModelNotFound, match="weights"):
         pull(["thing"], store, open_source(str(tmp_path / "usb")), watcher=Silent())
     (offline / "weights.safetensors").write_bytes(WHOLE[:-1] + b"x")
     with pytest.raises(DigestMismatch):
@@ -115,5 +115,5 @@ def test_a_folder_is_a_source_and_must_hold_what_the_hub_had(
     (offline / "weights.safetensors").write_bytes(WHOLE)
     pull(["thing"], store, Folder(tmp_path / "usb"), watcher=Silent())
     assert final.read_bytes() == WHOLE
-    with pytest.raises(NotFound, match="nor a folder"):
+    with pytest.raises(ModelNotFound, match="nor a folder"):
         open_source(str(tmp_path / "absent"))

@@ -9,10 +9,10 @@ from model_store.catalogue.entry import WantedFile
 from model_store.errors import (
     AccessDenied,
     DigestMismatch,
-    Interrupted,
+    ModelNotFound,
     NotEnoughSpace,
-    NotFound,
     NotInstalled,
+    PullInterrupted,
     SourceUnavailable,
     StoreBusy,
 )
@@ -195,13 +195,13 @@ def test_gated_says_how_to_accept(hub: HubState, store: Path, register: Register
 
 def test_not_found(hub: HubState, store: Path, register: Register) -> None:
     register("thing", "gone.safetensors")
-    with pytest.raises(NotFound, match="them/thing"):
+    with pytest.raises(ModelNotFound, match="them/thing"):
         bring(hub, store, "thing")
     hub.head_status = (404, "RepoNotFound")
-    with pytest.raises(NotFound, match="does not exist, or it is private"):
+    with pytest.raises(ModelNotFound, match="does not exist, or it is private"):
         bring(hub, store, "thing")
     hub.head_status = (404, "RevisionNotFound")
-    with pytest.raises(NotFound):
+    with pytest.raises(ModelNotFound):
         bring(hub, store, "thing")
 
 
@@ -253,7 +253,7 @@ def test_stopping_keeps_what_arrived(hub: HubState, store: Path, register: Regis
                 stop.set()
 
     source = Hub(endpoint=hub.url, timeout_seconds=5)
-    with pytest.raises(Interrupted, match="kept for the next pull"):
+    with pytest.raises(PullInterrupted, match="kept for the next pull"):
         pull(["thing"], store, source, watcher=StopAt(), patience=HASTY, stop=stop)
     assert finals(store) == {}
     assert sum(file.stat().st_size for file in (store / "models").rglob("*.partial")) > 100_000

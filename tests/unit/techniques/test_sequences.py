@@ -25,7 +25,7 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
 from workers.engine.errors import WeightsMissing
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order, Pictures, prepare_style
+from workers.engine.technique import GenerationInputs, Pictures, PrepareContext, prepare_style
 from workers.techniques import registry
 from workers.techniques.prior_noise import stats_file
 from workers.techniques.spec import Spec
@@ -82,12 +82,12 @@ def picture(seed: int) -> Image.Image:
     return Image.fromarray(pixels).resize((SIDE, SIDE))
 
 
-def ordered(spec: Spec, draw: random.Random) -> Order:
+def ordered(spec: Spec, draw: random.Random) -> GenerationInputs:
     """A small random request that the technique accepts."""
     seeds = tuple(draw.randrange(100) for _ in range(draw.choice((1, 1, 1, 1, 2))))
     styles = tuple(picture(draw.randrange(3)) for _ in range(min(1, spec.inputs.references[1])))
     content = None if spec.inputs.content_image == "none" else picture(draw.randrange(3))
-    return Order(
+    return GenerationInputs(
         prompts=(draw.choice(("", "a boat")),) * len(seeds),
         seeds=seeds,
         width=SIDE,
@@ -101,11 +101,11 @@ def ordered(spec: Spec, draw: random.Random) -> Order:
     )
 
 
-def carried(name: str, order: Order, bench: Bench, watch: Callable[[Trajectory], None]) -> None:
+def carried(name: str, inputs: GenerationInputs, context: PrepareContext, watch: Callable[[Trajectory], None]) -> None:
     technique = registry.technique(name)
-    trajectory = technique.prepare(order, bench)
-    with technique.patch(bench.backbone, [trajectory]) as hooks:
-        denoise(bench.backbone.unet, [trajectory], hooks=hooks, watch=watch)
+    trajectory = technique.prepare(inputs, context)
+    with technique.patch(context.backbone, [trajectory]) as hooks:
+        denoise(context.backbone.unet, [trajectory], hooks=hooks, watch=watch)
     assert trajectory.latents.isfinite().all()
 
 
@@ -221,13 +221,20 @@ def test_1000_sequences_leave_the_model_as_it_was(quick: Backbone, weights: Call
         if draw.random() < (0.5 if breaks else 0.01):
             styles.clear()
         for spec in chosen:
-            order = ordered(spec, draw)
+            inputs = ordered(spec, draw)
             if not breaks or spec is not chosen[-1]:
-                carried(spec.name, order, Bench(quick, RequestCache(styles), weights), lambda trajectory: None)
+                carried(
+                    spec.name, inputs, PrepareContext(quick, RequestCache(styles), weights), lambda trajectory: None
+                )
                 continue
             try:
                 with fault.set():
-                    carried(spec.name, order, Bench(quick, RequestCache(styles), weights, fault.watch), fault.watch)
+                    carried(
+                        spec.name,
+                        inputs,
+                        PrepareContext(quick, RequestCache(styles), weights, fault.watch),
+                        fault.watch,
+                    )
             except InjectedError:
                 broken += 1
         assert state.now() == expected, [spec.name for spec in chosen]
@@ -239,7 +246,7 @@ def test_1000_sequences_leave_the_model_as_it_was(quick: Backbone, weights: Call
 def test_a_style_prepared_in_advance_is_not_prepared_again(quick: Backbone, weights: Any, name: str) -> None:
     """Of a request with the same settings, whatever its prompt and content picture."""
     spec, styles = registry.spec(name), StyleCache([MemoryTier("host", 1 << 28)])
-    order = Order(
+    inputs = GenerationInputs(
         prompts=("",),
         seeds=(0,),
         width=SIDE,
@@ -252,12 +259,12 @@ def test_a_style_prepared_in_advance_is_not_prepared_again(quick: Backbone, weig
     )
     first, second = (RequestCache(styles, pictures=("0" * 64,)) for _ in range(2))
     with torch.no_grad():
-        prepare_style(registry.technique(name), order, Bench(quick, first, weights))
+        prepare_style(registry.technique(name), inputs, PrepareContext(quick, first, weights))
     assert (first.outcome, bool(first.keys)) == ("miss", True)
     content = None if spec.inputs.content_image == "none" else picture(1)
-    asked = replace(order, prompts=("a boat",), seeds=(7,), pictures=Pictures((picture(0),), content))
+    asked = replace(inputs, prompts=("a boat",), seeds=(7,), pictures=Pictures((picture(0),), content))
     with torch.no_grad():
-        registry.technique(name).prepare(asked, Bench(quick, second, weights))
+        registry.technique(name).prepare(asked, PrepareContext(quick, second, weights))
     assert second.outcome == "hit"
     assert second.keys <= first.keys
 

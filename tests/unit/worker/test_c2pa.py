@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
-from app.uploads.decoder.embedded_recipe import carried
+from app.uploads.decoder.embedded_recipe import embedded_recipe
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import OutputFormat
 from workers.settings import WorkerSettings
-from workers.worker.c2pa import MADE_BY_A_MODEL, open_seal
+from workers.worker.c2pa import MADE_BY_A_MODEL, build_signer
 from workers.worker.encode import CONTENT_TYPES, encode
 
 RECIPE = '{"prompt": "a <house> & \\"garden\\""}'
@@ -94,7 +94,7 @@ def read_back(file: bytes, content_type: str, context: Context) -> tuple[str | N
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 def test_a_signed_picture_says_that_a_model_made_it(output_format: OutputFormat, trusting: Context) -> None:
-    seal, file, kind = open_seal(settings()), picture(output_format), CONTENT_TYPES[output_format]
+    seal, file, kind = build_signer(settings()), picture(output_format), CONTENT_TYPES[output_format]
     assert seal is not None
     signed = seal(file, kind)
     state, told = read_back(signed, kind, trusting)
@@ -105,7 +105,9 @@ def test_a_signed_picture_says_that_a_model_made_it(output_format: OutputFormat,
     (action,) = claim["assertions"][0]["data"]["actions"]
     assert (action["action"], action["digitalSourceType"]) == ("c2pa.created", MADE_BY_A_MODEL)
     assert Image.open(BytesIO(signed)).tobytes() == Image.open(BytesIO(file)).tobytes()
-    assert carried(lambda offset, size: signed[offset : offset + size]) == RECIPE, "the recipe was written before"
+    assert embedded_recipe(lambda offset, size: signed[offset : offset + size]) == RECIPE, (
+        "the recipe was written before"
+    )
     spoiled = signed.replace(b"garden", b"street")
     assert spoiled != signed
     assert read_back(spoiled, kind, trusting)[0] == "Invalid"
@@ -120,7 +122,7 @@ def test_a_signed_picture_says_that_a_model_made_it(output_format: OutputFormat,
     ],
 )
 def test_other_kinds_of_keys(key: Any, trusting: Context) -> None:
-    seal = open_seal(settings(text(certificate(key, ROOT_KEY, authority=False), ROOT), pem(key)))
+    seal = build_signer(settings(text(certificate(key, ROOT_KEY, authority=False), ROOT), pem(key)))
     assert seal is not None
     assert read_back(seal(picture("png"), "image/png"), "image/png", trusting)[0] == "Trusted"
 
@@ -144,12 +146,12 @@ def test_other_kinds_of_keys(key: Any, trusting: Context) -> None:
 )
 def test_what_cannot_sign_is_named(chain: str | None, key: str | None, words: str) -> None:
     with pytest.raises(Misconfigured, match=words) as refused:
-        open_seal(settings(chain, key))
+        build_signer(settings(chain, key))
     assert "PRIVATE KEY" not in str(refused.value)
 
 
 def test_without_a_certificate_nothing_is_signed() -> None:
-    assert open_seal(WorkerSettings()) is None
+    assert build_signer(WorkerSettings()) is None
 
 
 def test_certificate_and_key_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,5 +159,5 @@ def test_certificate_and_key_come_from_files(tmp_path: Path, monkeypatch: pytest
         (tmp_path / name).write_text(value)
         monkeypatch.setenv(f"STYLIZE_WORKER_C2PA_{name}_FILE", str(tmp_path / name))
     read = WorkerSettings.read()
-    assert open_seal(read) is not None
+    assert build_signer(read) is not None
     assert pem(KEY).splitlines()[1] not in repr(read)

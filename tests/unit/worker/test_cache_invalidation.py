@@ -8,14 +8,14 @@ from tests.support.service import until
 from workers.contract.jobs.models import from_millis
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
-from workers.contract.styles.store import Reference, Style, StyleStore
-from workers.worker.threads.cache_invalidation import Forgetter
+from workers.contract.styles.store import Style, StyleReference, StyleStore
+from workers.worker.threads.cache_invalidation import CacheInvalidator
 
 PERIOD = 0.05
 
 
 def saved(styles: StyleStore, name: str, *pictures: str) -> Style:
-    references = tuple(Reference(sha256=picture, weight=1) for picture in pictures)
+    references = tuple(StyleReference(sha256=picture, weight=1) for picture in pictures)
     style = Style(id=name, owner="ann", name=name, references=references, versions={}, created_at=from_millis(0))
     assert styles.save(style, 10)
     return style
@@ -32,7 +32,7 @@ def test_the_pictures_of_deleted_styles_are_forgotten_once(redis: Redis, store: 
     def forget(pictures: Collection[str]) -> None:
         told.append(set(pictures))
 
-    thread = Forgetter(styles, forget, period=PERIOD)
+    thread = CacheInvalidator(styles, forget, period=PERIOD)
     thread.start()
     until(lambda: told, "what was deleted before the start is told", patience=60)
     styles.delete("after", "ann")
@@ -44,7 +44,7 @@ def test_the_pictures_of_deleted_styles_are_forgotten_once(redis: Redis, store: 
 
 def test_without_redis_it_waits() -> None:
     told: list[Collection[str]] = []
-    thread = Forgetter(StyleStore(connect("redis://127.0.0.1:1/0")), told.append, period=PERIOD)
+    thread = CacheInvalidator(StyleStore(connect("redis://127.0.0.1:1/0")), told.append, period=PERIOD)
     thread.start()
     thread.join(10 * PERIOD)
     assert thread.is_alive()

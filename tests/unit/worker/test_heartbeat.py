@@ -7,15 +7,16 @@ import pytest
 from tests.integration.conftest import new_job
 from tests.support.service import until
 from workers.contract.jobs.models import Job, Progress, State
-from workers.contract.jobs.store import Claim, JobStore
-from workers.worker.threads.heartbeat import Beat, Canceled, GivenBack, Holding, Lost
+from workers.contract.jobs.results import Claim
+from workers.contract.jobs.store import JobStore
+from workers.worker.threads.heartbeat import GivenBack, Heartbeat, Holding, JobCanceledByCaller, Lost
 
 STEP = Progress(stage="denoise", step=1, steps=2, fraction=0.5)
 
 
 @pytest.fixture
-def beat(store: JobStore) -> Iterator[Beat]:
-    thread = Beat(store, lease_seconds=0.3, period=0.02)
+def beat(store: JobStore) -> Iterator[Heartbeat]:
+    thread = Heartbeat(store, lease_seconds=0.3, period=0.02)
     thread.start()
     yield thread
     thread.end()
@@ -36,7 +37,7 @@ def stopped_by(holding: Holding) -> type[BaseException]:
     return raised.type
 
 
-def test_a_beat_keeps_the_lease_and_writes_progress(store: JobStore, beat: Beat) -> None:
+def test_a_beat_keeps_the_lease_and_writes_progress(store: JobStore, beat: Heartbeat) -> None:
     claim = claimed(store)
     with beat.hold(claim) as holding:
         holding.watch(STEP)
@@ -46,14 +47,14 @@ def test_a_beat_keeps_the_lease_and_writes_progress(store: JobStore, beat: Beat)
         holding.check()
 
 
-def test_a_canceled_job_stops_at_its_next_step(store: JobStore, beat: Beat) -> None:
+def test_a_canceled_job_stops_at_its_next_step(store: JobStore, beat: Heartbeat) -> None:
     claim = claimed(store)
     with beat.hold(claim) as holding:
         store.cancel(claim.job.id)
-        assert stopped_by(holding) is Canceled
+        assert stopped_by(holding) is JobCanceledByCaller
 
 
-def test_a_job_given_to_another_worker_is_lost(store: JobStore, beat: Beat) -> None:
+def test_a_job_given_to_another_worker_is_lost(store: JobStore, beat: Heartbeat) -> None:
     claim = claimed(store)
     store.release(claim)
     again = store.claim("sd15", "another")
@@ -65,13 +66,13 @@ def test_a_job_given_to_another_worker_is_lost(store: JobStore, beat: Beat) -> N
 
 def test_the_first_reason_stays(store: JobStore) -> None:
     holding = Holding(claimed(store))
-    holding.stop(Canceled)
+    holding.stop(JobCanceledByCaller)
     holding.stop(GivenBack)
-    with pytest.raises(Canceled):
+    with pytest.raises(JobCanceledByCaller):
         holding.check()
 
 
-def test_a_job_let_go_is_held_no_more(store: JobStore, beat: Beat) -> None:
+def test_a_job_let_go_is_held_no_more(store: JobStore, beat: Heartbeat) -> None:
     with beat.hold(claimed(store)) as holding:
         assert beat.held == (holding,)
     assert beat.held == ()

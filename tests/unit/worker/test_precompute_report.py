@@ -8,18 +8,18 @@ from redis import Redis
 from tests.support.service import until
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
-from workers.contract.styles.precompute import PreparationStore
+from workers.contract.styles.precompute import PrecomputeStore
 from workers.worker.threads import precompute_report
-from workers.worker.threads.precompute_report import PreparedTeller
+from workers.worker.threads.precompute_report import PrecomputeReporter
 
 PERIOD = 0.05
 
 
 def test_what_a_worker_has_is_known_while_it_says_so(redis: Redis, store: JobStore) -> None:
-    preparations = PreparationStore(redis, prefix=store._prefix)
-    preparations.tell("other", {"b", "c"}, 60)
+    preparations = PrecomputeStore(redis, prefix=store._prefix)
+    preparations.report("other", {"b", "c"}, 60)
     held = {"a", "b"}
-    teller = PreparedTeller(preparations, "this", lambda: frozenset(held), period=PERIOD)
+    teller = PrecomputeReporter(preparations, "this", lambda: frozenset(held), period=PERIOD)
     teller.start()
 
     def known() -> list[int]:
@@ -39,8 +39,8 @@ def test_it_is_told_again_before_it_is_believed_no_more(
     redis: Redis, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precompute_report, "TTL_SECONDS", 1.0)
-    preparations = PreparationStore(redis, prefix=store._prefix)
-    teller = PreparedTeller(preparations, "this", lambda: {"a"}, period=PERIOD)
+    preparations = PrecomputeStore(redis, prefix=store._prefix)
+    teller = PrecomputeReporter(preparations, "this", lambda: {"a"}, period=PERIOD)
     teller.start()
     until(lambda: preparations.held(["this"], ["a"]) == [1], "it is told", patience=60)
     redis.delete(f"{store._prefix}prepared:this")
@@ -51,9 +51,9 @@ def test_it_is_told_again_before_it_is_believed_no_more(
 
 
 def test_without_redis_it_says_so_and_tries_again(caplog: pytest.LogCaptureFixture) -> None:
-    away = PreparationStore(connect("redis://127.0.0.1:1/0"))
+    away = PrecomputeStore(connect("redis://127.0.0.1:1/0"))
     with caplog.at_level(logging.WARNING):
-        teller = PreparedTeller(away, "this", lambda: {"a"}, period=PERIOD)
+        teller = PrecomputeReporter(away, "this", lambda: {"a"}, period=PERIOD)
         teller.start()
         until(lambda: len(caplog.records) > 1, "it tries again", patience=60)
         teller.end()

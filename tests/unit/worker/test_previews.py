@@ -14,9 +14,9 @@ from tests.support.service import until
 from workers.contract.jobs.previews import PreviewStore
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
-from workers.engine.types import Sketch
-from workers.worker.threads.heartbeat import Beat, Holding
-from workers.worker.threads.previews import MOST_SIDE, Previewer, jpeg
+from workers.engine.types import PreviewFrame
+from workers.worker.threads.heartbeat import Heartbeat, Holding
+from workers.worker.threads.previews import MOST_SIDE, PreviewPublisher, jpeg
 
 PERIOD = 0.2
 
@@ -27,12 +27,12 @@ def previews(redis: Redis, store: JobStore) -> PreviewStore:
 
 
 @pytest.fixture
-def beat(store: JobStore) -> Beat:
-    return Beat(store, lease_seconds=30)
+def beat(store: JobStore) -> Heartbeat:
+    return Heartbeat(store, lease_seconds=30)
 
 
 @pytest.fixture
-def holding(store: JobStore, beat: Beat) -> Iterator[Holding]:
+def holding(store: JobStore, beat: Heartbeat) -> Iterator[Holding]:
     store.submit(new_job())
     claim = store.claim("sd15", "worker")
     assert claim is not None
@@ -49,13 +49,13 @@ def drawing(drawn: list[float], size: tuple[int, int] = (32, 16)) -> Callable[[]
 
 
 def test_steps_are_shown_no_more_often_than_the_period_and_only_once(
-    store: JobStore, beat: Beat, holding: Holding, previews: PreviewStore
+    store: JobStore, beat: Heartbeat, holding: Holding, previews: PreviewStore
 ) -> None:
     drawn: list[float] = []
-    thread = Previewer(previews, beat, period=PERIOD)
+    thread = PreviewPublisher(previews, beat, period=PERIOD)
     thread.start()
     for step in range(1, 101):
-        holding.show(Sketch(step, drawing(drawn)))
+        holding.show(PreviewFrame(step, drawing(drawn)))
         time.sleep(0.01)
     job_id = holding.claim.job.id
     until(lambda: (job := store.get(job_id)) and job.preview == 100, "the last step is shown", patience=20)
@@ -80,7 +80,7 @@ def test_a_preview_is_small() -> None:
 
 
 def test_neither_a_drawing_that_fails_nor_a_redis_away_ends_it(
-    beat: Beat, holding: Holding, previews: PreviewStore
+    beat: Heartbeat, holding: Holding, previews: PreviewStore
 ) -> None:
     tried: list[float] = []
 
@@ -91,10 +91,10 @@ def test_neither_a_drawing_that_fails_nor_a_redis_away_ends_it(
     away = PreviewStore(connect("redis://127.0.0.1:1/0"))
     for store, draw in ((previews, broken), (away, drawing(tried))):
         tried.clear()
-        thread = Previewer(store, beat, period=PERIOD)
+        thread = PreviewPublisher(store, beat, period=PERIOD)
         thread.start()
         for _ in range(2):
-            holding.show(Sketch(1, draw))
+            holding.show(PreviewFrame(1, draw))
             so_far = len(tried)
             until(lambda: len(tried) > so_far, "it tries", patience=20)  # noqa: B023  used at once
         thread.end()

@@ -9,10 +9,10 @@ import pytest
 from model_store.add.add import add
 from model_store.errors import UnknownModel
 from workers.engine import device
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import Engine
+from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, ModelUnusable, WeightsMissing
 from workers.settings import WorkerSettings
 from workers.techniques import registry
@@ -48,10 +48,10 @@ def nothing_installed(model: str) -> Path:
     raise WeightsMissing(f"{model} is not installed")
 
 
-def engine_of(store: Path) -> Engine:
+def engine_of(store: Path) -> DiffusionEngine:
     settings = WorkerSettings(models=("mine",), model_dir=store)
-    return Engine(
-        pool=Pool(loader(settings, store)),
+    return DiffusionEngine(
+        pool=BackboneCache(loader(settings, store)),
         cache=StyleCache([MemoryTier("host", 1 << 26)]),
         technique=registry.technique,
         weights=nothing_installed,

@@ -1,4 +1,4 @@
-"""Groups: jobs that were asked for together, to be compared. `JobStore.submit_group` keeps one with its jobs."""
+"""Groups: jobs that were asked for together, to be compared. `JobStore.submit_comparison` keeps one with its jobs."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from redis import Redis
 
 from workers.contract.jobs.models import Frozen, Sha256
 from workers.contract.jobs.stored import Versioned, read_known
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 
 class Cell(Frozen):
@@ -20,7 +20,7 @@ class Cell(Frozen):
     strength: float
 
 
-class Group(Versioned):
+class Comparison(Versioned):
     """Jobs asked for together. `digest` is the sha256 of what was asked."""
 
     id: str
@@ -30,7 +30,7 @@ class Group(Versioned):
     created_at: datetime
 
 
-class GroupStore:
+class ComparisonStore:
     """Synchronous and thread-safe; raises StoreUnavailable when Redis does not answer. Any number may share one."""
 
     def __init__(self, redis: Redis, *, keep_seconds: float, prefix: str = "stylize:") -> None:
@@ -38,14 +38,14 @@ class GroupStore:
         self._keep = round(keep_seconds * 1000)
         self._prefix = prefix
 
-    def get(self, group_id: str, owner: str) -> Group | None:
+    def get(self, group_id: str, owner: str) -> Comparison | None:
         """Return an owner's group, or None when there is none; it is kept as long again.
 
         Raises UnreadableRecord.
         """
-        with answering():
+        with redis_errors():
             text: Any = self._redis.getex(self._name(group_id), px=self._keep)
-        group = read_known(Group, text) if text else None
+        group = read_known(Comparison, text) if text else None
         return group if group and group.owner == owner else None
 
     def _name(self, group_id: str) -> str:

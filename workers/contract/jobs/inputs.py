@@ -12,7 +12,7 @@ from workers.contract.errors import BlobRefused
 from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import marks_of, numbered
 from workers.contract.jobs.models import Sha256
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 LEASE_SECONDS = 120
 """Whoever marks pictures has deleted them by then, or died: others may put them again."""
@@ -43,7 +43,7 @@ class InputStore:
     def held(self, owner: str, inputs: Iterable[Sha256]) -> set[Sha256]:
         """Return those of some pictures that are among the bytes that an owner holds."""
         asked = list(inputs)
-        with answering():
+        with redis_errors():
             sizes: Any = self._redis.hmget(f"{self._prefix}held:{owner}", asked)
         return {sha256 for sha256, size in zip(asked, sizes, strict=True) if size is not None}
 
@@ -52,7 +52,7 @@ class InputStore:
 
         Releases before 0.2 forget jobs without counting bytes.
         """
-        with answering():
+        with redis_errors():
             owners: Any = self._redis.hkeys(f"{self._prefix}bytes")
             for owner in owners:
                 rest: Iterator[Any] = self._redis.hscan_iter(f"{self._prefix}held:{owner}", count=AT_ONCE)
@@ -60,7 +60,7 @@ class InputStore:
                     self._run("recount", owner, *batch)
 
     def _run(self, *args: str | int) -> list[str]:
-        with answering():
+        with redis_errors():
             answer: list[str] = self._script(keys=[self._prefix], args=[self._clock() if self._clock else "", *args])
             return answer
 

@@ -10,13 +10,13 @@ from redis import Redis
 from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.store import JobStore
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 BATCH = 200
 STOPPABLE = (State.QUEUED, State.RUNNING)
 
 
-class Canceled(NamedTuple):
+class CanceledCounts(NamedTuple):
     """How many jobs were stopped: at once, and at their workers' next step."""
 
     queued: int = 0
@@ -35,7 +35,7 @@ class Operator:
         index, store = f"{self.prefix}{f'list:{owner}' if owner else 'all'}", JobStore(self.redis, prefix=self.prefix)
         last: float | str = "+inf"
         while True:
-            with answering():
+            with redis_errors():
                 found: Any = self.redis.zrevrangebyscore(index, last, "-inf", 0, BATCH, withscores=True)
             if not found:
                 return
@@ -51,19 +51,19 @@ class Operator:
         try:
             job = JobStore(self.redis, prefix=self.prefix).cancel(job_id, owner)
         except UnreadableRecord:
-            with answering():
+            with redis_errors():
                 return State(str(self.redis.hget(f"{self.prefix}job:{job_id}", "state")))
         return job.state if job else None
 
-    def cancel_unfinished(self, owner: str) -> Canceled:
+    def cancel_unfinished(self, owner: str) -> CanceledCounts:
         """Cancel all that an owner has waiting and running."""
         mine = [job_id for job_id, facts in self._unfinished().items() if facts[0] == owner and facts[1] in STOPPABLE]
         states = [self.cancel(job_id, owner) for job_id in mine]
-        return Canceled(states.count(State.CANCELED), states.count(State.CANCELING))
+        return CanceledCounts(states.count(State.CANCELED), states.count(State.CANCELING))
 
     def _unfinished(self) -> dict[str, tuple[str | None, str | None]]:
         """Return owner and state of all jobs that wait or run."""
-        with answering():
+        with redis_errors():
             indexes = self.redis.pipeline(transaction=True)
             for index in ("waiting", "leases"):
                 indexes.zrange(f"{self.prefix}{index}", 0, -1)

@@ -13,7 +13,7 @@ from redis import Redis
 from workers.contract.jobs import scripts
 from workers.contract.jobs.models import Frozen
 from workers.contract.jobs.stored import readable
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 KEPT_ATTEMPTS = 50
 Outcome = Literal["delivered", "failed", "gone", "refused"]
@@ -44,7 +44,7 @@ class Outbox:
     def __init__(self, redis: Redis, *, prefix: str = "stylize:") -> None:
         self._redis = redis
         self._prefix = prefix
-        self._script = redis.register_script(scripts.source("hooks"))
+        self._script = redis.register_script(scripts.source("outbox"))
 
     def due(
         self, most: int, lease_seconds: float, per_owner: int, running: Mapping[str, int] | None = None
@@ -63,24 +63,24 @@ class Outbox:
         self._run("note", job_id, attempt.model_dump_json(), again, KEPT_ATTEMPTS)
 
     def replay(self, job_id: str) -> Literal["due", "open", "none"]:
-        """Have a final job's call made again at once; see hooks.lua for the answers."""
+        """Have a final job's call made again at once; see outbox.lua for the answers."""
         answer: Literal["due", "open", "none"] = self._run("replay", job_id)
         return answer
 
     def log(self, job_id: str) -> list[Attempt]:
         """Return the last attempts of a job's call, the oldest first."""
-        with answering():
+        with redis_errors():
             texts: Any = self._redis.lrange(f"{self._prefix}hooklog:{job_id}", 0, -1)
         return readable(Attempt, texts)
 
     def secret(self, owner: str) -> str:
         """Return what signs the calls to an owner: made of one secret that the store keeps, different for each."""
         name = f"{self._prefix}hooksecret"
-        with answering():
+        with redis_errors():
             self._redis.set(name, secrets.token_hex(32), nx=True)
             root = str(self._redis.get(name))
         return "whsec_" + base64.b64encode(hmac.new(root.encode(), owner.encode(), sha256).digest()).decode()
 
     def _run(self, *args: str | int) -> Any:
-        with answering():
+        with redis_errors():
             return self._script(keys=[self._prefix], args=["", *args])

@@ -1,13 +1,13 @@
-"""The census of the job store, as `census.lua` answers it."""
+"""What waits and runs in the job store, as `queue_stats.lua` answers it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workers.contract.jobs.results import Census, Queued
+from workers.contract.jobs.results import Queued, QueueStats
 
 
-def census_of(lines: Sequence[Any], running: Mapping[str, str], counts: Mapping[str, str]) -> Census:
-    """Return the census: `lines` are queue, priority, jobs, age in milliseconds and so on; `counts` see record.lua."""
+def parse_queue_stats(lines: Sequence[Any], running: Mapping[str, str], counts: Mapping[str, str]) -> QueueStats:
+    """Return the statistics; `lines` repeat queue, priority, jobs, age in milliseconds; `counts`: see shared.lua."""
     queued = tuple(
         Queued(queue, priority, int(jobs), int(age) / 1000)
         for queue, priority, jobs, age in zip(*(iter(lines),) * 4, strict=True)
@@ -21,7 +21,7 @@ def census_of(lines: Sequence[Any], running: Mapping[str, str], counts: Mapping[
                 unreadable[kind] = int(times)
             case ["eta", bucket] if bucket != "sum":
                 eta_errors[bucket] = int(times)
-    return Census(
+    return QueueStats(
         queued,
         {method: int(jobs) for method, jobs in running.items()},
         finished,

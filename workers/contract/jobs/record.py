@@ -5,7 +5,7 @@ from datetime import datetime
 
 from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.models import Failure, Job, NewJob, Progress, Request, Result, State, from_millis, to_millis
-from workers.contract.jobs.results import Outlook
+from workers.contract.jobs.results import QueueEstimate
 from workers.contract.jobs.stored import RECORD_VERSION, read_stored
 
 
@@ -17,35 +17,35 @@ def submission_fields(new: NewJob) -> tuple[str, ...]:
         new.queue,
         new.priority,
         new.request.method,
-        company_of(new.request),
+        batch_key(new.request),
         new.request.model_dump_json(),
         new.digest,
         new.idempotency_key or "",
         str(to_millis(new.deadline)) if new.deadline else "",
         " ".join(sorted(inputs(new.request))),
-        kind_of(new.request),
-        f"{units_of(new.request):.6f}",
+        duration_key(new.request),
+        f"{work_units(new.request):.6f}",
         new.webhook_url or "",
         new.trace or "",
         str(RECORD_VERSION),
     )
 
 
-def company_of(request: Request) -> str:
+def batch_key(request: Request) -> str:
     """Return what requests have in common that are worth denoising together: technique, base model and size.
 
     Those without pictures, which prepare a style, keep to themselves.
     """
-    company = f"{request.method} {request.model} {request.width}x{request.height}"
-    return f"{company} preparing" if request.prepares_style else company
+    batch_key = f"{request.method} {request.model} {request.width}x{request.height}"
+    return f"{batch_key} preparing" if request.prepares_style else batch_key
 
 
-def kind_of(request: Request) -> str:
-    """Return what jobs have in common that take equally long: a company's, and the number of steps and pictures."""
-    return f"{company_of(request)} {request.steps} {request.num_images}"
+def duration_key(request: Request) -> str:
+    """Return what jobs have in common that take equally long: a batch_key's, and the number of steps and pictures."""
+    return f"{batch_key(request)} {request.steps} {request.num_images}"
 
 
-def units_of(request: Request) -> float:
+def work_units(request: Request) -> float:
     """Return how much work a job is beside others of its technique and model: steps of a 512 x 512 picture."""
     return request.steps * request.num_images * request.width * request.height / 512**2
 
@@ -77,11 +77,11 @@ def accepted(new: NewJob, created: int) -> Job:
     )
 
 
-def outlook_of(numbers: Sequence[int]) -> Outlook:
-    """Return the outlook of a script's answer: jobs before, milliseconds to start and end; -1 for unknown."""
+def parse_estimate(numbers: Sequence[int]) -> QueueEstimate:
+    """Return the estimate of a script's answer: jobs before, milliseconds to start and end; -1 for unknown."""
     before, *millis = (int(number) if int(number) >= 0 else None for number in numbers)
     start, finish = (None if number is None else number / 1000 for number in millis)
-    return Outlook(before, start, finish)
+    return QueueEstimate(before, start, finish)
 
 
 def job_of(fields: Mapping[str, str]) -> Job:

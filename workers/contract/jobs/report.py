@@ -8,11 +8,11 @@ from redis import Redis
 
 from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.models import from_millis
-from workers.contract.jobs.queue_stats import census_of
+from workers.contract.jobs.queue_stats import parse_queue_stats
 from workers.contract.jobs.record import pairs
-from workers.contract.jobs.results import Census, Memory, WorkerStatus
+from workers.contract.jobs.results import QueueStats, RedisMemory, WorkerStatus
 from workers.contract.jobs.stored import read_stored
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +23,16 @@ class ReportVerbs(ABC):
     _redis: Redis
     _prefix: str
 
-    def census(self) -> Census:
+    def queue_stats(self) -> QueueStats:
         """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
-        lines, running, counts = self._run("census")
-        return census_of(lines, pairs(running), pairs(counts))
+        lines, running, counts = self._run("queue_stats")
+        return parse_queue_stats(lines, pairs(running), pairs(counts))
 
-    def memory(self) -> Memory:
+    def memory(self) -> RedisMemory:
         """Return how full Redis is."""
-        with answering():
+        with redis_errors():
             facts: dict[str, Any] = self._redis.info("memory")
-        return Memory(int(facts["used_memory"]), int(facts.get("maxmemory", 0)))
+        return RedisMemory(int(facts["used_memory"]), int(facts.get("maxmemory", 0)))
 
     def announce(self, status: WorkerStatus, ttl: float) -> None:
         """Make a worker known for `ttl` seconds."""
@@ -52,7 +52,7 @@ class ReportVerbs(ABC):
 
     def _note_unreadable(self, kind: str, fault: UnreadableRecord) -> None:
         log.warning("left out: %s", fault)
-        with answering():
+        with redis_errors():
             self._redis.hincrby(f"{self._prefix}counts", f"unreadable {kind}", 1)
 
     @abstractmethod

@@ -19,7 +19,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Beat:
+class LeaseStatus:
     """What a beat brings back. Once `held` is False the job is another's, or over: drop it."""
 
     held: bool
@@ -58,7 +58,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class QueueEstimate:
     """What is to be expected of a job: how many go before it (None once it runs), seconds to its start and its end.
 
     Seconds are None while nothing like it was ever done, or no worker is there.
@@ -73,12 +73,12 @@ class Outlook:
 class Submission:
     """The accepted job; `created` is False when an earlier submission with the same idempotency key made it.
 
-    `outlook` is there when this very call made it.
+    `estimate` is there when this very call made it.
     """
 
     job: Job
     created: bool
-    outlook: Outlook | None = None
+    estimate: QueueEstimate | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Queued:
 
 
 @dataclass(frozen=True)
-class Census:
+class QueueStats:
     """How many jobs wait, per queue and priority (every queue ever used), and run, per method.
 
     Since the store began: how many finished, by method, state and reason (a failure's code, else "none"); how many
@@ -112,7 +112,7 @@ class Census:
 
 
 @dataclass(frozen=True)
-class Memory:
+class RedisMemory:
     """The memory of Redis in bytes; `limit` is 0 when it has none but the machine's."""
 
     used: int

@@ -15,40 +15,20 @@ from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs import scripts
 from workers.contract.jobs.inputs import InputStore
 from workers.contract.jobs.models import Failure, Job, Progress, Result, State, from_millis
-from workers.contract.jobs.record import job_of, outlook_of, pairs
+from workers.contract.jobs.record import job_of, pairs, parse_estimate
 from workers.contract.jobs.report import ReportVerbs
 from workers.contract.jobs.results import (
-    Beat,
-    Census,
     Claim,
-    Memory,
-    Outlook,
+    LeaseStatus,
     Page,
-    Queued,
-    Submission,
+    QueueEstimate,
     Sweep,
     Wake,
-    WorkerStatus,
 )
 from workers.contract.jobs.stored import RECORD_VERSION
 from workers.contract.jobs.submission import SubmissionVerbs
-from workers.contract.runtime.redis import answering, connect, verify_server
+from workers.contract.runtime.redis import connect, redis_errors, verify_server
 from workers.contract.runtime.settings import Settings
-
-__all__ = [
-    "Beat",
-    "Census",
-    "Claim",
-    "JobStore",
-    "Memory",
-    "Outlook",
-    "Page",
-    "Queued",
-    "Submission",
-    "Sweep",
-    "Wake",
-    "WorkerStatus",
-]
 
 SWEEP_LIMIT = 200
 """Jobs of each kind that one sweep touches: Redis serves nobody else meanwhile."""
@@ -103,22 +83,22 @@ class JobStore(SubmissionVerbs, ReportVerbs):
 
     def verify(self) -> None:
         """Check that Redis answers and keeps what it is told. Raises Misconfigured, StoreUnavailable."""
-        with answering():
+        with redis_errors():
             self._redis.ping()
         if not self._allow_volatile:
             verify_server(self._redis)
 
-    def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
+    def claim(self, queue: str, worker: str, batch_key: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.
 
-        With a `company` (see `company_of`) the next job is given only if it is of that company and was never tried.
+        With a `batch_key` (see `company_of`) the next job is given only if it is of that batch_key and was never tried.
 
         A record that cannot be read fails its job; one of a version that this release does not know stays in line.
         Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
         are in the line again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.
         """
         for _ in range(CLAIMS):
-            flat = self._run("claim", queue, worker, self._lease, self._max_attempts, company, RECORD_VERSION)
+            flat = self._run("claim", queue, worker, self._lease, self._max_attempts, batch_key, RECORD_VERSION)
             if flat is None:
                 return None
             record = pairs(flat)
@@ -127,42 +107,42 @@ class JobStore(SubmissionVerbs, ReportVerbs):
             except UnreadableRecord as fault:
                 self._note_unreadable("job", fault)
                 broken = Failure(code=fault.code, detail="the record of the job is damaged")
-                self._settle_id("fail", record["id"], int(record["token"]), broken.model_dump_json())
+                self._finish_id("fail", record["id"], int(record["token"]), broken.model_dump_json())
             else:
                 return Claim(job, job.token)
         return None
 
-    def beat(self, claim: Claim, progress: Progress | None = None) -> Beat:
+    def beat(self, claim: Claim, progress: Progress | None = None) -> LeaseStatus:
         """Renew the lease and note the progress; return whether the job is still held, canceled, past its deadline."""
         written = progress.model_dump_json() if progress else ""
         held, cancel, expired = self._run("beat", claim.job.id, claim.token, self._lease, written)
-        return Beat(held=bool(held), cancel=bool(cancel), expired=bool(expired))
+        return LeaseStatus(held=bool(held), cancel=bool(cancel), expired=bool(expired))
 
     def commit(self, claim: Claim, result: Result) -> bool:
         """Publish a result. False when the job is held no more, or was being canceled and is canceled now.
 
         A commit repeated with the same claim is True again and changes nothing.
         """
-        return self._settle("commit", claim, result.model_dump_json())
+        return self._finish("commit", claim, result.model_dump_json())
 
     def fail(self, claim: Claim, failure: Failure, *, retry: bool) -> bool:
         """Fail the job, or with `retry` put it back while it has attempts left. False as for `commit`."""
-        return self._settle("retry" if retry else "fail", claim, failure.model_dump_json())
+        return self._finish("retry" if retry else "fail", claim, failure.model_dump_json())
 
     def postpone(self, claim: Claim, failure: Failure, *, counted: bool) -> bool:
         """Put the job behind its owner's others. False as for `commit`.
 
         It fails when it has no attempt left; or, if the attempt is not `counted`, once it was put off too often.
         """
-        return self._settle("postpone" if counted else "defer", claim, failure.model_dump_json())
+        return self._finish("postpone" if counted else "defer", claim, failure.model_dump_json())
 
     def release(self, claim: Claim) -> bool:
         """Give the job back at once; the attempt is not counted. False as for `commit`."""
-        return self._settle("release", claim)
+        return self._finish("release", claim)
 
     def canceled(self, claim: Claim) -> bool:
         """Confirm that a job being canceled has stopped. False when it is held no more, or nobody canceled it."""
-        return self._settle("canceled", claim)
+        return self._finish("canceled", claim)
 
     def cancel(self, job_id: str, owner: str | None = None) -> Job | None:
         """Cancel a job: at once if queued, at its worker's next beat if running; nothing happens to a finished one.
@@ -194,7 +174,7 @@ class JobStore(SubmissionVerbs, ReportVerbs):
     def versions(self, ids: Iterable[str]) -> dict[str, str]:
         """Return a text per job that changes whenever its state or progress does; cheap, for those who wait."""
         asked = list(ids)
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline(transaction=False)
             for job_id in asked:
                 batch.hmget(f"{self._prefix}job:{job_id}", ("state", "attempts", "progress", "preview"))
@@ -204,7 +184,7 @@ class JobStore(SubmissionVerbs, ReportVerbs):
         """Return the time by the clock that all jobs go by."""
         if self._clock:
             return from_millis(self._clock())
-        with answering():
+        with redis_errors():
             seconds, micros = self._redis.time()
         return from_millis(round(seconds * 1000 + micros / 1000))
 
@@ -225,28 +205,28 @@ class JobStore(SubmissionVerbs, ReportVerbs):
 
     def position(self, job: Job) -> int | None:
         """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""
-        outlook = self.outlook(job)
-        return outlook.position if outlook else None
+        estimate = self.estimate(job)
+        return estimate.position if estimate else None
 
-    def outlook(self, job: Job) -> Outlook | None:
+    def estimate(self, job: Job) -> QueueEstimate | None:
         """Return what is to be expected of a job if nothing else arrives; None when it is final or being canceled."""
-        found = self._run("outlook", job.id)
-        return None if found is None else outlook_of(found)
+        found = self._run("queue_estimate", job.id)
+        return None if found is None else parse_estimate(found)
 
     def unused(self, inputs: Iterable[str], owner: str | None = None) -> set[str]:
         """Return those of the given input pictures (sha256) that no job or style, of `owner` if given, names."""
         asked = list(inputs)
         if not asked:
             return set()
-        with answering():
+        with redis_errors():
             counts = self._redis.hmget(f"{self._prefix}inputs" + (f":{owner}" if owner else ""), asked)
         return {sha256 for sha256, count in zip(asked, counts, strict=True) if count is None}
 
-    def _settle(self, verb: str, claim: Claim, value: str = "") -> bool:
-        return self._settle_id(verb, claim.job.id, claim.token, value)
+    def _finish(self, verb: str, claim: Claim, value: str = "") -> bool:
+        return self._finish_id(verb, claim.job.id, claim.token, value)
 
-    def _settle_id(self, verb: str, job_id: str, token: int, value: str) -> bool:
-        return bool(self._run("settle", verb, job_id, token, value, self._max_attempts, self._max_deferrals))
+    def _finish_id(self, verb: str, job_id: str, token: int, value: str) -> bool:
+        return bool(self._run("finish", verb, job_id, token, value, self._max_attempts, self._max_deferrals))
 
     def _jobs(self, ids: Sequence[str]) -> tuple[list[Job], list[str]]:
         """Return the jobs whose records can be read, and the ids of those whose records cannot."""
@@ -260,7 +240,7 @@ class JobStore(SubmissionVerbs, ReportVerbs):
         return jobs, unreadable
 
     def _records(self, ids: Sequence[str]) -> list[dict[str, str]]:
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline(transaction=False)
             for job_id in ids:
                 batch.hgetall(f"{self._prefix}job:{job_id}")
@@ -268,5 +248,5 @@ class JobStore(SubmissionVerbs, ReportVerbs):
 
     def _run(self, name: str, *args: str | int) -> Any:
         now = self._clock() if self._clock else ""
-        with answering():
+        with redis_errors():
             return self._scripts[name](keys=[self._prefix], args=[now, *args])

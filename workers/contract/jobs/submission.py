@@ -6,12 +6,12 @@ from typing import Any
 
 from workers.contract.errors import QueueFull, StoreUnavailable
 from workers.contract.jobs.admission import NOTHING_PUT, Admission, PutInputs, raise_refusal
-from workers.contract.jobs.comparisons import Group
+from workers.contract.jobs.comparisons import Comparison
 from workers.contract.jobs.models import NewJob
-from workers.contract.jobs.record import accepted, job_of, outlook_of, pairs, submission_fields
+from workers.contract.jobs.record import accepted, job_of, pairs, parse_estimate, submission_fields
 from workers.contract.jobs.results import Submission
 from workers.contract.jobs.stored import read_known
-from workers.contract.runtime.redis import full
+from workers.contract.runtime.redis import is_out_of_memory
 
 
 class SubmissionVerbs(ABC):
@@ -38,7 +38,7 @@ class SubmissionVerbs(ABC):
         """
         verdict, *rest = self._submit([new], put, "single")
         if verdict == "accepted":
-            return Submission(accepted(new, int(rest[0])), created=True, outlook=outlook_of(rest[1]))
+            return Submission(accepted(new, int(rest[0])), created=True, estimate=parse_estimate(rest[1]))
         return Submission(job_of(pairs(rest[0])), created=verdict == "created")
 
     def submit_all(self, jobs: Sequence[NewJob]) -> list[str]:
@@ -48,16 +48,16 @@ class SubmissionVerbs(ABC):
         """
         return list(self._submit(jobs, NOTHING_PUT)[2]) if jobs else []
 
-    def submit_group(self, group: Group, jobs: Sequence[NewJob], put: PutInputs = NOTHING_PUT) -> Group:
+    def submit_comparison(self, group: Comparison, jobs: Sequence[NewJob], put: PutInputs = NOTHING_PUT) -> Comparison:
         """Accept all the jobs of a group and keep it for the retention, or none of it. Raises as `submit`.
 
         Returns the group, or what is there under its id already.
         """
         verdict, *rest = self._submit(jobs, put, group=group)
-        return read_known(Group, rest[0]) if verdict == "group" else group
+        return read_known(Comparison, rest[0]) if verdict == "group" else group
 
     def _submit(
-        self, jobs: Sequence[NewJob], put: PutInputs, single: str = "", group: Group | None = None
+        self, jobs: Sequence[NewJob], put: PutInputs, single: str = "", group: Comparison | None = None
     ) -> list[Any]:
         kept = (group.id, group.model_dump_json(), self._keep) if group else ("", "", "")
         fields = [field for new in jobs for field in submission_fields(new)]
@@ -65,7 +65,7 @@ class SubmissionVerbs(ABC):
         try:
             answer: list[Any] = self._run("submit", *most, *put.arguments(), single, *kept, *fields)
         except StoreUnavailable as fault:
-            if full(fault.__cause__):
+            if is_out_of_memory(fault.__cause__):
                 raise QueueFull("the job database is full", retry_after=60) from fault
             raise
         raise_refusal(answer[0], answer[1:], self._max_queued)

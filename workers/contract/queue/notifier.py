@@ -26,7 +26,7 @@ MOST_WAITING = 32
 
 
 @dataclass(frozen=True)
-class Ring:
+class Notification:
     """A ring that waits to go out, since when, and the traceparent of who rings."""
 
     job_id: str
@@ -34,7 +34,7 @@ class Ring:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-class Doorbell:
+class WorkerNotifier:
     """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
 
     def __init__(self, redis_url: str, tracing: Tracing = OFF) -> None:
@@ -42,8 +42,8 @@ class Doorbell:
         self._app: Celery = create_celery(redis_url)
         self._redis = connect(redis_url)
         self._tracing = tracing
-        self._molds: dict[str, Mold] = {}
-        self._pending: dict[str, list[Ring]] = defaultdict(list)
+        self._molds: dict[str, MessageTemplate] = {}
+        self._pending: dict[str, list[Notification]] = defaultdict(list)
         self._changed = threading.Condition()
         self._closed = False
         self._failures = 0
@@ -60,7 +60,7 @@ class Doorbell:
         with self._changed:
             waiting = self._pending[queue_name(queue, priority)]
             if len(waiting) < MOST_WAITING:
-                waiting.append(Ring(job_id, trace))
+                waiting.append(Notification(job_id, trace))
             self._changed.notify()
 
     def close(self, timeout: float = 1.0) -> None:
@@ -77,17 +77,17 @@ class Doorbell:
             time.sleep(PAUSE_SECONDS)
         self._redis.close()
 
-    def _await_rings(self) -> dict[str, list[Ring]]:
+    def _await_rings(self) -> dict[str, list[Notification]]:
         """Return what is pending as soon as there is something; nothing once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closed)
             rings, self._pending = self._pending, defaultdict(list)
             return rings
 
-    def _send(self, queue: str, rings: list[Ring]) -> None:
+    def _send(self, queue: str, rings: list[Notification]) -> None:
         """Put the wake-ups into the list that kombu reads; of too many the oldest stay, since all are alike."""
         try:
-            mold = self._molds.get(queue) or self._molds.setdefault(queue, Mold(self._app, queue))
+            mold = self._molds.get(queue) or self._molds.setdefault(queue, MessageTemplate(self._app, queue))
             waiting = self._redis.lpush(queue, *(mold.message(ring.job_id) for ring in rings))
             if waiting > MOST_WAITING:
                 self._redis.ltrim(queue, -MOST_WAITING, -1)
@@ -101,7 +101,7 @@ class Doorbell:
 JOB = "the-job-of-the-mold"
 
 
-class Mold:
+class MessageTemplate:
     """One queue's wake-ups: Celery writes one to a broker in memory, and only the ids in it change after that."""
 
     def __init__(self, app: Celery, queue: str) -> None:

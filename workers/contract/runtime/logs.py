@@ -22,7 +22,7 @@ def configure(process: str, settings: Settings, stream: TextIO | None = None) ->
     root.setLevel(settings.log_level.upper())
 
 
-def of_job(job_id: str) -> dict[str, str]:
+def job_fields(job_id: str) -> dict[str, str]:
     """Return the `extra` of a log call about a job."""
     return {"job_id": job_id}
 

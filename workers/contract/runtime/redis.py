@@ -40,7 +40,7 @@ def create_pool(url: str, variable: str = REDIS_URL, *, decode_responses: bool =
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def redis_errors() -> Iterator[None]:
     """Run commands. Raises StoreUnavailable when Redis does not answer, is full, read-only or cannot write its file.
 
     Raises Misconfigured when it has no database of that number. A ResponseError that says something else is a fault in
@@ -51,14 +51,14 @@ def answering() -> Iterator[None]:
     except ResponseError as fault:
         if "DB index is out of range" in str(fault):
             raise Misconfigured(f"{REDIS_URL}: Redis says: {fault}") from fault
-        if not refused(fault):
+        if not is_server_refusal(fault):
             raise
         raise StoreUnavailable(f"Redis refuses to write: {fault}") from fault
     except RedisError as fault:
         raise StoreUnavailable(f"Redis does not answer: {fault}") from fault
 
 
-def refused(fault: ResponseError) -> bool:
+def is_server_refusal(fault: ResponseError) -> bool:
     """Return True when the server, not the script, is why a command was refused.
 
     Redis 6 wraps the server's own words in the script's error; later versions have an error code for each reason.
@@ -67,7 +67,7 @@ def refused(fault: ResponseError) -> bool:
     return type(fault) is not ResponseError or any(word in str(fault) for word in words)
 
 
-def full(fault: BaseException | None) -> bool:
+def is_out_of_memory(fault: BaseException | None) -> bool:
     """Return True when the write was refused because Redis has reached its memory limit."""
     return isinstance(fault, OutOfMemoryError) or (isinstance(fault, ResponseError) and "OOM " in str(fault))
 
@@ -77,7 +77,7 @@ def verify_server(redis: Redis) -> None:
 
     Raises Misconfigured naming what to change, StoreUnavailable.
     """
-    with answering():
+    with redis_errors():
         memory: dict[str, Any] = redis.info("memory")
         persistence: dict[str, Any] = redis.info("persistence")
         fsync = _appendfsync(redis)

@@ -9,15 +9,15 @@ from collections.abc import Collection, Mapping, Sequence
 from redis import Redis
 
 from workers.contract.jobs.models import Request
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 
-def preparation_of(request: Request) -> str:
+def precompute_key(request: Request) -> str:
     """Return what stands for a preparation: the same for equal requests, here and at the workers."""
     return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 
 
-class PreparationStore:
+class PrecomputeStore:
     """Synchronous and thread-safe; raises StoreUnavailable when Redis does not answer. Any number may share one."""
 
     def __init__(self, redis: Redis, *, prefix: str = "stylize:") -> None:
@@ -26,7 +26,7 @@ class PreparationStore:
 
     def begun(self, style_id: str, jobs: Mapping[str, str], keep_seconds: float) -> None:
         """Remember for some time the newest jobs of some preparations of a style."""
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline()
             for preparation, job_id in jobs.items():
                 batch.hset(self._jobs(style_id), preparation, job_id)
@@ -35,28 +35,28 @@ class PreparationStore:
 
     def jobs(self, style_ids: Sequence[str]) -> list[dict[str, str]]:
         """Return for each style the id of the newest job of each preparation, as far as they are remembered."""
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline(transaction=False)
             for style_id in style_ids:
                 batch.hgetall(self._jobs(style_id))
             return list(batch.execute())
 
-    def tell(self, worker: str, held: Collection[str], seconds: float) -> None:
+    def report(self, worker: str, count_workers_with: Collection[str], seconds: float) -> None:
         """Say which preparations a worker has in its cache; it is believed for `seconds`."""
         name = self._held(worker)
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline()
             batch.delete(name)
-            if held:
-                batch.sadd(name, *held)
+            if count_workers_with:
+                batch.sadd(name, *count_workers_with)
                 batch.pexpire(name, round(seconds * 1000))
             batch.execute()
 
-    def held(self, workers: Sequence[str], asked: Sequence[str]) -> list[int]:
+    def count_workers_with(self, workers: Sequence[str], asked: Sequence[str]) -> list[int]:
         """Return for each preparation how many of the workers have it."""
         if not workers or not asked:
             return [0] * len(asked)
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline(transaction=False)
             for worker in workers:
                 batch.smismember(self._held(worker), list(asked))

@@ -10,10 +10,10 @@ from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import NOTHING_PUT, PutInputs, raise_refusal
 from workers.contract.jobs.models import Frozen, Sha256
 from workers.contract.jobs.stored import Versioned, read_known, readable
-from workers.contract.runtime.redis import answering
+from workers.contract.runtime.redis import redis_errors
 
 
-class Reference(Frozen):
+class StyleReference(Frozen):
     """One picture of a style and how much it counts beside the others."""
 
     sha256: Sha256
@@ -26,7 +26,7 @@ class Style(Versioned):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     owner: str
     name: str
-    references: tuple[Reference, ...]
+    references: tuple[StyleReference, ...]
     versions: dict[str, int]
     created_at: datetime
 
@@ -51,7 +51,7 @@ class StyleStore:
 
     def count(self, owner: str) -> int:
         """Return how many styles an owner has."""
-        with answering():
+        with redis_errors():
             return int(self._redis.zcard(f"{self._prefix}styles:{owner}"))
 
     def delete(self, style_id: str, owner: str) -> bool:
@@ -67,7 +67,7 @@ class StyleStore:
     def page(self, owner: str, *, limit: int, cursor: str | None) -> tuple[list[Style], str | None]:
         """Return up to `limit` styles of an owner, newest first, and the cursor of the next page."""
         top = f"({cursor}" if cursor else "+inf"
-        with answering():
+        with redis_errors():
             entries: Any = self._redis.zrevrangebyscore(
                 f"{self._prefix}styles:{owner}", top, "-inf", 0, limit + 1, withscores=True
             )
@@ -76,17 +76,17 @@ class StyleStore:
 
     def deleted_since(self, number: int) -> tuple[set[Sha256], int]:
         """Return the pictures of the styles deleted since the deletion with a number, and the number of the last."""
-        with answering():
+        with redis_errors():
             entries: Any = self._redis.zrangebyscore(f"{self._prefix}deleted", f"({number}", "+inf", withscores=True)
         return {sha256 for sha256, _ in entries}, int(entries[-1][1]) if entries else number
 
     def _read(self, ids: list[str]) -> list[str]:
-        with answering():
+        with redis_errors():
             batch = self._redis.pipeline(transaction=False)
             for style_id in ids:
                 batch.hget(f"{self._prefix}style:{style_id}", "text")
             return [text for text in batch.execute() if text]
 
     def _run(self, *args: str | int) -> Any:
-        with answering():
+        with redis_errors():
             return self._script(keys=[self._prefix], args=["", *args])

@@ -16,8 +16,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import Trajectory
 from workers.engine.images import from_signed
-from workers.engine.progress import Meter
-from workers.engine.types import Sketch
+from workers.engine.progress import ProgressReporter
+from workers.engine.types import PreviewFrame
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Projection:
 
 def projection(backbone: Backbone) -> Projection | None:
     """Return the backbone's own map, fitted when it is first asked for; None where none can be fitted."""
-    fitted: Projection | None = backbone.resident("previews", lambda: fit(backbone))
+    fitted: Projection | None = backbone.get_or_load("previews", lambda: fit(backbone))
     return fitted
 
 
@@ -79,11 +79,13 @@ def _blended(channels: int, side: int) -> Tensor:
     return interpolate(drawn, size=(side, side), mode="bilinear", align_corners=True)
 
 
-def sketching(projection: Projection, show: Callable[[Sketch], None], meter: Meter) -> Callable[[Trajectory], None]:
+def sketching(
+    projection: Projection, show: Callable[[PreviewFrame], None], meter: ProgressReporter
+) -> Callable[[Trajectory], None]:
     """Return what shows a trajectory after a step, to be drawn later: the step itself only keeps its tensors alive."""
 
     def sketch(trajectory: Trajectory) -> None:
         latents = trajectory.latents if trajectory.estimate is None else trajectory.estimate
-        show(Sketch(meter.step, partial(projection.picture, latents)))
+        show(PreviewFrame(meter.step, partial(projection.picture, latents)))
 
     return sketch

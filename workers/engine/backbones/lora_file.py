@@ -28,7 +28,7 @@ class Change:
 
 
 @dataclass(frozen=True, eq=False)
-class Lora:
+class LoraWeights:
     """A loaded LoRA: its changes by part of the pipeline and name of the parameter. `fingerprint` is for cache keys."""
 
     changes: Mapping[str, Mapping[str, Change]]
@@ -44,7 +44,7 @@ def fingerprint(folder: Path) -> str:
     return f"{folder}:{facts.st_size}:{facts.st_mtime_ns}"
 
 
-def read(folder: Path, backbone: Backbone) -> Lora:
+def read(folder: Path, backbone: Backbone) -> LoraWeights:
     """Return the LoRA in a folder of the store, with tensor names of kohya, diffusers (old and new) or peft.
 
     Raises ModelUnusable when the file cannot be read, Refused, naming the tensor, when it was made for another model.
@@ -56,7 +56,7 @@ def read(folder: Path, backbone: Backbone) -> Lora:
         raise Refused(f"the LoRA {folder.name} has names or values that are not known: {unknown}") from unknown
     except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder / WEIGHTS} cannot be loaded: {broken}") from broken
-    return Lora({part: dict(_changes(layers, part, backbone)) for part, layers in halves.items()}, name)
+    return LoraWeights({part: dict(_changes(layers, part, backbone)) for part, layers in halves.items()}, name)
 
 
 def _changes(layers: Mapping[str, Halves], part: str, backbone: Backbone) -> Iterator[tuple[str, Change]]:

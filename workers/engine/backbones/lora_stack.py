@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model_store.load.lora import PARTS
 from workers.engine.backbones import lora_file, patches
-from workers.engine.backbones.lora_file import Change, Lora
+from workers.engine.backbones.lora_file import Change, LoraWeights
 from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.techniques.spec import Lora as Asked
 
@@ -29,13 +29,13 @@ KEPT = 8
 """LoRAs remembered beside a base model; in memory they are pages of their files."""
 
 
-class Shelf:
+class LoraCache:
     """The LoRAs used last, by the fingerprint of their files."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Lora] = OrderedDict()
+        self._kept: OrderedDict[str, LoraWeights] = OrderedDict()
 
-    def get(self, folder: Path, backbone: Backbone) -> Lora:
+    def get(self, folder: Path, backbone: Backbone) -> LoraWeights:
         """Return the LoRA in a folder, read when it is not here. Raises as `lora_file.read`."""
         name = lora_file.fingerprint(folder)
         found = self._kept.pop(name, None) or lora_file.read(folder, backbone)
@@ -46,7 +46,7 @@ class Shelf:
 
 
 @contextmanager
-def stacked(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Iterator[None]:
+def apply_loras(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Iterator[None]:
     """Run the model with LoRAs added to its UNet and text encoders, and restore it exactly.
 
     Raises WeightsMissing for an unknown id, Refused for what does not fit the model; then nothing was changed.
@@ -54,7 +54,7 @@ def stacked(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Iterato
     if not asked:
         yield
         return
-    shelf: Shelf = backbone.resident("loras", Shelf)
+    shelf: LoraCache = backbone.get_or_load("loras", LoraCache)
     loaded = [(shelf.get(find(one.id, backbone.base), backbone), one.scale) for one in asked]
     seen = hashlib.sha256(
         "\n".join([backbone.fingerprint, *(f"{each.fingerprint} {s}" for each, s in loaded)]).encode()
@@ -75,7 +75,7 @@ def stacked(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Iterato
         yield
 
 
-def _by_weight(part: str, loaded: Sequence[tuple[Lora, float]]) -> Mapping[str, list[Scaled]]:
+def _by_weight(part: str, loaded: Sequence[tuple[LoraWeights, float]]) -> Mapping[str, list[Scaled]]:
     """Return what each weight of a part gets of all LoRAs; those of scale 0 change nothing."""
     changes: dict[str, list[Scaled]] = {}
     for each, scale in loaded:

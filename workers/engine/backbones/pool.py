@@ -7,7 +7,7 @@ from collections.abc import Callable
 from workers.engine.backbones.stable_diffusion import Backbone
 
 
-class Pool:
+class BackboneCache:
     """Base models by name, loaded on first use; the one unused longest makes room for another."""
 
     def __init__(self, load: Callable[[str], Backbone], *, capacity: int = 1) -> None:

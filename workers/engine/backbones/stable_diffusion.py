@@ -1,6 +1,6 @@
 """One resident base model: Stable Diffusion 1.5 or SDXL, with everything a request needs of it.
 
-Techniques share it: they keep their own modules beside it (`resident`) and change it only through `patches`.
+Techniques share it: they keep their own modules beside it (`get_or_load`) and change it only through `patches`.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ class Backbone:
         """Return (channels, h, w) of the latents of a picture."""
         return self.latent_channels, height // self.vae_factor, width // self.vae_factor
 
-    def resident(self, key: str, build: Callable[[], Any]) -> Any:
+    def get_or_load(self, key: str, build: Callable[[], Any]) -> Any:
         """Return what is kept beside the base model under `key` (an adapter, a ControlNet), building it once.
 
         It is built while the weights are as they were loaded.

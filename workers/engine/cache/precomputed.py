@@ -10,7 +10,7 @@ MOST = 500
 """Preparations remembered; the oldest is forgotten first."""
 
 
-class Prepared:
+class PrecomputedStyles:
     """What was prepared, by the keys of the style cache that it filled. Safe for threads."""
 
     def __init__(self, cache: StyleCache) -> None:

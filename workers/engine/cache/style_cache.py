@@ -33,11 +33,11 @@ def tag_of(pictures: Collection[str]) -> str:
 
 
 @dataclass
-class Flight:
-    """One build under way; others wait for `landed`. What is `unwanted` by then is not kept."""
+class PendingBuild:
+    """One build under way; others wait for `done`. What is `discarded` by then is not kept."""
 
-    unwanted: bool = False
-    landed: threading.Event = field(default_factory=threading.Event)
+    discarded: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
     value: Tensors | None = None
 
 
@@ -49,7 +49,7 @@ class StyleCache:
         self.hits = 0
         self.misses = 0
         self._lock = threading.Lock()
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[str, PendingBuild] = {}
 
     def get(self, key: str, build: Callable[[], Mapping[str, Tensor]]) -> tuple[Tensors, bool]:
         """Return the value under `key` and whether it was there; `build` makes it when it was not.
@@ -63,27 +63,27 @@ class StyleCache:
                     return found, True
                 flight = self._flights.get(key)
                 if flight is None:
-                    mine = self._flights[key] = Flight()
+                    mine = self._flights[key] = PendingBuild()
                     self.misses += 1
                     break
-            flight.landed.wait()
+            flight.done.wait()
             if flight.value is not None:
                 with self._lock:
                     self.hits += 1
                 return flight.value, True
         return self._fly(key, mine, build), False
 
-    def _fly(self, key: str, flight: Flight, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
+    def _fly(self, key: str, flight: PendingBuild, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
         try:
             flight.value = dict(build())
             with self._lock:
-                if not flight.unwanted:
+                if not flight.discarded:
                     self._store(0, key, flight.value)
             return flight.value
         finally:
             with self._lock:
                 del self._flights[key]
-            flight.landed.set()
+            flight.done.set()
 
     def _find(self, key: str) -> Tensors | None:
         for depth, tier in enumerate(self.tiers):
@@ -103,7 +103,7 @@ class StyleCache:
         for old_key, old_value in pushed_out:
             self._store(depth + 1, old_key, old_value)
 
-    def home(self, size: int) -> torch.device | None:
+    def device_for(self, size: int) -> torch.device | None:
         """Return whose memory a value of `size` bytes would be kept in, None when no tier in memory has the room.
 
         Large values are built right there; what has no home is better not kept at all.
@@ -119,14 +119,14 @@ class StyleCache:
         """Forget in every tier what requests with any of these style pictures (sha256) computed from theirs."""
         tags = {sha256[:TAG] for sha256 in pictures}
 
-        def unwanted(key: str) -> bool:
+        def discarded(key: str) -> bool:
             return not tags.isdisjoint(key.split(".")[1:])
 
         with self._lock:
             for tier in self.tiers:
-                tier.drop(unwanted)
+                tier.drop(discarded)
             for key, flight in self._flights.items():
-                flight.unwanted = flight.unwanted or unwanted(key)
+                flight.discarded = flight.discarded or discarded(key)
 
     def clear(self) -> None:
         """Forget everything in every tier."""
@@ -168,9 +168,9 @@ class RequestCache:
             self.misses += 1
         return value
 
-    def home(self, size: int) -> torch.device | None:
+    def device_for(self, size: int) -> torch.device | None:
         """Return whose memory a value of `size` bytes would be kept in, None when no tier in memory has the room."""
-        return self._cache.home(size)
+        return self._cache.device_for(size)
 
     @property
     def outcome(self) -> Literal["hit", "miss", "none"]:

@@ -45,8 +45,8 @@ class Tier(Protocol):
         """Keep a value that fits the budget; return the least recently used ones that had to go for it."""
         ...
 
-    def drop(self, unwanted: Callable[[str], bool]) -> None:
-        """Forget the values under unwanted keys."""
+    def drop(self, discarded: Callable[[str], bool]) -> None:
+        """Forget the values under discarded keys."""
         ...
 
     def clear(self) -> None:
@@ -93,9 +93,9 @@ class MemoryTier:
         placed = tensor.detach().to(self.device)
         return placed.pin_memory() if self._pinned else placed
 
-    def drop(self, unwanted: Callable[[str], bool]) -> None:
-        """Forget the values under unwanted keys."""
-        for key in [key for key in self._values if unwanted(key)]:
+    def drop(self, discarded: Callable[[str], bool]) -> None:
+        """Forget the values under discarded keys."""
+        for key in [key for key in self._values if discarded(key)]:
             self.used -= size_of(self._values.pop(key))
 
     def clear(self) -> None:
@@ -163,10 +163,10 @@ class DiskTier:
                 used -= size
         return []
 
-    def drop(self, unwanted: Callable[[str], bool]) -> None:
-        """Remove the files of unwanted keys."""
+    def drop(self, discarded: Callable[[str], bool]) -> None:
+        """Remove the files of discarded keys."""
         for _, _, path in self._files():
-            if unwanted(path.name.removesuffix(".safetensors")):
+            if discarded(path.name.removesuffix(".safetensors")):
                 path.unlink(missing_ok=True)
 
     def clear(self) -> None:

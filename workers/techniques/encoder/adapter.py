@@ -14,7 +14,7 @@ from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder import adapter_file, compatibility
 from workers.techniques.encoder.adapter_file import Kind
-from workers.techniques.encoder.weights import Located
+from workers.techniques.encoder.weights import AdapterFiles
 
 KeysValues = dict[str, Tensor]
 """By layer name: keys and values in one tensor (2, tokens, width of the layer)."""
@@ -24,7 +24,7 @@ KeysValues = dict[str, Tensor]
 class Adapter:
     """An adapter on the device of the base model, in its dtype. Layers are named as in `unet.attn_processors`."""
 
-    located: Located
+    located: AdapterFiles
     kind: Kind
     tokens: int
     fingerprint: str
@@ -46,16 +46,16 @@ class Adapter:
         }
 
 
-def resident(located: Located, backbone: Backbone) -> Adapter:
+def get_or_load(located: AdapterFiles, backbone: Backbone) -> Adapter:
     """Return the adapter in a file, loaded and checked against UNet and image encoder on first use.
 
     Raises ModelUnusable when they do not belong together.
     """
-    adapter: Adapter = backbone.resident(f"ip-adapter {located}", lambda: _load(located, backbone))
+    adapter: Adapter = backbone.get_or_load(f"ip-adapter {located}", lambda: _load(located, backbone))
     return adapter
 
 
-def _load(located: Located, backbone: Backbone) -> Adapter:
+def _load(located: AdapterFiles, backbone: Backbone) -> Adapter:
     file = adapter_file.read(located.adapter)
     try:
         image_config = CLIPVisionConfig.from_pretrained(located.image_encoder, local_files_only=True)

@@ -22,7 +22,7 @@ from workers.techniques.encoder.adapter import KeysValues
 
 
 @dataclass(frozen=True)
-class Stream:
+class ImageStream:
     """What one adapter adds to one request.
 
     conditional, unconditional: keys and values by layer for the two halves, the same number of tokens in both; only
@@ -34,7 +34,7 @@ class Stream:
     scales: Mapping[str, float]
 
 
-Streams = tuple[Stream, ...]
+Streams = tuple[ImageStream, ...]
 StreamsOf = Callable[[Trajectory], Streams]
 Kept = dict[str, list[Tensor]]
 """By layer, per stream active there: keys and values of the rows of a call, (2, rows, tokens, width)."""

@@ -21,7 +21,7 @@ from model_store.load.component import load_component
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder.adapter_file import Kind
-from workers.techniques.encoder.weights import Located
+from workers.techniques.encoder.weights import AdapterFiles
 
 Fit = Literal["crop", "squash"]
 PICTURE_PARTS = (r"^vision_model\.", r"^visual_projection\.", r"^logit_scale$")
@@ -71,14 +71,14 @@ class ImageTower:
         return self.features(torch.zeros(1, 3, side, side), "plus")
 
 
-def image_tower(located: Located, backbone: Backbone) -> ImageTower:
+def image_tower(located: AdapterFiles, backbone: Backbone) -> ImageTower:
     """Return an adapter's image encoder, resident beside the base model. Raises ModelUnusable when it is broken."""
 
     def build() -> ImageTower:
         model = _load(CLIPVisionModelWithProjection, located.image_encoder, backbone, skip=TEXT_PARTS)
         return ImageTower(model, located.preprocessor)
 
-    tower: ImageTower = backbone.resident(f"image-encoder {located.image_encoder} {located.preprocessor}", build)
+    tower: ImageTower = backbone.get_or_load(f"image-encoder {located.image_encoder} {located.preprocessor}", build)
     return tower
 
 
@@ -124,7 +124,7 @@ def text_tower(folder: Path, config: CLIPTextConfig, tokenizer: Path, backbone: 
         model = _load(CLIPTextModelWithProjection, folder, backbone, skip=PICTURE_PARTS, config=config)
         return TextTower(model, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True))
 
-    tower: TextTower = backbone.resident(f"text-encoder {folder}", build)
+    tower: TextTower = backbone.get_or_load(f"text-encoder {folder}", build)
     return tower
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
 from workers.engine.cache.style_cache import key_of
 from workers.engine.errors import Refused
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder import clip, compatibility
 from workers.techniques.encoder.adapter import Adapter
 from workers.techniques.encoder.clip import TextTower
@@ -23,16 +23,16 @@ class TextSource:
     fingerprint: str
     tower: Callable[[], TextTower]
 
-    def embedding(self, text: str, bench: Bench) -> Tensor:
+    def embedding(self, text: str, context: PrepareContext) -> Tensor:
         """Return the embedding t (1, D) of a text, float32, not normalised; computed once per text."""
         key = key_of(
-            what="text embedding", version=1, tower=self.fingerprint, text=text, dtype=str(bench.backbone.dtype)
+            what="text embedding", version=1, tower=self.fingerprint, text=text, dtype=str(context.backbone.dtype)
         )
-        found = bench.cache.get(key, lambda: {"embedding": self.tower().embedding(text)})
-        return found["embedding"].to(bench.backbone.device)
+        found = context.cache.get(key, lambda: {"embedding": self.tower().embedding(text)})
+        return found["embedding"].to(context.backbone.device)
 
 
-def text_source(adapter: Adapter, bench: Bench) -> TextSource:
+def text_source(adapter: Adapter, context: PrepareContext) -> TextSource:
     """Return the text tower whose embeddings may be subtracted from the adapter's image embeddings.
 
     It is the base model's second text encoder, or what came with base model and adapter (`text_projector/`), or an
@@ -43,7 +43,7 @@ def text_source(adapter: Adapter, bench: Bench) -> TextSource:
         raise Refused(
             "content subtraction is not defined for plus adapters, which read patches; use params.adapter base"
         )
-    published, backbone = adapter.located.published, bench.backbone
+    published, backbone = adapter.located.published, context.backbone
     if published.text == SECOND_TEXT_ENCODER if published else backbone.base == "sdxl":
         compatibility.check_text_tower(adapter.image_config, backbone.pipe.text_encoder_2.config)
         second = TextTower(backbone.pipe.text_encoder_2, backbone.pipe.tokenizer_2)
@@ -51,7 +51,7 @@ def text_source(adapter: Adapter, bench: Bench) -> TextSource:
     if published is None:
         return _in_folder(adapter, *_own(backbone), backbone)
     assert published.text is not None, "only plus adapters have no text tower"
-    folder = installed(published.text, published.text, bench)
+    folder = installed(published.text, published.text, context)
     return _in_folder(adapter, folder, folder, backbone)
 
 

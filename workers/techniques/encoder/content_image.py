@@ -5,7 +5,7 @@ from typing import Literal
 from PIL import Image
 
 from workers.engine.images import cover
-from workers.engine.technique import Order
+from workers.engine.technique import GenerationInputs
 
 Size = tuple[int, int]
 Fit = Literal["content", "exact"]
@@ -23,24 +23,26 @@ def floored(size: Size, multiple: int) -> Size:
     return width, height
 
 
-def result_size(order: Order, fit: Fit, multiple: int) -> Size:
+def result_size(inputs: GenerationInputs, fit: Fit, multiple: int) -> Size:
     """Return the (width, height) of the result.
 
     `content`: the content image's proportions inside the order's size, sides rounded down to the multiple. `exact`, or
     without a content image, or with one that has the order's size already: the order's.
     """
-    content, box = order.pictures.content, (order.width, order.height)
+    content, box = inputs.pictures.content, (inputs.width, inputs.height)
     if content is None or fit == "exact" or content.size == box:
         return box
     return floored(inside(content.size, box), multiple)
 
 
-def fitted(order: Order, fit: Fit, multiple: int, resample: Image.Resampling, *, twice: bool = False) -> Image.Image:
+def fitted(
+    inputs: GenerationInputs, fit: Fit, multiple: int, resample: Image.Resampling, *, twice: bool = False
+) -> Image.Image:
     """Return the order's content image in RGB at the size of the result; it must have one.
 
     `exact` covers the size and crops. `twice` scales to the size before rounding first, then to the rounded one.
     """
-    content, size = order.pictures.content, result_size(order, fit, multiple)
+    content, size = inputs.pictures.content, result_size(inputs, fit, multiple)
     assert content is not None
     image = content.convert("RGB")
     if image.size == size:
@@ -48,5 +50,5 @@ def fitted(order: Order, fit: Fit, multiple: int, resample: Image.Resampling, *,
     if fit == "exact":
         return cover(image, *size)
     if twice:
-        image = image.resize(inside(image.size, (order.width, order.height)), resample)
+        image = image.resize(inside(image.size, (inputs.width, inputs.height)), resample)
     return image.resize(size, resample)

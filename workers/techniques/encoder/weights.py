@@ -9,7 +9,7 @@ from typing import Literal
 from model_store.load.pickles import PICKLED
 from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.engine.errors import Refused, WeightsMissing
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.params import Variant
 
 SECOND_TEXT_ENCODER: Literal["text_encoder_2"] = "text_encoder_2"
@@ -43,7 +43,7 @@ PUBLISHED: Mapping[tuple[Base, Variant], Published] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Located:
+class AdapterFiles:
     """Files of an adapter. `published` is None for an adapter that came with the base model.
 
     `preprocessor` is a folder with the image encoder's own preprocessor_config.json; None means CLIP's.
@@ -55,25 +55,25 @@ class Located:
     preprocessor: Path | None = None
 
 
-def locate(variant: Variant, bench: Bench) -> Located:
+def locate(variant: Variant, context: PrepareContext) -> AdapterFiles:
     """Return the files of an adapter: the base model's own if its folder has one, else those of the store.
 
     Raises WeightsMissing with the command that fetches them, and Refused when no such adapter is published.
     """
-    own = beside(bench.backbone, variant)
+    own = adapter_files_beside(context.backbone, variant)
     if own is not None:
         return own
-    published = PUBLISHED.get((bench.backbone.base, variant))
+    published = PUBLISHED.get((context.backbone.base, variant))
     if published is None:
-        raise Refused(f"there is no {variant} adapter for {bench.backbone.base}; params.adapter base is always one")
-    return Located(
-        adapter=adapter_in(installed(published.adapter, published.adapter, bench)),
-        image_encoder=installed(published.image_encoder, published.adapter, bench),
+        raise Refused(f"there is no {variant} adapter for {context.backbone.base}; params.adapter base is always one")
+    return AdapterFiles(
+        adapter=adapter_in(installed(published.adapter, published.adapter, context)),
+        image_encoder=installed(published.image_encoder, published.adapter, context),
         published=published,
     )
 
 
-def beside(backbone: Backbone, variant: Variant) -> Located | None:
+def adapter_files_beside(backbone: Backbone, variant: Variant) -> AdapterFiles | None:
     """Return an adapter in the base model's folder, or None.
 
     Its places there are `ip-adapter/*.safetensors`, `image_encoder/` and, if it has one, `feature_extractor/`.
@@ -86,7 +86,7 @@ def beside(backbone: Backbone, variant: Variant) -> Located | None:
     if not fitting:
         return None
     extractor = folder / "feature_extractor"
-    return Located(fitting[0], folder / "image_encoder", None, extractor if extractor.is_dir() else None)
+    return AdapterFiles(fitting[0], folder / "image_encoder", None, extractor if extractor.is_dir() else None)
 
 
 def _variant(stem: str) -> Variant:
@@ -95,10 +95,10 @@ def _variant(stem: str) -> Variant:
     return next((variant for variant in variants if variant in stem.replace("_", "-")), "base")
 
 
-def installed(model: str, pulled_by: str, bench: Bench) -> Path:
+def installed(model: str, pulled_by: str, context: PrepareContext) -> Path:
     """Return the folder or file of an installed model. Raises WeightsMissing with the command that fetches it."""
     try:
-        return bench.weights(model)
+        return context.weights(model)
     except WeightsMissing as missing:
         raise WeightsMissing(f"{model} is not installed; run: stylize models pull {pulled_by}") from missing
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @dataclass(eq=False)
-class Shown:
+class StarterShown:
     """Tokens (n, tokens, 128) by name, and the scale of their attention; changed at every step."""
 
     tokens: dict[str, Tensor] = field(default_factory=dict)
@@ -18,7 +18,7 @@ class Shown:
 class ImageAttention(nn.Module):
     """Keys and values of `shown.tokens[name]` beside the text's, both starting from the layer's own for text."""
 
-    def __init__(self, attn: Any, name: str, shown: Shown) -> None:
+    def __init__(self, attn: Any, name: str, shown: StarterShown) -> None:
         super().__init__()
         self.name, self.shown = name, shown
         self.to_k, self.to_v = (

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from workers.training.starter.recipe import Recipe
+from workers.training.starter.recipe import StarterConfig
 from workers.training.starter.text import build_text_encoder, build_tokenizer, tokenise
 from workers.training.starter.workspace import placed
 from workers.training.starter.world.captions import dropped_caption
@@ -16,7 +16,7 @@ from workers.training.starter.world.scene import build_scene
 class Captioner:
     """Captions with dropout, and their hidden states."""
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, recipe: StarterConfig, device: torch.device) -> None:
         self.recipe = recipe
         self._scene_words: dict[tuple[str, int], tuple[str, str]] = {}
         self.tokenizer: CLIPTokenizer = build_tokenizer()

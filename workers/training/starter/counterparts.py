@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.training.starter.dataset import CHUNK, draw_chunks
-from workers.training.starter.recipe import Recipe
+from workers.training.starter.recipe import StarterConfig
 from workers.training.starter.split import HELD_OUT_INSTANCES, is_held_out
 from workers.training.starter.workspace import Workspace
 from workers.training.starter.world.picture import PictureSpec, draw
@@ -17,7 +17,7 @@ FLAT_SHARE = 0.4
 """Content pictures are flat more often than any other style: that is what the judged ones are."""
 
 
-def counterpart(spec: PictureSpec, recipe: Recipe, seed: int) -> PictureSpec:
+def counterpart(spec: PictureSpec, recipe: StarterConfig, seed: int) -> PictureSpec:
     """The picture of the same content in another style; of the pairs that training may see."""
     rng = np.random.default_rng([recipe.seed, seed, 0xC0])
     others = [s for s in recipe.styles if s != spec.style and not is_held_out(spec.object_name, s)]
@@ -44,7 +44,7 @@ def _is_drawn(folder: Path, start: int, specs: list[PictureSpec]) -> bool:
     return path.exists() and len(np.load(path, mmap_mode="r")) == len(specs)
 
 
-def _write_chunk(recipe: Recipe, folder: Path, chunk: tuple[int, list[PictureSpec]]) -> None:
+def _write_chunk(recipe: StarterConfig, folder: Path, chunk: tuple[int, list[PictureSpec]]) -> None:
     start, specs = chunk
     wanted = [counterpart(spec, recipe, start + number) for number, spec in enumerate(specs)]
     unfinished = folder / f"{start // CHUNK}.partial.npy"

@@ -10,7 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from workers.training.starter.attention import Decoupled, Shown, cross_attentions
+from workers.training.starter.attention import Decoupled, StarterShown, cross_attentions
 from workers.training.starter.text import WIDTH
 
 CONTENT_TOKENS, STYLE_TOKENS = 4, 8
@@ -24,7 +24,7 @@ class Composer:
     """What is trained, beside a frozen UNet and a frozen ControlNet."""
 
     trained: nn.ModuleDict
-    shown: Shown
+    shown: StarterShown
 
 
 def resampler(tokens: int) -> IPAdapterPlusImageProjection:
@@ -34,7 +34,7 @@ def resampler(tokens: int) -> IPAdapterPlusImageProjection:
 
 def attach(unet: UNet2DConditionModel, net: Any) -> Composer:
     """Put the image attention into both networks, for training."""
-    shown = Shown()
+    shown = StarterShown()
     unet.requires_grad_(False)
     net.requires_grad_(False)
     parts = {
@@ -46,7 +46,7 @@ def attach(unet: UNet2DConditionModel, net: Any) -> Composer:
     return Composer(nn.ModuleDict(parts).to(unet.device), shown)
 
 
-def _install(net: Any, blocks: dict[str, str], shown: Shown) -> nn.ModuleDict:
+def _install(net: Any, blocks: dict[str, str], shown: StarterShown) -> nn.ModuleDict:
     processors, found = dict(net.attn_processors), nn.ModuleDict()
     for _, layer in cross_attentions(net):
         for block, name in blocks.items():

@@ -50,7 +50,7 @@ class Portion:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureSet:
     """`images` (n, 128, 128, 3) uint8 with the specification of each."""
 
     images: NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Pictures:
         return len(self.specs)
 
 
-def load_pictures(portion: Portion, cache: Path, workers: int = 1) -> Pictures:
+def load_pictures(portion: Portion, cache: Path, workers: int = 1) -> PictureSet:
     """The portion's pictures, drawing the chunks that the cache lacks."""
     folder = cache / portion.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def load_pictures(portion: Portion, cache: Path, workers: int = 1) -> Pictures:
     draw_chunks(partial(_write_chunk, portion, folder), missing, workers)
     images = np.concatenate([np.load(folder / f"{index}.npy", mmap_mode="r") for index in range(count)])
     rows = [row for index in range(count) for row in json.loads((folder / f"{index}.json").read_text())]
-    return Pictures(images[: portion.pictures], [PictureSpec(**row) for row in rows[: portion.pictures]])
+    return PictureSet(images[: portion.pictures], [PictureSpec(**row) for row in rows[: portion.pictures]])
 
 
 def draw_chunks(write: Callable[[Chunk], None], missing: Sequence[Chunk], workers: int) -> None:

@@ -45,7 +45,7 @@ class AdapterFigures:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class StarterEvaluation:
     """All figures of one run; `step` of the denoiser's checkpoint."""
 
     recipe: str
@@ -69,7 +69,7 @@ class Evaluation:
         return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]) + "\n"
 
 
-def evaluate(space: Workspace, name: str, pictures: int) -> Evaluation:
+def evaluate(space: Workspace, name: str, pictures: int) -> StarterEvaluation:
     """Plain text-to-image, and the adapter where the workspace has one."""
     judges = load_judges(space.folder / "judges.safetensors")
     unseen = pairs(space.recipe.objects, space.recipe.styles, held_out=True)
@@ -82,7 +82,7 @@ def evaluate(space: Workspace, name: str, pictures: int) -> Evaluation:
     adapter: tuple[AdapterFigures, ...] = ()
     if space.checkpoint_path("ip-adapter").exists():
         adapter = tuple(_adapter_figures(space, judges, pictures // len(SCALES)))
-    return Evaluation(name, step, pictures, accuracy, seconds, adapter)
+    return StarterEvaluation(name, step, pictures, accuracy, seconds, adapter)
 
 
 def _adapter_figures(space: Workspace, judges: Judges, count: int) -> list[AdapterFigures]:

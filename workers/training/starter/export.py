@@ -19,7 +19,7 @@ from workers.training.starter.adapter import read_adapter
 from workers.training.starter.controlnet import build_controlnet, write_controlnet
 from workers.training.starter.image_encoder import build_image_processor
 from workers.training.starter.qformer_file import write_readers
-from workers.training.starter.recipe import RECIPES, Recipe
+from workers.training.starter.recipe import RECIPES, StarterConfig
 from workers.training.starter.sample import load_unet
 from workers.training.starter.stages.clip import load_shared
 from workers.training.starter.stages.fitting import restore, trained_state
@@ -120,7 +120,7 @@ def write_digests(folder: Path) -> None:
     (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n")
 
 
-def recipe_of(folder: Path) -> Recipe:
+def recipe_of(folder: Path) -> StarterConfig:
     """The recipe by which an exported model was trained: the part of the world that it knows."""
     return RECIPES[json.loads((folder / RECIPE).read_text())["recipe"]]
 

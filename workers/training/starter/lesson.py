@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workers.training.starter.captioner import Captioner
 from workers.training.starter.counterparts import load_counterparts
-from workers.training.starter.dataset import Pictures
+from workers.training.starter.dataset import PictureSet
 from workers.training.starter.patch_code import as_tensor, encode_all
 from workers.training.starter.stages.clip import load_shared
 from workers.training.starter.stages.unet import noised
@@ -40,7 +40,7 @@ class Lesson:
     """
 
     space: Workspace
-    pictures: Pictures
+    pictures: PictureSet
     others: NDArray[np.uint8]
     latents: Tensor
     captioner: Captioner

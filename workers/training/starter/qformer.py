@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 from transformers.activations import QuickGELUActivation
 
-from workers.training.starter.attention import Joint, Shown, cross_attentions
+from workers.training.starter.attention import Joint, StarterShown, cross_attentions
 from workers.training.starter.text import WIDTH
 
 Side = Literal["style", "content"]
@@ -22,7 +22,7 @@ CONTENT_LAYERS = ("down_blocks.2.", "mid_block.", "up_blocks.1.attentions.0.", "
 """The five coarse cross-attentions; all others are shown the style."""
 
 
-class Projector(nn.Module):
+class StarterProjector(nn.Module):
     """y = x + dense2(quickgelu(dense1(LayerNorm(x))))."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Projector(nn.Module):
         return x + y
 
 
-class Reader(nn.Module):
+class StarterReader(nn.Module):
     """Patch features (n, 65, 128) to the tokens (n, 8, 128) of one side of the picture."""
 
     def __init__(self, side: Side) -> None:
@@ -61,7 +61,7 @@ class Reader(nn.Module):
         config._attn_implementation = "eager"
         self.qformer: Any = InstructBlipQFormerModel(config)
         self.query_tokens = nn.Parameter(0.2 * torch.randn(1, TOKENS, WIDTH))
-        self.proj_layer = Projector()
+        self.proj_layer = StarterProjector()
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, 8, 128)."""
@@ -80,12 +80,12 @@ class Readers:
     """What is trained: both readers, and keys and values in every cross-attention of `unet`, which is frozen."""
 
     trained: nn.ModuleDict
-    shown: Shown
+    shown: StarterShown
 
 
 def attach(unet: UNet2DConditionModel) -> Readers:
     """Put joint attention into the UNet, for training."""
-    shown, processors = Shown(), dict(unet.attn_processors)
+    shown, processors = StarterShown(), dict(unet.attn_processors)
     unet.requires_grad_(False)
     layers = nn.ModuleDict()
     for _, layer in cross_attentions(unet):
@@ -94,5 +94,5 @@ def attach(unet: UNet2DConditionModel) -> Readers:
         processors[f"{layer}.processor"] = joint
         layers[layer.replace(".", "/")] = joint
     unet.set_attn_processor(processors)
-    readers = {side: Reader(side) for side in ("style", "content")}
+    readers = {side: StarterReader(side) for side in ("style", "content")}
     return Readers(nn.ModuleDict({**readers, "layers": layers}).to(unet.device), shown)

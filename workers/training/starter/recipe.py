@@ -20,7 +20,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StarterConfig:
     """Everything that decides what is trained, for how long, on which part of the world."""
 
     objects: tuple[str, ...]
@@ -47,7 +47,7 @@ class Recipe:
 
 RECIPES = MappingProxyType(
     {
-        "cpu": Recipe(
+        "cpu": StarterConfig(
             objects=tuple(OBJECTS)[:12],
             styles=("flat", "watercolour", "pencil", "stainedglass", "neon", "oil", "chalk", "blueprint"),
             placement=Placement(shift=0.1, smallest=0.68, largest=0.8),
@@ -66,7 +66,7 @@ RECIPES = MappingProxyType(
             judges=Stage(700, 64, 2e-3),
             dropout=CaptionDropout(place=1.0),
         ),
-        "gpu": Recipe(
+        "gpu": StarterConfig(
             objects=tuple(OBJECTS),
             styles=tuple(STYLES),
             placement=Placement(),

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from workers.training.starter.dataset import Pictures, Portion, load_pictures
+from workers.training.starter.dataset import PictureSet, Portion, load_pictures
 from workers.training.starter.patch_code import PatchCode, fit_patch_code, load_patch_code, save_patch_code
-from workers.training.starter.recipe import Recipe, Stage
+from workers.training.starter.recipe import Stage, StarterConfig
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -21,12 +21,12 @@ Module = TypeVar("Module", bound=nn.Module)
 class Workspace:
     """One folder of one recipe; everything in it can be made again."""
 
-    recipe: Recipe
+    recipe: StarterConfig
     folder: Path
     device: torch.device
     workers: int = 1
 
-    def pictures(self, portion: Portion) -> Pictures:
+    def pictures(self, portion: Portion) -> PictureSet:
         """The portion from the shared cache of drawn pictures."""
         return load_pictures(portion, self.folder / "pictures", self.workers)
 

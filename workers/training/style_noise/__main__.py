@@ -13,7 +13,7 @@ from PIL import Image
 
 from workers.engine.backbones.stable_diffusion import load
 from workers.techniques.prior_noise.style_noise.spec import SPEC
-from workers.training.style_noise.loop import Recipe, train
+from workers.training.style_noise.loop import TrainingConfig, train
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
@@ -26,11 +26,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder that the style is written to")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--size", type=int, help="side of the pictures; default: the base model's")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--batch", type=int, default=Recipe.batch)
-    parser.add_argument("--rank", type=int, default=Recipe.rank)
-    parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
-    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--steps", type=int, default=TrainingConfig.steps)
+    parser.add_argument("--batch", type=int, default=TrainingConfig.batch)
+    parser.add_argument("--rank", type=int, default=TrainingConfig.rank)
+    parser.add_argument("--learning-rate", type=float, default=TrainingConfig.learning_rate)
+    parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     return parser.parse_args()
 
 
@@ -41,7 +41,7 @@ def main() -> int:
     captions = [path.with_suffix(".txt") for path in paths]
     backbone = load(chosen.model, device=chosen.device)
     side = chosen.size or SPEC.bases[backbone.base].width
-    recipe = Recipe(chosen.steps, chosen.batch, chosen.rank, chosen.learning_rate, seed=chosen.seed)
+    recipe = TrainingConfig(chosen.steps, chosen.batch, chosen.rank, chosen.learning_rate, seed=chosen.seed)
     try:
         train(
             backbone,

@@ -27,7 +27,7 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """The numbers of a training."""
 
     steps: int = 1000
@@ -39,7 +39,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One forward step of the training: z_t, what the UNet predicted, the noise it should have, and the loss."""
 
     noisy: Tensor
@@ -50,12 +50,12 @@ class Step:
 
 def step(
     unet: Any, abar: Tensor, z_0: Tensor, condition: Condition, t: Tensor, e: Tensor, mu: Tensor, sig: Tensor
-) -> Step:
+) -> TrainingStep:
     """Return one step with gradients. z_0, e: (N, C, h, w); t: (N) timesteps; abar: all alphas_cumprod."""
     n = math.style_noise(mu, sig, e)
     z_t = math.forward(z_0, n, abar[t])
     prediction = unet(z_t.to(unet.dtype), t, **condition.unet_inputs(), return_dict=False)[0]
-    return Step(z_t, prediction, n, math.loss(prediction, n))
+    return TrainingStep(z_t, prediction, n, math.loss(prediction, n))
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
     *,
     width: int,
     height: int,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     report: Callable[[int, float], None],
 ) -> None:
     """Train a style's LoRA on a base model of its own and write it with its statistics into the folder `out`.
@@ -95,7 +95,7 @@ def _descend(
     sig: Tensor,
     captions: Sequence[str],
     size: tuple[int, int],
-    recipe: Recipe,
+    recipe: TrainingConfig,
 ) -> Any:
     """Yield (number, loss) of each optimizer step."""
     unet, draw = backbone.unet, torch.Generator("cpu").manual_seed(recipe.seed)

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 PERIOD_SECONDS = 1.0
 
 
-class Forgetter(threading.Thread):
+class CacheInvalidator(threading.Thread):
     """Calls `forget` with the pictures of styles deleted since the last look; at first with all that are known.
 
     A cache on disk may have slept through deletions.

@@ -1,6 +1,6 @@
 """The beat: one thread renews the leases of all jobs in hand and brings back cancel, deadline and loss.
 
-The denoise loop reads the outcome at each step through `Holding.watch`; it never talks to Redis itself.
+The denoise loop reads the outcome at each step through `Holding.report`; it never talks to Redis itself.
 """
 
 import logging
@@ -11,31 +11,32 @@ from contextlib import contextmanager
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import Progress
-from workers.contract.jobs.store import Claim, JobStore
-from workers.contract.runtime.logs import of_job
+from workers.contract.jobs.results import Claim
+from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import Trail
-from workers.engine.types import Sketch
+from workers.engine.types import PreviewFrame
 
 log = logging.getLogger(__name__)
 
 
-class Interrupted(Exception):
+class JobInterrupted(Exception):
     """The job must stop now: Canceled, DeadlinePassed, Lost or GivenBack."""
 
 
-class Canceled(Interrupted):
+class JobCanceledByCaller(JobInterrupted):
     """The caller canceled the job."""
 
 
-class DeadlinePassed(Interrupted):
+class DeadlinePassed(JobInterrupted):
     """The job's own deadline passed."""
 
 
-class Lost(Interrupted):
+class Lost(JobInterrupted):
     """The lease ended; another worker may have the job by now."""
 
 
-class GivenBack(Interrupted):
+class GivenBack(JobInterrupted):
     """This worker is stopping and its grace is over."""
 
 
@@ -46,25 +47,25 @@ class Holding:
         self.claim = claim
         self.progress: Progress | None = None
         self.trail = Trail()
-        self.reason: type[Interrupted] | None = None
-        self._sketch: Sketch | None = None
+        self.reason: type[JobInterrupted] | None = None
+        self._sketch: PreviewFrame | None = None
         self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
 
-    def watch(self, progress: Progress) -> None:
-        """Note progress. Raises Interrupted when the job must stop."""
+    def report(self, progress: Progress) -> None:
+        """Note progress. Raises JobInterrupted when the job must stop."""
         self.progress = progress
-        self.moved()
+        self.touch()
 
-    def moved(self) -> None:
-        """Note that the job is not hung. Raises Interrupted when it must stop."""
+    def touch(self) -> None:
+        """Note that the job is not hung. Raises JobInterrupted when it must stop."""
         self.moved_at = time.monotonic()
         self.check()
 
-    def show(self, sketch: Sketch) -> None:
+    def show(self, sketch: PreviewFrame) -> None:
         """Note what the job is becoming; the newest stays."""
         self._sketch = sketch
 
-    def take_sketch(self) -> Sketch | None:
+    def take_sketch(self) -> PreviewFrame | None:
         """Return the sketch noted since the last call, or None."""
         sketch, self._sketch = self._sketch, None
         return sketch
@@ -74,12 +75,12 @@ class Holding:
         if self.reason is not None:
             raise self.reason(self.claim.job.id)
 
-    def stop(self, reason: type[Interrupted]) -> None:
+    def stop(self, reason: type[JobInterrupted]) -> None:
         """Ask the loop to stop at its next step; the first reason given stays."""
         self.reason = self.reason or reason
 
 
-class Beat(threading.Thread):
+class Heartbeat(threading.Thread):
     """Renews every lease in hand each `period` seconds, at most a third of the lease."""
 
     def __init__(self, store: JobStore, *, lease_seconds: float, period: float = 0.5) -> None:
@@ -124,7 +125,7 @@ class Beat(threading.Thread):
             beat = self._store.beat(holding.claim, holding.progress)
         except StoreUnavailable as fault:
             job_id = holding.claim.job.id
-            log.warning("beat of job %s failed: %s", job_id, fault, extra=of_job(job_id))
+            log.warning("beat of job %s failed: %s", job_id, fault, extra=job_fields(job_id))
             if time.monotonic() - holding.renewed_at > self._lease:
                 holding.stop(Lost)
             return
@@ -132,6 +133,6 @@ class Beat(threading.Thread):
         if not beat.held:
             holding.stop(Lost)
         elif beat.cancel:
-            holding.stop(Canceled)
+            holding.stop(JobCanceledByCaller)
         elif beat.expired:
             holding.stop(DeadlinePassed)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Collection
 
 from workers.contract.errors import StoreUnavailable
-from workers.contract.styles.precompute import PreparationStore
+from workers.contract.styles.precompute import PrecomputeStore
 
 log = logging.getLogger(__name__)
 
@@ -15,12 +15,12 @@ RENEWED = 3
 """Periods after which the same is told again, before it is believed no more."""
 
 
-class PreparedTeller(threading.Thread):
+class PrecomputeReporter(threading.Thread):
     """Tells what `held()` returns, at once when it has changed, until `end`."""
 
     def __init__(
         self,
-        preparations: PreparationStore,
+        preparations: PrecomputeStore,
         worker: str,
         held: Callable[[], Collection[str]],
         *,
@@ -51,7 +51,7 @@ class PreparedTeller(threading.Thread):
 
     def _tell(self, held: Collection[str]) -> bool:
         try:
-            self._preparations.tell(self._worker, held, TTL_SECONDS)
+            self._preparations.report(self._worker, held, TTL_SECONDS)
         except StoreUnavailable as fault:
             log.warning("cannot tell which styles are prepared: %s", fault)
             return False

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable
 
 from workers.contract.errors import StoreUnavailable
-from workers.contract.jobs.store import JobStore, WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
+from workers.contract.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +14,7 @@ PERIOD_SECONDS = 1.0
 TTL_SECONDS = 5.0
 
 
-class Presence(threading.Thread):
+class PresenceReporter(threading.Thread):
     """Announces `status()` until `end`; the last word is `stopping`, without models."""
 
     def __init__(self, store: JobStore, status: Callable[[], WorkerStatus]) -> None:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.previews import PreviewStore
-from workers.contract.runtime.logs import of_job
-from workers.worker.threads.heartbeat import Beat, Holding
+from workers.contract.runtime.logs import job_fields
+from workers.worker.threads.heartbeat import Heartbeat, Holding
 
 log = logging.getLogger(__name__)
 
@@ -17,10 +17,10 @@ MOST_SIDE = 256
 QUALITY = 75
 
 
-class Previewer(threading.Thread):
+class PreviewPublisher(threading.Thread):
     """Every `period` seconds shows each job in hand that has made a step since."""
 
-    def __init__(self, store: PreviewStore, beat: Beat, *, period: float) -> None:
+    def __init__(self, store: PreviewStore, beat: Heartbeat, *, period: float) -> None:
         super().__init__(name="previews", daemon=True)
         self._store = store
         self._beat = beat
@@ -46,9 +46,9 @@ class Previewer(threading.Thread):
             if picture is not None:
                 self._store.show(holding.claim, sketch.step, jpeg(picture))
         except StoreUnavailable as fault:
-            log.warning("no preview of job %s: %s", job_id, fault, extra=of_job(job_id))
+            log.warning("no preview of job %s: %s", job_id, fault, extra=job_fields(job_id))
         except Exception:
-            log.exception("no preview of job %s", job_id, extra=of_job(job_id))  # which goes on all the same
+            log.exception("no preview of job %s", job_id, extra=job_fields(job_id))  # which goes on all the same
 
 
 def jpeg(picture: Image.Image) -> bytes:

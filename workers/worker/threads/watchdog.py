@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.store import JobStore
-from workers.worker.threads.heartbeat import Beat
+from workers.worker.threads.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Watchdog(threading.Thread):
     def __init__(
         self,
         store: JobStore,
-        beat: Beat,
+        beat: Heartbeat,
         queues: tuple[str, ...],
         *,
         step_timeout: float,
@@ -85,9 +85,9 @@ class Watchdog(threading.Thread):
 
     def _work_waits(self) -> bool:
         try:
-            census = self._store.census()
+            queue_stats = self._store.queue_stats()
         except StoreUnavailable as fault:
             log.warning("cannot read the queue: %s", fault)
             self.served()
             return False
-        return any(queued.queue in self._queues and queued.count for queued in census.queued)
+        return any(queued.queue in self._queues and queued.count for queued in queue_stats.queued)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, multipart, picture, style
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_compared_is_refused_and_leaves_no_job(
 
 def test_all_or_none(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("small")
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_MAX_QUEUED": "3"}) as gateway:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_MAX_QUEUED": "3"}) as gateway:
         assert asked(gateway, seed="7,8").status_code == 429
         assert gateway.store.page().jobs == ()
         assert asked(gateway, seed="7").status_code == 202

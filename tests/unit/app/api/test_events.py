@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from workers.contract.jobs.models import Progress
@@ -46,7 +46,7 @@ def following(
 
 
 @pytest.fixture
-def own(tmp_path: Path, gateway_redis: RedisChild) -> Iterator[Gateway]:
+def own(tmp_path: Path, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     """A gateway with small limits and a quick heart."""
     environ = {"STYLIZE_GATEWAY_HEARTBEAT_SECONDS": "0.2", "STYLIZE_GATEWAY_STREAMS_PER_CALLER": "2"}
     with Gateway(tmp_path, gateway_redis, environ) as running:
@@ -155,7 +155,7 @@ def test_streams_are_bounded_and_freed(own: Gateway) -> None:
     own.client.delete(job["links"]["self"])
 
 
-def test_who_only_listens_does_not_delay_the_stop(tmp_path: Path, gateway_redis: RedisChild) -> None:
+def test_who_only_listens_does_not_delay_the_stop(tmp_path: Path, gateway_redis: RedisProcess) -> None:
     with Gateway(tmp_path, gateway_redis) as stopping:
         job = stopping.accepted()
         with following(stopping, job["id"]) as (_, events):

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from workers.contract.jobs.models import Failure, NewJob, Progress, Request
@@ -132,7 +132,7 @@ def test_jobs_are_listed_newest_first_a_page_at_a_time(gateway: Gateway) -> None
 
 
 @pytest.fixture(scope="module")
-def signing(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisChild) -> Iterator[Gateway]:
+def signing(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     environ = {
         "STYLIZE_GATEWAY_URL_KEY": "k" * 32,
         "STYLIZE_GATEWAY_URL_SECONDS": "3600",

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from model_store.catalogue import entry_of
 from model_store.catalogue.entry import Entry, Licence, WantedFile
 from model_store.store.lockfile import PinnedFile, PinnedModel, pin
 from tests.support.gateway import Gateway
-from workers.contract.jobs.store import WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
 from workers.techniques import registry
 
 TERMS = Licence(name="CC-BY-NC-4.0", url="https://example.org/terms", non_commercial=True)
@@ -39,7 +39,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     keep(store, Entry(id="chalk", kind="lora", title="Chalk", **kinds), there=("b.json",))
     keep(store, Entry(id="mine", kind="base", title="Mine", **kinds), there=("b.json",))
     environ = {"STYLIZE_MODEL_DIR": str(store), "STYLIZE_MODELS": "mine,sdxl,tiny-sd15"}
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, environ) as running:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, environ) as running:
         yield running
 
 
@@ -91,7 +91,7 @@ def test_methods_tell_the_terms_of_what_they_run_on(stocked: Gateway) -> None:
 
 def test_a_store_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     environ = {"STYLIZE_MODEL_DIR": str(tmp_path / "store")}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
         (tmp_path / "store").mkdir()
         (tmp_path / "store" / "lock.json").write_text("{")
         assert gateway.client.get("/models").status_code == 503

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 from tests.support.service import until
 from workers.contract.blobs import BlobStore, input_name
-from workers.contract.queue.notifier import Doorbell
+from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.redis import connect
 from workers.sweeper import Sweeper
 
@@ -47,7 +47,7 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_comparison_of_a_killed_gateway_has_its_jobs_once(tmp_path: Path, moment: str) -> None:
-    with RedisChild(tmp_path / "redis") as redis:
+    with RedisProcess(tmp_path / "redis") as redis:
         killed = Gateway(tmp_path, redis)
         killed.__enter__()
         asking = threading.Thread(target=lost, args=(killed,))
@@ -115,7 +115,7 @@ def test_an_accepted_job_finds_the_picture_that_was_being_deleted(gateway: Gatew
         redis.hdel("stylize:inputs", job["recipe"]["style_images"][0])
     overtaken = Overtaken(gateway, data, name)
     blobs: BlobStore = overtaken  # type: ignore[assignment]
-    bell = Doorbell(gateway.environ["STYLIZE_REDIS_URL"])
+    bell = WorkerNotifier(gateway.environ["STYLIZE_REDIS_URL"])
     Sweeper(gateway.store, blobs, bell, retention=timedelta(seconds=-2)).collect_orphans()
     bell.close()
     overtaken.asking.join()

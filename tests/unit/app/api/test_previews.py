@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.client import Client
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from tests.unit.app.api.test_events import following
@@ -19,7 +19,7 @@ from workers.worker.threads.previews import jpeg
 
 
 @pytest.fixture(scope="module")
-def previews(gateway_redis: RedisChild) -> Iterator[PreviewStore]:
+def previews(gateway_redis: RedisProcess) -> Iterator[PreviewStore]:
     with connect(gateway_redis.url) as client:
         yield PreviewStore(client)
 
@@ -87,7 +87,7 @@ def test_another_callers_preview_is_404(gateway: Gateway, previews: PreviewStore
 
 
 def test_where_addresses_are_signed_that_of_a_preview_is_too(
-    tmp_path: Path, gateway_redis: RedisChild, previews: PreviewStore
+    tmp_path: Path, gateway_redis: RedisProcess, previews: PreviewStore
 ) -> None:
     with Gateway(tmp_path, gateway_redis, {"STYLIZE_GATEWAY_URL_KEY": "k" * 32}) as signing:
         job = signing.accepted()

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from app.errors import InsufficientStorage
 from app.storage.free_space import FreeSpace, free_bytes
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, encoded, multipart, picture, style
 from workers.contract.blobs import input_name
@@ -36,7 +36,7 @@ class Keyed:
 
     def key(self, **limits: Any) -> dict[str, str]:
         """Make a key; return the header that brings it."""
-        made = mint("test", **limits)
+        made = create_api_key("test", **limits)
         with connect(self.gateway.environ["STYLIZE_REDIS_URL"]) as redis:
             KeyStore(redis).put(made.key)
         return {"Authorization": f"Bearer {made.token}"}
@@ -58,7 +58,7 @@ class Keyed:
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     folder = tmp_path_factory.mktemp("small")
     with (
-        RedisChild(folder / "redis") as redis,
+        RedisProcess(folder / "redis") as redis,
         Gateway(folder, redis, {"STYLIZE_MAX_QUEUED": "2"}) as gateway,
     ):
         keyed = Keyed(gateway)
@@ -153,7 +153,7 @@ def saved(gateway: Gateway, data: bytes) -> Any:
 
 def test_the_bytes_of_an_owners_pictures_are_limited(tmp_path: Path) -> None:
     most = {"STYLIZE_GATEWAY_OWNER_BYTES": "6000", "STYLIZE_GATEWAY_FREE_BYTES": "0"}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, most) as limited:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, most) as limited:
         first = fresh()
         job = limited.accepted(files=style(first))
         styles = 0
@@ -178,7 +178,7 @@ def test_the_bytes_of_an_owners_pictures_are_limited(tmp_path: Path) -> None:
 
 def test_uploads_leave_room_on_the_disk(tmp_path: Path) -> None:
     most = {"STYLIZE_GATEWAY_FREE_BYTES": str(10**15)}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, most) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, most) as gateway:
         data = FORM | {"seed": "1,2"}
         for answer in (
             gateway.post(),

@@ -9,9 +9,9 @@ import pytest
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, encoded, picture
 from workers.contract.blobs import input_name
-from workers.contract.queue.notifier import Doorbell
+from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.redis import connect
-from workers.contract.styles.store import Reference, Style, StyleStore
+from workers.contract.styles.store import Style, StyleReference, StyleStore
 from workers.sweeper import Sweeper
 from workers.techniques import registry
 
@@ -67,7 +67,7 @@ def test_styles_are_listed_a_page_at_a_time_and_deleted(gateway: Gateway) -> Non
 def test_the_references_of_a_style_outlive_the_retention(gateway: Gateway) -> None:
     style = saved(gateway, 1, first=500)
     (reference,) = (input_name(reference["sha256"]) for reference in style["references"])
-    bell = Doorbell(gateway.environ["STYLIZE_REDIS_URL"])
+    bell = WorkerNotifier(gateway.environ["STYLIZE_REDIS_URL"])
     sweeper = Sweeper(gateway.store, gateway.blobs, bell, retention=timedelta(seconds=-2))
     sweeper.collect_orphans()
     assert gateway.blobs.get(reference)
@@ -82,7 +82,7 @@ def style_of(owner: str, versions: dict[str, int], sha256: str) -> Style:
         id=f"style-of-{owner}-{len(versions)}",
         owner=owner,
         name="x",
-        references=(Reference(sha256=sha256, weight=1),),
+        references=(StyleReference(sha256=sha256, weight=1),),
         versions=versions,
         created_at=datetime.now(tz=UTC),
     )

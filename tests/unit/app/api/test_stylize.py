@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, encoded, multipart, picture, style
 from workers.contract.blobs import input_name
@@ -203,12 +203,12 @@ def test_other_bodies_are_refused(gateway: Gateway) -> None:
 
 def test_nothing_is_stored_of_a_refused_request(gateway: Gateway) -> None:
     before = {blob.name for blob in gateway.blobs.list("inputs/")}
-    jobs = gateway.store.census()
+    jobs = gateway.store.queue_stats()
     fresh = style(encoded(picture(seed=12345)))
     assert gateway.post({"steps": "0"}, fresh).status_code == 422
     assert gateway.post(files=[*fresh, *style(encoded(picture())[:60])]).status_code == 422
     assert {blob.name for blob in gateway.blobs.list("inputs/")} == before
-    assert [line.count for line in gateway.store.census().queued] == [line.count for line in jobs.queued]
+    assert [line.count for line in gateway.store.queue_stats().queued] == [line.count for line in jobs.queued]
 
 
 class TestIdempotency:
@@ -223,12 +223,12 @@ class TestIdempotency:
         assert answer.status_code == 409
         assert answer.json()["type"] == "urn:stylize:problem:idempotency-conflict"
 
-    def test_a_thousand_at_once_make_one_job(self, tmp_path: Path, gateway_redis: RedisChild) -> None:
+    def test_a_thousand_at_once_make_one_job(self, tmp_path: Path, gateway_redis: RedisProcess) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection each, and a file of memory each
         patient = {"STYLIZE_GATEWAY_UPLOADS": str(CROWD), "STYLIZE_GATEWAY_FORM_SECONDS": "300"}
         with Gateway(tmp_path, gateway_redis, patient) as gateway:
-            before = sum(line.count for line in gateway.store.census().queued)
+            before = sum(line.count for line in gateway.store.queue_stats().queued)
 
             async def crowd() -> list[httpx.Response]:
                 limits = httpx.Limits(max_connections=CROWD)
@@ -244,7 +244,7 @@ class TestIdempotency:
             assert {answer.status_code for answer in answers} == {202}
             assert len({answer.json()["id"] for answer in answers}) == 1
             assert len(answers) == CROWD
-            assert sum(line.count for line in gateway.store.census().queued) == before + 1
+            assert sum(line.count for line in gateway.store.queue_stats().queued) == before + 1
 
     @pytest.mark.parametrize("key", ["a" * 256, "a b", "é"])
     def test_strange_keys_are_refused(self, gateway: Gateway, key: str) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from app.auth.anonymous import is_loopback
-from app.auth.api_key import NOBODY, Token, digest_of, mint, opens
+from app.auth.api_key import DUMMY_KEY, Token, create_api_key, digest_of, verify
 from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE, Caller, KeyRing
 from app.auth.rate_limit import RateLimits
 from app.errors import RateLimited, Unauthorized, Unavailable
 from deploy.embedded.demo import free_port
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from workers.contract.errors import Misconfigured, StoreUnavailable
@@ -31,21 +31,21 @@ URL_KEY = "k" * 32
 
 
 @pytest.fixture(scope="module")
-def keyed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
-    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+def keyed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
         yield child
 
 
 @pytest.fixture(scope="module")
-def keys(keyed_redis: RedisChild) -> Iterator[KeyStore]:
+def keys(keyed_redis: RedisProcess) -> Iterator[KeyStore]:
     with connect(keyed_redis.url) as redis:
         yield KeyStore(redis)
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory, keyed_redis: RedisChild, keys: KeyStore) -> Iterator[Gateway]:
+def keyed(tmp_path_factory: pytest.TempPathFactory, keyed_redis: RedisProcess, keys: KeyStore) -> Iterator[Gateway]:
     """A gateway that needs keys."""
-    keys.put(mint("the first key closes the door").key)
+    keys.put(create_api_key("the first key closes the door").key)
     environ = {"STYLIZE_GATEWAY_URL_KEY": URL_KEY}
     with Gateway(tmp_path_factory.mktemp("gateway"), keyed_redis, environ) as running:
         yield running
@@ -53,7 +53,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, keyed_redis: RedisChild, key
 
 def bearer(keys: KeyStore, **limits: Any) -> dict[str, str]:
     """Make a key; return the header that brings it."""
-    key, token = mint("test", **limits)
+    key, token = create_api_key("test", **limits)
     keys.put(key)
     return {"Authorization": f"Bearer {token}"}
 
@@ -66,29 +66,29 @@ def known(gateway: Gateway, headers: dict[str, str], status: int = 200) -> None:
         time.sleep(0.1)
 
 
-def stylize(*arguments: str, redis: RedisChild) -> subprocess.CompletedProcess[str]:
+def stylize(*arguments: str, redis: RedisProcess) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-W", "error", "-m", "app.cli.main", "keys", *arguments)
     environ = {"PATH": "/usr/bin:/bin", "STYLIZE_REDIS_URL": redis.url}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_secret_has_256_bits_and_only_its_digest_is_kept() -> None:
-    key, token = mint("ann")
+    key, token = create_api_key("ann")
     assert len(secrets.token_urlsafe(32)) == len(token.secret)
     assert token.secret not in key.model_dump_json()
     assert Token.read(str(token)) == token
-    assert opens(key, token.secret, datetime.now(UTC))
-    assert not opens(key, token.secret + "x", datetime.now(UTC))
-    assert not opens(NOBODY, token.secret, datetime.now(UTC))
+    assert verify(key, token.secret, datetime.now(UTC))
+    assert not verify(key, token.secret + "x", datetime.now(UTC))
+    assert not verify(DUMMY_KEY, token.secret, datetime.now(UTC))
     assert key.digest == digest_of(token.secret)
 
 
 def test_an_expired_or_revoked_key_opens_nothing() -> None:
     now = datetime.now(UTC)
-    key, token = mint("ann", expires_at=now + timedelta(seconds=5))
-    assert opens(key, token.secret, now)
-    assert not opens(key, token.secret, now + timedelta(seconds=5))
-    assert not opens(key.model_copy(update={"revoked_at": now}), token.secret, now)
+    key, token = create_api_key("ann", expires_at=now + timedelta(seconds=5))
+    assert verify(key, token.secret, now)
+    assert not verify(key, token.secret, now + timedelta(seconds=5))
+    assert not verify(key.model_copy(update={"revoked_at": now}), token.secret, now)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_an_expired_or_revoked_key_opens_nothing() -> None:
 def test_all_refusals_look_the_same(keys: KeyStore, header: str | None) -> None:
     ring = KeyRing(keys, always=True)
     ring.refresh()
-    key, token = mint("unknown to the store")
-    known_key, known_token = mint("known")
+    key, token = create_api_key("unknown to the store")
+    known_key, known_token = create_api_key("known")
     keys.put(known_key)
     texts = set()
     for text in (header and header.format(token), f"Bearer {token}", f"Bearer {known_token._replace(secret='wrong')}"):
@@ -109,7 +109,7 @@ def test_all_refusals_look_the_same(keys: KeyStore, header: str | None) -> None:
     assert key.id not in texts.pop()
 
 
-def test_without_keys_all_are_one_unless_keys_are_always_needed(keyed_redis: RedisChild) -> None:
+def test_without_keys_all_are_one_unless_keys_are_always_needed(keyed_redis: RedisProcess) -> None:
     with connect(keyed_redis.url) as redis:
         empty = KeyStore(redis, prefix="empty:")
         assert KeyRing(empty, always=False).caller(None) == Caller(ANYONE)
@@ -118,9 +118,9 @@ def test_without_keys_all_are_one_unless_keys_are_always_needed(keyed_redis: Red
 
 
 def test_keys_that_cannot_be_read_again_open_nothing_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         store = KeyStore(redis)
-        key, token = mint("ann")
+        key, token = create_api_key("ann")
         store.put(key)
         ring = KeyRing(store, always=True)
         ring.refresh()
@@ -135,7 +135,7 @@ def test_keys_that_cannot_be_read_again_open_nothing_for_long(tmp_path: Path, mo
             ring.refresh()
 
 
-def test_a_key_from_its_making_to_its_end(keyed: Gateway, keyed_redis: RedisChild) -> None:
+def test_a_key_from_its_making_to_its_end(keyed: Gateway, keyed_redis: RedisProcess) -> None:
     made = stylize("create", "ann", "--rate", "60/minute", "--json", redis=keyed_redis)
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)
@@ -165,7 +165,7 @@ def test_a_key_from_its_making_to_its_end(keyed: Gateway, keyed_redis: RedisChil
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    keyed_redis: RedisChild, arguments: tuple[str, ...], status: int, words: str
+    keyed_redis: RedisProcess, arguments: tuple[str, ...], status: int, words: str
 ) -> None:
     done = stylize(*arguments, redis=keyed_redis)
     assert (done.returncode, done.stdout) == (status, "")
@@ -244,7 +244,7 @@ def test_a_key_has_no_more_jobs_in_flight_than_it_may(keyed: Gateway, keys: KeyS
     assert keyed.post(**ann).status_code == 202
 
 
-def test_rates_are_counted_together_on_a_redis(keyed_redis: RedisChild) -> None:
+def test_rates_are_counted_together_on_a_redis(keyed_redis: RedisProcess) -> None:
     caller = Caller("ann", rate="2/minute")
     url = f"redis+{keyed_redis.url}"
     for _ in range(2):
@@ -268,7 +268,7 @@ def test_loopback(host: str, loopback: bool) -> None:
 
 def test_other_machines_are_served_only_with_keys(tmp_path: Path) -> None:
     environ = {"STYLIZE_GATEWAY_HOST": "0.0.0.0"}  # noqa: S104  the point of the test
-    with RedisChild(tmp_path / "redis") as redis, connect(redis.url) as client:
+    with RedisProcess(tmp_path / "redis") as redis, connect(redis.url) as client:
         base = {"STYLIZE_MODELS": "tiny-sd15", "STYLIZE_BLOB_URL": f"file:{tmp_path}", "STYLIZE_REDIS_URL": redis.url}
         done = subprocess.run(
             [sys.executable, "-m", "app"],

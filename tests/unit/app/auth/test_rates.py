@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from deploy.embedded.demo import free_port
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import style
 from workers.contract.runtime.redis import connect
@@ -22,14 +22,14 @@ METHODS = "signal-leak,ip-adapter,style-aligned"
 def priced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that takes a few cells of a hundred steps, but not forty."""
     folder = tmp_path_factory.mktemp("priced")
-    with RedisChild(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_GATEWAY_MAX_COST": "20"}) as gateway:
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis, {"STYLIZE_GATEWAY_MAX_COST": "20"}) as gateway:
         bearer(gateway)
         yield gateway
 
 
 def bearer(gateway: Gateway, **limits: Any) -> dict[str, str]:
     """Make a key; return the header that brings it."""
-    made = mint("test", **limits)
+    made = create_api_key("test", **limits)
     with connect(gateway.environ["STYLIZE_REDIS_URL"]) as redis:
         KeyStore(redis).put(made.key)
     return {"Authorization": f"Bearer {made.token}"}
@@ -81,7 +81,7 @@ def test_the_preparations_of_a_style_count_too(priced: Gateway) -> None:
 
 def test_a_key_with_a_rate_waits_while_nobody_can_count(tmp_path: Path) -> None:
     away = {"STYLIZE_GATEWAY_LIMITS_URL": f"redis://127.0.0.1:{free_port()}"}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, away) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, away) as gateway:
         limited, free = bearer(gateway, rate="9/minute"), bearer(gateway)
         refused = gateway.post(**limited)
         assert refused.status_code == 503

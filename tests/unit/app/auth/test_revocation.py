@@ -13,19 +13,19 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.auth.api_key import ApiKey, mint
+from app.auth.api_key import ApiKey, create_api_key
 from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE
 from app.cli.main import app
 from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import NOTE
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from workers.contract.errors import OwnerRevoked
 from workers.contract.jobs.models import State
-from workers.contract.jobs.operator import Canceled, Operator
+from workers.contract.jobs.operator import CanceledCounts, Operator
 from workers.contract.jobs.outbox import Outbox
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
@@ -36,21 +36,21 @@ PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
-    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
         yield child
 
 
 @pytest.fixture(scope="module")
-def keys(server: RedisChild) -> Iterator[KeyStore]:
+def keys(server: RedisProcess) -> Iterator[KeyStore]:
     with connect(server.url) as redis:
         yield KeyStore(redis)
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory, server: RedisChild, keys: KeyStore) -> Iterator[Gateway]:
+def keyed(tmp_path_factory: pytest.TempPathFactory, server: RedisProcess, keys: KeyStore) -> Iterator[Gateway]:
     """A gateway with keys, whose streams would be quiet for a minute."""
-    keys.put(mint("the first key closes the door").key)
+    keys.put(create_api_key("the first key closes the door").key)
     environ = {"STYLIZE_GATEWAY_HEARTBEAT_SECONDS": "60"}
     with Gateway(tmp_path_factory.mktemp("gateway"), server, environ) as running:
         yield running
@@ -59,7 +59,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory, server: RedisChild, keys: Ke
 @pytest.fixture
 def ann(keys: KeyStore) -> tuple[ApiKey, dict[str, str]]:
     """A key, and the header that brings it."""
-    key, token = mint("ann")
+    key, token = create_api_key("ann")
     keys.put(key)
     return key, {"Authorization": f"Bearer {token}"}
 
@@ -122,19 +122,23 @@ def test_a_wait_ends_with_its_key(keyed: Gateway, keys: KeyStore, ann: tuple[Api
 
 
 def test_who_came_without_a_key_is_gone_once_there_is_one(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis, Gateway(tmp_path, child) as open_to_all:
+    with (
+        RedisProcess(tmp_path / "redis") as child,
+        connect(child.url) as redis,
+        Gateway(tmp_path, child) as open_to_all,
+    ):
         job = open_to_all.accepted()
         with open_to_all.client.stream("GET", job["links"]["events"], timeout=PATIENCE) as answer:
             lines = answer.iter_lines()
             assert next(lines)
-            KeyStore(redis).put(mint("ann").key)
+            KeyStore(redis).put(create_api_key("ann").key)
             list(lines)
         assert open_to_all.client.get(job["links"]["self"]).status_code == 401
 
 
 def test_a_stream_ends_when_nobody_can_read_the_keys(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
-        key, token = mint("ann")
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
+        key, token = create_api_key("ann")
         KeyStore(redis).put(key)
         with Gateway(tmp_path, child) as gateway:
             headers = {"Authorization": f"Bearer {token}"}
@@ -148,10 +152,10 @@ def test_a_stream_ends_when_nobody_can_read_the_keys(tmp_path: Path) -> None:
             assert "Traceback" not in gateway.log.read_text()
 
 
-def test_a_revoked_key_is_let_in_by_no_gateway_that_does_not_know_yet(server: RedisChild) -> None:
+def test_a_revoked_key_is_let_in_by_no_gateway_that_does_not_know_yet(server: RedisProcess) -> None:
     with connect(server.url) as redis:
         keys, store = KeyStore(redis, prefix="late:"), JobStore(redis, prefix="late:")
-        key = mint("ann").key
+        key = create_api_key("ann").key
         keys.put(key)
         assert store.submit(new_job(owner=key.id)).created
         keys.revoke(key.id)
@@ -163,10 +167,10 @@ def test_a_revoked_key_is_let_in_by_no_gateway_that_does_not_know_yet(server: Re
         assert store.submit(new_job(owner="odd")).created
 
 
-def test_webhooks_of_a_revoked_key_are_not_called(server: RedisChild) -> None:
+def test_webhooks_of_a_revoked_key_are_not_called(server: RedisProcess) -> None:
     with connect(server.url) as redis:
         keys, store, outbox = (made(redis, prefix="calls:") for made in (KeyStore, JobStore, Outbox))
-        owners = [mint(name).key for name in ("ann", "bob")]
+        owners = [create_api_key(name).key for name in ("ann", "bob")]
         for key in owners:
             keys.put(key)
             store.submit(new_job(key.id, owner=key.id, webhook_url="https://example.com/"))
@@ -177,7 +181,7 @@ def test_webhooks_of_a_revoked_key_are_not_called(server: RedisChild) -> None:
         assert [due.job_id for due in outbox.due(10, 30.0, 10)] == [owners[1].id], "it is dropped for good"
 
 
-def stylize(server: RedisChild, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+def stylize(server: RedisProcess, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
     monkeypatch.setenv("STYLIZE_REDIS_URL", server.url)
     done = CliRunner().invoke(app, arguments)
     if isinstance(done.exception, Exception):
@@ -186,7 +190,7 @@ def stylize(server: RedisChild, monkeypatch: pytest.MonkeyPatch, *arguments: str
 
 
 def test_revoking_cancels_what_waits_and_runs(
-    server: RedisChild, keys: KeyStore, monkeypatch: pytest.MonkeyPatch, ann: tuple[ApiKey, dict[str, str]]
+    server: RedisProcess, keys: KeyStore, monkeypatch: pytest.MonkeyPatch, ann: tuple[ApiKey, dict[str, str]]
 ) -> None:
     key, _ = ann
     with connect(server.url) as redis:
@@ -209,9 +213,9 @@ def test_revoking_cancels_what_waits_and_runs(
 
 
 def test_a_key_is_revoked_by_its_name_unless_several_have_it(
-    server: RedisChild, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+    server: RedisProcess, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = mint("carol").key, mint("carol").key
+    first, second = create_api_key("carol").key, create_api_key("carol").key
     for key in (first, second):
         keys.put(key)
     refused = stylize(server, monkeypatch, "keys", "revoke", "carol")
@@ -224,7 +228,7 @@ def test_a_key_is_revoked_by_its_name_unless_several_have_it(
 
 
 def test_an_operator_sees_and_cancels_the_jobs_of_all(
-    server: RedisChild, keys: KeyStore, monkeypatch: pytest.MonkeyPatch, ann: tuple[ApiKey, dict[str, str]]
+    server: RedisProcess, keys: KeyStore, monkeypatch: pytest.MonkeyPatch, ann: tuple[ApiKey, dict[str, str]]
 ) -> None:
     key, _ = ann
     with connect(server.url) as redis:
@@ -244,7 +248,7 @@ def test_an_operator_sees_and_cancels_the_jobs_of_all(
         assert stylize(server, monkeypatch, "jobs", "cancel", "--all-owners").exit_code == 2
 
 
-def test_an_operator_pages_through_many_jobs_and_sees_those_that_prepare_styles(server: RedisChild) -> None:
+def test_an_operator_pages_through_many_jobs_and_sees_those_that_prepare_styles(server: RedisProcess) -> None:
     with connect(server.url) as redis:
         store, operator = JobStore(redis, prefix="many:"), Operator(redis, prefix="many:")
         submitted = [store.submit(new_job(owner="ann")).job.id for _ in range(401)]
@@ -252,25 +256,25 @@ def test_an_operator_pages_through_many_jobs_and_sees_those_that_prepare_styles(
         style = style.model_copy(update={"request": style.request.model_copy(update={"num_images": 0})})
         submitted.append(store.submit(style).job.id)
         assert [job.id for job in operator.jobs()] == submitted[::-1]
-        assert operator.cancel_unfinished("bob") == Canceled()
-        assert operator.cancel_unfinished("ann") == Canceled(queued=402)
+        assert operator.cancel_unfinished("bob") == CanceledCounts()
+        assert operator.cancel_unfinished("ann") == CanceledCounts(queued=402)
         assert list(operator.jobs(state=State.QUEUED)) == []
 
 
-def test_an_operator_cancels_what_this_release_cannot_read(server: RedisChild) -> None:
+def test_an_operator_cancels_what_this_release_cannot_read(server: RedisProcess) -> None:
     with connect(server.url) as redis:
         store, operator = JobStore(redis, prefix="newer:"), Operator(redis, prefix="newer:")
         ids = [store.submit(new_job(owner="ann")).job.id for _ in range(3)]
         redis.hset(f"newer:job:{ids[0]}", "request", '{"kind": "of a later release"}')
         redis.delete(f"newer:job:{ids[1]}")
         assert [job.id for job in operator.jobs()] == [ids[2]]
-        assert operator.cancel_unfinished("ann") == Canceled(queued=2)
+        assert operator.cancel_unfinished("ann") == CanceledCounts(queued=2)
         assert [operator.cancel(job_id) for job_id in ids] == [State.CANCELED, None, State.CANCELED]
 
 
-def test_a_key_of_a_later_release_is_revoked_and_loses_nothing(server: RedisChild) -> None:
+def test_a_key_of_a_later_release_is_revoked_and_loses_nothing(server: RedisProcess) -> None:
     with connect(server.url) as redis:
-        keys, key = KeyStore(redis, prefix="newer:"), mint("ann").key
+        keys, key = KeyStore(redis, prefix="newer:"), create_api_key("ann").key
         record = json.loads(key.model_dump_json()) | {"tier": "gold", "scopes": ["read", "paint"]}
         redis.hset("newer:keys", key.id, json.dumps(record))
         redis.hset("newer:keys", "damaged", "no JSON")
@@ -283,7 +287,7 @@ def test_a_key_of_a_later_release_is_revoked_and_loses_nothing(server: RedisChil
 
 
 def test_the_commands_find_a_stack_in_the_default_folder(
-    server: RedisChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()
     note: dict[str, Any] = {"pid": os.getpid(), "port": free_port(), "redis_url": server.url}

@@ -12,12 +12,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from app.cli import checks
-from app.cli.checks import GIGABYTE, Finding
+from app.cli.checks import GIGABYTE, Check
 from deploy.compose.make_bucket import make_bucket
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from model_store.tiny import build
 from workers.contract.errors import Misconfigured
-from workers.contract.jobs.store import JobStore, WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
+from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.settings import WorkerSettings
 
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.xdist_group("doctor")
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
-    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
         yield child
 
 
@@ -39,7 +40,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
-def settings(redis: RedisChild, folder: Path, **fields: Any) -> WorkerSettings:
+def settings(redis: RedisProcess, folder: Path, **fields: Any) -> WorkerSettings:
     given = {
         "redis_url": redis.url,
         "blob_url": f"file:{folder / 'blobs'}",
@@ -50,14 +51,14 @@ def settings(redis: RedisChild, folder: Path, **fields: Any) -> WorkerSettings:
     return WorkerSettings.model_validate(given | fields)
 
 
-def found(settings: WorkerSettings, about: str) -> Finding:
+def found(settings: WorkerSettings, about: str) -> Check:
     """Return what the doctor says about something: the worst, if it says more."""
     findings = [f for f in checks.examine(settings, JobStore.from_settings(settings)) if f.about == about]
     assert findings, about
     return max(findings, key=lambda finding: ("ok", "warning", "fault").index(finding.level))
 
 
-def assert_fault(finding: Finding, text: str, advice: str) -> None:
+def assert_fault(finding: Check, text: str, advice: str) -> None:
     assert finding.level == "fault"
     assert text in finding.text
     assert advice in finding.advice
@@ -70,7 +71,7 @@ def program(folder: Path, script: str) -> str:
     return str(path)
 
 
-def test_a_healthy_host_has_no_fault(redis: RedisChild, tmp_path: Path) -> None:
+def test_a_healthy_host_has_no_fault(redis: RedisProcess, tmp_path: Path) -> None:
     build(tmp_path / "models", "sd15")
     given = settings(redis, tmp_path)
     JobStore.from_settings(given).announce(WorkerStatus(id="w", queues=("tiny-sd15",), models=("tiny-sd15",)), 60)
@@ -80,31 +81,31 @@ def test_a_healthy_host_has_no_fault(redis: RedisChild, tmp_path: Path) -> None:
     assert all(bool(finding.advice) == (finding.level != "ok") for finding in findings)
 
 
-def test_redis_away(redis: RedisChild, tmp_path: Path) -> None:
+def test_redis_away(redis: RedisProcess, tmp_path: Path) -> None:
     away = settings(redis, tmp_path, redis_url=f"unix://{tmp_path}/none.sock")
     assert_fault(found(away, "redis"), "does not answer", "start Redis")
 
 
 def test_redis_that_evicts(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis", "--maxmemory-policy", "allkeys-lru") as volatile:
+    with RedisProcess(tmp_path / "redis", "--maxmemory-policy", "allkeys-lru") as volatile:
         assert_fault(
             found(settings(volatile, tmp_path), "redis"), "maxmemory-policy noeviction", "configuration of Redis"
         )
 
 
 def test_redis_that_writes_nothing_down(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis", "--appendonly", "no") as volatile:
+    with RedisProcess(tmp_path / "redis", "--appendonly", "no") as volatile:
         assert_fault(found(settings(volatile, tmp_path), "redis"), "appendonly yes", "configuration of Redis")
 
 
 def test_redis_nearly_full(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as full, connect(full.url) as client:
+    with RedisProcess(tmp_path / "redis") as full, connect(full.url) as client:
         used = client.info("memory")["used_memory"]
         client.config_set("maxmemory", int(used * 1.1))
         assert_fault(found(settings(full, tmp_path), "redis memory"), "% of its memory", "raise maxmemory")
 
 
-def test_a_clock_that_is_off(redis: RedisChild, tmp_path: Path) -> None:
+def test_a_clock_that_is_off(redis: RedisProcess, tmp_path: Path) -> None:
     given = settings(redis, tmp_path)
     with connect(redis.url) as client:
         slow = JobStore(client, clock=lambda: 1_700_000_000_000)
@@ -114,21 +115,21 @@ def test_a_clock_that_is_off(redis: RedisChild, tmp_path: Path) -> None:
 
 
 def test_no_worker_and_one_without_the_model(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as quiet:
+    with RedisProcess(tmp_path / "redis") as quiet:
         given = settings(quiet, tmp_path)
         assert found(given, "workers").text == "none is running"
         JobStore.from_settings(given).announce(WorkerStatus(id="w", queues=("tiny-sd15",)), 60)
         assert found(given, "workers").text == "none has tiny-sd15 warm"
 
 
-def test_a_folder_for_pictures_that_cannot_be_written(redis: RedisChild, tmp_path: Path) -> None:
+def test_a_folder_for_pictures_that_cannot_be_written(redis: RedisProcess, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     given = settings(redis, tmp_path, blob_url=f"file:{tmp_path / 'file' / 'blobs'}")
     assert_fault(found(given, "blobs"), "", "make the folder writable")
 
 
 def test_a_bucket_that_is_not_there(
-    redis: RedisChild, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis: RedisProcess, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -139,19 +140,19 @@ def test_a_bucket_that_is_not_there(
     assert [bucket["Name"] for bucket in boto3.client("s3", endpoint_url=s3).list_buckets()["Buckets"]]
 
 
-def test_a_bucket_is_made_on_s3_only(redis: RedisChild, tmp_path: Path) -> None:
+def test_a_bucket_is_made_on_s3_only(redis: RedisProcess, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="not s3://"):
         make_bucket(settings(redis, tmp_path))
 
 
-def test_an_s3_server_that_is_not_there(redis: RedisChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_s3_server_that_is_not_there(redis: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     given = settings(redis, tmp_path, blob_url="s3://b", s3_endpoint_url="http://127.0.0.1:1")
     assert_fault(found(given, "blobs"), "does not answer", "STYLIZE_S3_ENDPOINT_URL")
 
 
-def test_a_disk_nearly_full(redis: RedisChild, tmp_path: Path) -> None:
+def test_a_disk_nearly_full(redis: RedisProcess, tmp_path: Path) -> None:
     given = settings(redis, tmp_path)
     findings = list(checks.disks(given, lambda _: (100 * GIGABYTE, 99 * GIGABYTE, GIGABYTE)))
     assert len(findings) == 2
@@ -167,7 +168,7 @@ def test_a_disk_nearly_full(redis: RedisChild, tmp_path: Path) -> None:
         (("sd15",), "sd15 is missing", "stylize models pull sd15"),
     ],
 )
-def test_models(redis: RedisChild, tmp_path: Path, models: tuple[str, ...], text: str, advice: str) -> None:
+def test_models(redis: RedisProcess, tmp_path: Path, models: tuple[str, ...], text: str, advice: str) -> None:
     assert_fault(found(settings(redis, tmp_path, models=models), "models"), text, advice)
 
 

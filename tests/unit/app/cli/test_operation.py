@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import style
-from workers.contract.jobs.store import WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
 from workers.techniques import registry
 
 PROBLEM = "application/problem+json"
@@ -34,7 +34,7 @@ def test_methods_tell_all_that_a_spec_declares(gateway: Gateway) -> None:
 
 
 def test_warm_follows_the_workers(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis) as gateway:
         assert not gateway.client.get("/methods").json()["methods"][0]["warm"]
         starting = gateway.client.get("/readyz")
         assert (starting.status_code, starting.json()["checks"]["workers"]) == (503, "no worker is running")
@@ -76,7 +76,7 @@ def until_ready(gateway: Gateway) -> dict[str, str]:
 
 def test_a_full_queue_is_429_and_a_broken_blob_store_503(tmp_path: Path) -> None:
     environ = {"STYLIZE_MAX_QUEUED": "1"}
-    with RedisChild(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
+    with RedisProcess(tmp_path / "redis") as redis, Gateway(tmp_path, redis, environ) as gateway:
         first = gateway.accepted(**{"Idempotency-Key": "k"})
         full = gateway.post()
         assert (full.status_code, full.json()["type"]) == (429, "urn:stylize:problem:queue-full")
@@ -89,7 +89,7 @@ def test_a_full_queue_is_429_and_a_broken_blob_store_503(tmp_path: Path) -> None
         checks = gateway.client.get("/readyz").json()["checks"]
         assert checks["redis"] == "ok"
         assert "blob store" in checks["blobs"]
-        assert sum(line.count for line in gateway.store.census().queued) == 0, "nothing half-accepted"
+        assert sum(line.count for line in gateway.store.queue_stats().queued) == 0, "nothing half-accepted"
 
 
 def samples(gateway: Gateway) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -227,7 +227,7 @@ def test_bad_configuration_is_one_line(environ: dict[str, str], words: str, tmp_
 
 
 def test_a_volatile_redis_is_refused(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis", "--maxmemory-policy", "allkeys-lru") as redis:
+    with RedisProcess(tmp_path / "redis", "--maxmemory-policy", "allkeys-lru") as redis:
         environ = {
             "STYLIZE_MODELS": "tiny-sd15",
             "STYLIZE_BLOB_URL": f"file:{tmp_path}",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.client import AsyncClient, Client, Lists, operations
-from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, Refused, ServiceAway
-from app.client.operations import Answer, Asked, Call, Pause
+from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, RequestRefused, ServiceAway
+from app.client.operations import HTTPRequest, HTTPResponse, Sleep, StylizeFields
 from app.schemas.job import JobView
 from app.schemas.style import ComparisonView, StyleView
 from deploy.embedded.demo import free_port
@@ -18,7 +18,7 @@ from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from workers.contract.jobs.models import Failure, Progress, State
 
-ASKED: Asked = {"prompt": "a house", "seed": 7, "steps": 2, "width": 64, "height": 64, "params": {}}
+ASKED: StylizeFields = {"prompt": "a house", "seed": 7, "steps": 2, "width": 64, "height": 64, "params": {}}
 STYLE = encoded(picture())
 PNG = encoded(picture(seed=3))
 
@@ -100,12 +100,12 @@ def test_jobs_that_come_to_nothing_raise(gateway: Gateway, client: Client) -> No
 
 
 def test_a_problem_names_each_field(client: Client) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         client.submit("signal-leak", style_images=[STYLE], prompt="a", steps=1000, width=7)
     assert refused.value.status == 422
     assert refused.value.type == "urn:stylize:problem:invalid-request"
     assert {error["pointer"] for error in refused.value.errors} == {"#/steps", "#/width"}
-    with pytest.raises(Refused, match="no such job"):
+    with pytest.raises(RequestRefused, match="no such job"):
         client.job("unknown")
 
 
@@ -117,11 +117,11 @@ def test_nobody_there_is_an_error_of_ours() -> None:
 def test_a_lost_answer_is_asked_for_again_under_the_same_key(gateway: Gateway, client: Client) -> None:
     exchange = operations.submit("signal-leak", {**ASKED, "style_images": [STYLE]})
     first = next(exchange)
-    assert isinstance(first, Call)
+    assert isinstance(first, HTTPRequest)
     arrived = client._answer(first)
-    assert isinstance(exchange.send(Answer(0, b"the line was cut")), Pause)
+    assert isinstance(exchange.send(HTTPResponse(0, b"the line was cut")), Sleep)
     again = next(exchange)
-    assert isinstance(again, Call)
+    assert isinstance(again, HTTPRequest)
     with pytest.raises(StopIteration) as end:
         exchange.send(client._answer(again))
     assert end.value.value.id == JobView.model_validate_json(arrived.content).id
@@ -130,9 +130,9 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(gateway: Gateway, c
 def test_a_busy_service_is_given_the_time_it_wants() -> None:
     exchange = operations.job("a")
     next(exchange)
-    busy = Answer(429, b'{"title":"The queue is full","detail":"wait"}', {"retry-after": "7"})
+    busy = HTTPResponse(429, b'{"title":"The queue is full","detail":"wait"}', {"retry-after": "7"})
     for _ in range(operations.TRIES - 1):
-        assert exchange.send(busy) == Pause(7.0)
+        assert exchange.send(busy) == Sleep(7.0)
         next(exchange)
     with pytest.raises(Busy, match="wait"):
         exchange.send(busy)
@@ -141,8 +141,8 @@ def test_a_busy_service_is_given_the_time_it_wants() -> None:
 def test_what_is_no_problem_document_is_still_an_error() -> None:
     exchange = operations.job("a")
     next(exchange)
-    with pytest.raises(Refused, match="the service answered 502"):
-        exchange.send(Answer(502, b"<html>"))
+    with pytest.raises(RequestRefused, match="the service answered 502"):
+        exchange.send(HTTPResponse(502, b"<html>"))
 
 
 def preparing(style: StyleView) -> set[str]:
@@ -153,7 +153,7 @@ def test_a_style_is_prepared_when_it_is_saved_and_later(client: Client) -> None:
     saved = client.save_style("poster", [PNG], precompute=["signal-leak"])
     assert preparing(saved) == {"signal-leak"}
     assert preparing(client.precompute(saved.id, ["style-id"], model="tiny-sdxl")) == {"signal-leak", "style-id"}
-    with pytest.raises(Refused, match="takes no style image"):
+    with pytest.raises(RequestRefused, match="takes no style image"):
         client.precompute(saved.id, ["style-noise"])
     client.delete_style(saved.id)
 
@@ -161,7 +161,7 @@ def test_a_style_is_prepared_when_it_is_saved_and_later(client: Client) -> None:
 def test_styles_and_comparisons(gateway: Gateway, client: Client) -> None:
     saved = client.save_style("poster", [STYLE, PNG], weights=[1, 0.5])
     assert client.styles(limit=1).styles == [saved] == [client.style(saved.id)]
-    asked: Asked = {"prompt": "a house", "width": 64, "height": 64, "steps": 2, "style_id": saved.id}
+    asked: StylizeFields = {"prompt": "a house", "width": 64, "height": 64, "steps": 2, "style_id": saved.id}
     made = client.compare(Lists(["signal-leak"], strengths=[0.5, 1], seeds=[7]), **asked)
     first, second = (cell.job.id for cell in made.cells if cell.job)
     gateway.finish(first, PNG)
@@ -174,7 +174,7 @@ def test_styles_and_comparisons(gateway: Gateway, client: Client) -> None:
     assert client.sheet(made.id).startswith(b"\x89PNG")
     assert client.job(second).state is State.CANCELED
     client.delete_style(saved.id)
-    with pytest.raises(Refused, match="no such style"):
+    with pytest.raises(RequestRefused, match="no such style"):
         client.delete_style(saved.id)
 
 

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from workers.contract.jobs.models import Failure, Job, State
@@ -127,7 +127,7 @@ def test_a_failed_job_is_a_server_error(gateway: Gateway, client: openai.OpenAI)
 
 
 def test_a_job_that_takes_too_long_is_canceled(
-    tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisChild
+    tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess
 ) -> None:
     environ = {"STYLIZE_GATEWAY_WAIT_SECONDS": "0"}
     with Gateway(tmp_path_factory.mktemp("impatient"), gateway_redis, environ) as gateway:

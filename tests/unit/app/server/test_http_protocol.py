@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisChild) -> Iterator[Gateway]:
+def strict(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     environ = {"STYLIZE_GATEWAY_HEADER_SECONDS": "1", "STYLIZE_GATEWAY_FORM_SECONDS": "1"}
     with Gateway(tmp_path_factory.mktemp("strict"), gateway_redis, environ) as running:
         yield running

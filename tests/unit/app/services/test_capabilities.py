@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from app.capabilities import Offer
+from app.capabilities import Capabilities
 from app.settings import GatewaySettings
 from model_store.catalogue.entry import Entry
 from workers.techniques import registry
 
-OFFER = Offer({"tiny-sd15": "sd15"})
+OFFER = Capabilities({"tiny-sd15": "sd15"})
 
 
 def test_a_models_own_size_replaces_the_techniques_default() -> None:
@@ -26,11 +26,11 @@ def test_a_model_of_the_operator_is_offered_at_its_own_size(tmp_path: Path) -> N
     (tmp_path / "added" / "mine.json").write_text(entry.model_dump_json())
     settings = GatewaySettings(models=("mine", "tiny-sd15"), model_dir=tmp_path)
     assert settings.bases() == {"mine": "sd15", "tiny-sd15": "sd15"}
-    offer = Offer.of(settings.bases(), tmp_path)
-    defaults = offer.defaults_of(registry.spec("signal-leak"), "mine")
+    capabilities = Capabilities.of(settings.bases(), tmp_path)
+    defaults = capabilities.defaults_of(registry.spec("signal-leak"), "mine")
     assert defaults is not None
     assert (defaults.width, defaults.height) == (96, 96)
-    assert "mine" in [entry.id for entry in offer.weights["signal-leak"]]
+    assert "mine" in [entry.id for entry in capabilities.weights["signal-leak"]]
     with pytest.raises(ValueError, match=r"unknown base models: yours; .*stylize models add"):
         GatewaySettings(models=("yours",), model_dir=tmp_path)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, encoded, multipart, picture
 
 
 @pytest.fixture
-def ending(tmp_path: Path, gateway_redis: RedisChild) -> Iterator[Gateway]:
+def ending(tmp_path: Path, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     with Gateway(tmp_path, gateway_redis) as running:
         yield running
 
@@ -72,7 +72,7 @@ def test_the_decoder_ends_with_the_gateway(ending: Gateway) -> None:
     await_gone(zygote)
 
 
-def test_the_decoder_ends_with_a_gateway_that_is_killed(tmp_path: Path, gateway_redis: RedisChild) -> None:
+def test_the_decoder_ends_with_a_gateway_that_is_killed(tmp_path: Path, gateway_redis: RedisProcess) -> None:
     gateway = Gateway(tmp_path, gateway_redis).__enter__()
     assert gateway.process is not None
     (zygote,) = children(gateway.pid)

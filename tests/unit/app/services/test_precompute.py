@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from deploy.embedded.redis import RedisChild
+from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.unit.app.api.test_styles import references, saved, style_of
 from workers.contract.jobs.models import Failure, Job, Result, State
-from workers.contract.jobs.store import WorkerStatus
+from workers.contract.jobs.results import WorkerStatus
 from workers.contract.runtime.redis import connect
-from workers.contract.styles.precompute import PreparationStore, preparation_of
+from workers.contract.styles.precompute import PrecomputeStore, precompute_key
 from workers.contract.styles.store import StyleStore
 from workers.techniques import registry
 
@@ -91,12 +91,12 @@ def test_the_workers_word_counts(gateway: Gateway, style: dict[str, Any]) -> Non
     assert stands(gateway, style["id"]) == {
         **{"method": "signal-leak", "model": MODEL, "state": "cold", "workers": 0, "job": claim.job.id}
     }
-    told = PreparationStore(connect(gateway.environ["STYLIZE_REDIS_URL"]))
-    told.tell("w1", {preparation_of(claim.job.request)}, 60)
+    told = PrecomputeStore(connect(gateway.environ["STYLIZE_REDIS_URL"]))
+    told.report("w1", {precompute_key(claim.job.request)}, 60)
     assert stands(gateway, style["id"])["state"] == "cold", "nobody knows such a worker"
     gateway.store.announce(WorkerStatus(id="w1", queues=(MODEL,), models=(MODEL,), state="idle"), 60)
     assert (stands(gateway, style["id"])["state"], stands(gateway, style["id"])["workers"]) == ("ready", 1)
-    told.tell("w1", set(), 60)
+    told.report("w1", set(), 60)
     gateway.store.announce(WorkerStatus(id="w1", queues=(MODEL,), state="stopping"), 0.001)
     again = precompute(gateway, style["id"], "signal-leak")
     assert again.status_code == 202
@@ -171,7 +171,7 @@ def test_another_callers_style_is_not_prepared(gateway: Gateway, style: dict[str
 def test_all_is_begun_or_nothing(tmp_path: Path) -> None:
     """A queue with room for one job takes neither of two, and a style that cannot be prepared is not saved."""
     with (
-        RedisChild(tmp_path / "redis") as redis,
+        RedisProcess(tmp_path / "redis") as redis,
         Gateway(tmp_path, redis, {"STYLIZE_MAX_QUEUED": "1"}) as gateway,
     ):
         body = [("name", (None, "x")), ("precompute", (None, "signal-leak,style-id")), *references(1)]

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.uploads.buffers import Memory, Share
+from app.uploads.buffers import Share, UploadMemory
 from app.uploads.decoder import messages
 from app.uploads.decoder.normalise import encode, normalise
 from app.uploads.decoder.pool import Decoder
 from app.uploads.decoder.server import outcome
-from app.uploads.limits import LONG_SIDE, MAX_SIDE, Refused, Verdict
+from app.uploads.limits import LONG_SIDE, MAX_SIDE, PictureFileRefused, Verdict
 from app.uploads.upload import Upload
 from tests.support.pictures import encoded, picture
 
@@ -28,19 +28,19 @@ LARGE = encoded(Image.effect_noise((4000, 4000), 60), "JPEG", quality=60)
 
 
 @pytest.fixture
-def memory() -> Iterator[Memory]:
-    lent = Memory(requests=1, size=1 << 30)
+def memory() -> Iterator[UploadMemory]:
+    lent = UploadMemory(requests=1, size=1 << 30)
     yield lent
     lent.close()
 
 
-def upload(memory: Memory, data: bytes) -> Upload:
+def upload(memory: UploadMemory, data: bytes) -> Upload:
     made = Upload("#/style_image/0", Share(memory, None))
     made.write(memoryview(data))
     return made
 
 
-def decoding(memory: Memory, scenario: Callable[[Decoder], Awaitable[None]], *, seconds: float = 20) -> None:
+def decoding(memory: UploadMemory, scenario: Callable[[Decoder], Awaitable[None]], *, seconds: float = 20) -> None:
     async def run() -> None:
         decoder = Decoder(memory, parallel=2, seconds=seconds)
         await decoder.start()
@@ -73,7 +73,7 @@ async def until_one_decodes() -> int:
     raise AssertionError("no zygote decodes")
 
 
-def test_a_child_decodes_as_the_library_does(memory: Memory) -> None:
+def test_a_child_decodes_as_the_library_does(memory: UploadMemory) -> None:
     data = encoded(picture(), "JPEG")
 
     async def scenario(decoder: Decoder) -> None:
@@ -90,20 +90,20 @@ def test_a_child_decodes_as_the_library_does(memory: Memory) -> None:
     decoding(memory, scenario)
 
 
-def test_old_bytes_of_a_file_used_again_are_never_seen(memory: Memory) -> None:
+def test_old_bytes_of_a_file_used_again_are_never_seen(memory: UploadMemory) -> None:
     async def scenario(decoder: Decoder) -> None:
         long = upload(memory, encoded(picture(size=(300, 300))))
         (await decoder.decode(long)).close()
         long.close()
         short = upload(memory, encoded(picture(size=(300, 300)))[:200])
-        with pytest.raises(Refused):
+        with pytest.raises(PictureFileRefused):
             await decoder.decode(short)
         short.close()
 
     decoding(memory, scenario)
 
 
-def test_the_zygote_has_neither_our_environment_nor_our_files_nor_a_network(memory: Memory) -> None:
+def test_the_zygote_has_neither_our_environment_nor_our_files_nor_a_network(memory: UploadMemory) -> None:
     async def scenario(_: Decoder) -> None:
         inspect()
 
@@ -123,7 +123,7 @@ def unshare_works() -> bool:
     return subprocess.run(["unshare", "--user", "--net", "true"], check=False, capture_output=True).returncode == 0
 
 
-def test_a_killed_zygote_is_replaced_and_the_picture_decoded_all_the_same(memory: Memory) -> None:
+def test_a_killed_zygote_is_replaced_and_the_picture_decoded_all_the_same(memory: UploadMemory) -> None:
     async def scenario(decoder: Decoder) -> None:
         (idle,) = zygotes()
         os.kill(idle, signal.SIGKILL)
@@ -141,10 +141,10 @@ def test_a_killed_zygote_is_replaced_and_the_picture_decoded_all_the_same(memory
     decoding(memory, scenario)
 
 
-def test_a_picture_that_takes_too_long_is_refused_and_the_next_decoded(memory: Memory) -> None:
+def test_a_picture_that_takes_too_long_is_refused_and_the_next_decoded(memory: UploadMemory) -> None:
     async def scenario(decoder: Decoder) -> None:
         large, small = upload(memory, LARGE), upload(memory, encoded(Image.new("L", (16, 16))))
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(PictureFileRefused) as caught:
             await decoder.decode(large)
         assert caught.value.verdict is Verdict.TIMED_OUT
         for file in (large, small):
@@ -153,7 +153,7 @@ def test_a_picture_that_takes_too_long_is_refused_and_the_next_decoded(memory: M
     decoding(memory, scenario, seconds=0.05)
 
 
-def test_many_at_once_are_decoded_in_turn(memory: Memory) -> None:
+def test_many_at_once_are_decoded_in_turn(memory: UploadMemory) -> None:
     async def scenario(decoder: Decoder) -> None:
         files = [upload(memory, encoded(picture(seed=n))) for n in range(12)]
         decoded = await asyncio.gather(*(decoder.decode(file) for file in files))
@@ -168,7 +168,7 @@ MODES = {"PNG": ("L", "RGB", "RGBA"), "JPEG": ("L", "RGB", "CMYK"), "WEBP": ("RG
 
 
 @pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes])
-def test_the_largest_pictures_fit_into_a_child(memory: Memory, kind: str, mode: str) -> None:
+def test_the_largest_pictures_fit_into_a_child(memory: UploadMemory, kind: str, mode: str) -> None:
     data = encoded(Image.new(mode, (MAX_SIDE, 3900)), kind)
 
     async def scenario(decoder: Decoder) -> None:

@@ -9,22 +9,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
-from app.uploads.buffers import KEPT_BYTES, KEPT_FILES, Memory, Share
+from app.uploads.buffers import KEPT_BYTES, KEPT_FILES, Share, UploadMemory
 from app.uploads.limits import MAX_BYTES
-from app.uploads.multipart import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, Shape, boundary_of, disposition
+from app.uploads.multipart import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, FormSchema, boundary_of, disposition
 from tests.support.pictures import multipart
 
-SHAPE = Shape(("prompt", "seed"), {"style_image": 2, "content_image": 1})
+SHAPE = FormSchema(("prompt", "seed"), {"style_image": 2, "content_image": 1})
 
 
 @pytest.fixture
-def memory() -> Iterator[Memory]:
-    lent = Memory(requests=2, size=50_000_000)
+def memory() -> Iterator[UploadMemory]:
+    lent = UploadMemory(requests=2, size=50_000_000)
     yield lent
     lent.close()
 
 
-def parsed(memory: Memory, *pieces: bytes) -> Form:
+def parsed(memory: UploadMemory, *pieces: bytes) -> Form:
     reader = FormReader(SHAPE, Share(memory, None), b"x")
     try:
         for piece in pieces:
@@ -46,7 +46,7 @@ def files(form: Form) -> dict[str, list[bytes]]:
     text=st.text(max_size=50).filter(str.strip),
     cuts=st.lists(st.integers(0, 900), max_size=12),
 )
-def test_a_form_reads_the_same_however_it_is_cut(memory: Memory, data: bytes, text: str, cuts: list[int]) -> None:
+def test_a_form_reads_the_same_however_it_is_cut(memory: UploadMemory, data: bytes, text: str, cuts: list[int]) -> None:
     tricky = data + b"\r\n--x" + data[:3] + b"\r\n--" if b"--x" not in data else data.replace(b"--x", b"")
     tricky = (
         tricky.replace(b"\r\n--x\r\n", b"")
@@ -62,7 +62,7 @@ def test_a_form_reads_the_same_however_it_is_cut(memory: Memory, data: bytes, te
     form.close()
 
 
-def test_files_are_numbered_when_there_may_be_several(memory: Memory) -> None:
+def test_files_are_numbered_when_there_may_be_several(memory: UploadMemory) -> None:
     body = multipart({}, {"style_image": b"1", "content_image": b"3"})
     form = parsed(
         memory,
@@ -75,7 +75,7 @@ def test_files_are_numbered_when_there_may_be_several(memory: Memory) -> None:
     form.close()
 
 
-def test_an_empty_file_input_of_a_web_form_is_no_file(memory: Memory) -> None:
+def test_an_empty_file_input_of_a_web_form_is_no_file(memory: UploadMemory) -> None:
     form = parsed(memory, multipart({}, {"style_image": b""}).replace(b'filename="f"', b'filename=""'))
     assert form.uploads() == []
     form.close()
@@ -102,31 +102,31 @@ def test_an_empty_file_input_of_a_web_form_is_no_file(memory: Memory) -> None:
         (b"--x\r\n" + b"A: b\r\n" * 9 + b"\r\nb\r\n--x--", Malformed, "well-formed"),
     ],
 )
-def test_bad_forms_are_refused(memory: Memory, body: bytes, kind: type[Problem], words: str) -> None:
+def test_bad_forms_are_refused(memory: UploadMemory, body: bytes, kind: type[Problem], words: str) -> None:
     with pytest.raises(kind, match=words):
         parsed(memory, body)
 
 
-def test_a_third_file_is_refused(memory: Memory) -> None:
+def test_a_third_file_is_refused(memory: UploadMemory) -> None:
     one = multipart({}, {"style_image": b"1"})[: -len(b"--x--\r\n")]
     with pytest.raises(Invalid, match="at most 2 files"):
         parsed(memory, one * 3 + b"--x--")
 
 
-def test_too_many_parts_are_refused_at_once(memory: Memory) -> None:
+def test_too_many_parts_are_refused_at_once(memory: UploadMemory) -> None:
     empty = b'--x\r\nContent-Disposition: form-data; name="style_image"; filename=""\r\n\r\n\r\n'
     with pytest.raises(TooLarge, match=f"{MAX_PARTS} parts"):
         parsed(memory, empty * (MAX_PARTS + 1))
 
 
-def test_a_file_over_the_limit_is_refused(memory: Memory) -> None:
+def test_a_file_over_the_limit_is_refused(memory: UploadMemory) -> None:
     body = multipart({}, {"style_image": bytes(MAX_BYTES + 1)})
     with pytest.raises(TooLarge, match="style_image/0: the file is larger than 20,000,000 bytes"):
         parsed(memory, body)
 
 
 def test_memory_is_bounded_over_all_requests() -> None:
-    memory = Memory(requests=1, size=1000)
+    memory = UploadMemory(requests=1, size=1000)
     with memory.entered(None), pytest.raises(Unavailable), memory.entered(None):
         pass
     first = parsed(memory, multipart({}, {"style_image": bytes(600)}))
@@ -138,7 +138,7 @@ def test_memory_is_bounded_over_all_requests() -> None:
 
 
 def test_an_owner_gets_a_quarter_of_the_requests_and_half_of_the_bytes() -> None:
-    memory = Memory(requests=8, size=1000)
+    memory = UploadMemory(requests=8, size=1000)
     with memory.entered("ann") as first, memory.entered("ann"):
         with pytest.raises(Unavailable, match="of yours"), memory.entered("ann"):
             pass
@@ -154,7 +154,7 @@ def test_an_owner_gets_a_quarter_of_the_requests_and_half_of_the_bytes() -> None
 
 
 def test_files_are_used_again_but_neither_many_nor_large_ones_are_kept() -> None:
-    memory = Memory(requests=1, size=1000)
+    memory = UploadMemory(requests=1, size=1000)
     files = [memory.borrow() for _ in range(KEPT_FILES + 1)]
     files[0].mapped[: KEPT_BYTES + 5000] = bytes(KEPT_BYTES + 5000)
     for file in files:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from app.uploads.decoder.normalise import encode, normalise
-from app.uploads.limits import LONG_SIDE, Refused, Verdict
+from app.uploads.limits import LONG_SIDE, PictureFileRefused, Verdict
 from tests.security.corpus.png import chunk, png
 from tests.support.pictures import encoded, picture
 
@@ -18,7 +18,7 @@ def shown(data: bytes) -> Image.Image:
 
 
 def refused(data: bytes) -> Verdict:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PictureFileRefused) as caught:
         shown(data)
     return caught.value.verdict
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.uploads.decoder.embedded_recipe import carried
+from app.uploads.decoder.embedded_recipe import embedded_recipe
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
@@ -27,13 +27,13 @@ def reader(data: bytes) -> Any:
 @pytest.mark.parametrize("text", [TEXT, json.dumps({"prompt": 'only "double" quotes'})])
 def test_what_the_worker_writes_is_found(kind: OutputFormat, text: str) -> None:
     file = encode(picture(size=(64, 48)), kind, text)
-    assert carried(reader(file)) == text
+    assert embedded_recipe(reader(file)) == text
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_other_pictures_carry_none(kind: str) -> None:
-    assert carried(reader(encoded(picture(), kind))) is None
-    assert carried(reader(b"GIF89a")) is None
+    assert embedded_recipe(reader(encoded(picture(), kind))) is None
+    assert embedded_recipe(reader(b"GIF89a")) is None
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -44,7 +44,7 @@ def test_damaged_files_end_the_walk(kind: OutputFormat) -> None:
         bad = bytearray(file[: drawn.randrange(13, len(file))])
         for _ in range(4):
             bad[drawn.randrange(8, len(bad))] = drawn.randrange(256)
-        carried(reader(bytes(bad)))
+        embedded_recipe(reader(bytes(bad)))
 
 
 def test_many_parts_are_not_read_to_the_end() -> None:
@@ -54,7 +54,7 @@ def test_many_parts_are_not_read_to_the_end() -> None:
         reads.append(offset)
         return b"\x89PNG\r\n\x1a\n" if offset == 0 else struct.pack(">I4s", 0, b"abcd")
 
-    assert carried(read) is None
+    assert embedded_recipe(read) is None
     assert len(reads) < 5000
 
 

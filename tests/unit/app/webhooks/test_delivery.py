@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from app.auth.api_key import mint
+from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from app.webhooks.errors import NotDelivered, NotTried
 from app.webhooks.lookup import PER_OWNER, Lookup
 from app.webhooks.silent_hosts import SilentHosts
-from app.webhooks.transport import Sender
-from app.webhooks.url_policy import Rules, origin_of
-from deploy.embedded.redis import RedisChild
+from app.webhooks.transport import WebhookTransport
+from app.webhooks.url_policy import UrlPolicy, origin_of
+from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
@@ -37,8 +37,8 @@ FIRST_PAUSE = "0.1"
 
 
 @pytest.fixture(scope="module")
-def redis_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisChild]:
-    with RedisChild(tmp_path_factory.mktemp("redis")) as child:
+def redis_child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
         yield child
 
 
@@ -62,7 +62,7 @@ def origins() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def calling(tmp_path: Path, redis_child: RedisChild, origins: dict[str, Any]) -> Iterator[Gateway]:
+def calling(tmp_path: Path, redis_child: RedisProcess, origins: dict[str, Any]) -> Iterator[Gateway]:
     """A gateway whose operator allows the receivers, and one address where nobody listens."""
     allowed = ",".join([*(origin for origin, _ in origins.values()), "http://127.0.0.1:1"])
     environ = {"STYLIZE_GATEWAY_WEBHOOK_ALLOW": allowed, "STYLIZE_GATEWAY_WEBHOOK_PAUSE_SECONDS": FIRST_PAUSE}
@@ -175,7 +175,7 @@ def test_another_webhook_is_another_request(calling: Gateway, origins: dict[str,
     assert calling.post({"webhook_url": "https://example.com/b"}, **key).status_code == 409
 
 
-def test_every_owner_has_a_secret_that_stays(redis_child: RedisChild) -> None:
+def test_every_owner_has_a_secret_that_stays(redis_child: RedisProcess) -> None:
     with connect(redis_child.url) as redis:
         outbox = Outbox(redis, prefix="secrets:")
         secrets = {owner: outbox.secret(owner) for owner in ("ann", "bob", "anyone")}
@@ -184,10 +184,10 @@ def test_every_owner_has_a_secret_that_stays(redis_child: RedisChild) -> None:
 
 
 def test_the_secret_is_for_who_makes_jobs(tmp_path: Path) -> None:
-    with RedisChild(tmp_path / "redis") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis") as child, connect(child.url) as redis:
         tokens = {}
         for scopes in (("read",), ("read", "write")):
-            key, tokens[scopes] = mint("test", scopes=scopes)  # type: ignore[arg-type]
+            key, tokens[scopes] = create_api_key("test", scopes=scopes)  # type: ignore[arg-type]
             KeyStore(redis).put(key)
         with Gateway(tmp_path, child) as gateway:
             statuses = [
@@ -197,7 +197,7 @@ def test_the_secret_is_for_who_makes_jobs(tmp_path: Path) -> None:
     assert statuses == [403, 200]
 
 
-def test_a_call_is_lent_to_one_gateway_and_comes_back(redis_child: RedisChild) -> None:
+def test_a_call_is_lent_to_one_gateway_and_comes_back(redis_child: RedisProcess) -> None:
     with connect(redis_child.url) as redis:
         store, outbox = JobStore(redis, prefix="lent:", retention_seconds=0.001), Outbox(redis, prefix="lent:")
         new = new_job(webhook_url="https://example.com/")
@@ -262,13 +262,15 @@ def test_tls_goes_by_the_name_and_the_connection_by_the_address(tmp_path: Path) 
     with receiver(tls=serving) as (origin, got):
         port = origin.rpartition(":")[2]
         good, bad = f"https://hooks.example:{port}", f"https://other.example:{port}"
-        rules = Rules(allowed=frozenset({origin_of(good), origin_of(bad)}))
-        assert asyncio.run(Sender(rules, tls=trusting, find=find).post(f"{good}/hook", {}, b"{}", "ann")) == 204
+        rules = UrlPolicy(allowed=frozenset({origin_of(good), origin_of(bad)}))
+        assert (
+            asyncio.run(WebhookTransport(rules, tls=trusting, find=find).post(f"{good}/hook", {}, b"{}", "ann")) == 204
+        )
         with pytest.raises(NotDelivered):
-            asyncio.run(Sender(rules, tls=trusting, find=find).post(f"{bad}/hook", {}, b"{}", "ann"))
+            asyncio.run(WebhookTransport(rules, tls=trusting, find=find).post(f"{bad}/hook", {}, b"{}", "ann"))
         public = ssl.create_default_context()
         with pytest.raises(NotDelivered):
-            asyncio.run(Sender(rules, tls=public, find=find).post(f"{good}/hook", {}, b"{}", "ann"))
+            asyncio.run(WebhookTransport(rules, tls=public, find=find).post(f"{good}/hook", {}, b"{}", "ann"))
     assert [headers["host"] for headers, _ in got] == [f"hooks.example:{port}"]
     assert asked == ["hooks.example", "other.example", "hooks.example"]
 
@@ -280,14 +282,16 @@ async def known(host: str, port: int, owner: str) -> Sequence[str]:
 def test_a_receiver_that_says_nothing_is_left_in_time(tmp_path: Path) -> None:
     with Trap(silent=True) as silent:
         origin = f"http://127.0.0.1:{silent.port}"
-        sender = Sender(Rules(allowed=frozenset({origin})), tls=ssl.create_default_context(), find=known, seconds=0.3)
+        sender = WebhookTransport(
+            UrlPolicy(allowed=frozenset({origin})), tls=ssl.create_default_context(), find=known, seconds=0.3
+        )
         began = time.monotonic()
         with pytest.raises(NotDelivered, match="no answer"):
             asyncio.run(sender.post(origin, {}, b"{}", "ann"))
         assert time.monotonic() - began < 3
 
 
-def test_an_owner_gets_its_share_of_the_calls(redis_child: RedisChild) -> None:
+def test_an_owner_gets_its_share_of_the_calls(redis_child: RedisProcess) -> None:
     with connect(redis_child.url) as redis:
         store, outbox = JobStore(redis, prefix="share:"), Outbox(redis, prefix="share:")
         for owner, count in (("ann", 40), ("bob", 1)):

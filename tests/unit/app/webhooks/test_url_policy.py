@@ -9,8 +9,8 @@ import pytest
 
 from app.webhooks.errors import NotDelivered
 from app.webhooks.lookup import Lookup
-from app.webhooks.transport import Sender
-from app.webhooks.url_policy import Rules, TargetRefused, origin_of
+from app.webhooks.transport import WebhookTransport
+from app.webhooks.url_policy import TargetRefused, UrlPolicy, origin_of
 from tests.unit.app.webhooks.trap import Trap
 
 NOT_PUBLIC_V4 = (
@@ -133,13 +133,13 @@ def tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def post(rules: Rules, url: str, answers: list[Sequence[str]] | None = None) -> int:
+def post(rules: UrlPolicy, url: str, answers: list[Sequence[str]] | None = None) -> int:
     """Post as the deliverer does; `answers` are what the host's name stands for, each time it is looked up."""
 
     async def find(host: str, port: int, owner: str) -> Sequence[str]:
         return answers.pop(0) if answers is not None else await Lookup().find(host, port, owner)
 
-    return asyncio.run(Sender(rules, tls=tls(), find=find).post(url, {}, b"{}", "ann"))
+    return asyncio.run(WebhookTransport(rules, tls=tls(), find=find).post(url, {}, b"{}", "ann"))
 
 
 def test_there_are_two_hundred_cases() -> None:
@@ -150,14 +150,14 @@ def test_there_are_two_hundred_cases() -> None:
 @pytest.mark.parametrize("url", URLS, ids=ascii)
 def test_no_url_leads_home(trap: Trap, url: str) -> None:
     with pytest.raises(TargetRefused):
-        post(Rules(ports=frozenset({trap.port})), url.format(trap.port))
+        post(UrlPolicy(ports=frozenset({trap.port})), url.format(trap.port))
     assert trap.caught == []
 
 
 @pytest.mark.parametrize("addresses", ANSWERS, ids=" ".join)
 def test_no_name_leads_home(trap: Trap, addresses: tuple[str, ...]) -> None:
     with pytest.raises(TargetRefused, match=r"not public|no address"):
-        post(Rules(ports=frozenset({trap.port})), f"https://example.com:{trap.port}/", [addresses])
+        post(UrlPolicy(ports=frozenset({trap.port})), f"https://example.com:{trap.port}/", [addresses])
     assert trap.caught == []
 
 
@@ -167,7 +167,7 @@ def test_a_name_that_changes_its_mind_leads_nowhere_else() -> None:
     with Trap() as own:
         origin = f"https://example.com:{own.port}"
         with pytest.raises(NotDelivered):
-            post(Rules(allowed=frozenset({origin})), f"{origin}/hook", answers)
+            post(UrlPolicy(allowed=frozenset({origin})), f"{origin}/hook", answers)
         own.await_caught(1)
     assert own.caught == ["::ffff:127.0.0.1"]
     assert answers == [["127.0.0.2"]]
@@ -177,11 +177,11 @@ def test_a_container_is_reached_by_the_name_that_the_operator_allows() -> None:
     with Trap() as own:
         origin = origin_of(f"https://my_app:{own.port}")
         with pytest.raises(NotDelivered):
-            post(Rules(allowed=frozenset({origin})), f"{origin}/hook", [["127.0.0.1"]])
+            post(UrlPolicy(allowed=frozenset({origin})), f"{origin}/hook", [["127.0.0.1"]])
         own.await_caught(1)
         for url in (f"{origin}0/hook", origin.replace("my_app", "my_other_app")):
             with pytest.raises(TargetRefused):
-                post(Rules(allowed=frozenset({origin})), url)
+                post(UrlPolicy(allowed=frozenset({origin})), url)
 
 
 def test_the_trap_works() -> None:
@@ -189,7 +189,7 @@ def test_the_trap_works() -> None:
         for host in ("127.0.0.1", "[::1]"):
             origin = f"https://{host}:{own.port}"
             with pytest.raises(NotDelivered):
-                post(Rules(allowed=frozenset({origin_of(origin)})), f"{origin}/hook")
+                post(UrlPolicy(allowed=frozenset({origin_of(origin)})), f"{origin}/hook")
         own.await_caught(2)
     assert own.caught == ["::ffff:127.0.0.1", "::1"]
 
@@ -206,12 +206,12 @@ def test_the_trap_works() -> None:
     ],
 )
 def test_public_addresses_are_understood(url: str, understood: str) -> None:
-    assert Rules().target(url).url == understood
-    Rules().check(Rules().target(url), ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111"])
+    assert UrlPolicy().target(url).url == understood
+    UrlPolicy().check(UrlPolicy().target(url), ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111"])
 
 
 def test_an_operator_allows_whole_origins_only() -> None:
-    rules = Rules(allowed=frozenset({origin_of("http://10.0.0.7:9000"), origin_of("https://hooks.internal")}))
+    rules = UrlPolicy(allowed=frozenset({origin_of("http://10.0.0.7:9000"), origin_of("https://hooks.internal")}))
     assert rules.target("http://10.0.0.7:9000/a?b").trusted
     assert rules.target("https://hooks.internal/x").trusted
     rules.check(rules.target("https://hooks.internal/x"), ["10.0.0.8"])

@@ -11,14 +11,14 @@ from tests.support.encoder_samples import WEIGHTS, picture
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder import clip
-from workers.techniques.encoder.weights import Located
+from workers.techniques.encoder.weights import AdapterFiles
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.fixture
 def tower(sd15: Backbone, tiny_root: Path) -> clip.ImageTower:
-    return clip.image_tower(Located(tiny_root, tiny_root / "clip-vision", None), sd15)
+    return clip.image_tower(AdapterFiles(tiny_root, tiny_root / "clip-vision", None), sd15)
 
 
 def test_the_shorter_side_is_scaled_and_the_middle_cut_out(tower: clip.ImageTower) -> None:
@@ -67,4 +67,4 @@ def test_a_folder_without_a_tower_is_named(sd15: Backbone, tmp_path: Path) -> No
     with pytest.raises(ModelUnusable, match="no text encoder"):
         clip.text_config(tmp_path)
     with pytest.raises(ModelUnusable, match="cannot be loaded"):
-        clip.image_tower(Located(tmp_path, tmp_path, None), sd15)
+        clip.image_tower(AdapterFiles(tmp_path, tmp_path, None), sd15)

@@ -13,7 +13,7 @@ from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder import adapter, adapter_file, compatibility, content
 from workers.techniques.encoder.adapter_file import AdapterFile
-from workers.techniques.encoder.weights import VIT_BIGG, VIT_H, Located, Published, locate
+from workers.techniques.encoder.weights import VIT_BIGG, VIT_H, AdapterFiles, Published, locate
 
 
 def vision(width: int, layers: int, heads: int, projection: int, **more: str) -> CLIPVisionConfig:
@@ -153,14 +153,14 @@ def test_a_wrong_pair_is_found_before_the_encoder_is_loaded(
     vision(64, 2, 4, 48).save_pretrained(tmp_path)
     published = Published("ip-adapter-sd15", "clip-vit-h", VIT_H, None)
     with pytest.raises(ModelUnusable, match="48"):
-        adapter.resident(Located(adapter_of("ip-adapter-sd15"), tmp_path, published), sd15)
+        adapter.get_or_load(AdapterFiles(adapter_of("ip-adapter-sd15"), tmp_path, published), sd15)
 
 
 def test_sdxl_subtracts_with_its_own_second_tower_only_for_its_own_encoder(
     sdxl: Backbone, installed: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = bench_on(sdxl, installed)
-    found = adapter.resident(locate("base", bench), sdxl)
-    assert content.text_source(found, bench).fingerprint == sdxl.fingerprint
+    context = bench_on(sdxl, installed)
+    found = adapter.get_or_load(locate("base", context), sdxl)
+    assert content.text_source(found, context).fingerprint == sdxl.fingerprint
     with pytest.raises(Refused, match="towers of one CLIP model"):
-        content.text_source(dataclasses.replace(found, image_config=H_IMAGE), bench)
+        content.text_source(dataclasses.replace(found, image_config=H_IMAGE), context)

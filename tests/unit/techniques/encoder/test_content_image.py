@@ -3,17 +3,17 @@
 import pytest
 from PIL import Image
 
-from tests.support.encoder_samples import order, picture
-from workers.engine.technique import Order, Pictures
+from tests.support.encoder_samples import inputs, picture
+from workers.engine.technique import GenerationInputs, Pictures
 from workers.techniques.encoder import content_image
 from workers.techniques.encoder.csgo.spec import CSGOParams
 
 BICUBIC = Image.Resampling.BICUBIC
 
 
-def asked(size: tuple[int, int], box: tuple[int, int] = (1024, 1024)) -> Order:
+def asked(size: tuple[int, int], box: tuple[int, int] = (1024, 1024)) -> GenerationInputs:
     pictures = Pictures((picture(),), picture(1, size))
-    return order(CSGOParams(), width=box[0], height=box[1], pictures=pictures)
+    return inputs(CSGOParams(), width=box[0], height=box[1], pictures=pictures)
 
 
 @pytest.mark.parametrize(

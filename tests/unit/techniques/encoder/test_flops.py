@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory, denoise
-from workers.techniques.encoder.attention import Stream, image_attention
+from workers.techniques.encoder.attention import ImageStream, image_attention
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def unet() -> Any:
         return UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8).eval()
 
 
-def trajectory(extra: tuple[Stream, ...]) -> Trajectory:
+def trajectory(extra: tuple[ImageStream, ...]) -> Trajectory:
     scheduler = DDIMScheduler()
     scheduler.set_timesteps(1)
     half = Condition(torch.empty(1, 77, 768, device="meta"))
@@ -44,7 +44,7 @@ def test_a_warm_style_costs_what_plain_text_to_image_costs(unet: Any) -> None:
 
     layers = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     keys_values = {name: kept(name) for name in layers}
-    asked = trajectory((Stream(keys_values, keys_values, dict.fromkeys(layers, 1.0)),))
+    asked = trajectory((ImageStream(keys_values, keys_values, dict.fromkeys(layers, 1.0)),))
     plain = flops(unet, trajectory(()), Hooks())
     backbone: Any = SimpleNamespace(unet=unet)
     with image_attention(backbone, [asked]) as hooks:

@@ -22,15 +22,15 @@ from tests.support.encoder_samples import (
     WEIGHTS,
     adapter_of,
     bench_on,
+    inputs,
     latents,
     nothing_installed,
-    order,
     picture,
 )
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Order
+from workers.engine.technique import GenerationInputs
 from workers.techniques.encoder import clip
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
@@ -43,7 +43,7 @@ IP, STYLE = IPAdapter(), InstantStyle()
 BASE, PLUS = IPAdapterParams(), IPAdapterParams(adapter="plus")
 
 
-def theirs(pipe: Any, adapter: Path, scale: Any, embeds: Tensor, asked: Order) -> Tensor:
+def theirs(pipe: Any, adapter: Path, scale: Any, embeds: Tensor, asked: GenerationInputs) -> Tensor:
     """Return the latents of diffusers' own pipeline with its own adapter loader."""
     pipe.set_progress_bar_config(disable=True)
     pipe.load_ip_adapter(adapter.parent.as_posix(), subfolder="", weight_name=adapter.name, image_encoder_folder=None)
@@ -77,7 +77,7 @@ def test_plus_on_sdxl_with_two_images_is_what_diffusers_pipeline_does(
     encoder, pixels = seen(tiny_root / "clip-vision", images)
     both = [encoder(x, output_hidden_states=True).hidden_states[-2] for x in (torch.zeros_like(pixels), pixels)]
     params = InstantStyleParams(adapter="plus", mode="style+layout", scale=0.7)
-    asked = order(params, *images, width=128, height=128, negative_prompt="blurry")
+    asked = inputs(params, *images, width=128, height=128, negative_prompt="blurry")
     blocks = {"down": {"block_2": [0.0, 0.7]}, "up": {"block_0": [0.0, 0.7, 0.0]}}
     expected = theirs(pipe, PUBLISHED["ip-adapter-plus-sdxl-vit-h"], blocks, torch.stack(both), asked)
     [ours] = latents(STYLE, bench_on(sdxl, installed), asked)
@@ -97,7 +97,7 @@ def test_a_mean_less_its_content_on_sd15_is_what_diffusers_pipeline_does(
     params = InstantStyleParams(
         mode="style+layout", scale=1.2, combine="mean", neg_content_prompt="a rabbit", neg_content_scale=0.8
     )
-    asked = order(params, *images, negative_prompt="blurry")
+    asked = inputs(params, *images, negative_prompt="blurry")
     blocks = {"down": {"block_2": [1.2, 1.2]}, "mid": 1.2, "up": {"block_1": [1.2, 1.2, 1.2]}}
     expected = theirs(pipe, PUBLISHED["ip-adapter-sd15"], blocks, torch.stack([torch.zeros_like(e), e]), asked)
     [ours] = latents(STYLE, bench_on(sd15, installed), asked)
@@ -107,39 +107,39 @@ def test_a_mean_less_its_content_on_sd15_is_what_diffusers_pipeline_does(
 def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
     sd15: Backbone, tiny_root: Path, installed: Installed
 ) -> None:
-    bench = bench_on(load(tiny_root / "sd15", dtype=torch.bfloat16), installed)
-    [rounded], [exact] = latents(IP, bench, order(BASE)), latents(IP, bench_on(sd15, installed), order(BASE))
+    context = bench_on(load(tiny_root / "sd15", dtype=torch.bfloat16), installed)
+    [rounded], [exact] = latents(IP, context, inputs(BASE)), latents(IP, bench_on(sd15, installed), inputs(BASE))
     assert rounded.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(rounded.float().flatten(), exact.flatten(), dim=0) > 0.99
 
 
 def test_without_guidance_there_is_no_unconditional_half(sd15: Backbone, installed: Installed) -> None:
-    [guided] = latents(IP, bench_on(sd15, installed), order(BASE, guidance_scale=1.001))
-    [alone] = latents(IP, bench_on(sd15, installed), order(BASE, guidance_scale=1.0))
+    [guided] = latents(IP, bench_on(sd15, installed), inputs(BASE, guidance_scale=1.001))
+    [alone] = latents(IP, bench_on(sd15, installed), inputs(BASE, guidance_scale=1.0))
     assert torch.allclose(guided, alone, atol=0.05)
 
 
 @pytest.mark.parametrize("params", [BASE, PLUS, IPAdapterParams(combine="mean")])
 def test_the_same_picture_twice_is_the_picture(sd15: Backbone, installed: Installed, params: IPAdapterParams) -> None:
-    bench = bench_on(sd15, installed)
-    [once], [twice] = latents(IP, bench, order(params)), latents(IP, bench, order(params, picture(), picture()))
+    context = bench_on(sd15, installed)
+    [once], [twice] = latents(IP, context, inputs(params)), latents(IP, context, inputs(params, picture(), picture()))
     assert torch.allclose(once, twice, atol=1e-4)
 
 
 @pytest.mark.parametrize("params", [BASE, PLUS, IPAdapterParams(combine="mean")])
 def test_a_picture_of_weight_zero_is_left_out(sd15: Backbone, installed: Installed, params: IPAdapterParams) -> None:
-    bench = bench_on(sd15, installed)
-    [alone] = latents(IP, bench, order(params))
-    weighted = order(params, picture(), picture(1), style_weights=(2.0, 0.0))
-    assert torch.equal(latents(IP, bench, weighted)[0], alone)
+    context = bench_on(sd15, installed)
+    [alone] = latents(IP, context, inputs(params))
+    weighted = inputs(params, picture(), picture(1), style_weights=(2.0, 0.0))
+    assert torch.equal(latents(IP, context, weighted)[0], alone)
 
 
 @pytest.mark.parametrize("combine", ["concat", "mean"])
 def test_weights_decide_between_pictures(sd15: Backbone, installed: Installed, combine: Any) -> None:
-    bench, params = bench_on(sd15, installed), IPAdapterParams(combine=combine)
+    context, params = bench_on(sd15, installed), IPAdapterParams(combine=combine)
 
     def weighted(*weights: float) -> Tensor:
-        return latents(IP, bench, order(params, picture(), picture(1), style_weights=weights))[0]
+        return latents(IP, context, inputs(params, picture(), picture(1), style_weights=weights))[0]
 
     assert torch.allclose(weighted(), weighted(1.0, 1.0), atol=1e-5)
     assert torch.allclose(weighted(3.0, 1.0), weighted(0.75, 0.25), atol=1e-5)
@@ -149,10 +149,10 @@ def test_weights_decide_between_pictures(sd15: Backbone, installed: Installed, c
 def test_squash_shows_what_cropping_cuts_off(sd15: Backbone, installed: Installed) -> None:
     wide = picture(4, (120, 40))
     cut = wide.crop((40, 0, 80, 40))
-    bench = bench_on(sd15, installed)
+    context = bench_on(sd15, installed)
 
     def shown(image: Any, fit: Any) -> Tensor:
-        return latents(IP, bench, order(IPAdapterParams(fit=fit), image))[0]
+        return latents(IP, context, inputs(IPAdapterParams(fit=fit), image))[0]
 
     assert torch.allclose(shown(wide, "crop"), shown(cut, "crop"), atol=0.1)
     assert not torch.allclose(shown(wide, "squash"), shown(wide, "crop"), atol=0.1)
@@ -161,11 +161,11 @@ def test_squash_shows_what_cropping_cuts_off(sd15: Backbone, installed: Installe
 def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_scale(
     sd15: Backbone, installed: Installed
 ) -> None:
-    bench = bench_on(sd15, installed)
+    context = bench_on(sd15, installed)
 
     def less(text: str, scale: float) -> Tensor:
         params = InstantStyleParams(mode="all", neg_content_prompt=text, neg_content_scale=scale)
-        return latents(STYLE, bench, order(params))[0]
+        return latents(STYLE, context, inputs(params))[0]
 
     plain = less("", 0.5)
     assert torch.equal(less("a rabbit", 0.0), plain)
@@ -175,9 +175,9 @@ def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_sca
 
 
 def test_mode_all_without_subtraction_is_ip_adapter(backbone: Backbone, installed: Installed) -> None:
-    bench = bench_on(backbone, installed)
-    [theirs] = latents(IP, bench, order(BASE))
-    assert torch.equal(latents(STYLE, bench, order(InstantStyleParams(mode="all")))[0], theirs)
+    context = bench_on(backbone, installed)
+    [theirs] = latents(IP, context, inputs(BASE))
+    assert torch.equal(latents(STYLE, context, inputs(InstantStyleParams(mode="all")))[0], theirs)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_what_cannot_be_done_is_refused_in_words(
     sd15: Backbone, installed: Installed, params: InstantStyleParams, why: str
 ) -> None:
     with pytest.raises(Refused, match=why):
-        STYLE.prepare(order(params, picture(), picture(1)), bench_on(sd15, installed))
+        STYLE.prepare(inputs(params, picture(), picture(1)), bench_on(sd15, installed))
 
 
 def test_a_missing_text_tower_is_named(sd15: Backbone, installed: Installed) -> None:
@@ -202,7 +202,7 @@ def test_a_missing_text_tower_is_named(sd15: Backbone, installed: Installed) -> 
         return installed(model)
 
     with pytest.raises(WeightsMissing, match="stylize models pull clip-vit-h-text"):
-        STYLE.prepare(order(InstantStyleParams(neg_content_prompt="a cat")), bench_on(sd15, without_text))
+        STYLE.prepare(inputs(InstantStyleParams(neg_content_prompt="a cat")), bench_on(sd15, without_text))
 
 
 @pytest.fixture
@@ -217,29 +217,29 @@ def with_adapter(tiny_root: Path, tmp_path: Path) -> Path:
 
 
 def test_an_adapter_in_the_base_models_folder_is_used(with_adapter: Path, sd15: Backbone, installed: Installed) -> None:
-    bench = bench_on(load(with_adapter), nothing_installed)
-    [expected] = latents(IP, bench_on(sd15, installed), order(BASE))
-    assert torch.allclose(latents(IP, bench, order(BASE))[0], expected, atol=1e-3)
+    context = bench_on(load(with_adapter), nothing_installed)
+    [expected] = latents(IP, bench_on(sd15, installed), inputs(BASE))
+    assert torch.allclose(latents(IP, context, inputs(BASE))[0], expected, atol=1e-3)
     with pytest.raises(WeightsMissing):
-        IP.prepare(order(PLUS), bench)
+        IP.prepare(inputs(PLUS), context)
 
 
 def test_its_own_text_tower_is_subtracted_with_if_it_has_one(with_adapter: Path) -> None:
     params = InstantStyleParams(mode="all", neg_content_prompt="a cat")
     with pytest.raises(Refused, match="no text tower"):
-        STYLE.prepare(order(params), bench_on(load(with_adapter), nothing_installed))
+        STYLE.prepare(inputs(params), bench_on(load(with_adapter), nothing_installed))
     shutil.copytree(WEIGHTS / "clip-text", with_adapter / "text_projector")
-    bench = bench_on(load(with_adapter), nothing_installed)
-    [changed], [plain] = latents(STYLE, bench, order(params)), latents(IP, bench, order(BASE))
+    context = bench_on(load(with_adapter), nothing_installed)
+    [changed], [plain] = latents(STYLE, context, inputs(params)), latents(IP, context, inputs(BASE))
     assert not torch.allclose(changed, plain, atol=1e-3)
 
 
 def test_its_own_way_of_preparing_pictures_is_kept(with_adapter: Path) -> None:
-    [clips] = latents(IP, bench_on(load(with_adapter), nothing_installed), order(BASE))
+    [clips] = latents(IP, bench_on(load(with_adapter), nothing_installed), inputs(BASE))
     even = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     CLIPImageProcessorPil(size={"shortest_edge": 32}, **even).save_pretrained(with_adapter / "feature_extractor")
     backbone = load(with_adapter)
-    [own] = latents(IP, bench_on(backbone, nothing_installed), order(BASE))
+    [own] = latents(IP, bench_on(backbone, nothing_installed), inputs(BASE))
     assert not torch.allclose(own, clips, atol=1e-3)
     located = locate("base", bench_on(backbone, nothing_installed))
     pixels = clip.image_tower(located, backbone).pixels([picture()])

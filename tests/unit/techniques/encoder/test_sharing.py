@@ -10,14 +10,14 @@ import torch
 
 from tests.support.batching import require_the_same_alone, work
 from tests.support.caching import require_no_trace
-from tests.support.encoder_samples import bench_on, latents, nothing_installed, order, picture
+from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Order, Technique, plain
-from workers.techniques.encoder.attention import Stream
+from workers.engine.technique import GenerationInputs, Technique, text_to_image
+from workers.techniques.encoder.attention import ImageStream
 from workers.techniques.encoder.clip import ImageTower
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
@@ -46,17 +46,17 @@ def rows(backbone: Backbone) -> Any:
 
 @each_kind
 def test_strength_0_is_plain_text_to_image(backbone: Backbone, technique: Technique, params: EncoderParams) -> None:
-    bench = bench_on(backbone, nothing_installed)
-    expected = plain(order(params), bench)
+    context = bench_on(backbone, nothing_installed)
+    expected = text_to_image(inputs(params), context)
     denoise(backbone.unet, [expected])
-    assert torch.equal(latents(technique, bench, order(params, strength=0.0))[0], expected.latents)
-    assert bench.cache.outcome == "none"
+    assert torch.equal(latents(technique, context, inputs(params, strength=0.0))[0], expected.latents)
+    assert context.cache.outcome == "none"
 
 
 def test_strength_multiplies_the_scale(sd15: Backbone, installed: Installed) -> None:
-    bench, technique = bench_on(sd15, installed), IPAdapter()
-    [half] = latents(technique, bench, order(IPAdapterParams(scale=0.8), strength=0.5))
-    [same] = latents(technique, bench, order(IPAdapterParams(scale=0.4), strength=1.0))
+    context, technique = bench_on(sd15, installed), IPAdapter()
+    [half] = latents(technique, context, inputs(IPAdapterParams(scale=0.8), strength=0.5))
+    [same] = latents(technique, context, inputs(IPAdapterParams(scale=0.4), strength=1.0))
     assert torch.allclose(half, same, atol=1e-5)
 
 
@@ -70,14 +70,14 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
-    [cold] = latents(technique, bench_on(backbone, installed, cache), order(params))
+    [cold] = latents(technique, bench_on(backbone, installed, cache), inputs(params))
     rows.clear()
     monkeypatch.setattr(ImageTower, "features", None)
     warm_bench = bench_on(backbone, installed, cache)
-    [warm] = latents(technique, warm_bench, order(params))
+    [warm] = latents(technique, warm_bench, inputs(params))
     warm_rows = sum(rows)
     rows.clear()
-    trajectory = plain(order(params), warm_bench)
+    trajectory = text_to_image(inputs(params), warm_bench)
     denoise(backbone.unet, [trajectory])
     assert torch.allclose(warm, cold, atol=1e-4)
     assert warm_bench.cache.outcome == "hit"
@@ -87,11 +87,11 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
 def test_a_style_survives_on_disk(sd15: Backbone, installed: Installed, tmp_path: Path) -> None:
     technique, params = IPAdapter(), IPAdapterParams()
     [cold] = latents(
-        technique, bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)])), order(params)
+        technique, bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)])), inputs(params)
     )
-    bench = bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)]))
-    assert torch.allclose(latents(technique, bench, order(params))[0], cold, atol=1e-4)
-    assert bench.cache.outcome == "hit"
+    context = bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)]))
+    assert torch.allclose(latents(technique, context, inputs(params))[0], cold, atol=1e-4)
+    assert context.cache.outcome == "hit"
 
 
 def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installed: Installed) -> None:
@@ -107,10 +107,10 @@ def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installe
         {"neg_content_prompt": "a cat", "neg_content_scale": 1.0},
     ]
     pictures = (picture(), picture(1))
-    asked = [order(base.model_copy(update=change), *pictures, steps=1) for change in changes]
+    asked = [inputs(base.model_copy(update=change), *pictures, steps=1) for change in changes]
     asked += [
-        order(base, *reversed(pictures), style_weights=(3.0, 1.0)),
-        order(base, *pictures, style_weights=(3.0, 1.0)),
+        inputs(base, *reversed(pictures), style_weights=(3.0, 1.0)),
+        inputs(base, *pictures, style_weights=(3.0, 1.0)),
     ]
     for each in asked:
         [shared] = latents(technique, bench_on(sd15, installed, cache), each)
@@ -131,8 +131,8 @@ def test_simultaneous_first_requests_build_a_style_once(
     monkeypatch.setattr(ImageTower, "features", counted)
     cache, technique, params = StyleCache([MemoryTier("host", 1 << 28)]), IPAdapter(), IPAdapterParams()
 
-    def prepare(_: int) -> Stream:
-        [stream] = technique.prepare(order(params), bench_on(sd15, installed, cache)).extra
+    def prepare(_: int) -> ImageStream:
+        [stream] = technique.prepare(inputs(params), bench_on(sd15, installed, cache)).extra
         return stream
 
     with ThreadPoolExecutor(8) as threads:
@@ -142,10 +142,12 @@ def test_simultaneous_first_requests_build_a_style_once(
     assert all(torch.equal(stream.conditional[name], kv) for stream in streams for name, kv in first.items())
 
 
-def mixed_orders(first: EncoderParams, second: EncoderParams) -> tuple[Order, Order, Order]:
+def mixed_orders(
+    first: EncoderParams, second: EncoderParams
+) -> tuple[GenerationInputs, GenerationInputs, GenerationInputs]:
     return (
-        order(first, picture(0), strength=0.5),
-        order(
+        inputs(first, picture(0), strength=0.5),
+        inputs(
             second,
             picture(1),
             prompts=("a blue cat", "a dog"),
@@ -154,7 +156,7 @@ def mixed_orders(first: EncoderParams, second: EncoderParams) -> tuple[Order, Or
             steps=3,
             negative_prompt="blurry",
         ),
-        order(first, picture(2), guidance_scale=1.0),
+        inputs(first, picture(2), guidance_scale=1.0),
     )
 
 
@@ -170,10 +172,10 @@ def test_a_result_does_not_depend_on_its_batch(
 ) -> None:
     if backbone.base == "sdxl" and isinstance(second, IPAdapterParams):
         second = second.model_copy(update={"target_blocks": ("up_blocks.0", "mid_block")})
-    bench, orders = bench_on(backbone, installed), mixed_orders(first, second)
+    context, orders = bench_on(backbone, installed), mixed_orders(first, second)
     assert len({technique.batch_key(each, backbone) for each in orders}) == 1
-    alone = [latents(technique, bench, each)[0] for each in orders]
-    together = latents(technique, bench, *orders)
+    alone = [latents(technique, context, each)[0] for each in orders]
+    together = latents(technique, context, *orders)
     for one, other in zip(alone, together, strict=True):
         assert torch.allclose(one, other, atol=1e-4)
 
@@ -182,14 +184,14 @@ def test_what_has_another_number_of_image_tokens_is_not_batched(sd15: Backbone) 
     technique = IPAdapter()
     both = (picture(), picture(1))
     orders = [
-        order(IPAdapterParams()),
-        order(IPAdapterParams(), *both),
-        order(IPAdapterParams(adapter="plus")),
-        order(IPAdapterParams(), strength=0.0),
-        order(IPAdapterParams(), width=128),
+        inputs(IPAdapterParams()),
+        inputs(IPAdapterParams(), *both),
+        inputs(IPAdapterParams(adapter="plus")),
+        inputs(IPAdapterParams(), strength=0.0),
+        inputs(IPAdapterParams(), width=128),
     ]
     assert len({technique.batch_key(each, sd15) for each in orders}) == len(orders)
-    same = [order(IPAdapterParams(combine="mean"), *both), order(IPAdapterParams(), *both, style_weights=(1.0, 0.0))]
+    same = [inputs(IPAdapterParams(combine="mean"), *both), inputs(IPAdapterParams(), *both, style_weights=(1.0, 0.0))]
     assert {technique.batch_key(each, sd15) for each in same} == {technique.batch_key(orders[0], sd15)}
 
 
@@ -206,12 +208,12 @@ def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, install
 def test_the_base_model_is_left_as_it_was(
     backbone: Backbone, installed: Installed, technique: Technique, params: EncoderParams, fails: bool
 ) -> None:
-    require_no_trace(technique, bench_on(backbone, installed), order(params), fails=fails)
+    require_no_trace(technique, bench_on(backbone, installed), inputs(params), fails=fails)
 
 
 def test_only_the_selected_attentions_are_replaced(sdxl: Backbone, installed: Installed) -> None:
     technique = InstantStyle()
-    trajectory = technique.prepare(order(InstantStyleParams()), bench_on(sdxl, installed))
+    trajectory = technique.prepare(inputs(InstantStyleParams()), bench_on(sdxl, installed))
     before = sdxl.unet.attn_processors
     with technique.patch(sdxl, [trajectory]):
         during = sdxl.unet.attn_processors

@@ -10,15 +10,15 @@ from PIL import Image
 
 from tests.support.injection_requests import STEPS, counted, made, ordered, picture
 from workers.contract.jobs.models import Progress, Request
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier
-from workers.engine.engine import Engine, Rendered, Work
-from workers.engine.technique import Bench, Pictures
+from workers.engine.engine import DiffusionEngine, GenerationResult, Work
+from workers.engine.technique import Pictures, PrepareContext
 from workers.techniques import registry
 from workers.techniques.injection.style_id import inversion, sizes
-from workers.techniques.injection.style_id.inversion import Subject
+from workers.techniques.injection.style_id.inversion import InvertedImage
 from workers.techniques.injection.style_id.spec import StyleIdParams
 from workers.techniques.injection.style_id.technique import StyleId, recipe_of
 
@@ -30,33 +30,33 @@ def no_weights(name: str) -> Path:
     raise KeyError(name)
 
 
-def test_cold_inverts_both_as_a_batch_of_two(bench: Bench) -> None:
-    with counted(bench.backbone) as rows:
-        made(bench, ordered())
+def test_cold_inverts_both_as_a_batch_of_two(context: PrepareContext) -> None:
+    with counted(context.backbone) as rows:
+        made(context, ordered())
     assert rows == COLD
 
 
-def test_a_warm_style_costs_two_thirds_and_both_one_third(bench: Bench) -> None:
-    [cold] = made(bench, ordered())
-    with counted(bench.backbone) as rows:
-        made(bench, ordered(content=7))
+def test_a_warm_style_costs_two_thirds_and_both_one_third(context: PrepareContext) -> None:
+    [cold] = made(context, ordered())
+    with counted(context.backbone) as rows:
+        made(context, ordered(content=7))
     assert sum(rows) * 3 == sum(COLD) * 2
-    with counted(bench.backbone) as rows:
-        [warm] = made(bench, ordered())
+    with counted(context.backbone) as rows:
+        [warm] = made(context, ordered())
     assert sum(rows) * 3 == sum(COLD)
     assert (warm - cold).abs().max() < CLOSE
 
 
-def test_a_warm_content_costs_two_thirds(bench: Bench) -> None:
-    made(bench, ordered())
-    with counted(bench.backbone) as rows:
-        made(bench, ordered(style=7))
+def test_a_warm_content_costs_two_thirds(context: PrepareContext) -> None:
+    made(context, ordered())
+    with counted(context.backbone) as rows:
+        made(context, ordered(style=7))
     assert rows == [1] * 2 * STEPS
 
 
 def test_half_warm_equals_cold(sd15: Backbone) -> None:
-    def fresh() -> Bench:
-        return Bench(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)
+    def fresh() -> PrepareContext:
+        return PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)
 
     [cold] = made(fresh(), ordered())
     style_warm, content_warm = fresh(), fresh()
@@ -66,10 +66,10 @@ def test_half_warm_equals_cold(sd15: Backbone) -> None:
     assert (made(content_warm, ordered())[0] - cold).abs().max() < CLOSE
 
 
-def test_knobs_of_the_generation_share_the_inversions(bench: Bench) -> None:
-    made(bench, ordered())
-    with counted(bench.backbone) as rows:
-        made(bench, ordered(StyleIdParams(gamma=0.2, temperature=1.1, init_adain=False), strength=0.9))
+def test_knobs_of_the_generation_share_the_inversions(context: PrepareContext) -> None:
+    made(context, ordered())
+    with counted(context.backbone) as rows:
+        made(context, ordered(StyleIdParams(gamma=0.2, temperature=1.1, init_adain=False), strength=0.9))
     assert sum(rows) == STEPS
 
 
@@ -85,19 +85,19 @@ def test_knobs_of_the_generation_share_the_inversions(bench: Bench) -> None:
     ],
 )
 def test_what_the_inversion_depends_on_makes_it_again(
-    bench: Bench, params: StyleIdParams, more: dict[str, int]
+    context: PrepareContext, params: StyleIdParams, more: dict[str, int]
 ) -> None:
-    made(bench, ordered())
-    with counted(bench.backbone) as rows:
-        StyleId().prepare(ordered(params, **more), bench)
+    made(context, ordered())
+    with counted(context.backbone) as rows:
+        StyleId().prepare(ordered(params, **more), context)
     assert len(rows) == more.get("steps", STEPS)
     assert set(rows) <= {2, 4}
-    assert bench.cache.misses == 2
+    assert context.cache.misses == 2
 
 
-def test_one_picture_as_style_and_content_is_kept_for_each(bench: Bench) -> None:
-    with counted(bench.backbone) as rows:
-        [same] = made(bench, ordered(style=2, content=2))
+def test_one_picture_as_style_and_content_is_kept_for_each(context: PrepareContext) -> None:
+    with counted(context.backbone) as rows:
+        [same] = made(context, ordered(style=2, content=2))
     assert rows == COLD
     assert same.isfinite().all()
 
@@ -107,41 +107,41 @@ def test_the_caches_outcome_speaks_of_the_style(sd15: Backbone) -> None:
     outcomes = []
     for order in (ordered(strength=0.0), ordered(), ordered(content=7)):
         seen = RequestCache(cache)
-        made(Bench(sd15, seen, no_weights), order)
+        made(PrepareContext(sd15, seen, no_weights), order)
         outcomes.append(seen.outcome)
     assert outcomes == ["none", "miss", "hit"]
 
 
 def test_features_are_built_where_the_cache_keeps_them(sd15: Backbone) -> None:
-    bench = Bench(sd15, RequestCache(StyleCache([MemoryTier("far", 1 << 28, "meta")])), no_weights)
+    context = PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("far", 1 << 28, "meta")])), no_weights)
     recipe = recipe_of(ordered(), StyleIdParams(), sd15)
-    [kept] = inversion.inverted([Subject("style", picture(1))], recipe, bench)
+    [kept] = inversion.inverted([InvertedImage("style", picture(1))], recipe, context)
     assert {value.device.type for name, value in kept.items() if name != "z"} == {"meta"}
 
 
-def test_pictures_of_two_sizes_are_inverted_one_after_the_other(bench: Bench) -> None:
+def test_pictures_of_two_sizes_are_inverted_one_after_the_other(context: PrepareContext) -> None:
     order = ordered(content=picture(2, 72, 64))
-    with counted(bench.backbone) as rows:
-        trajectory = StyleId(sizes.own).prepare(order, bench)
+    with counted(context.backbone) as rows:
+        trajectory = StyleId(sizes.own).prepare(order, context)
     assert rows == [1] * 2 * STEPS
     assert trajectory.latents.shape == (1, 4, 8, 9)
 
 
 def test_without_room_in_any_tier_it_is_made_again(sd15: Backbone) -> None:
-    bench = Bench(sd15, RequestCache(StyleCache([MemoryTier("host", 1000)])), no_weights)
-    [first] = made(bench, ordered())
+    context = PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("host", 1000)])), no_weights)
+    [first] = made(context, ordered())
     with counted(sd15) as rows:
-        [again] = made(bench, ordered())
+        [again] = made(context, ordered())
     assert rows == COLD
     assert (first - again).abs().max() < CLOSE
 
 
 def test_features_come_back_from_the_disk(sd15: Backbone, tmp_path: Path) -> None:
     tiers = [MemoryTier("host", 1000), DiskTier("disk", 1 << 28, tmp_path)]
-    [cold] = made(Bench(sd15, RequestCache(StyleCache(tiers)), no_weights), ordered())
+    [cold] = made(PrepareContext(sd15, RequestCache(StyleCache(tiers)), no_weights), ordered())
     later = StyleCache([MemoryTier("host", 1000), DiskTier("disk", 1 << 28, tmp_path)])
     with counted(sd15) as rows:
-        [warm] = made(Bench(sd15, RequestCache(later), no_weights), ordered())
+        [warm] = made(PrepareContext(sd15, RequestCache(later), no_weights), ordered())
     assert rows == [1] * STEPS
     assert torch.equal(warm, cold)
 
@@ -152,9 +152,9 @@ def request(seed: int) -> Request:
     )
 
 
-def engine_on(backbone: Backbone) -> Engine:
-    return Engine(
-        pool=Pool(lambda name: backbone),
+def engine_on(backbone: Backbone) -> DiffusionEngine:
+    return DiffusionEngine(
+        pool=BackboneCache(lambda name: backbone),
         cache=StyleCache([MemoryTier("host", 1 << 28)]),
         technique=registry.technique,
         weights=no_weights,
@@ -179,7 +179,7 @@ def test_requests_together_give_the_pictures_they_give_alone(sd15: Backbone) -> 
         together = engine.stylize_together(works)
     assert rows == [2] * 2 * STEPS + [3] * STEPS
     for outcome, work in zip(together, works, strict=True):
-        assert isinstance(outcome, Rendered)
+        assert isinstance(outcome, GenerationResult)
         alone = engine.stylize(work.request, work.pictures, watch=nothing)
         off = np.asarray(outcome.pictures[0], np.int16) - np.asarray(alone.pictures[0], np.int16)
         assert np.abs(off).max() <= 1, "rounding of one grey level"

@@ -7,11 +7,11 @@ import pytest
 from model_store.add.add import add
 from tests.unit.engine.test_engine import quiet, request
 from tests.unit.techniques.prior_noise.test_style_noise import trained
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import Engine
+from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import WeightsMissing
 from workers.engine.types import Pictures
 from workers.techniques import registry
@@ -21,8 +21,8 @@ __all__ = ["trained"]
 
 
 def test_an_added_style_is_used(sd15: Backbone, trained: Path, tmp_path: Path) -> None:
-    engine = Engine(
-        pool=Pool(lambda model: sd15),
+    engine = DiffusionEngine(
+        pool=BackboneCache(lambda model: sd15),
         cache=StyleCache([MemoryTier("host", 1 << 26)]),
         technique=registry.technique,
         weights=weights(tmp_path),

@@ -14,14 +14,14 @@ from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Bench, Order, plain
+from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
 from workers.techniques.prior_noise.style_noise import math, style
 from workers.techniques.prior_noise.style_noise.spec import StyleNoiseParams
 from workers.techniques.prior_noise.style_noise.technique import StyleNoise
 from workers.training.style_noise import __main__
 
 
-def order(style: str | None = "mine", strength: float = 1.0, **more: object) -> Order:
+def inputs(style: str | None = "mine", strength: float = 1.0, **more: object) -> GenerationInputs:
     fields = {
         "prompts": ("a dog",),
         "seeds": (3,),
@@ -33,7 +33,7 @@ def order(style: str | None = "mine", strength: float = 1.0, **more: object) -> 
         "noise": SeededNoise((3,)),
         "strength": strength,
     }
-    return Order(**fields | more)  # type: ignore[arg-type]
+    return GenerationInputs(**fields | more)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -52,63 +52,65 @@ def trained(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def there(bench: Bench, trained: Path) -> Bench:
-    return replace(bench, weights=lambda name: trained.parent / name)
+def there(context: PrepareContext, trained: Path) -> PrepareContext:
+    return replace(context, weights=lambda name: trained.parent / name)
 
 
-def run(asked: Order, bench: Bench) -> torch.Tensor:
+def run(asked: GenerationInputs, context: PrepareContext) -> torch.Tensor:
     technique = StyleNoise()
-    trajectory = technique.prepare(asked, bench)
-    with technique.patch(bench.backbone, [trajectory]) as hooks:
-        denoise(bench.backbone.unet, [trajectory], hooks=hooks)
+    trajectory = technique.prepare(asked, context)
+    with technique.patch(context.backbone, [trajectory]) as hooks:
+        denoise(context.backbone.unet, [trajectory], hooks=hooks)
     return trajectory.latents
 
 
-def test_without_a_style_it_says_how_to_train(bench: Bench) -> None:
+def test_without_a_style_it_says_how_to_train(context: PrepareContext) -> None:
     with pytest.raises(Refused, match=r"training\.style_noise --model"):
-        StyleNoise().prepare(order(style=None), bench)
+        StyleNoise().prepare(inputs(style=None), context)
 
 
-def test_a_trained_style_starts_from_its_noise_and_tunes_the_weights(bench: Bench, trained: Path) -> None:
-    workshop = there(bench, trained)
-    before = {name: weight.clone() for name, weight in bench.backbone.unet.named_parameters()}
-    found = style.read(trained, bench.backbone)
-    started = StyleNoise().prepare(order(), workshop)
-    e = order().noise.normal("initial", (4, 8, 8))
+def test_a_trained_style_starts_from_its_noise_and_tunes_the_weights(context: PrepareContext, trained: Path) -> None:
+    workshop = there(context, trained)
+    before = {name: weight.clone() for name, weight in context.backbone.unet.named_parameters()}
+    found = style.read(trained, context.backbone)
+    started = StyleNoise().prepare(inputs(), workshop)
+    e = inputs().noise.normal("initial", (4, 8, 8))
     torch.testing.assert_close(started.latents, math.style_noise(found.mu, found.sig, e))
     assert found.deltas
     assert all(delta.abs().max() > 0 for delta in found.deltas.values())
-    with StyleNoise().patch(bench.backbone, [started]):
+    with StyleNoise().patch(context.backbone, [started]):
         name = next(iter(found.deltas))
         torch.testing.assert_close(
-            dict(bench.backbone.unet.named_parameters())[name], before[name] + found.deltas[name]
+            dict(context.backbone.unet.named_parameters())[name], before[name] + found.deltas[name]
         )
-    assert all(torch.equal(weight, before[name]) for name, weight in bench.backbone.unet.named_parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in context.backbone.unet.named_parameters())
 
 
-def test_the_merged_weights_compute_what_the_adapter_computes(bench: Bench, trained: Path, tiny_root: Path) -> None:
+def test_the_merged_weights_compute_what_the_adapter_computes(
+    context: PrepareContext, trained: Path, tiny_root: Path
+) -> None:
     other: Backbone = load(tiny_root / "sd15")
     other.pipe.load_lora_weights(trained, weight_name=style.LORA, local_files_only=True)
     x, text = torch.randn(1, 4, 8, 8), torch.randn(1, 77, 32)
-    started = StyleNoise().prepare(order(), there(bench, trained))
-    with torch.no_grad(), StyleNoise().patch(bench.backbone, [started]):
-        ours = bench.backbone.unet(x, 500, text).sample
+    started = StyleNoise().prepare(inputs(), there(context, trained))
+    with torch.no_grad(), StyleNoise().patch(context.backbone, [started]):
+        ours = context.backbone.unet(x, 500, text).sample
         torch.testing.assert_close(ours, other.unet(x, 500, text).sample, rtol=1e-4, atol=1e-4)
 
 
-def test_no_strength_is_plain_text_to_image_exactly(bench: Bench, trained: Path) -> None:
-    asked = order(strength=0.0)
-    reference = plain(asked, bench)
-    denoise(bench.backbone.unet, [reference])
-    assert torch.equal(run(asked, there(bench, trained)), reference.latents)
-    assert not torch.equal(run(order(strength=0.5), there(bench, trained)), reference.latents)
+def test_no_strength_is_plain_text_to_image_exactly(context: PrepareContext, trained: Path) -> None:
+    asked = inputs(strength=0.0)
+    reference = text_to_image(asked, context)
+    denoise(context.backbone.unet, [reference])
+    assert torch.equal(run(asked, there(context, trained)), reference.latents)
+    assert not torch.equal(run(inputs(strength=0.5), there(context, trained)), reference.latents)
 
 
-def test_only_the_same_style_and_strength_share_a_batch(bench: Bench) -> None:
+def test_only_the_same_style_and_strength_share_a_batch(context: PrepareContext) -> None:
     key = StyleNoise().batch_key
-    assert key(order(), bench.backbone) == key(order(seeds=(9,), steps=7), bench.backbone)
-    assert key(order(), bench.backbone) != key(order(strength=0.5), bench.backbone)
-    assert key(order(), bench.backbone) != key(order(style="other"), bench.backbone)
+    assert key(inputs(), context.backbone) == key(inputs(seeds=(9,), steps=7), context.backbone)
+    assert key(inputs(), context.backbone) != key(inputs(strength=0.5), context.backbone)
+    assert key(inputs(), context.backbone) != key(inputs(style="other"), context.backbone)
 
 
 def a_style(
@@ -122,12 +124,12 @@ def a_style(
     return folder
 
 
-def test_fully_tuned_weights_replace_those_they_name(bench: Bench, tmp_path: Path) -> None:
-    workshop = replace(bench, weights=lambda name: a_style(tmp_path / "full"))
-    started = StyleNoise().prepare(order(), workshop)
-    with StyleNoise().patch(bench.backbone, [started]):
-        assert bench.backbone.unet.conv_in.weight.abs().max() < 1e-6
-    assert bench.backbone.unet.conv_in.weight.abs().max() > 0.01
+def test_fully_tuned_weights_replace_those_they_name(context: PrepareContext, tmp_path: Path) -> None:
+    workshop = replace(context, weights=lambda name: a_style(tmp_path / "full"))
+    started = StyleNoise().prepare(inputs(), workshop)
+    with StyleNoise().patch(context.backbone, [started]):
+        assert context.backbone.unet.conv_in.weight.abs().max() < 1e-6
+    assert context.backbone.unet.conv_in.weight.abs().max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -140,21 +142,21 @@ def test_fully_tuned_weights_replace_those_they_name(bench: Bench, tmp_path: Pat
     ],
 )
 def test_a_style_of_another_model_or_size_is_refused(
-    bench: Bench, tmp_path: Path, facts: dict[str, str], text: str
+    context: PrepareContext, tmp_path: Path, facts: dict[str, str], text: str
 ) -> None:
     folder = a_style(tmp_path / "style", **facts)  # type: ignore[arg-type]
     with pytest.raises(Refused, match=text):
-        StyleNoise().prepare(order(), replace(bench, weights=lambda name: folder))
+        StyleNoise().prepare(inputs(), replace(context, weights=lambda name: folder))
 
 
-def test_a_folder_without_weights_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_refused(context: PrepareContext, tmp_path: Path) -> None:
     folder = a_style(tmp_path / "style")
     (folder / style.TUNED).unlink()
     with pytest.raises(Refused, match="no weights tuned"):
-        StyleNoise().prepare(order(), replace(bench, weights=lambda name: folder))
+        StyleNoise().prepare(inputs(), replace(context, weights=lambda name: folder))
     (folder / "style.json").unlink()
     with pytest.raises(Refused, match="not a trained style"):
-        StyleNoise().prepare(order(), replace(bench, weights=lambda name: folder))
+        StyleNoise().prepare(inputs(), replace(context, weights=lambda name: folder))
 
 
 def test_one_picture_is_too_few(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,20 +17,20 @@ from model_store.configs import config_folder
 from tests.support.shared_attention_requests import picture
 from workers.contract.jobs.models import Progress, Request
 from workers.engine import batch, schedulers
-from workers.engine.backbones.pool import Pool
+from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory, step
-from workers.engine.engine import Engine, Rendered, Work
+from workers.engine.engine import DiffusionEngine, GenerationResult, Work
 from workers.engine.technique import Pictures
 from workers.techniques.shared_attention.style_aligned.features import Features, token_bytes
-from workers.techniques.shared_attention.style_aligned.options import Switches, shared_layers
+from workers.techniques.shared_attention.style_aligned.options import Options, shared_layers
 from workers.techniques.shared_attention.style_aligned.roles import Follower
 from workers.techniques.shared_attention.style_aligned.technique import TECHNIQUE
 
-SWITCHES = Switches(True, True, True, False, True, False, 0.0)
+SWITCHES = Options(True, True, True, False, True, False, 0.0)
 
 
 def quiet(progress: Progress) -> None:
@@ -54,13 +54,15 @@ def work(style: Image.Image | None, **more: Any) -> Work:
     return Work(Request.model_validate(fields | more), Pictures((style,) if style else ()), quiet)
 
 
-def engine_of(sdxl: Backbone) -> Engine:
+def engine_of(sdxl: Backbone) -> DiffusionEngine:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
-    return Engine(pool=Pool(lambda model: sdxl), cache=cache, technique=lambda name: TECHNIQUE, weights=Path)
+    return DiffusionEngine(
+        pool=BackboneCache(lambda model: sdxl), cache=cache, technique=lambda name: TECHNIQUE, weights=Path
+    )
 
 
-def pixels(outcome: Rendered | Exception) -> np.ndarray[Any, Any]:
-    assert isinstance(outcome, Rendered), outcome
+def pixels(outcome: GenerationResult | Exception) -> np.ndarray[Any, Any]:
+    assert isinstance(outcome, GenerationResult), outcome
     return np.stack([np.asarray(one, dtype=int) for one in outcome.pictures])
 
 

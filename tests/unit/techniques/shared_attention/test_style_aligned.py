@@ -11,14 +11,14 @@ from diffusers import ControlNetModel
 from pydantic import ValidationError
 
 from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
-from tests.support.shared_attention_requests import bench_of, counted, off, order, picture, run, together
+from tests.support.shared_attention_requests import bench_of, counted, inputs, off, picture, run, together
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Order, plain
+from workers.engine.technique import GenerationInputs, text_to_image
 from workers.techniques.shared_attention.style_aligned import inversion, options
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 from workers.techniques.shared_attention.style_aligned.technique import StyleAligned
@@ -28,30 +28,30 @@ SIDE = {"sd15": 128, "sdxl": 64}
 STYLE = (picture(1),)
 
 
-def small(backbone: Backbone, **more: Any) -> Order:
+def small(backbone: Backbone, **more: Any) -> GenerationInputs:
     side = SIDE[backbone.base]
-    return order(**{"width": side, "height": side} | more)
+    return inputs(**{"width": side, "height": side} | more)
 
 
 @pytest.mark.parametrize("styles", [STYLE, ()], ids=["image", "generated"])
 def test_a_warm_style_costs_what_plain_text_to_image_costs(backbone: Backbone, styles: tuple[Any, ...]) -> None:
-    bench, asked = bench_of(backbone), small(backbone, styles=styles)
+    context, asked = bench_of(backbone), small(backbone, styles=styles)
     with counted(backbone) as cold_rows:
-        cold = run(asked, bench)
+        cold = run(asked, context)
     with counted(backbone) as warm_rows:
-        warm = run(asked, bench)
+        warm = run(asked, context)
     assert sum(warm_rows) == asked.steps * 2 * len(asked.prompts)
     assert sum(cold_rows) == sum(warm_rows) + asked.steps * (4 if styles else 2)
     assert off(warm, cold) <= 1e-4
 
 
 def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: Backbone) -> None:
-    bench = bench_of(sdxl)
-    run(order(STYLE), bench)
-    built = bench.cache.misses
-    run(order(STYLE, prompts=("a house",), strength=0.4, adain_values=True, guidance_scale=7.0), bench)
-    run(order(STYLE, shared_score_shift=0.0, shared_score_scale=0.5, inversion_offset=1), bench)
-    assert bench.cache.misses == built
+    context = bench_of(sdxl)
+    run(inputs(STYLE), context)
+    built = context.cache.misses
+    run(inputs(STYLE, prompts=("a house",), strength=0.4, adain_values=True, guidance_scale=7.0), context)
+    run(inputs(STYLE, shared_score_shift=0.0, shared_score_scale=0.5, inversion_offset=1), context)
+    assert context.cache.misses == built
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: Bac
 def test_what_a_recording_depends_on_is_in_its_key(
     sdxl: Backbone, known: StyleCache, changed: dict[str, Any], built: int
 ) -> None:
-    bench = replace(bench_of(sdxl), cache=RequestCache(known))
-    asked = order(**{"styles": STYLE} | changed)
-    result = run(asked, bench)
-    assert bench.cache.misses == built
+    context = replace(bench_of(sdxl), cache=RequestCache(known))
+    asked = inputs(**{"styles": STYLE} | changed)
+    result = run(asked, context)
+    assert context.cache.misses == built
     assert off(result, run(asked, bench_of(sdxl))) <= 1e-4
 
 
@@ -84,32 +84,32 @@ def known(sdxl: Backbone) -> StyleCache:
     """A style cache that knows the style of `order(STYLE)`."""
     cache = StyleCache([MemoryTier("host", 1 << 30)])
     with torch.no_grad():
-        StyleAligned().prepare(order(STYLE), replace(bench_of(sdxl), cache=RequestCache(cache)))
+        StyleAligned().prepare(inputs(STYLE), replace(bench_of(sdxl), cache=RequestCache(cache)))
     return cache
 
 
 def test_half_precision_keeps_latents_in_single_and_stays_finite(tiny_root: Path) -> None:
     half = load(tiny_root / "sdxl", dtype=torch.bfloat16)
-    asked, bench = order(STYLE), bench_of(half)
+    asked, context = inputs(STYLE), bench_of(half)
     assert isinstance(asked.params, StyleAlignedParams)
-    assert inversion.inverted(asked, asked.params, bench).dtype is torch.float32
-    result = run(asked, bench)
+    assert inversion.inverted(asked, asked.params, context).dtype is torch.float32
+    result = run(asked, context)
     assert result.dtype is torch.float32
     assert result.isfinite().all()
     assert run(asked, bench_of(half, budget=0)).isfinite().all()
 
 
 def test_simultaneous_first_requests_build_once(sdxl: Backbone) -> None:
-    bench = bench_of(sdxl)
-    asked = order(STYLE)
+    context = bench_of(sdxl)
+    asked = inputs(STYLE)
     with counted(sdxl) as rows, torch.no_grad():
-        StyleAligned().prepare(asked, bench)
+        StyleAligned().prepare(asked, context)
     once = sum(rows)
-    bench = bench_of(sdxl)
+    context = bench_of(sdxl)
 
     def prepared() -> None:
         with sdxl.lock, torch.no_grad():
-            StyleAligned().prepare(asked, bench)
+            StyleAligned().prepare(asked, context)
 
     threads = [threading.Thread(target=prepared) for _ in range(4)]
     with counted(sdxl) as rows:
@@ -122,53 +122,53 @@ def test_simultaneous_first_requests_build_once(sdxl: Backbone) -> None:
 
 @pytest.mark.parametrize("styles", [STYLE, ()], ids=["image", "generated"])
 def test_no_strength_is_plain_text_to_image_exactly(backbone: Backbone, styles: tuple[Any, ...]) -> None:
-    asked, bench = small(backbone, styles=styles, strength=0.0), bench_of(backbone)
-    theirs = plain(asked, bench)
+    asked, context = small(backbone, styles=styles, strength=0.0), bench_of(backbone)
+    theirs = text_to_image(asked, context)
     denoise(backbone.unet, [theirs])
-    assert torch.equal(run(asked, bench), theirs.latents)
-    assert bench.cache.outcome == "none"
+    assert torch.equal(run(asked, context), theirs.latents)
+    assert context.cache.outcome == "none"
 
 
 def test_strength_grows_from_plain_text_to_image(sdxl: Backbone) -> None:
-    bench = bench_of(sdxl)
-    none, *grown = (run(order(STYLE, strength=s, steps=1), bench) for s in (0.0, 1e-12, 0.1, 0.3, 0.6, 1.0))
+    context = bench_of(sdxl)
+    none, *grown = (run(inputs(STYLE, strength=s, steps=1), context) for s in (0.0, 1e-12, 0.1, 0.3, 0.6, 1.0))
     away = [float((one - none).norm() / none.norm()) for one in grown]
     assert away[0] < 1e-4
     assert away == sorted(away)
 
 
 def test_partners_of_a_batch_do_not_matter(sdxl: Backbone) -> None:
-    bench = bench_of(sdxl)
+    context = bench_of(sdxl)
     asked = [
-        order(STYLE),
-        order((picture(2),), prompts=("a house",), strength=0.5, steps=3, guidance_scale=7.0, reference_prompt=None),
-        order(prompts=("a tree",), share_group_norm=True, shared_score_scale=0.5, guidance_scale=1.0),
-        order(STYLE, prompts=("a boat",), negative_prompt=None),
+        inputs(STYLE),
+        inputs((picture(2),), prompts=("a house",), strength=0.5, steps=3, guidance_scale=7.0, reference_prompt=None),
+        inputs(prompts=("a tree",), share_group_norm=True, shared_score_scale=0.5, guidance_scale=1.0),
+        inputs(STYLE, prompts=("a boat",), negative_prompt=None),
     ]
     technique = StyleAligned()
     assert len({technique.batch_key(one, sdxl) for one in asked}) == 1
-    for alone, batched in zip([run(one, bench) for one in asked], together(asked, bench), strict=True):
+    for alone, batched in zip([run(one, context) for one in asked], together(asked, context), strict=True):
         assert off(batched, alone) <= 1e-5
     for alone, batched in zip(
-        [run(one, bench) for one in asked], together(asked, bench_of(sdxl, budget=0)), strict=True
+        [run(one, context) for one in asked], together(asked, bench_of(sdxl, budget=0)), strict=True
     ):
         assert off(batched, alone) <= 1e-4
 
 
 def test_a_full_share_keeps_requests_apart(sdxl: Backbone) -> None:
     asked = [
-        order(STYLE, full_attention_share=True),
-        order(full_attention_share=True, share_group_norm=True, strength=0.5),
+        inputs(STYLE, full_attention_share=True),
+        inputs(full_attention_share=True, share_group_norm=True, strength=0.5),
     ]
-    bench = bench_of(sdxl)
-    for alone, batched in zip([run(one, bench) for one in asked], together(asked, bench), strict=True):
+    context = bench_of(sdxl)
+    for alone, batched in zip([run(one, context) for one in asked], together(asked, context), strict=True):
         assert off(batched, alone) <= 1e-5
 
 
 def test_the_pictures_of_a_request_do_not_depend_on_each_other(sdxl: Backbone) -> None:
-    bench, both = bench_of(sdxl), order(STYLE)
+    context, both = bench_of(sdxl), inputs(STYLE)
     second = replace(both, prompts=both.prompts[1:], seeds=both.seeds[1:], noise=SeededNoise(both.seeds[1:]))
-    assert off(run(second, bench), run(both, bench)[1:]) <= 1e-5
+    assert off(run(second, context), run(both, context)[1:]) <= 1e-5
 
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
@@ -181,9 +181,9 @@ def test_the_model_is_left_as_it_was(backbone: Backbone, budget: int, fails: boo
 
 
 def test_the_inversion_ends_at_the_image(backbone: Backbone) -> None:
-    asked, bench = small(backbone, styles=STYLE), bench_of(backbone)
+    asked, context = small(backbone, styles=STYLE), bench_of(backbone)
     assert isinstance(asked.params, StyleAlignedParams)
-    zts = inversion.inverted(asked, asked.params, bench)
+    zts = inversion.inverted(asked, asked.params, context)
     assert zts.shape == (asked.steps + 1, *backbone.latent_shape(asked.width, asked.height))
     squashed = STYLE[0].resize((asked.width, asked.height))
     pixels = torch.tensor(list(squashed.tobytes())).reshape(1, asked.height, asked.width, 3)
@@ -193,9 +193,12 @@ def test_the_inversion_ends_at_the_image(backbone: Backbone) -> None:
 
 def test_defaults_follow_the_notebooks() -> None:
     params = StyleAlignedParams()
-    image, generated = order(STYLE), order()
-    assert [options.switches(image, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, True]
-    assert [options.switches(generated, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, False]
+    image, generated = inputs(STYLE), inputs()
+    assert [options.read_options(image, params, base).share_group_norm for base in ("sd15", "sdxl")] == [True, True]
+    assert [options.read_options(generated, params, base).share_group_norm for base in ("sd15", "sdxl")] == [
+        True,
+        False,
+    ]
     assert (options.shift(image, params), options.shift(generated, params)) == (pytest.approx(0.6931472), 0.0)
     assert inversion.guidance(params) == 1.0
     assert inversion.guidance(StyleAlignedParams(reference_prompt="a cat")) == 2.0
@@ -211,18 +214,18 @@ def test_levels_that_pick_no_layer_anywhere_are_invalid(level: float) -> None:
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        (order(width=64, height=128), "at least 128x128 pixels"),
-        (order(width=128, height=130), "multiples of 8"),
-        (order(width=128, height=128, only_self_level=0.05), "picks no layer of the 16"),
-        (order(STYLE * 2, width=128, height=128), "one style image"),
-        (order(width=128, height=128, reference_prompt=None), "needs a style image"),
-        (order(STYLE, width=128, height=128, inversion_offset=2), "below the 2 steps"),
-        (order(width=128, height=128, control="canny"), "belong together"),
-        (order(width=128, height=128, control_image=picture(3)), "belong together"),
-        (order(STYLE, width=128, height=128, scheduler_config={"timestep_spacing": "linspace"}), "cannot be inverted"),
+        (inputs(width=64, height=128), "at least 128x128 pixels"),
+        (inputs(width=128, height=130), "multiples of 8"),
+        (inputs(width=128, height=128, only_self_level=0.05), "picks no layer of the 16"),
+        (inputs(STYLE * 2, width=128, height=128), "one style image"),
+        (inputs(width=128, height=128, reference_prompt=None), "needs a style image"),
+        (inputs(STYLE, width=128, height=128, inversion_offset=2), "below the 2 steps"),
+        (inputs(width=128, height=128, control="canny"), "belong together"),
+        (inputs(width=128, height=128, control_image=picture(3)), "belong together"),
+        (inputs(STYLE, width=128, height=128, scheduler_config={"timestep_spacing": "linspace"}), "cannot be inverted"),
     ],
 )
-def test_what_cannot_be_done_is_refused(sd15: Backbone, asked: Order, text: str) -> None:
+def test_what_cannot_be_done_is_refused(sd15: Backbone, asked: GenerationInputs, text: str) -> None:
     with pytest.raises(Refused, match=text):
         run(asked, bench_of(sd15))
 
@@ -238,8 +241,8 @@ def controlnet(sd15: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def controlled(**more: Any) -> Order:
-    return order(**{"width": 128, "height": 128, "control": "canny", "control_image": picture(5)} | more)
+def controlled(**more: Any) -> GenerationInputs:
+    return inputs(**{"width": 128, "height": 128, "control": "canny", "control_image": picture(5)} | more)
 
 
 def test_control_shapes_the_pictures_and_on_demand_the_reference(sd15: Backbone, controlnet: Path) -> None:
@@ -249,26 +252,26 @@ def test_control_shapes_the_pictures_and_on_demand_the_reference(sd15: Backbone,
         asked_for.append(name)
         return controlnet
 
-    bench = bench_of(sd15, weights=weights)
-    free = run(order(width=128, height=128), bench)
-    shaped = run(controlled(), bench)
+    context = bench_of(sd15, weights=weights)
+    free = run(inputs(width=128, height=128), context)
+    shaped = run(controlled(), context)
     assert set(asked_for) == {"controlnet-canny-sd15"}
     assert off(shaped, free) > 1e-3
-    assert off(run(controlled(controlnet_conditioning_scale=0.0), bench), free) == 0
-    assert off(run(controlled(control_guidance_start=0.6), bench), free) == 0
-    built = bench.cache.misses
-    on_reference = run(controlled(control_on_reference=True), bench)
-    assert bench.cache.misses == built + 1
+    assert off(run(controlled(controlnet_conditioning_scale=0.0), context), free) == 0
+    assert off(run(controlled(control_guidance_start=0.6), context), free) == 0
+    built = context.cache.misses
+    on_reference = run(controlled(control_on_reference=True), context)
+    assert context.cache.misses == built + 1
     assert off(on_reference, shaped) > 1e-4
     assert (
         off(run(controlled(control_on_reference=True), bench_of(sd15, budget=0, weights=weights)), on_reference) < 1e-4
     )
-    assert off(run(controlled(controlnet_text="negative"), bench), shaped) > 1e-4
+    assert off(run(controlled(controlnet_text="negative"), context), shaped) > 1e-4
 
 
 def test_control_stays_at_strength_none(sd15: Backbone, controlnet: Path) -> None:
-    bench = bench_of(sd15, weights=lambda name: controlnet)
-    assert off(run(controlled(strength=0.0), bench), run(order(width=128, height=128, strength=0.0), bench)) > 1e-3
+    context = bench_of(sd15, weights=lambda name: controlnet)
+    assert off(run(controlled(strength=0.0), context), run(inputs(width=128, height=128, strength=0.0), context)) > 1e-3
 
 
 def test_a_controlnet_of_another_model_is_refused(sdxl: Backbone, controlnet: Path) -> None:

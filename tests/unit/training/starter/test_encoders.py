@@ -14,9 +14,9 @@ from model_store.errors import WrongKeys
 from model_store.load.component import load_component
 from workers.techniques.encoder.csgo import checkpoint as csgo_checkpoint
 from workers.techniques.encoder.deadiff import dims, math, reader
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.training.starter import csgo, qformer
-from workers.training.starter.attention import Shown, cross_attentions
+from workers.training.starter.attention import StarterShown, cross_attentions
 from workers.training.starter.controlnet import OWN, build_controlnet, residuals, tiles, write_controlnet
 from workers.training.starter.counterparts import counterpart
 from workers.training.starter.image_encoder import build_image_encoder
@@ -47,7 +47,7 @@ def test_readers_are_served_as_they_were_trained(picture, tmp_path) -> None:
     torch.manual_seed(0)
     readers, encoder = qformer.attach(build_unet(NARROW)), build_image_encoder().eval()
     write_readers(readers, encoder, tmp_path)
-    stored = Checkpoint(tmp_path / "deadiff_starter.safetensors", dims.read(tmp_path))
+    stored = DeadiffCheckpoint(tmp_path / "deadiff_starter.safetensors", dims.read(tmp_path))
     with torch.no_grad():
         features = encoder(as_tensor(picture[None]), output_hidden_states=True).hidden_states[-2]
         for side in ("style", "content"):
@@ -181,4 +181,4 @@ def test_a_stage_resumes_where_it_was_interrupted(tmp_path: Path) -> None:
 def test_layers_are_numbered_as_in_the_published_files() -> None:
     numbers = [number for number, _ in cross_attentions(build_unet(NARROW))]
     assert numbers == list(range(1, 32, 2))
-    assert Shown().tokens == {}
+    assert StarterShown().tokens == {}

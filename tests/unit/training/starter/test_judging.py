@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from workers.training.starter.evaluate import AdapterFigures, Evaluation
+from workers.training.starter.evaluate import AdapterFigures, StarterEvaluation
 from workers.training.starter.export import DIGESTS, require_quality, write_digests, wrong_files
 from workers.training.starter.judges import Judges, ObjectJudge, StyleJudge, load_judges, save_judges
 from workers.training.starter.metrics import Measured, content_accuracy, leak_rate, measured, style_similarity
@@ -89,7 +89,7 @@ def test_digests_find_changed_and_missing_files(tmp_path) -> None:
 def test_the_report_lists_every_scale() -> None:
     figure = Measured(0.5, 0.4, 0.6)
     rows = tuple(AdapterFigures(scale, figure, figure, figure) for scale in (0.0, 1.0))
-    text = Evaluation("cpu", 10, 500, figure, 1.5, rows).markdown()
+    text = StarterEvaluation("cpu", 10, 500, figure, 1.5, rows).markdown()
     assert "0.500 [0.400, 0.600]" in text
     assert text.count("\n| ") == 3
 

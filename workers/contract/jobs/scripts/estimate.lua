@@ -192,7 +192,7 @@ local function times_behind(job, ids, total, free)
 end
 
 -- What is to be expected of a job: {jobs before it or -1, milliseconds to its start, to its end}, -1 for unknown.
-local function outlook(job)
+local function estimate(job)
   if job.state == 'running' then return {-1, 0, math.ceil(remaining(facts(job.id)) or -1)} end
   local before, ids = ahead(job)
   local start, finish = times_behind(job, ids, before, servers(job.queue))

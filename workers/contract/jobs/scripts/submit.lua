@@ -1,6 +1,6 @@
 -- Accept jobs of one owner, all or none, with the group that names them if there is one; or find what was accepted before:
 -- the jobs with the same idempotency keys, the group with the same id.
--- Returns for a `single` job {'accepted', time, outlook} or {'created' | 'known', record}; for several {'accepted', time,
+-- Returns for a `single` job {'accepted', time, estimate} or {'created' | 'known', record}; for several {'accepted', time,
 -- ids}; for a group that is there {'group', text}; {'conflict'}; or a refusal: {'full', jobs finished in the last minute},
 -- {'busy', jobs the owner may have}, {'revoked'} and those of `unnameable`. All of the record of an accepted job but its time is the
 -- caller's own.
@@ -67,8 +67,8 @@ end
 
 for _, job in ipairs(new) do create(job) end
 if group ~= '' then redis.call('SET', name('group', group), group_text, 'PX', group_keep) end
-if not single then return {'accepted', whole(NOW), ids} end -- without outlooks: they would be many, and nobody is shown them
-local expected = outlook(read(ids[1]))
+if not single then return {'accepted', whole(NOW), ids} end -- without estimates: they would be many, and nobody is shown them
+local expected = estimate(read(ids[1]))
 local to_finish = expected[3]
 if to_finish >= 0 then redis.call('HSET', name('job', ids[1]), 'promised', whole(NOW + to_finish)) end
 return {'accepted', whole(NOW), expected}

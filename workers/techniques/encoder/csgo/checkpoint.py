@@ -21,7 +21,7 @@ SUFFIXES = (".to_k_ip.weight", ".to_v_ip.weight")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CSGOCheckpoint:
     """The tensors of a checkpoint on the CPU, as stored."""
 
     path: Path
@@ -79,7 +79,7 @@ class Checkpoint:
         return _maps(unet, stored, self.unet, f"{self.path}: {UNET}")
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path) -> CSGOCheckpoint:
     """Return the checkpoint in a file. Raises ModelUnusable, naming what is missing, when it holds none."""
     parts = read_parts(path, (*PARTS, CONV_IN), keymap="csgo")
     for part in PARTS:
@@ -93,10 +93,10 @@ def read(path: Path) -> Checkpoint:
             raise ModelUnusable(f"{path}: {part} is no resampler")
         compatibility.check_projection(projection)
     content, style = projections
-    return Checkpoint(path, content, style, parts[UNET], parts[CONTROLNET], parts[CONV_IN])
+    return CSGOCheckpoint(path, content, style, parts[UNET], parts[CONTROLNET], parts[CONV_IN])
 
 
-def conv_in(checkpoint: Checkpoint, unet: Any) -> torch.nn.Conv2d | None:
+def conv_in(checkpoint: CSGOCheckpoint, unet: Any) -> torch.nn.Conv2d | None:
     """Return the convolution that takes the place of the UNet's first, None when the file has none.
 
     Raises ModelUnusable when it has another shape.

@@ -12,12 +12,12 @@ from transformers import CLIPVisionConfig
 from workers.engine.backbones import controlnet
 from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
 from workers.engine.errors import ModelUnusable, Refused
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder import compatibility
 from workers.techniques.encoder.adapter_file import AdapterFile
 from workers.techniques.encoder.csgo import checkpoint
 from workers.techniques.encoder.csgo.math import Maps
-from workers.techniques.encoder.weights import VIT_BIGG, Located, Published, adapter_in, installed
+from workers.techniques.encoder.weights import VIT_BIGG, AdapterFiles, Published, adapter_in, installed
 
 CHECKPOINTS = {32: "csgo", 16: "csgo-16"}
 CONTROLNET = "controlnet-tile-sdxl-ttplanet"
@@ -25,10 +25,10 @@ IMAGE_ENCODER = "clip-vit-bigg"
 
 
 @dataclass(frozen=True)
-class Files:
+class CSGOFiles:
     """The files CSGO is made of; `controlnet` may lack the layers that it has from the base model's UNet."""
 
-    checkpoint: Located
+    checkpoint: AdapterFiles
     controlnet: Path
 
 
@@ -36,7 +36,7 @@ class Files:
 class Network:
     """The method's own modules on the device of the base model, in its dtype."""
 
-    located: Located
+    located: AdapterFiles
     fingerprint: str
     encoder_fingerprint: str
     vision: CLIPVisionConfig
@@ -54,46 +54,46 @@ class Network:
         return projection(features.to(weight.device, weight.dtype))[0]
 
 
-def locate(num_style_tokens: int, bench: Bench) -> Files:
+def locate(num_style_tokens: int, context: PrepareContext) -> CSGOFiles:
     """Return the files: the base model's own if its folder has them, else the installed ones.
 
     Raises WeightsMissing with the command that fetches what is not there, Refused when none are published for the base.
     """
-    if (own := beside(bench.backbone)) is not None:
+    if (own := beside(context.backbone)) is not None:
         return own
-    if bench.backbone.base != "sdxl":
-        raise Refused(f"CSGO is published for sdxl only, and {bench.backbone.name} has no csgo weights of its own")
+    if context.backbone.base != "sdxl":
+        raise Refused(f"CSGO is published for sdxl only, and {context.backbone.name} has no csgo weights of its own")
     model = CHECKPOINTS[num_style_tokens]
     published = Published(model, IMAGE_ENCODER, VIT_BIGG, None)
-    return Files(
-        checkpoint=Located(
-            adapter=adapter_in(installed(model, model, bench)),
-            image_encoder=installed(IMAGE_ENCODER, model, bench),
+    return CSGOFiles(
+        checkpoint=AdapterFiles(
+            adapter=adapter_in(installed(model, model, context)),
+            image_encoder=installed(IMAGE_ENCODER, model, context),
             published=published,
         ),
-        controlnet=installed(CONTROLNET, CONTROLNET, bench),
+        controlnet=installed(CONTROLNET, CONTROLNET, context),
     )
 
 
-def beside(backbone: Backbone) -> Files | None:
+def beside(backbone: Backbone) -> CSGOFiles | None:
     """Return the base model's own files, or None: `csgo/*.safetensors`, `controlnet-tile/` and `image_encoder/`."""
     folder = backbone.folder
     if folder is None or not (files := sorted((folder / "csgo").glob("*.safetensors"))):
         return None
-    located = Located(files[0], folder / "image_encoder", None, folder / "feature_extractor")
-    return Files(located, folder / "controlnet-tile")
+    located = AdapterFiles(files[0], folder / "image_encoder", None, folder / "feature_extractor")
+    return CSGOFiles(located, folder / "controlnet-tile")
 
 
-def resident(files: Files, backbone: Backbone) -> Network:
+def get_or_load(files: CSGOFiles, backbone: Backbone) -> Network:
     """Return the network in files, loaded and checked against base model and image encoder on first use.
 
     Raises ModelUnusable, naming the tensor, when they do not belong together.
     """
-    network: Network = backbone.resident(f"csgo {files}", lambda: _load(files, backbone))
+    network: Network = backbone.get_or_load(f"csgo {files}", lambda: _load(files, backbone))
     return network
 
 
-def _load(files: Files, backbone: Backbone) -> Network:
+def _load(files: CSGOFiles, backbone: Backbone) -> Network:
     located, unet = files.checkpoint, backbone.unet
     stored = checkpoint.read(located.adapter)
     stored.check_unet(unet)

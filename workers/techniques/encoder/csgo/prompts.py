@@ -8,7 +8,7 @@ from torch import Tensor
 
 from workers.engine.cache.style_cache import key_of
 from workers.engine.images import digest
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder import image_prompt
 from workers.techniques.encoder.adapter import KeysValues
 from workers.techniques.encoder.csgo import math
@@ -19,24 +19,24 @@ Role = Literal["content", "style"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class TokenCounts:
     """Keys and values of one picture by layer, in the UNet and in the ControlNet."""
 
     unet: KeysValues
     controlnet: KeysValues
 
 
-def tokens(role: Role, image: Image.Image | None, network: Network, bench: Bench) -> Tensor:
+def tokens(role: Role, image: Image.Image | None, network: Network, context: PrepareContext) -> Tensor:
     """Return the tokens (tokens, C) of a picture in its role, or of none: of zero features."""
     features = math.nothing(network.vision)
     if image is not None:
         features = image_prompt.encoded(
-            image, network.located, network.encoder_fingerprint, "plus", bench, of_style=role == "style"
+            image, network.located, network.encoder_fingerprint, "plus", context, of_style=role == "style"
         )
     return network.project(network.style if role == "style" else network.content, features)
 
 
-def seen(role: Role, image: Image.Image | None, network: Network, bench: Bench) -> Seen:
+def seen(role: Role, image: Image.Image | None, network: Network, context: PrepareContext) -> TokenCounts:
     """Return the keys and values of a picture in its role, or of none, built once per picture."""
     key = key_of(
         technique=SPEC.name,
@@ -45,7 +45,7 @@ def seen(role: Role, image: Image.Image | None, network: Network, bench: Bench) 
         checkpoint=network.fingerprint,
         encoder=network.encoder_fingerprint,
         image=None if image is None else digest(image),
-        dtype=str(bench.backbone.dtype),
+        dtype=str(context.backbone.dtype),
     )
 
     nets = {"unet": network.style_in_unet, "controlnet": network.style_in_controlnet}
@@ -53,10 +53,12 @@ def seen(role: Role, image: Image.Image | None, network: Network, bench: Bench) 
         nets = {"unet": network.content_in_unet, "controlnet": {}}
 
     def build() -> KeysValues:
-        found = tokens(role, image, network, bench)
+        found = tokens(role, image, network, context)
         made = {net: math.keys_values(maps, found) for net, maps in nets.items()}
         return {f"{net} {layer}": both for net, layers in made.items() for layer, both in layers.items()}
 
-    kept = bench.cache.get(key, build, of_style=role == "style")
-    device = bench.backbone.device
-    return Seen(**{net: {layer: kept[f"{net} {layer}"].to(device) for layer in maps} for net, maps in nets.items()})
+    kept = context.cache.get(key, build, of_style=role == "style")
+    device = context.backbone.device
+    return TokenCounts(
+        **{net: {layer: kept[f"{net} {layer}"].to(device) for layer in maps} for net, maps in nets.items()}
+    )

@@ -21,7 +21,7 @@ from workers.techniques.encoder.deadiff.style import KeysValues
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownImage:
     """What a request's attentions are shown beside the text.
 
     keys_values: weighted, of some layers, (2, tokens, C); the others are shown zero tokens. share: s, above 0.
@@ -83,7 +83,7 @@ class ShownRows(Hooks):
 
 def _of(rows: Rows, layer: str, width: int, like: Tensor) -> Tensor:
     """Return the keys and values (2, rows, tokens, C) of some rows of one trajectory in a layer."""
-    shown: Shown = rows.trajectory.extra
+    shown: ShownImage = rows.trajectory.extra
     both = shown.keys_values.get(layer) if rows.conditional else None
     if both is None:
         both = like.new_zeros(2, shown.tokens, width)

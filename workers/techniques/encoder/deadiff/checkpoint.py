@@ -20,7 +20,7 @@ from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.errors import ModelUnusable, WeightsMissing
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.deadiff import dims
 from workers.techniques.encoder.deadiff.dims import Dims
 
@@ -32,7 +32,7 @@ ADDED = (".i_to_k.weight", ".i_to_v.weight")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class DeadiffCheckpoint:
     """A safetensors file in the converted layout, and the sizes of its readers."""
 
     file: Path
@@ -65,16 +65,16 @@ class Checkpoint:
             raise ModelUnusable(f"this is no DEADiff checkpoint for this model: {broken}") from broken
 
 
-def locate(bench: Bench) -> Checkpoint:
+def locate(context: PrepareContext) -> DeadiffCheckpoint:
     """Return the checkpoint: in `deadiff/` of the base model's folder if there is one, else that of the store.
 
     Raises WeightsMissing with the command that fetches it, ModelUnusable with the one that converts a pickled file.
     """
-    own = bench.backbone.folder
+    own = context.backbone.folder
     if own is not None and (files := sorted((own / MODEL).glob("*.safetensors"))):
-        return Checkpoint(files[0], dims.read(own / MODEL))
+        return DeadiffCheckpoint(files[0], dims.read(own / MODEL))
     try:
-        found = bench.weights(MODEL)
+        found = context.weights(MODEL)
     except WeightsMissing as missing:
         raise WeightsMissing(f"{MODEL} is not installed; run: stylize models pull {MODEL}") from missing
     files = [found] if found.is_file() else sorted(found.glob("*.safetensors"))
@@ -84,7 +84,7 @@ def locate(bench: Bench) -> Checkpoint:
         refuse_pickled(files[0], MODEL)
     except BadCheckpoint as pickled:
         raise ModelUnusable(str(pickled)) from pickled
-    return Checkpoint(files[0], dims.read(files[0].parent))
+    return DeadiffCheckpoint(files[0], dims.read(files[0].parent))
 
 
 def layers(unet: Any) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def added(layer: str) -> tuple[str, str]:
     return stem + ADDED[0], stem + ADDED[1]
 
 
-def added_tensors(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, Tensor]:
+def added_tensors(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, Tensor]:
     """Return the image projections of every cross-attention, (C, token width) each, by the names of `added`."""
     width = checkpoint.dims.qformer.hidden_size
     names = {stored: name for stored, name in _unet_names(checkpoint, backbone.unet).items() if name.endswith(ADDED)}
@@ -109,14 +109,14 @@ def added_tensors(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, Tenso
     return checkpoint.tensors(names, expected)
 
 
-def unet_tensors(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, Tensor]:
+def unet_tensors(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, Tensor]:
     """Return the checkpoint's own UNet as stored, by diffusers' names; none where it brings no UNet."""
     names = _unet_names(checkpoint, backbone.unet)
     own = {stored: name.removeprefix(UNET) for stored, name in names.items() if not name.endswith(ADDED)}
     return checkpoint.tensors(own, _shapes(backbone.unet)) if own else {}
 
 
-def text_tensors(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, Tensor]:
+def text_tensors(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, Tensor]:
     """Return the checkpoint's own text encoder as stored, by transformers' names; none where it brings none."""
     expected = _shapes(backbone.pipe.text_encoder)
     names: dict[str, str] = {}
@@ -128,7 +128,7 @@ def text_tensors(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, Tensor
     return checkpoint.tensors(names, expected) if names else {}
 
 
-def _unet_names(checkpoint: Checkpoint, unet: Any) -> dict[str, str]:
+def _unet_names(checkpoint: DeadiffCheckpoint, unet: Any) -> dict[str, str]:
     """Return the name below `unet.` of each stored UNet tensor; of one that diffusers does not know, its own."""
     shapes = checkpoint.shapes()
     ldm = {stored: stored for stored in shapes if stored.startswith(LDM_UNET)}

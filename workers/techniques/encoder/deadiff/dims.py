@@ -11,13 +11,13 @@ from workers.engine.errors import ModelUnusable
 FILE = "dims.json"
 
 
-class Part(BaseModel):
+class DimsModel(BaseModel):
     """Immutable sizes of one part."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Vision(Part):
+class Vision(DimsModel):
     """The image tower: CLIP ViT-L/14 without its last layer."""
 
     image_size: PositiveInt = 224
@@ -42,7 +42,7 @@ class Vision(Part):
         )
 
 
-class QFormer(Part):
+class QFormer(DimsModel):
     """The Q-Former: BERT-base with cross-attention in every layer."""
 
     hidden_size: PositiveInt = 768
@@ -70,7 +70,7 @@ class QFormer(Part):
         )
 
 
-class Projector(Part):
+class ProjectorDims(DimsModel):
     """The residual layers between Q-Former and attention; as wide as the Q-Former."""
 
     hidden: PositiveInt = 3072
@@ -82,20 +82,20 @@ Word = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
 """A word as the Q-Former's word table numbers it: start, word, end."""
 
 
-class Words(Part):
+class Words(DimsModel):
     """The two words a Q-Former is told, as bert-base-uncased numbers them; a small model may have fewer words."""
 
     style: Word = (101, 2806, 102)
     content: Word = (101, 4180, 102)
 
 
-class Dims(Part):
+class Dims(DimsModel):
     """All of it."""
 
     num_query_tokens: PositiveInt = 16
     vision: Vision = Vision()
     qformer: QFormer = QFormer()
-    projector: Projector = Projector()
+    projector: ProjectorDims = ProjectorDims()
     words: Words = Words()
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from workers.engine.backbones import patches
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.techniques.encoder.deadiff import checkpoint as checkpoints
 from workers.techniques.encoder.deadiff import math
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class OwnWeights:
             yield
 
 
-def resident(checkpoint: Checkpoint, backbone: Backbone) -> OwnWeights:
+def get_or_load(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> OwnWeights:
     """Return what UNet and text encoder have of their own, found out on first use.
 
     Raises ModelUnusable, naming the key, when they are of another model.
@@ -74,7 +74,7 @@ def resident(checkpoint: Checkpoint, backbone: Backbone) -> OwnWeights:
             text=difference(backbone.pipe.text_encoder, checkpoints.text_tensors(checkpoint, backbone)),
         )
 
-    found: OwnWeights = backbone.resident(f"{checkpoint.file} own weights", build)
+    found: OwnWeights = backbone.get_or_load(f"{checkpoint.file} own weights", build)
     return found
 
 

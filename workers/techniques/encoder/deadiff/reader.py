@@ -15,7 +15,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.images import to_unit
 from workers.techniques.encoder.deadiff import dims
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.dims import Dims
 from workers.techniques.encoder.deadiff.math import Side
 
@@ -27,7 +27,7 @@ SPLIT = re.compile(r"^(blip\.vision\..*self_attn\.)[qkv]_proj\.(weight|bias)$")
 class Projector(nn.Module):
     """y = x + dense2(quickgelu(dense1(LayerNorm(x)))) for tokens (..., width)."""
 
-    def __init__(self, width: int, sizes: dims.Projector) -> None:
+    def __init__(self, width: int, sizes: dims.ProjectorDims) -> None:
         super().__init__()
         self.LayerNorm = nn.LayerNorm(width, eps=sizes.layer_norm_eps)
         self.dense1 = nn.Linear(width, sizes.hidden)
@@ -92,7 +92,7 @@ class Reader(nn.Module):
         return projected[0]
 
 
-def resident(side: Side, checkpoint: Checkpoint, backbone: Backbone) -> Reader:
+def get_or_load(side: Side, checkpoint: DeadiffCheckpoint, backbone: Backbone) -> Reader:
     """Return a side's reader, loaded beside the base model on first use; equal image towers are one.
 
     Raises ModelUnusable, naming the key, when the checkpoint has another layout.
@@ -101,14 +101,14 @@ def resident(side: Side, checkpoint: Checkpoint, backbone: Backbone) -> Reader:
     def build() -> Reader:
         reader = load(side, checkpoint, backbone.dtype)
         tower = f"{checkpoint.file} image tower {digest(reader.blip.vision)}"
-        reader.blip.vision = backbone.resident(tower, lambda: reader.blip.vision)
+        reader.blip.vision = backbone.get_or_load(tower, lambda: reader.blip.vision)
         return reader.to(backbone.device)
 
-    found: Reader = backbone.resident(f"{checkpoint.file} {side} reader", build)
+    found: Reader = backbone.get_or_load(f"{checkpoint.file} {side} reader", build)
     return found
 
 
-def load(side: Side, checkpoint: Checkpoint, dtype: torch.dtype) -> Reader:
+def load(side: Side, checkpoint: DeadiffCheckpoint, dtype: torch.dtype) -> Reader:
     """Return a side's reader on the CPU. Raises ModelUnusable, naming the key, when the layout is another."""
     shapes = checkpoint.shapes()
     positions = shapes.get(f"{side}_{POSITIONS}", [512])[0]

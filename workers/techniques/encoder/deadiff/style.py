@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import key_of
 from workers.engine.images import digest
-from workers.engine.technique import Bench, Order
+from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.encoder.deadiff import checkpoint as checkpoints
 from workers.techniques.encoder.deadiff import math, reader
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.math import Side
 from workers.techniques.encoder.deadiff.spec import SubjectText
 
@@ -28,7 +28,7 @@ KeysValues = dict[str, Tensor]
 """By layer name: keys and values in one tensor (2, image tokens, C)."""
 
 
-def projections(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, tuple[Tensor, Tensor]]:
+def projections(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, tuple[Tensor, Tensor]]:
     """Return i_to_k and i_to_v (C, token width) by layer, resident beside the base model.
 
     Raises ModelUnusable, naming the key, when they are for another UNet.
@@ -40,20 +40,24 @@ def projections(checkpoint: Checkpoint, backbone: Backbone) -> dict[str, tuple[T
         names = {layer: checkpoints.added(layer) for layer in checkpoints.layers(backbone.unet)}
         return {layer: (placed[k], placed[v]) for layer, (k, v) in names.items()}
 
-    found: dict[str, tuple[Tensor, Tensor]] = backbone.resident(f"{checkpoint.file} projections", build)
+    found: dict[str, tuple[Tensor, Tensor]] = backbone.get_or_load(f"{checkpoint.file} projections", build)
     return found
 
 
-def keys_values(order: Order, subject_text: SubjectText, checkpoint: Checkpoint, bench: Bench) -> KeysValues:
+def keys_values(
+    inputs: GenerationInputs, subject_text: SubjectText, checkpoint: DeadiffCheckpoint, context: PrepareContext
+) -> KeysValues:
     """Return keys and values of the order's picture, unweighted, for the layers that the subject text shows it to."""
     found: KeysValues = {}
     for side in SIDES[subject_text]:
-        found |= _of_side(order, side, checkpoint, bench)
+        found |= _of_side(inputs, side, checkpoint, context)
     return found
 
 
-def _of_side(order: Order, side: Side, checkpoint: Checkpoint, bench: Bench) -> KeysValues:
-    backbone, [image] = bench.backbone, order.pictures.styles
+def _of_side(
+    inputs: GenerationInputs, side: Side, checkpoint: DeadiffCheckpoint, context: PrepareContext
+) -> KeysValues:
+    backbone, [image] = context.backbone, inputs.pictures.styles
     key = key_of(
         what="deadiff keys and values",
         version=VERSION,
@@ -64,8 +68,8 @@ def _of_side(order: Order, side: Side, checkpoint: Checkpoint, bench: Bench) -> 
     )
 
     def build() -> KeysValues:
-        tokens = reader.resident(side, checkpoint, backbone).tokens(image)
+        tokens = reader.get_or_load(side, checkpoint, backbone).tokens(image)
         own = {layer: pair for layer, pair in projections(checkpoint, backbone).items() if math.side_of(layer) == side}
         return {layer: torch.stack([F.linear(tokens, k), F.linear(tokens, v)]) for layer, (k, v) in own.items()}
 
-    return {layer: both.to(backbone.device) for layer, both in bench.cache.get(key, build).items()}
+    return {layer: both.to(backbone.device) for layer, both in context.cache.get(key, build).items()}

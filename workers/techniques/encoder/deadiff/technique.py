@@ -9,10 +9,10 @@ import torch
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
-from workers.engine.technique import Bench, Order, knobs, plain, plain_key
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
 from workers.techniques.encoder.deadiff import attention, own_weights, style
-from workers.techniques.encoder.deadiff.attention import Shown
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint, locate
+from workers.techniques.encoder.deadiff.attention import ShownImage
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint, locate
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights
 from workers.techniques.encoder.deadiff.spec import SPEC, DeadiffParams
 
@@ -22,28 +22,30 @@ class Deadiff:
 
     spec = SPEC
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches on the same model, size and weights, whatever the pictures, modes and strengths; plain ones apart."""
-        return plain_key(order, backbone), bool(order.strength) and knobs(order, DeadiffParams).base_weights
+        return text_to_image_batch_key(inputs, backbone), bool(inputs.strength) and params_as(
+            inputs, DeadiffParams
+        ).base_weights
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image that sees the picture; plain exactly at strength 0.
 
         Raises WeightsMissing without the checkpoint, ModelUnusable for one of another layout, Refused for knobs that
         do not go together.
         """
-        params = knobs(order, DeadiffParams)
-        if order.strength == 0:
-            return scheduled(plain(order, bench, sampler=params.sampler), params)
-        found = locate(bench)
-        own = own_weights_of(params, found, bench.backbone)
-        with own.in_text_encoder(bench.backbone):
-            trajectory = scheduled(plain(order, bench, sampler=params.sampler), params)
-        seen = style.keys_values(order, params.subject_text, found, bench)
-        trajectory.extra = Shown(
+        params = params_as(inputs, DeadiffParams)
+        if inputs.strength == 0:
+            return scheduled(text_to_image(inputs, context, sampler=params.sampler), params)
+        found = locate(context)
+        own = own_weights_of(params, found, context.backbone)
+        with own.in_text_encoder(context.backbone):
+            trajectory = scheduled(text_to_image(inputs, context, sampler=params.sampler), params)
+        seen = style.keys_values(inputs, params.subject_text, found, context)
+        trajectory.extra = ShownImage(
             keys_values={layer: both * params.img_weight for layer, both in seen.items()},
             tokens=found.dims.num_query_tokens,
-            share=order.strength,
+            share=inputs.strength,
             own_weights=own,
         )
         return trajectory
@@ -53,9 +55,9 @@ class Deadiff:
         return attention.joint_attention(backbone, trajectories)
 
 
-def own_weights_of(params: DeadiffParams, checkpoint: Checkpoint, backbone: Backbone) -> OwnWeights:
+def own_weights_of(params: DeadiffParams, checkpoint: DeadiffCheckpoint, backbone: Backbone) -> OwnWeights:
     """Return the checkpoint's UNet and text encoder, or none where the model's own are asked for."""
-    return own_weights.resident(checkpoint, backbone) if params.base_weights == "checkpoint" else OwnWeights()
+    return own_weights.get_or_load(checkpoint, backbone) if params.base_weights == "checkpoint" else OwnWeights()
 
 
 def scheduled(trajectory: Trajectory, params: DeadiffParams) -> Trajectory:

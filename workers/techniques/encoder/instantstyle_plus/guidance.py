@@ -13,7 +13,7 @@ from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
 from workers.engine.images import digest
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import math
 from workers.techniques.encoder.weights import adapter_in, installed
 
@@ -29,15 +29,17 @@ class Guidance:
     scales: tuple[float, float]
 
 
-def descriptor(bench: Bench) -> Descriptor:
+def descriptor(context: PrepareContext) -> Descriptor:
     """Return CSD, resident beside the base model. Raises WeightsMissing with the command that fetches it."""
-    path = adapter_in(installed(CSD, CSD, bench))
-    device = bench.backbone.device
-    found: Descriptor = bench.backbone.resident(f"csd {path}", lambda: csd.load(path).to(device))
+    path = adapter_in(installed(CSD, CSD, context))
+    device = context.backbone.device
+    found: Descriptor = context.backbone.get_or_load(f"csd {path}", lambda: csd.load(path).to(device))
     return found
 
 
-def described(image: Image.Image, judge: Descriptor, bench: Bench, *, of_style: bool) -> tuple[Tensor, Tensor]:
+def described(
+    image: Image.Image, judge: Descriptor, context: PrepareContext, *, of_style: bool
+) -> tuple[Tensor, Tensor]:
     """Return a picture's style and content descriptors (1, d), kept in the cache."""
     key = key_of(what="csd descriptors", version=1, csd=judge.fingerprint, image=digest(image))
 
@@ -45,17 +47,19 @@ def described(image: Image.Image, judge: Descriptor, bench: Bench, *, of_style: 
         style, content = judge.describe(image)
         return {"style": style, "content": content}
 
-    kept = bench.cache.get(key, build, of_style=of_style)
-    return kept["style"].to(bench.backbone.device), kept["content"].to(bench.backbone.device)
+    kept = context.cache.get(key, build, of_style=of_style)
+    return kept["style"].to(context.backbone.device), kept["content"].to(context.backbone.device)
 
 
-def guidance(style: Image.Image, content: Image.Image, scales: tuple[float, float], bench: Bench) -> Guidance | None:
+def guidance(
+    style: Image.Image, content: Image.Image, scales: tuple[float, float], context: PrepareContext
+) -> Guidance | None:
     """Return what to guide to, None when both scales are 0."""
     if not any(scales):
         return None
-    judge = descriptor(bench)
-    to_style, _ = described(style, judge, bench, of_style=True)
-    _, to_content = described(content, judge, bench, of_style=False)
+    judge = descriptor(context)
+    to_style, _ = described(style, judge, context, of_style=True)
+    _, to_content = described(content, judge, context, of_style=False)
     return Guidance(judge, (to_style, to_content), scales)
 
 

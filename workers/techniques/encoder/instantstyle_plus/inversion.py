@@ -19,14 +19,14 @@ from workers.engine.cache.style_cache import key_of
 from workers.engine.conditioning import stack
 from workers.engine.denoise import Hooks, Trajectory, UNetCall
 from workers.engine.images import digest, to_signed
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import renoise
 from workers.techniques.encoder.instantstyle_plus.renoise import Roll
 from workers.techniques.encoder.instantstyle_plus.spec import SPEC
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RenoiseConfig:
     """All that an inversion depends on beside picture, prompt and model. config: of the scheduler; K: refinements."""
 
     config: Mapping[str, Any]
@@ -100,10 +100,10 @@ class Inversion:
     z_0: Tensor
     n: Tensor
 
-    def run(self, bench: Bench) -> Tensor:
+    def run(self, context: PrepareContext) -> Tensor:
         """Return the inverted latents (1, C, h, w), float32."""
-        with patches.forward_hook(bench.backbone.unet, self.hooks.see):
-            bench.denoise([self.trajectory], self.hooks)
+        with patches.forward_hook(context.backbone.unet, self.hooks.see):
+            context.denoise([self.trajectory], self.hooks)
         return self.trajectory.latents.float()
 
 
@@ -121,7 +121,7 @@ class Rolls:
 def begin(
     content: Image.Image,
     prompt: str,
-    recipe: Recipe,
+    recipe: RenoiseConfig,
     backbone: Backbone,
     rolls: Callable[[torch.Generator], Roll] = Rolls,
 ) -> Inversion:
@@ -135,9 +135,9 @@ def begin(
     return Inversion(Trajectory(z_0, scheduler, text), hooks, z_0, n)
 
 
-def inverted(content: Image.Image, prompt: str, recipe: Recipe, bench: Bench) -> Tensor:
+def inverted(content: Image.Image, prompt: str, recipe: RenoiseConfig, context: PrepareContext) -> Tensor:
     """Return the inverted latents (1, C, h, w) of a picture, kept in the cache; they do not depend on any style."""
-    backbone = bench.backbone
+    backbone = context.backbone
     key = key_of(
         technique=SPEC.name,
         version=SPEC.version,
@@ -151,5 +151,5 @@ def inverted(content: Image.Image, prompt: str, recipe: Recipe, bench: Bench) ->
         K=recipe.K,
         seed=recipe.seed,
     )
-    kept = bench.cache.get(key, lambda: {"z": begin(content, prompt, recipe, backbone).run(bench)}, of_style=False)
+    kept = context.cache.get(key, lambda: {"z": begin(content, prompt, recipe, backbone).run(context)}, of_style=False)
     return kept["z"].to(backbone.device)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import Hooks, Trajectory
-from workers.engine.technique import Bench, Order, knobs
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques.encoder import attention, text_driven
 from workers.techniques.encoder.ip_adapter.spec import SPEC, IPAdapterParams
 
@@ -15,17 +15,17 @@ class IPAdapter:
 
     spec = SPEC
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with equally many style images on the same model and size, whatever they show."""
-        return text_driven.batch_key(order, knobs(order, IPAdapterParams), backbone)
+        return text_driven.batch_key(inputs, params_as(inputs, IPAdapterParams), backbone)
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image that sees the style images; plain exactly at strength 0.
 
         Raises WeightsMissing without the adapter, Refused for knobs it cannot follow.
         """
-        params = knobs(order, IPAdapterParams)
-        return text_driven.prepare(order, params, bench, target_blocks=params.target_blocks)
+        params = params_as(inputs, IPAdapterParams)
+        return text_driven.prepare(inputs, params, context, target_blocks=params.target_blocks)
 
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Let the selected cross-attentions see the images."""

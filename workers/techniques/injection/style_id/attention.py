@@ -11,7 +11,7 @@ from workers.engine.denoise import Hooks, Trajectory, UNetCall
 from workers.techniques.injection.style_id.layers import Layer
 
 
-class Attending(Hooks):
+class AttentionHooks(Hooks):
     """Hooks of one denoising that answer for its self-attention layers.
 
     Latents stay in float32, because an inversion adds up its rounding; the UNet gets them in its own dtype.
@@ -37,7 +37,7 @@ class Attending(Hooks):
 class Processor:
     """A diffusers attention processor for an `attn1` of a transformer block: projections, no masks, no norms."""
 
-    def __init__(self, layer: str, attending: Attending) -> None:
+    def __init__(self, layer: str, attending: AttentionHooks) -> None:
         self._layer = layer
         self._attending = attending
 
@@ -47,7 +47,7 @@ class Processor:
         return dropout(to_out(self._attending.attend(self._layer, attn, hidden_states)))
 
 
-def installed(unet: Any, layers: Iterable[Layer], attending: Attending) -> AbstractContextManager[None]:
+def installed(unet: Any, layers: Iterable[Layer], attending: AttentionHooks) -> AbstractContextManager[None]:
     """Let `attending` answer for these layers of the UNet."""
     processors = {f"{layer.name}.processor": Processor(layer.name, attending) for layer in layers}
     return patches.attention_processors(unet, processors)

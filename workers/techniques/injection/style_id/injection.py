@@ -9,12 +9,12 @@ from torch import Tensor
 
 from workers.engine.denoise import Trajectory
 from workers.techniques.injection.style_id import math
-from workers.techniques.injection.style_id.attention import Attending
+from workers.techniques.injection.style_id.attention import AttentionHooks
 from workers.techniques.injection.style_id.layers import Layer
 
 
 @dataclass(frozen=True)
-class Plan:
+class Injection:
     """What is injected into one request; None in its trajectory's `extra` means nothing.
 
     style, content: the features of inversion.py, on any device. at: timestep -> their index. share: how much of the
@@ -30,7 +30,7 @@ class Plan:
     share: float
 
 
-class Injector(Attending):
+class Injector(AttentionHooks):
     """Injects each request's own plan into its own rows."""
 
     def attend(self, layer: str, attn: Any, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Injector(Attending):
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _rows(self, layer: str, attn: Any, x: Tensor, Q: Tensor, owner: Trajectory) -> Tensor:
-        plan: Plan | None = owner.extra
+        plan: Injection | None = owner.extra
         share = plan.share if plan and f"{layer}.k" in plan.style else 0.0
         if plan is None or share == 0:
             return math.attention(Q, attn.to_k(x), attn.to_v(x), heads=attn.heads, scale=attn.scale)

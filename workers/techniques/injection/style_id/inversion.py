@@ -19,9 +19,9 @@ from workers.engine.cache.style_cache import key_of
 from workers.engine.cache.tiers import Tensors
 from workers.engine.denoise import Trajectory
 from workers.engine.images import digest, to_signed
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.injection.style_id import math, schedule
-from workers.techniques.injection.style_id.attention import Attending, installed
+from workers.techniques.injection.style_id.attention import AttentionHooks, installed
 from workers.techniques.injection.style_id.layers import Layer
 from workers.techniques.injection.style_id.spec import SPEC
 
@@ -30,7 +30,7 @@ REMEMBERED: dict[Role, str] = {"style": "kv", "content": "q"}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class InversionConfig:
     """How pictures are inverted; with a picture, all that an inversion depends on."""
 
     backbone: Backbone
@@ -52,13 +52,13 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class InvertedImage:
     """A picture to be inverted, at the size to do it in."""
 
     role: Role
     image: Image.Image
 
-    def key(self, recipe: Recipe) -> str:
+    def key(self, recipe: InversionConfig) -> str:
         """Return the cache key of its inversion."""
         return key_of(
             technique=SPEC.name,
@@ -76,10 +76,12 @@ class Subject:
         )
 
 
-class Recorder(Attending):
+class Recorder(AttentionHooks):
     """Remembers what the subjects of some trajectories call for, each in the memory named, and changes nothing."""
 
-    def __init__(self, subjects: Mapping[Trajectory, Subject], homes: Mapping[Subject, torch.device]) -> None:
+    def __init__(
+        self, subjects: Mapping[Trajectory, InvertedImage], homes: Mapping[InvertedImage, torch.device]
+    ) -> None:
         self._subjects = subjects
         self._homes = homes
         self.remembered: dict[Trajectory, Tensors] = {trajectory: {} for trajectory in subjects}
@@ -95,57 +97,59 @@ class Recorder(Attending):
     def _remember(self, trajectory: Trajectory, name: str, feature: Tensor) -> None:
         own = self.remembered[trajectory]
         if name not in own:
-            home = self._homes[self._subjects[trajectory]]
-            own[name] = feature.new_empty((trajectory.steps, *feature.shape), device=home)
+            device_for = self._homes[self._subjects[trajectory]]
+            own[name] = feature.new_empty((trajectory.steps, *feature.shape), device=device_for)
         own[name][trajectory.step] = feature
 
 
-def both(style: Subject, content: Subject, recipe: Recipe, bench: Bench) -> tuple[Tensors, Tensors]:
+def both(
+    style: InvertedImage, content: InvertedImage, recipe: InversionConfig, context: PrepareContext
+) -> tuple[Tensors, Tensors]:
     """Return what is remembered of both pictures; when neither is in the cache they are inverted together."""
     there: dict[Role, Tensors] = {}
 
     def build_style() -> Tensors:
-        there["content"] = bench.cache.get(content.key(recipe), build_content, of_style=False)
-        return there["style"] if "style" in there else inverted([style], recipe, bench)[0]
+        there["content"] = context.cache.get(content.key(recipe), build_content, of_style=False)
+        return there["style"] if "style" in there else inverted([style], recipe, context)[0]
 
     def build_content() -> Tensors:
-        there["style"], built = inverted([style, content], recipe, bench)
+        there["style"], built = inverted([style, content], recipe, context)
         return built
 
-    kept = bench.cache.get(style.key(recipe), build_style)
-    return kept, there["content"] if "content" in there else one(content, recipe, bench)
+    kept = context.cache.get(style.key(recipe), build_style)
+    return kept, there["content"] if "content" in there else one(content, recipe, context)
 
 
-def one(subject: Subject, recipe: Recipe, bench: Bench) -> Tensors:
+def one(subject: InvertedImage, recipe: InversionConfig, context: PrepareContext) -> Tensors:
     """Return what is remembered of one picture."""
     of_style = subject.role == "style"
-    return bench.cache.get(subject.key(recipe), lambda: inverted([subject], recipe, bench)[0], of_style=of_style)
+    return context.cache.get(subject.key(recipe), lambda: inverted([subject], recipe, context)[0], of_style=of_style)
 
 
-def inverted(subjects: Sequence[Subject], recipe: Recipe, bench: Bench) -> list[Tensors]:
+def inverted(subjects: Sequence[InvertedImage], recipe: InversionConfig, context: PrepareContext) -> list[Tensors]:
     """Invert pictures, those of one size as one batch. Raises OutOfMemory when their features do not fit."""
     if len({subject.image.size for subject in subjects}) > 1:
-        return [features for subject in subjects for features in inverted([subject], recipe, bench)]
-    homes = {subject: home(subject, recipe, bench) for subject in subjects}
+        return [features for subject in subjects for features in inverted([subject], recipe, context)]
+    homes = {subject: device_for(subject, recipe, context) for subject in subjects}
     trajectories = {recipe.trajectory(subject.image): subject for subject in subjects}
     recorder = Recorder(trajectories, homes)
     with installed(recipe.backbone.unet, recipe.layers, recorder):
-        bench.denoise(list(trajectories), recorder)
+        context.denoise(list(trajectories), recorder)
     return [{"z": t.latents.to(torch.float32), **recorder.remembered[t]} for t in trajectories]
 
 
-def home(subject: Subject, recipe: Recipe, bench: Bench) -> torch.device:
+def device_for(subject: InvertedImage, recipe: InversionConfig, context: PrepareContext) -> torch.device:
     """Return whose memory the features go to at once: the cache's where one has the room, else the model's.
 
     Raises OutOfMemory when they do not fit there.
     """
     size = size_of(subject, recipe)
-    device = bench.cache.home(size) or recipe.backbone.device
+    device = context.cache.device_for(size) or recipe.backbone.device
     memory.require(size, device)
     return device
 
 
-def size_of(subject: Subject, recipe: Recipe) -> int:
+def size_of(subject: InvertedImage, recipe: InversionConfig) -> int:
     """Return about how many bytes are remembered of a picture."""
     _, h, w = recipe.backbone.latent_shape(*subject.image.size)
     numbers = sum(layer.tokens(h, w) * layer.width for layer in recipe.layers) * len(REMEMBERED[subject.role])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workers.engine.technique import Order, knobs
+from workers.engine.technique import GenerationInputs, params_as
 from workers.techniques.injection.style_id.spec import StyleIdParams
 
 SMALLEST = 64
@@ -19,26 +19,26 @@ class Sizes:
     content: Size
 
 
-Sizing = Callable[[Order, int], Sizes]
+Sizing = Callable[[GenerationInputs, int], Sizes]
 """From an order with both pictures, and what sides must be a multiple of."""
 
 
-def fitted(order: Order, multiple: int) -> Sizes:
+def fitted(inputs: GenerationInputs, multiple: int) -> Sizes:
     """Return the result's size for both pictures, so that they can be inverted together.
 
     With params.fit `content` it is the content picture's own, see `bounded`; else the order's.
     """
-    content = order.pictures.content
+    content = inputs.pictures.content
     assert content is not None
-    size = order.width, order.height
-    if knobs(order, StyleIdParams).fit == "content":
-        size = bounded(content.size, order.width * order.height, multiple)
+    size = inputs.width, inputs.height
+    if params_as(inputs, StyleIdParams).fit == "content":
+        size = bounded(content.size, inputs.width * inputs.height, multiple)
     return Sizes(size, size)
 
 
-def own(order: Order, multiple: int) -> Sizes:
+def own(inputs: GenerationInputs, multiple: int) -> Sizes:
     """Return the two pictures' own sizes, as the authors' diffusers code takes them."""
-    [style], content = order.pictures.styles, order.pictures.content
+    [style], content = inputs.pictures.styles, inputs.pictures.content
     assert content is not None
     return Sizes(style.size, content.size)
 

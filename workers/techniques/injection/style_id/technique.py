@@ -15,11 +15,11 @@ from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.images import cover
-from workers.engine.technique import Bench, Order, check_size, knobs
+from workers.engine.technique import GenerationInputs, PrepareContext, check_size, params_as
 from workers.techniques.injection.style_id import inversion, layers, math, schedule, sizes
 from workers.techniques.injection.style_id.attention import installed
-from workers.techniques.injection.style_id.injection import Injector, Plan
-from workers.techniques.injection.style_id.inversion import Recipe, Subject
+from workers.techniques.injection.style_id.injection import Injection, Injector
+from workers.techniques.injection.style_id.inversion import InversionConfig, InvertedImage
 from workers.techniques.injection.style_id.sizes import Size, Sizing
 from workers.techniques.injection.style_id.spec import SPEC, StyleIdParams
 
@@ -32,58 +32,60 @@ class StyleId:
     def __init__(self, sizing: Sizing = sizes.fitted) -> None:
         self._sizing = sizing
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with every request whose result has the same size, whatever the pictures, steps and knobs."""
-        if not order.pictures.styles or order.pictures.content is None:
+        if not inputs.pictures.styles or inputs.pictures.content is None:
             return None
-        return backbone.name, self._sizing(order, backbone.vae_factor).content
+        return backbone.name, self._sizing(inputs, backbone.vae_factor).content
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return the content's inverted latents, with the style's statistics, and the plan of what to inject.
 
         Raises Refused when a picture is missing or of a size, or a layer not among those, that the model has.
         """
-        params, backbone = knobs(order, StyleIdParams), bench.backbone
-        style, content = self._subjects(order, backbone)
-        recipe = recipe_of(order, params, backbone)
-        scheduler = schedule.sampling(params.schedule, recipe.config, order.steps, params.start_step)
-        share = math.injected_share(order.strength)
+        params, backbone = params_as(inputs, StyleIdParams), context.backbone
+        style, content = self._subjects(inputs, backbone)
+        recipe = recipe_of(inputs, params, backbone)
+        scheduler = schedule.sampling(params.schedule, recipe.config, inputs.steps, params.start_step)
+        share = math.injected_share(inputs.strength)
         if share == 0:
-            z, plan = inversion.one(content, recipe, bench)["z"], None
+            z, plan = inversion.one(content, recipe, context)["z"], None
         else:
-            kept_style, kept_content = inversion.both(style, content, recipe, bench)
+            kept_style, kept_content = inversion.both(style, content, recipe, context)
             z = start(kept_content["z"], kept_style["z"], params, share)
-            plan = plan_of(order, params, recipe, kept_style, kept_content)
-        positive, negative = conditions(order, backbone, content.image.size)
+            plan = plan_of(inputs, params, recipe, kept_style, kept_content)
+        positive, negative = conditions(inputs, backbone, content.image.size)
         return Trajectory(
-            latents=z.to(backbone.device).repeat(len(order.seeds), 1, 1, 1),
+            latents=z.to(backbone.device).repeat(len(inputs.seeds), 1, 1, 1),
             scheduler=scheduler,
             positive=positive,
             negative=negative,
-            guidance_scale=order.guidance_scale,
-            seeds=order.seeds,
+            guidance_scale=inputs.guidance_scale,
+            seeds=inputs.seeds,
             extra=plan,
         )
 
-    def prepare_style(self, order: Order, bench: Bench) -> None:
+    def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
         """Invert the style picture for content pictures in the proportions of width x height. Raises as `prepare`."""
-        params, backbone, size = knobs(order, StyleIdParams), bench.backbone, (order.width, order.height)
-        if len(order.pictures.styles) != 1:
+        params, backbone, size = params_as(inputs, StyleIdParams), context.backbone, (inputs.width, inputs.height)
+        if len(inputs.pictures.styles) != 1:
             raise Refused("style-id needs one style image")
-        check_size(order, backbone)
+        check_size(inputs, backbone)
         inversion.one(
-            Subject("style", cover(order.pictures.styles[0], *size)), recipe_of(order, params, backbone), bench
+            InvertedImage("style", cover(inputs.pictures.styles[0], *size)),
+            recipe_of(inputs, params, backbone),
+            context,
         )
 
-    def _subjects(self, order: Order, backbone: Backbone) -> tuple[Subject, Subject]:
-        pictures = order.pictures
+    def _subjects(self, inputs: GenerationInputs, backbone: Backbone) -> tuple[InvertedImage, InvertedImage]:
+        pictures = inputs.pictures
         if len(pictures.styles) != 1 or pictures.content is None:
             raise Refused("style-id needs one style image and a content_image")
-        size, multiple = self._sizing(order, backbone.vae_factor), backbone.vae_factor
+        size, multiple = self._sizing(inputs, backbone.vae_factor), backbone.vae_factor
         if any(side % multiple for side in (*size.style, *size.content)):
             raise Refused(f"width and height must be multiples of {multiple} on {backbone.name}")
         style, content = cover(pictures.styles[0], *size.style), cover(pictures.content, *size.content)
-        return Subject("style", style), Subject("content", content)
+        return InvertedImage("style", style), InvertedImage("content", content)
 
     @contextmanager
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
@@ -95,13 +97,13 @@ class StyleId:
             yield injector
 
 
-def recipe_of(order: Order, params: StyleIdParams, backbone: Backbone) -> Recipe:
+def recipe_of(inputs: GenerationInputs, params: StyleIdParams, backbone: Backbone) -> InversionConfig:
     """Return how the order's pictures are inverted. Raises Refused for layers that the model does not have."""
-    return Recipe(
+    return InversionConfig(
         backbone=backbone,
         schedule=params.schedule,
-        config=schedule.configuration(backbone.scheduler_config, order.scheduler_config),
-        steps=order.steps,
+        config=schedule.configuration(backbone.scheduler_config, inputs.scheduler_config),
+        steps=inputs.steps,
         prompt=params.inversion_prompt,
         guidance_scale=params.inversion_guidance_scale,
         layers=layers.chosen(backbone.unet, params.layers(backbone.base)),
@@ -116,26 +118,28 @@ def start(z_c: Tensor, z_s: Tensor, params: StyleIdParams, share: float) -> Tens
     return z if share == 1 else z_c + share * (z - z_c)
 
 
-def plan_of(order: Order, params: StyleIdParams, recipe: Recipe, style: Tensors, content: Tensors) -> Plan:
+def plan_of(
+    inputs: GenerationInputs, params: StyleIdParams, recipe: InversionConfig, style: Tensors, content: Tensors
+) -> Injection:
     """Return what the order injects, and how strongly."""
     ascending = schedule.inverse(recipe.schedule, recipe.config, recipe.steps).timesteps.tolist()
-    return Plan(
+    return Injection(
         style=style,
         content=content,
         layers=recipe.layers,
         at={t: index for index, t in enumerate(ascending)},
-        gamma=math.preservation(order.strength, params.gamma),
+        gamma=math.preservation(inputs.strength, params.gamma),
         temperature=params.temperature,
-        share=math.injected_share(order.strength),
+        share=math.injected_share(inputs.strength),
     )
 
 
-def conditions(order: Order, backbone: Backbone, size: Size) -> tuple[Condition, Condition | None]:
+def conditions(inputs: GenerationInputs, backbone: Backbone, size: Size) -> tuple[Condition, Condition | None]:
     """Return the text of the generation. Without any text there is nothing to guide towards, and no second half."""
-    spoken = any(text.strip() for text in (*order.prompts, order.negative_prompt or ""))
-    guided = spoken and order.guidance_scale != 1
+    spoken = any(text.strip() for text in (*inputs.prompts, inputs.negative_prompt or ""))
+    guided = spoken and inputs.guidance_scale != 1
     width, height = size
-    return backbone.condition(order.prompts, order.negative_prompt, guided=guided, width=width, height=height)
+    return backbone.condition(inputs.prompts, inputs.negative_prompt, guided=guided, width=width, height=height)
 
 
 TECHNIQUE = StyleId()

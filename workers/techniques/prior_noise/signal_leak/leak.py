@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workers.engine.cache.style_cache import key_of
 from workers.engine.errors import Refused
-from workers.engine.technique import Bench, Order
+from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.prior_noise import statistics, stats_file, style_set
 from workers.techniques.prior_noise.signal_leak import math
 from workers.techniques.prior_noise.signal_leak.spec import SPEC, SignalLeakParams
@@ -27,17 +27,17 @@ class Statistics:
     coordinates: Coordinates = ()
 
 
-def statistics_of(order: Order, params: SignalLeakParams, bench: Bench) -> Statistics:
+def statistics_of(inputs: GenerationInputs, params: SignalLeakParams, context: PrepareContext) -> Statistics:
     """Return the statistics a request asks for, from the style cache where they were computed before.
 
     Raises Refused when they are undefined for these inputs or this size.
     """
     if params.statistics is not None:
-        return _installed(order, params, bench)
-    kept = [(image, w) for image, w in zip(order.pictures.styles, order.weights, strict=True) if w > 0]
+        return _installed(inputs, params, context)
+    kept = [(image, w) for image, w in zip(inputs.pictures.styles, inputs.weights, strict=True) if w > 0]
     images, w = [image for image, _ in kept], statistics.weights([w for _, w in kept])
-    frequencies = _frequencies(order, params, bench, single=len(images) == 1)
-    facts = style_set.facts(images, bench.backbone, order.width, order.height)
+    frequencies = _frequencies(inputs, params, context, single=len(images) == 1)
+    facts = style_set.facts(images, context.backbone, inputs.width, inputs.height)
     key = key_of(
         technique=SPEC.name,
         version=SPEC.version,
@@ -48,12 +48,12 @@ def statistics_of(order: Order, params: SignalLeakParams, bench: Bench) -> Stati
     )
 
     def build() -> dict[str, Tensor]:
-        z = style_set.latents(images, bench.backbone, order.width, order.height)
+        z = style_set.latents(images, context.backbone, inputs.width, inputs.height)
         if len(images) == 1:
             return single(z[0], params.single_reference, frequencies)
         return several(z, w, frequencies)
 
-    return Statistics(bench.cache.get(key, build), frequencies)
+    return Statistics(context.cache.get(key, build), frequencies)
 
 
 def single(z: Tensor, form: str, frequencies: Coordinates) -> dict[str, Tensor]:
@@ -78,16 +78,16 @@ def several(z: Tensor, w: Tensor, frequencies: Coordinates) -> dict[str, Tensor]
     return dict(zip(stats_file.KEYS[kind], values, strict=True))
 
 
-def drawn(order: Order, params: SignalLeakParams, found: Statistics, shape: tuple[int, int, int]) -> Tensor:
+def drawn(inputs: GenerationInputs, params: SignalLeakParams, found: Statistics, shape: tuple[int, int, int]) -> Tensor:
     """Return the leak s (n, C, h, w), float32, one independent draw per picture, with the manual colour added."""
-    e1 = order.noise.normal("leak", shape)
+    e1 = inputs.noise.normal("leak", shape)
     t = found.tensors
     if "mean_pixels" in t:
         s = math.pixel_leak(t["mean_pixels"].cpu(), t["var_pixels"].cpu(), e1)
     else:
         low = None
         if not params.only_hf:
-            low = order.noise.multivariate("leak-low", t["mean_lf_components"].cpu(), t["cov_lf_components"].cpu())
+            low = inputs.noise.multivariate("leak-low", t["mean_lf_components"].cpu(), t["cov_lf_components"].cpu())
         s = math.dct_leak(low, t["mean_hf_remainder"].cpu(), t["var_hf_remainder"].cpu(), e1, found.coordinates)
     return s + _color(params, shape[0])[:, None, None]
 
@@ -105,15 +105,17 @@ def _color(params: SignalLeakParams, channels: int) -> Tensor:
     return constant
 
 
-def _frequencies(order: Order, params: SignalLeakParams, bench: Bench, *, single: bool) -> Coordinates:
+def _frequencies(
+    inputs: GenerationInputs, params: SignalLeakParams, context: PrepareContext, *, single: bool
+) -> Coordinates:
     """Return the DCT coordinates to measure, or () for pixel statistics."""
     if not (params.single_reference == "low-frequency" if single else params.statistic_type == "dct+pixel"):
         if params.only_hf:
             raise Refused("params.only_hf needs several style images and statistic_type dct+pixel")
         return ()
-    if order.width != order.height:
+    if inputs.width != inputs.height:
         raise Refused("DCT statistics need square pictures; use pixel statistics, palette or layout")
-    side = bench.backbone.latent_shape(order.width, order.height)[1]
+    side = context.backbone.latent_shape(inputs.width, inputs.height)[1]
     return _within(params.dct_indices or statistics.lowest(params.n_components, side), side)
 
 
@@ -123,10 +125,10 @@ def _within(coordinates: Coordinates, side: int) -> Coordinates:
     return coordinates
 
 
-def _installed(order: Order, params: SignalLeakParams, bench: Bench) -> Statistics:
+def _installed(inputs: GenerationInputs, params: SignalLeakParams, context: PrepareContext) -> Statistics:
     assert params.statistics is not None
-    kind, tensors = stats_file.read(bench.weights(params.statistics))
-    shape = bench.backbone.latent_shape(order.width, order.height)
+    kind, tensors = stats_file.read(context.weights(params.statistics))
+    shape = context.backbone.latent_shape(inputs.width, inputs.height)
     measured = tuple(tensors[stats_file.KEYS[kind][-1]].shape)
     if measured != shape:
         raise Refused(f"{params.statistics} was measured on latents of {measured}, this request has {shape}")

@@ -11,7 +11,7 @@ from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import Hooks, Trajectory, start
 from workers.engine.errors import Refused
 from workers.engine.noise import INITIAL
-from workers.engine.technique import Bench, Order, knobs, plain, plain_key
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
 from workers.techniques.prior_noise.signal_leak import leak, math
 from workers.techniques.prior_noise.signal_leak.spec import SPEC, SignalLeakParams
 
@@ -23,24 +23,26 @@ class SignalLeak:
 
     spec = SPEC
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with everything of its size on the same model, whatever the style."""
-        return plain_key(order, backbone)
+        return text_to_image_batch_key(inputs, backbone)
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return plain text-to-image with x in place of the starting noise; plain exactly at strength 0.
 
         Raises Refused where the model's first timestep holds no signal, or the statistics are undefined.
         """
-        params = knobs(order, SignalLeakParams)
-        trajectory = plain(order, bench, sampler=params.sampler)
-        k = order.strength * params.leak_scale
+        params = params_as(inputs, SignalLeakParams)
+        trajectory = text_to_image(inputs, context, sampler=params.sampler)
+        k = inputs.strength * params.leak_scale
         if k > 0:
-            x = self.initial_latents(order, params, bench, trajectory.scheduler, k)
-            trajectory.latents = start(trajectory.scheduler, x).to(bench.backbone.device)
+            x = self.initial_latents(inputs, params, context, trajectory.scheduler, k)
+            trajectory.latents = start(trajectory.scheduler, x).to(context.backbone.device)
         return trajectory
 
-    def initial_latents(self, order: Order, params: SignalLeakParams, bench: Bench, scheduler: Any, k: float) -> Tensor:
+    def initial_latents(
+        self, inputs: GenerationInputs, params: SignalLeakParams, context: PrepareContext, scheduler: Any, k: float
+    ) -> Tensor:
         """Return x (n, C, h, w), float32, as a pipeline takes it: before it is scaled for the scheduler."""
         a = schedulers.signal(scheduler)
         if a < LEAST_SIGNAL:
@@ -48,9 +50,9 @@ class SignalLeak:
                 "signal-leak does nothing here: at its first timestep this model or sampler keeps no signal "
                 f"(alphas_cumprod {a:.2g}), as with zero terminal SNR, rectified flow or few-step models"
             )
-        shape = bench.backbone.latent_shape(order.width, order.height)
-        s = leak.drawn(order, params, leak.statistics_of(order, params, bench), shape)
-        x = math.mixed(s, order.noise.normal(INITIAL, shape), a, k)
+        shape = context.backbone.latent_shape(inputs.width, inputs.height)
+        s = leak.drawn(inputs, params, leak.statistics_of(inputs, params, context), shape)
+        x = math.mixed(s, inputs.noise.normal(INITIAL, shape), a, k)
         init_noise_sigma = float(scheduler.init_noise_sigma)
         if init_noise_sigma == 1:
             return x

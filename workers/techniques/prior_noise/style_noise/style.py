@@ -26,7 +26,7 @@ Deltas = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Style:
+class NoiseStatistics:
     """A loaded style. mu, sig: (C, h, w) float32. `deltas`: what the tuning added to the UNet's weights, by name."""
 
     mu: Tensor
@@ -34,7 +34,7 @@ class Style:
     deltas: Deltas
 
 
-def read(folder: Path, backbone: Backbone) -> Style:
+def read(folder: Path, backbone: Backbone) -> NoiseStatistics:
     """Return the style in a folder for a base model. Raises Refused when it is not one, or was made for another."""
     try:
         facts = json.loads((folder / "style.json").read_text())
@@ -46,7 +46,7 @@ def read(folder: Path, backbone: Backbone) -> Style:
     kind, tensors = stats_file.read(folder)
     if kind != "pixel":
         raise Refused(f"{folder.name} has {kind} statistics; style-noise needs pixel statistics")
-    return Style(tensors["mean_pixels"], tensors["var_pixels"].sqrt(), read_deltas(folder, backbone))
+    return NoiseStatistics(tensors["mean_pixels"], tensors["var_pixels"].sqrt(), read_deltas(folder, backbone))
 
 
 def read_deltas(folder: Path, backbone: Backbone) -> Deltas:
@@ -67,7 +67,7 @@ def read_deltas(folder: Path, backbone: Backbone) -> Deltas:
     return {name: delta.to(backbone.device, backbone.dtype) for name, delta in deltas.items()}
 
 
-def checked(style: Style, shape: tuple[int, int, int], name: str) -> Style:
+def checked(style: NoiseStatistics, shape: tuple[int, int, int], name: str) -> NoiseStatistics:
     """Return the style. Raises Refused unless its statistics have the latents' shape: they are tied to VAE and size."""
     if tuple(style.mu.shape) != shape:
         raise Refused(f"style {name} was measured on latents of {tuple(style.mu.shape)}, this request has {shape}")

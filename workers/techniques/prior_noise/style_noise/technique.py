@@ -9,10 +9,10 @@ from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import Hooks, Trajectory, start
 from workers.engine.errors import Refused
 from workers.engine.noise import INITIAL
-from workers.engine.technique import Bench, Order, knobs, plain, plain_key
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
 from workers.techniques.prior_noise.style_noise import math, style
 from workers.techniques.prior_noise.style_noise.spec import SPEC, StyleNoiseParams
-from workers.techniques.prior_noise.style_noise.style import Style
+from workers.techniques.prior_noise.style_noise.style import NoiseStatistics
 
 HOW_TO_TRAIN = (
     "style-noise needs a style trained for this model, named in params.style; from an untuned model its noise gives "
@@ -25,7 +25,7 @@ HOW_TO_TRAIN = (
 class Tuning:
     """The weights a trajectory wants while it is denoised."""
 
-    style: Style
+    style: NoiseStatistics
     strength: float
 
 
@@ -34,27 +34,27 @@ class StyleNoise:
 
     spec = SPEC
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with requests for the same style and strength: they share the tuned weights."""
-        return plain_key(order, backbone), knobs(order, StyleNoiseParams).style, order.strength
+        return text_to_image_batch_key(inputs, backbone), params_as(inputs, StyleNoiseParams).style, inputs.strength
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return plain text-to-image from z_T = mu + sig e; plain exactly at strength 0. Raises Refused."""
-        params = knobs(order, StyleNoiseParams)
+        params = params_as(inputs, StyleNoiseParams)
         if params.style is None:
             raise Refused(HOW_TO_TRAIN)
-        trajectory = plain(order, bench, sampler=params.sampler)
-        if order.strength == 0:
+        trajectory = text_to_image(inputs, context, sampler=params.sampler)
+        if inputs.strength == 0:
             return trajectory
-        backbone = bench.backbone
-        folder = bench.weights(params.style)
-        shape = backbone.latent_shape(order.width, order.height)
-        found: Style = backbone.resident(f"style-noise:{folder}", lambda: style.read(folder, backbone))
+        backbone = context.backbone
+        folder = context.weights(params.style)
+        shape = backbone.latent_shape(inputs.width, inputs.height)
+        found: NoiseStatistics = backbone.get_or_load(f"style-noise:{folder}", lambda: style.read(folder, backbone))
         style.checked(found, shape, params.style)
-        mu, sig = math.between(found.mu, found.sig, order.strength)
-        n = math.style_noise(mu, sig, order.noise.normal(INITIAL, shape))
+        mu, sig = math.between(found.mu, found.sig, inputs.strength)
+        n = math.style_noise(mu, sig, inputs.noise.normal(INITIAL, shape))
         trajectory.latents = start(trajectory.scheduler, n).to(backbone.device)
-        trajectory.extra = Tuning(found, order.strength)
+        trajectory.extra = Tuning(found, inputs.strength)
         return trajectory
 
     @contextmanager

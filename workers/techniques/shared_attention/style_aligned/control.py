@@ -7,26 +7,26 @@ from workers.engine.backbones.controlnet import Control
 from workers.engine.denoise import UNetCall
 from workers.engine.errors import Refused
 from workers.engine.images import to_unit
-from workers.engine.technique import Bench, Order
+from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 
 
-def control(order: Order, params: StyleAlignedParams, bench: Bench) -> Control | None:
+def control(inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext) -> Control | None:
     """Return the control a request asks for, None without an image.
 
     Raises Refused when kind and image do not come together or the ControlNet is another model's, WeightsMissing when
     it is not installed.
     """
-    image, kind = order.pictures.control, params.control
+    image, kind = inputs.pictures.control, params.control
     if image is None and kind is None:
         return None
     if image is None or kind is None:
         raise Refused("a control_image and params.control, which names its kind, belong together")
-    backbone = bench.backbone
-    folder = bench.weights(f"controlnet-{kind}-{backbone.base}")
-    pixels = to_unit(image.convert("RGB").resize((order.width, order.height), Image.Resampling.LANCZOS))
+    backbone = context.backbone
+    folder = context.weights(f"controlnet-{kind}-{backbone.base}")
+    pixels = to_unit(image.convert("RGB").resize((inputs.width, inputs.height), Image.Resampling.LANCZOS))
     return Control(
-        net=backbone.resident(f"controlnet {folder}", lambda: controlnet.load(folder, backbone)),
+        net=backbone.get_or_load(f"controlnet {folder}", lambda: controlnet.load(folder, backbone)),
         image=pixels.to(backbone.device, backbone.dtype),
         scale=params.controlnet_conditioning_scale,
         start=params.control_guidance_start,

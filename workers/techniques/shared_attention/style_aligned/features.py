@@ -20,11 +20,11 @@ from workers.engine.backbones.stable_diffusion import Backbone
 class Recording:
     """Takes the reference's features step by step, into memory of a device that has room for them."""
 
-    def __init__(self, steps: int, home: torch.device) -> None:
+    def __init__(self, steps: int, device_for: torch.device) -> None:
         self.steps = steps
         self.step = 0
         self.tensors: dict[str, Tensor] = {}
-        self._home = home
+        self._home = device_for
 
     def put(self, name: str, value: Tensor) -> None:
         """Keep a feature (halves, ...) of the current step."""

@@ -11,7 +11,7 @@ from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.images import digest, to_signed
-from workers.engine.technique import Bench, Order
+from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
 
 OFFSET = 5
@@ -19,17 +19,21 @@ GUIDANCE = 2.0
 INVERTED = "inverted_latents"
 
 
-def inverted(order: Order, params: StyleAlignedParams, bench: Bench) -> Tensor:
+def inverted(inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext) -> Tensor:
     """Return zts (steps + 1, channels, h, w), float32, noisiest first, the image's own latents last; cached."""
     key = key_of(
-        what="inversion", technique=SPEC.name, version=SPEC.version, **facts(order, params), **model_facts(order, bench)
+        what="inversion",
+        technique=SPEC.name,
+        version=SPEC.version,
+        **facts(inputs, params),
+        **model_facts(inputs, context),
     )
-    return bench.cache.get(key, lambda: {INVERTED: _invert(order, params, bench)})[INVERTED]
+    return context.cache.get(key, lambda: {INVERTED: _invert(inputs, params, context)})[INVERTED]
 
 
-def facts(order: Order, params: StyleAlignedParams) -> dict[str, Any]:
+def facts(inputs: GenerationInputs, params: StyleAlignedParams) -> dict[str, Any]:
     """Return what an inversion depends on beside the model, the size and the schedule."""
-    [image] = order.pictures.styles
+    [image] = inputs.pictures.styles
     return {
         "image": digest(image),
         "prompt": params.reference_prompt,
@@ -38,14 +42,14 @@ def facts(order: Order, params: StyleAlignedParams) -> dict[str, Any]:
     }
 
 
-def model_facts(order: Order, bench: Bench) -> dict[str, Any]:
+def model_facts(inputs: GenerationInputs, context: PrepareContext) -> dict[str, Any]:
     """Return what everything about a reference depends on: model, size, schedule."""
-    config = order.scheduler_config or bench.backbone.scheduler_config
+    config = inputs.scheduler_config or context.backbone.scheduler_config
     return {
-        "model": bench.backbone.fingerprint,
-        "dtype": str(bench.backbone.dtype),
-        "size": [order.width, order.height],
-        "steps": order.steps,
+        "model": context.backbone.fingerprint,
+        "dtype": str(context.backbone.dtype),
+        "size": [inputs.width, inputs.height],
+        "steps": inputs.steps,
         "scheduler": repr(sorted((name, value) for name, value in config.items() if not name.startswith("_"))),
     }
 
@@ -57,12 +61,12 @@ def guidance(params: StyleAlignedParams) -> float:
     return GUIDANCE if params.reference_prompt else 1.0
 
 
-def offset(order: Order, params: StyleAlignedParams) -> int:
+def offset(inputs: GenerationInputs, params: StyleAlignedParams) -> int:
     """Return how many of the noisiest latents are skipped. Raises Refused when that leaves none."""
     if params.inversion_offset is None:
-        return min(OFFSET, order.steps - 1)
-    if params.inversion_offset >= order.steps:
-        raise Refused(f"params.inversion_offset {params.inversion_offset} must be below the {order.steps} steps")
+        return min(OFFSET, inputs.steps - 1)
+    if params.inversion_offset >= inputs.steps:
+        raise Refused(f"params.inversion_offset {params.inversion_offset} must be below the {inputs.steps} steps")
     return params.inversion_offset
 
 
@@ -77,33 +81,33 @@ class Path(Hooks):
         self.latents.append(trajectory.latents)
 
 
-def _invert(order: Order, params: StyleAlignedParams, bench: Bench) -> Tensor:
-    backbone = bench.backbone
-    start = backbone.encode(to_signed(_squashed(order)))
+def _invert(inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext) -> Tensor:
+    backbone = context.backbone
+    start = backbone.encode(to_signed(_squashed(inputs)))
     positive, negative = backbone.condition(
         (params.reference_prompt or "",),
         None,
         guided=True,
-        width=order.width,
-        height=order.height,
+        width=inputs.width,
+        height=inputs.height,
         time_ids=params.inversion_time_ids,
     )
     trajectory = Trajectory(
         latents=start,
-        scheduler=_scheduler(order.scheduler_config or backbone.scheduler_config, order.steps),
+        scheduler=_scheduler(inputs.scheduler_config or backbone.scheduler_config, inputs.steps),
         positive=positive,
         negative=negative,
         guidance_scale=guidance(params),
     )
     path = Path(start)
-    bench.denoise([trajectory], path)
+    context.denoise([trajectory], path)
     return torch.cat(path.latents[::-1])
 
 
-def _squashed(order: Order) -> Image.Image:
+def _squashed(inputs: GenerationInputs) -> Image.Image:
     """Return the style image at the pictures' size, whatever its shape, as the authors do (bicubic)."""
-    [image] = order.pictures.styles
-    return image.convert("RGB").resize((order.width, order.height))
+    [image] = inputs.pictures.styles
+    return image.convert("RGB").resize((inputs.width, inputs.height))
 
 
 def _scheduler(config: Any, steps: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.engine.errors import Refused
-from workers.engine.technique import Order
+from workers.engine.technique import GenerationInputs
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
 
@@ -13,7 +13,7 @@ IMAGE_SHIFT = 0.6931471805599453
 
 
 @dataclass(frozen=True)
-class Switches:
+class Options:
     """What must be equal for two requests to share a batch: how the layers compute."""
 
     share_attention: bool
@@ -30,12 +30,12 @@ class Switches:
         return self.share_attention and not self.full_attention_share
 
 
-def switches(order: Order, params: StyleAlignedParams, base: Base) -> Switches:
+def read_options(inputs: GenerationInputs, params: StyleAlignedParams, base: Base) -> Options:
     """Return the switches of a request on a base model."""
     group_norm = params.share_group_norm
     if group_norm is None:
-        group_norm = base == "sd15" or bool(order.pictures.styles)
-    return Switches(
+        group_norm = base == "sd15" or bool(inputs.pictures.styles)
+    return Options(
         share_attention=params.share_attention,
         adain_queries=params.adain_queries,
         adain_keys=params.adain_keys,
@@ -46,11 +46,11 @@ def switches(order: Order, params: StyleAlignedParams, base: Base) -> Switches:
     )
 
 
-def shift(order: Order, params: StyleAlignedParams) -> float:
+def shift(inputs: GenerationInputs, params: StyleAlignedParams) -> float:
     """Return shared_score_shift, by default ln 2 with a style image and 0 without."""
     if params.shared_score_shift is not None:
         return params.shared_score_shift
-    return IMAGE_SHIFT if order.pictures.styles else 0.0
+    return IMAGE_SHIFT if inputs.pictures.styles else 0.0
 
 
 def shared_layers(unet: Any, level: float) -> tuple[str, ...]:
@@ -66,11 +66,11 @@ def shared_layers(unet: Any, level: float) -> tuple[str, ...]:
     return tuple(name for name, alone in zip(names, plain, strict=True) if not alone)
 
 
-def check_size(order: Order, backbone: Backbone) -> None:
+def check_size(inputs: GenerationInputs, backbone: Backbone) -> None:
     """Raise Refused when a self-attention would see one token: its statistics do not exist."""
     least = backbone.vae_factor * 2 ** len(backbone.unet.config.block_out_channels)
-    if min(order.width, order.height) < least:
+    if min(inputs.width, inputs.height) < least:
         raise Refused(
             f"style-aligned needs at least {least}x{least} pixels on {backbone.name}: below, as at "
-            f"{order.width}x{order.height}, the deepest self-attention has a single token"
+            f"{inputs.width}x{inputs.height}, the deepest self-attention has a single token"
         )

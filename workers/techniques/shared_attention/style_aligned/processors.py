@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.features import Recording
-from workers.techniques.shared_attention.style_aligned.options import Switches
-from workers.techniques.shared_attention.style_aligned.reference_rows import Lineup
+from workers.techniques.shared_attention.style_aligned.options import Options
+from workers.techniques.shared_attention.style_aligned.reference_rows import ReferenceRows
 
 Forward = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 
@@ -17,7 +17,7 @@ Forward = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 class SharedAttention:
     """Self-attention whose rows take their reference's statistics and attend to its keys and values, too."""
 
-    def __init__(self, layer: str, lineup: Lineup, switches: Switches) -> None:
+    def __init__(self, layer: str, lineup: ReferenceRows, switches: Options) -> None:
         self._layer = layer
         self._lineup = lineup
         self._switches = switches
@@ -34,7 +34,10 @@ class SharedAttention:
         if not self._switches.share_attention:
             return _finished(attn, math.attention(q, k, v, attn.heads, None))
         tokens = k.shape[1]
-        k, v = self._lineup.beside(k, f"{self._layer}.k"), self._lineup.beside(v, f"{self._layer}.v")
+        k, v = (
+            self._lineup.concat_reference(k, f"{self._layer}.k"),
+            self._lineup.concat_reference(v, f"{self._layer}.v"),
+        )
         if self._lineup.scaled:
             k[:, tokens:] *= self._lineup.scales.to(k.dtype)
         return _finished(attn, math.attention(q, k, v, attn.heads, self._lineup.bias(tokens, q.dtype)))
@@ -49,7 +52,7 @@ class SharedAttention:
 class FullAttention:
     """Self-attention over all pictures of a request and their reference, which are rows of the same call."""
 
-    def __init__(self, lineup: Lineup) -> None:
+    def __init__(self, lineup: ReferenceRows) -> None:
         self._lineup = lineup
 
     def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -68,7 +71,7 @@ class FullAttention:
 class RecordingAttention:
     """Plain self-attention that leaves its features in a recording."""
 
-    def __init__(self, layer: str, recording: Recording, switches: Switches) -> None:
+    def __init__(self, layer: str, recording: Recording, switches: Options) -> None:
         self._layer = layer
         self._recording = recording
         self._keeps_tokens = switches.keeps_tokens
@@ -86,7 +89,7 @@ class RecordingAttention:
         return _finished(attn, math.attention(q, k, v, attn.heads, None))
 
 
-def shared_norm(names: dict[nn.Module, str], lineup: Lineup) -> Forward:
+def shared_norm(names: dict[nn.Module, str], lineup: ReferenceRows) -> Forward:
     """Return what makes GroupNorm's forward pool each row's moments with its reference's."""
 
     def replacement(norm: nn.Module) -> Callable[[Tensor], Tensor]:

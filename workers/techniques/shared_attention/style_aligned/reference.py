@@ -15,16 +15,16 @@ from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Hooks, Trajectory, UNetCall
 from workers.engine.images import digest
 from workers.engine.noise import INITIAL, SeededNoise
-from workers.engine.technique import Bench, Order, plain
+from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
 from workers.techniques.shared_attention.style_aligned import control, inversion
 from workers.techniques.shared_attention.style_aligned.features import Features, Recording, token_bytes
-from workers.techniques.shared_attention.style_aligned.options import Switches, shared_layers
+from workers.techniques.shared_attention.style_aligned.options import Options, shared_layers
 from workers.techniques.shared_attention.style_aligned.processors import (
     RecordingAttention,
     group_norms,
     recording_norm,
 )
-from workers.techniques.shared_attention.style_aligned.roles import Reference, reference
+from workers.techniques.shared_attention.style_aligned.roles import ReferenceRole, reference
 from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
 
 Draw = Callable[[int, tuple[int, int, int]], Tensor]
@@ -36,66 +36,76 @@ def seeded(seed: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def trajectory_of(
-    order: Order, params: StyleAlignedParams, bench: Bench, controlled: Control | None, draw: Draw
+    inputs: GenerationInputs,
+    params: StyleAlignedParams,
+    context: PrepareContext,
+    controlled: Control | None,
+    draw: Draw,
 ) -> Trajectory:
     """Return the reference of a request ready to denoise: its own prompt, the request's guidance and negative prompt.
 
     With a style image its inverted latents are replayed, else it is generated from noise.
     """
-    shape = bench.backbone.latent_shape(order.width, order.height)
-    own = replace(order, prompts=(params.reference_prompt or "",), seeds=(params.reference_seed,))
-    trajectory = plain(own, bench, unit_noise=draw(params.reference_seed, shape))
+    shape = context.backbone.latent_shape(inputs.width, inputs.height)
+    own = replace(inputs, prompts=(params.reference_prompt or "",), seeds=(params.reference_seed,))
+    trajectory = text_to_image(own, context, unit_noise=draw(params.reference_seed, shape))
     seen = controlled if params.control_on_reference else None
-    role = Reference(control=seen)
-    if order.pictures.styles:
-        role = Reference(inversion.inverted(order, params, bench), inversion.offset(order, params), seen)
+    role = ReferenceRole(control=seen)
+    if inputs.pictures.styles:
+        role = ReferenceRole(inversion.inverted(inputs, params, context), inversion.offset(inputs, params), seen)
     trajectory.extra = role
     role.correct(trajectory)
     return trajectory
 
 
 def recorded(
-    order: Order, params: StyleAlignedParams, bench: Bench, switches: Switches, trajectory: Callable[[], Trajectory]
+    inputs: GenerationInputs,
+    params: StyleAlignedParams,
+    context: PrepareContext,
+    switches: Options,
+    trajectory: Callable[[], Trajectory],
 ) -> Features | None:
     """Return the reference's features, from the style cache where they were recorded before.
 
     None where no memory tier of the cache has room for them: then the reference is denoised along.
     """
-    backbone = bench.backbone
+    backbone = context.backbone
     layers = shared_layers(backbone.unet, switches.only_self_level)
-    halves = 2 if order.guidance_scale > 1 else 1
-    size = token_bytes(backbone, layers, order.width, order.height) * order.steps * halves * switches.keeps_tokens
-    home = bench.cache.home(size)
-    if home is None:
+    halves = 2 if inputs.guidance_scale > 1 else 1
+    size = token_bytes(backbone, layers, inputs.width, inputs.height) * inputs.steps * halves * switches.keeps_tokens
+    device_for = context.cache.device_for(size)
+    if device_for is None:
         return None
-    key = key_of(**_facts(order, params, bench, switches))
-    kept = bench.cache.get(key, lambda: _record(bench, trajectory(), layers, switches, home))
+    key = key_of(**_facts(inputs, params, context, switches))
+    kept = context.cache.get(key, lambda: _record(context, trajectory(), layers, switches, device_for))
     return Features(kept, backbone.device)
 
 
-def _facts(order: Order, params: StyleAlignedParams, bench: Bench, switches: Switches) -> dict[str, Any]:
+def _facts(
+    inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext, switches: Options
+) -> dict[str, Any]:
     """Return everything the features depend on; strength, scale, shift and AdaIN's switches are not among it."""
     facts: dict[str, Any] = {
         "what": "reference features",
         "technique": SPEC.name,
         "version": SPEC.version,
-        **inversion.model_facts(order, bench),
+        **inversion.model_facts(inputs, context),
         "reference_prompt": params.reference_prompt,
-        "negative_prompt": order.negative_prompt,
-        "guided": order.guidance_scale > 1,
+        "negative_prompt": inputs.negative_prompt,
+        "guided": inputs.guidance_scale > 1,
         "only_self_level": switches.only_self_level,
         "keeps_tokens": switches.keeps_tokens,
         "group_norm": switches.share_group_norm,
     }
-    if order.pictures.styles:
-        facts |= {"inversion": inversion.facts(order, params), "offset": inversion.offset(order, params)}
+    if inputs.pictures.styles:
+        facts |= {"inversion": inversion.facts(inputs, params), "offset": inversion.offset(inputs, params)}
     else:
-        facts |= {"seed": params.reference_seed, "guidance_scale": order.guidance_scale}
-    if params.control_on_reference and order.pictures.control is not None:
+        facts |= {"seed": params.reference_seed, "guidance_scale": inputs.guidance_scale}
+    if params.control_on_reference and inputs.pictures.control is not None:
         names = ("control", "controlnet_text", "controlnet_conditioning_scale")
         spans = ("control_guidance_start", "control_guidance_end")
         facts["control"] = {name: getattr(params, name) for name in (*names, *spans)}
-        facts["control_image"] = digest(order.pictures.control)
+        facts["control_image"] = digest(inputs.pictures.control)
     return facts
 
 
@@ -114,16 +124,20 @@ class _Recorder(Hooks):
 
 
 def _record(
-    bench: Bench, trajectory: Trajectory, layers: tuple[str, ...], switches: Switches, home: torch.device
+    context: PrepareContext,
+    trajectory: Trajectory,
+    layers: tuple[str, ...],
+    switches: Options,
+    device_for: torch.device,
 ) -> Mapping[str, Tensor]:
-    recording = Recording(trajectory.steps, home)
-    with _listening(bench.backbone, recording, layers, switches):
-        bench.denoise([trajectory], _Recorder(recording))
+    recording = Recording(trajectory.steps, device_for)
+    with _listening(context.backbone, recording, layers, switches):
+        context.denoise([trajectory], _Recorder(recording))
     return recording.tensors
 
 
 @contextmanager
-def _listening(backbone: Backbone, recording: Recording, layers: tuple[str, ...], switches: Switches) -> Iterator[None]:
+def _listening(backbone: Backbone, recording: Recording, layers: tuple[str, ...], switches: Options) -> Iterator[None]:
     """Let the self-attentions that share, and the GroupNorms if they do, leave their features in a recording."""
     unet = backbone.unet
     norms = group_norms(unet) if switches.share_group_norm else {}

@@ -12,7 +12,7 @@ from workers.techniques.shared_attention.style_aligned.roles import Follower
 
 
 @dataclass(frozen=True)
-class Part:
+class RowPart:
     """Rows that follow one reference: recorded `features` at a step, or the row `lead` of the same call.
 
     `own` is True for a reference that is denoised along: it follows itself.
@@ -33,11 +33,11 @@ class Part:
         return live[self.lead] if self.features is None else self.features.at(name, self.step, self.half)
 
 
-class Lineup:
+class ReferenceRows:
     """The rows of the current UNet call. One object serves one denoising."""
 
     def __init__(self) -> None:
-        self.parts: tuple[Part, ...] = ()
+        self.parts: tuple[RowPart, ...] = ()
         self.w = torch.empty(0)
         self.shifts = torch.empty(0)
         self.scales = torch.empty(0)
@@ -72,7 +72,7 @@ class Lineup:
             rows.append(one[None].expand(part.rows.stop - part.rows.start, *one.shape))
         return torch.cat(rows)
 
-    def beside(self, own: Tensor, name: str) -> Tensor:
+    def concat_reference(self, own: Tensor, name: str) -> Tensor:
         """Return tokens (rows, 2 N, C): each row's own, then its reference's, recorded under `name`."""
         tokens = own.shape[1]
         both = own.new_empty(own.shape[0], 2 * tokens, own.shape[2])
@@ -89,11 +89,11 @@ class Lineup:
         return (self.shifts * columns).to(dtype)[:, None]
 
 
-def _part(rows: Rows, leads: dict[tuple[Trajectory, bool], int]) -> Part:
+def _part(rows: Rows, leads: dict[tuple[Trajectory, bool], int]) -> RowPart:
     role = rows.trajectory.extra
     span = slice(rows.start, rows.stop)
     half = -1 if rows.conditional else 0
     if not isinstance(role, Follower):
-        return Part(span, half, rows.trajectory.step, None, rows.start, True, 1.0, 1.0, 0.0)
+        return RowPart(span, half, rows.trajectory.step, None, rows.start, True, 1.0, 1.0, 0.0)
     lead = -1 if role.along is None else leads[role.along, rows.conditional]
-    return Part(span, half, rows.trajectory.step, role.features, lead, False, role.w, role.scale, role.shift)
+    return RowPart(span, half, rows.trajectory.step, role.features, lead, False, role.w, role.scale, role.shift)

@@ -8,11 +8,11 @@ from workers.engine.backbones.controlnet import Control
 from workers.engine.denoise import Trajectory
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.features import Features
-from workers.techniques.shared_attention.style_aligned.options import Switches
+from workers.techniques.shared_attention.style_aligned.options import Options
 
 
 @dataclass(eq=False)
-class Reference:
+class ReferenceRole:
     """A trajectory that others follow. `path` (steps + 1, channels, h, w), noisiest first, is replayed where given."""
 
     path: Tensor | None = None
@@ -34,7 +34,7 @@ class Follower:
     None. scale: factor on the reference's keys. shift: added to the logits of its columns, strength included.
     """
 
-    switches: Switches | None = None
+    switches: Options | None = None
     features: Features | None = None
     along: Trajectory | None = None
     w: float = 0.0
@@ -49,7 +49,7 @@ def follower(trajectory: Trajectory) -> Follower:
     return trajectory.extra
 
 
-def reference(trajectory: Trajectory) -> Reference:
+def reference(trajectory: Trajectory) -> ReferenceRole:
     """Return the role of a reference's trajectory."""
-    assert isinstance(trajectory.extra, Reference)
+    assert isinstance(trajectory.extra, ReferenceRole)
     return trajectory.extra

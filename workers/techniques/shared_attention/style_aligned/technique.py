@@ -11,14 +11,14 @@ from workers.engine.backbones.controlnet import Control
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.denoise import Hooks, Trajectory, UNetCall, advance, gather, guide
 from workers.engine.errors import Refused
-from workers.engine.technique import Bench, Order, knobs, plain, plain_key
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
 from workers.techniques.shared_attention.style_aligned import control, math
 from workers.techniques.shared_attention.style_aligned.options import (
-    Switches,
+    Options,
     check_size,
+    read_options,
     shared_layers,
     shift,
-    switches,
 )
 from workers.techniques.shared_attention.style_aligned.processors import (
     FullAttention,
@@ -27,7 +27,7 @@ from workers.techniques.shared_attention.style_aligned.processors import (
     shared_norm,
 )
 from workers.techniques.shared_attention.style_aligned.reference import Draw, recorded, seeded, trajectory_of
-from workers.techniques.shared_attention.style_aligned.reference_rows import Lineup
+from workers.techniques.shared_attention.style_aligned.reference_rows import ReferenceRows
 from workers.techniques.shared_attention.style_aligned.roles import Follower, follower, reference
 from workers.techniques.shared_attention.style_aligned.spec import SPEC, StyleAlignedParams
 
@@ -40,44 +40,44 @@ class StyleAligned:
     def __init__(self, draw: Draw = seeded) -> None:
         self._draw = draw
 
-    def batch_key(self, order: Order, backbone: Backbone) -> Hashable | None:
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with every request of its size whose layers compute alike, whatever its style or strength."""
-        params = knobs(order, StyleAlignedParams)
-        shared = switches(order, params, backbone.base) if order.strength > 0 else None
-        return plain_key(order, backbone), shared, params.control
+        params = params_as(inputs, StyleAlignedParams)
+        shared = read_options(inputs, params, backbone.base) if inputs.strength > 0 else None
+        return text_to_image_batch_key(inputs, backbone), shared, params.control
 
-    def prepare(self, order: Order, bench: Bench) -> Trajectory:
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image whose pictures know their reference; plain at strength 0.
 
         Raises Refused for sizes, layers, offsets and pictures that the method cannot do, WeightsMissing for a
         ControlNet that is not installed.
         """
-        params = knobs(order, StyleAlignedParams)
-        trajectory = plain(order, bench)
-        controlled = control.control(order, params, bench)
+        params = params_as(inputs, StyleAlignedParams)
+        trajectory = text_to_image(inputs, context)
+        controlled = control.control(inputs, params, context)
         trajectory.extra = Follower(control=controlled)
-        if order.strength > 0:
-            trajectory.extra = self._following(order, params, bench, controlled)
+        if inputs.strength > 0:
+            trajectory.extra = self._following(inputs, params, context, controlled)
         return trajectory
 
     def _following(
-        self, order: Order, params: StyleAlignedParams, bench: Bench, controlled: Control | None
+        self, inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext, controlled: Control | None
     ) -> Follower:
-        _check(order, params, bench.backbone)
-        shared = switches(order, params, bench.backbone.base)
+        _check(inputs, params, context.backbone)
+        shared = read_options(inputs, params, context.backbone.base)
 
         def lone() -> Trajectory:
-            return trajectory_of(order, params, bench, controlled, self._draw)
+            return trajectory_of(inputs, params, context, controlled, self._draw)
 
         full = shared.full_attention_share
-        features = None if full else recorded(order, params, bench, shared, lone)
+        features = None if full else recorded(inputs, params, context, shared, lone)
         return Follower(
             switches=shared,
             features=features,
             along=lone() if features is None else None,
-            w=order.strength,
+            w=inputs.strength,
             scale=params.shared_score_scale,
-            shift=math.reference_shift(0.0 if full else shift(order, params), order.strength),
+            shift=math.reference_shift(0.0 if full else shift(inputs, params), inputs.strength),
             control=controlled,
         )
 
@@ -85,7 +85,7 @@ class StyleAligned:
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
         """Let self-attentions and GroupNorms share with each request's reference."""
         shared = follower(trajectories[0]).switches
-        lineup = Lineup()
+        lineup = ReferenceRows()
         hooks = Following(lineup)
         with ExitStack() as stack:
             if shared is not None:
@@ -100,7 +100,7 @@ class StyleAligned:
 class Following(Hooks):
     """Arranges each UNet call, and takes along the references that were not recorded."""
 
-    def __init__(self, lineup: Lineup) -> None:
+    def __init__(self, lineup: ReferenceRows) -> None:
         self._lineup = lineup
         self._call: UNetCall | None = None
         self._predicted: Tensor | None = None
@@ -135,16 +135,16 @@ class Following(Hooks):
             reference(along).correct(along)
 
 
-def _check(order: Order, params: StyleAlignedParams, backbone: Backbone) -> None:
-    if len(order.pictures.styles) > 1:
-        raise Refused(f"style-aligned follows one style image, not {len(order.pictures.styles)}")
-    if not order.pictures.styles and params.reference_prompt is None:
+def _check(inputs: GenerationInputs, params: StyleAlignedParams, backbone: Backbone) -> None:
+    if len(inputs.pictures.styles) > 1:
+        raise Refused(f"style-aligned follows one style image, not {len(inputs.pictures.styles)}")
+    if not inputs.pictures.styles and params.reference_prompt is None:
         raise Refused("style-aligned needs a style image, or params.reference_prompt to make a reference from")
-    check_size(order, backbone)
+    check_size(inputs, backbone)
     shared_layers(backbone.unet, params.only_self_level)
 
 
-def _processors(unet: Any, lineup: Lineup, shared: Switches) -> dict[str, Any]:
+def _processors(unet: Any, lineup: ReferenceRows, shared: Options) -> dict[str, Any]:
     layers = shared_layers(unet, shared.only_self_level)
     if shared.full_attention_share:
         return {f"{layer}.processor": FullAttention(lineup) for layer in layers}

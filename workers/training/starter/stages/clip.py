@@ -8,7 +8,7 @@ from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProject
 from workers.training.starter.captioner import Captioner
 from workers.training.starter.image_encoder import build_image_encoder
 from workers.training.starter.patch_code import as_tensor
-from workers.training.starter.recipe import Recipe
+from workers.training.starter.recipe import StarterConfig
 from workers.training.starter.stages.judges import same_style_loss
 from workers.training.starter.text import tokenise
 from workers.training.starter.workspace import Workspace, learning_rate, placed, set_learning_rate, steps
@@ -41,7 +41,7 @@ class Prompts:
     """Pooled states of every prompt that the stage compares with: whole captions, objects alone, styles alone."""
 
     @torch.no_grad()
-    def __init__(self, recipe: Recipe, captioner: Captioner) -> None:
+    def __init__(self, recipe: StarterConfig, captioner: Captioner) -> None:
         self.recipe = recipe
         groups = [
             [caption(name, style) for name in recipe.objects for style in recipe.styles],

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workers.training.starter.adapter import attach, new_adapter
 from workers.training.starter.captioner import Captioner
-from workers.training.starter.dataset import Pictures
+from workers.training.starter.dataset import PictureSet
 from workers.training.starter.lesson import Noised
 from workers.training.starter.patch_code import as_tensor, encode_all
 from workers.training.starter.sample import load_unet
@@ -52,7 +52,7 @@ def load_ip_adapter(space: Workspace, unet: UNet2DConditionModel) -> None:
     restore(unet, trained_state(space, "ip-adapter"))
 
 
-def _batch(pictures: Pictures, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str]]:
+def _batch(pictures: PictureSet, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, list[str]]:
     """Pictures to learn, references (mostly the other picture of the pair), captions without the style."""
     chosen = rng.integers(0, len(pictures), count)
     references = np.where(rng.uniform(size=count) < SAME_PICTURE, chosen, chosen ^ 1)
@@ -64,7 +64,7 @@ def _batch(pictures: Pictures, count: int, rng: np.random.Generator) -> tuple[Te
 
 
 @torch.no_grad()
-def embed_images(space: Workspace, pictures: Pictures) -> Tensor:
+def embed_images(space: Workspace, pictures: PictureSet) -> Tensor:
     """(n, 1, 128) image embeddings, the shape in which diffusers hands them to the UNet."""
     encoder, _ = load_shared(space)
     starts = range(0, len(pictures), 128)

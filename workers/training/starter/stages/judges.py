@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workers.training.starter.dataset import Pictures, Portion
+from workers.training.starter.dataset import PictureSet, Portion
 from workers.training.starter.judges import Judges, ObjectJudge, StyleJudge, save_judges
 from workers.training.starter.patch_code import as_tensor
 from workers.training.starter.workspace import Workspace, learning_rate, set_learning_rate, steps
@@ -33,7 +33,7 @@ def train_judges(space: Workspace) -> None:
     (space.folder / "judges.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _train(judges: Judges, space: Workspace, pictures: Pictures) -> None:
+def _train(judges: Judges, space: Workspace, pictures: PictureSet) -> None:
     stage = space.recipe.judges
     parameters = [*judges.objects.parameters(), *judges.style.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=0.02)
@@ -83,7 +83,7 @@ def same_style_loss(embeddings: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure_judges(judges: Judges, pictures: Pictures, device: torch.device) -> dict[str, float]:
+def measure_judges(judges: Judges, pictures: PictureSet, device: torch.device) -> dict[str, float]:
     """Object accuracy, and same-style-other-object retrieval among 128 (chance 1/128)."""
     judges.objects.eval()
     judges.style.eval()

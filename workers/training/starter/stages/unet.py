@@ -27,7 +27,7 @@ MOST_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
-class Lesson:
+class UNetLesson:
     """Latents (n, 8, 16, 16) and what each shows."""
 
     latents: Tensor
@@ -87,15 +87,15 @@ def train_unet(space: Workspace, stop: int | None = None) -> None:
             space.save("unet", state)
 
 
-def _lesson(space: Workspace, *, flat: bool) -> Lesson:
+def _lesson(space: Workspace, *, flat: bool) -> UNetLesson:
     code = space.patch_code()
     pictures = space.pictures(space.flat_portion() if flat else space.training_portion())
     batch = space.recipe.unet_flat.batch if flat else space.recipe.unet.batch
-    return Lesson(encode_all(code, pictures.images), pictures.specs, batch)
+    return UNetLesson(encode_all(code, pictures.images), pictures.specs, batch)
 
 
 def _step(
-    unet: UNet2DConditionModel, lesson: Lesson, captioner: Captioner, alphas: Tensor, rng: np.random.Generator
+    unet: UNet2DConditionModel, lesson: UNetLesson, captioner: Captioner, alphas: Tensor, rng: np.random.Generator
 ) -> Tensor:
     chosen = rng.integers(0, len(lesson.specs), lesson.batch)
     captions = [captioner.caption(lesson.specs[index], rng) for index in chosen]

@@ -7,9 +7,9 @@ import numpy as np
 
 from workers.training.starter.world import objects_made as made
 from workers.training.starter.world import objects_nature as nature
-from workers.training.starter.world.shapes import Shape
+from workers.training.starter.world.shapes import WorldShape
 
-DrawObject = Callable[[np.random.Generator], list[Shape]]
+DrawObject = Callable[[np.random.Generator], list[WorldShape]]
 
 _DRAWN: tuple[DrawObject, ...] = (
     made.house, nature.tree, made.boat, nature.star, made.heart, nature.mushroom,

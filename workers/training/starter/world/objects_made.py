@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from workers.training.starter.world.shapes import Shape, box, ellipse, polygon, rotated, smooth, stroke
+from workers.training.starter.world.shapes import WorldShape, box, ellipse, polygon, rotated, smooth, stroke
 
 Rng = np.random.Generator
 
 
-def house(rng: Rng) -> list[Shape]:
+def house(rng: Rng) -> list[WorldShape]:
     """Gabled house with a door and two windows."""
     eaves = rng.uniform(-0.25, -0.12)
     return [
@@ -20,7 +20,7 @@ def house(rng: Rng) -> list[Shape]:
     ]
 
 
-def boat(rng: Rng) -> list[Shape]:
+def boat(rng: Rng) -> list[WorldShape]:
     """Sailing boat with two sails."""
     mast = rng.uniform(-0.1, 0.02)
     return [
@@ -31,7 +31,7 @@ def boat(rng: Rng) -> list[Shape]:
     ]
 
 
-def car(rng: Rng) -> list[Shape]:
+def car(rng: Rng) -> list[WorldShape]:
     """Side view of a small car."""
     roof = rng.uniform(-0.62, -0.5)
     body = [
@@ -47,7 +47,7 @@ def car(rng: Rng) -> list[Shape]:
     return [*body, *windows, *wheels, *hubs]
 
 
-def cup(rng: Rng) -> list[Shape]:
+def cup(rng: Rng) -> list[WorldShape]:
     """Cup with a handle and steam."""
     top = rng.uniform(-0.4, -0.3)
     handle = ellipse(0.66, 0.25, 0.42, 0.4)
@@ -60,18 +60,18 @@ def cup(rng: Rng) -> list[Shape]:
     return [handle, hole, body, ellipse(-0.05, top + 0.02, 0.62, 0.12, role="dark"), *steam]
 
 
-def umbrella(rng: Rng) -> list[Shape]:
+def umbrella(rng: Rng) -> list[WorldShape]:
     """Open umbrella with a hooked handle."""
     wide = rng.uniform(0.98, 1.08)
     rim = [(wide * (1 - 2 * i / 24), 0.02 - 0.13 * abs(np.sin(np.pi * i / 6))) for i in range(25)]
     dome = ellipse(0, 0.02, wide, 0.92, start=180, stop=360).points
-    canopy = Shape(np.concatenate([dome, np.array(rim)]))
+    canopy = WorldShape(np.concatenate([dome, np.array(rim)]))
     panel = polygon((0, -0.9), (-0.34, -0.02), (-0.17, -0.11), (0.17, -0.11), (0.34, -0.02), role="accent")
     hook = stroke([(0, -0.1), (0, 0.4), (0, 0.75), (0.06, 0.93), (0.2, 0.98), (0.33, 0.9), (0.36, 0.75)], 0.11)
     return [hook, canopy, panel, box(-0.04, -1.08, 0.04, -0.85, role="dark")]
 
 
-def rocket(rng: Rng) -> list[Shape]:
+def rocket(rng: Rng) -> list[WorldShape]:
     """Upright rocket with fins, a porthole and a flame."""
     slim = rng.uniform(0.34, 0.4)
     return [
@@ -84,16 +84,16 @@ def rocket(rng: Rng) -> list[Shape]:
     ]
 
 
-def heart(rng: Rng) -> list[Shape]:
+def heart(rng: Rng) -> list[WorldShape]:
     """Two round lobes over a point."""
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     wide = rng.uniform(0.98, 1.08)
     x = wide * np.sin(t) ** 3
     y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 14.5 - 0.15
-    return [Shape(np.stack([x, y], axis=1))]
+    return [WorldShape(np.stack([x, y], axis=1))]
 
 
-def key(rng: Rng) -> list[Shape]:
+def key(rng: Rng) -> list[WorldShape]:
     """Ring and toothed shaft, lying on a slant."""
     tilt = rng.uniform(25, 55)
     parts = [
@@ -106,7 +106,7 @@ def key(rng: Rng) -> list[Shape]:
     return [rotated(part, tilt) for part in parts]
 
 
-def castle(rng: Rng) -> list[Shape]:
+def castle(rng: Rng) -> list[WorldShape]:
     """Two towers, a battlement and a gate."""
     tall = rng.uniform(-0.62, -0.5)
     towers = [box(s * 0.75 - 0.3, tall, s * 0.75 + 0.3, 1.0) for s in (-1, 1)]
@@ -119,7 +119,7 @@ def castle(rng: Rng) -> list[Shape]:
     return [box(-0.6, 0.0, 0.6, 1.0), *teeth, *towers, *roofs, *slits, *gate]
 
 
-def balloon(rng: Rng) -> list[Shape]:
+def balloon(rng: Rng) -> list[WorldShape]:
     """Hot-air balloon with a basket."""
     wide = rng.uniform(0.74, 0.82)
     envelope = smooth(
@@ -138,7 +138,7 @@ def balloon(rng: Rng) -> list[Shape]:
     return [*ropes, envelope, gore, box(-0.26, 0.68, 0.26, 1.05, role="dark")]
 
 
-def snowman(rng: Rng) -> list[Shape]:
+def snowman(rng: Rng) -> list[WorldShape]:
     """Two balls, a hat and a carrot nose."""
     low = rng.uniform(0.54, 0.6)
     arms = [stroke([(s * 0.4, 0.3), (s * 1.0, -0.1)], 0.08) for s in (-1, 1)]
@@ -149,14 +149,14 @@ def snowman(rng: Rng) -> list[Shape]:
     return [*arms, ellipse(0, 0.5, low, 0.52), ellipse(0, -0.3, 0.4, 0.38), *buttons, *face, nose, *hat]
 
 
-def lighthouse(rng: Rng) -> list[Shape]:
+def lighthouse(rng: Rng) -> list[WorldShape]:
     """Striped tower with a lamp room."""
     top = rng.uniform(-0.62, -0.52)
 
     def half_width(y: float) -> float:
         return 0.26 + 0.2 * (y - top) / (1 - top)
 
-    def band(y0: float, y1: float, role: str) -> Shape:
+    def band(y0: float, y1: float, role: str) -> WorldShape:
         corners = ((-half_width(y0), y0), (half_width(y0), y0), (half_width(y1), y1), (-half_width(y1), y1))
         return polygon(*corners, role="main" if role == "main" else "light")
 

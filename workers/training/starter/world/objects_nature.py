@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from workers.training.starter.world.shapes import Shape, box, ellipse, polygon, rotated, smooth, stroke
+from workers.training.starter.world.shapes import WorldShape, box, ellipse, polygon, rotated, smooth, stroke
 
 Rng = np.random.Generator
 
 
-def tree(rng: Rng) -> list[Shape]:
+def tree(rng: Rng) -> list[WorldShape]:
     """Trunk under a crown of three round masses."""
     w = rng.uniform(0.85, 1.0)
     crown = [
@@ -18,7 +18,7 @@ def tree(rng: Rng) -> list[Shape]:
     return [polygon((-0.15, 0.0), (0.15, 0.0), (0.22, 1.0), (-0.22, 1.0), role="dark"), *crown]
 
 
-def flower(rng: Rng) -> list[Shape]:
+def flower(rng: Rng) -> list[WorldShape]:
     """Petals round a heart, on a stem with two leaves."""
     count = int(rng.integers(5, 8))
     turn = rng.uniform(0, 360 / count)
@@ -30,7 +30,7 @@ def flower(rng: Rng) -> list[Shape]:
     return [box(-0.06, -0.3, 0.06, 1.0, role="dark"), *leaves, *petals, ellipse(0, -0.38, 0.22, role="accent")]
 
 
-def mountain(rng: Rng) -> list[Shape]:
+def mountain(rng: Rng) -> list[WorldShape]:
     """Two peaks with snow."""
     peak = rng.uniform(-0.35, -0.2)
     snow = polygon(
@@ -44,7 +44,7 @@ def mountain(rng: Rng) -> list[Shape]:
     ]
 
 
-def cat(rng: Rng) -> list[Shape]:
+def cat(rng: Rng) -> list[WorldShape]:
     """A cat's head: pointed ears, eyes, nose and whiskers."""
     tall = rng.uniform(0.92, 1.0)
     head = ellipse(0, 0.2, 0.82, 0.72)
@@ -57,7 +57,7 @@ def cat(rng: Rng) -> list[Shape]:
     return [*ears, head, *inner, *eyes, *pupils, nose, *whiskers]
 
 
-def fish(rng: Rng) -> list[Shape]:
+def fish(rng: Rng) -> list[WorldShape]:
     """Side view, tail to the right."""
     fat = rng.uniform(0.5, 0.6)
     return [
@@ -70,15 +70,15 @@ def fish(rng: Rng) -> list[Shape]:
     ]
 
 
-def star(rng: Rng) -> list[Shape]:
+def star(rng: Rng) -> list[WorldShape]:
     """Five points."""
     turn, inner = rng.uniform(-8, 8), rng.uniform(0.4, 0.48)
     angles = np.radians(np.arange(10) * 36 - 90 + turn)
     radii = np.where(np.arange(10) % 2 == 0, 1.05, 1.05 * inner)
-    return [Shape(np.stack([radii * np.cos(angles), 0.05 + radii * np.sin(angles)], axis=1))]
+    return [WorldShape(np.stack([radii * np.cos(angles), 0.05 + radii * np.sin(angles)], axis=1))]
 
 
-def mushroom(rng: Rng) -> list[Shape]:
+def mushroom(rng: Rng) -> list[WorldShape]:
     """Broad spotted cap on a short stem."""
     cap = rng.uniform(0.95, 1.05)
     spots = [
@@ -92,17 +92,17 @@ def mushroom(rng: Rng) -> list[Shape]:
     ]
 
 
-def moon(rng: Rng) -> list[Shape]:
+def moon(rng: Rng) -> list[WorldShape]:
     """A crescent."""
     tilt, depth = rng.uniform(-15, 15), rng.uniform(0.45, 0.55)
     outer = np.radians(np.linspace(70, 290, 40))
     back = np.radians(np.linspace(290, 70, 40))
     far = np.stack([np.cos(outer), np.sin(outer)], axis=1)
     near = np.stack([np.cos(back) * depth + 0.34 * (1 - depth), np.sin(back)], axis=1)
-    return [rotated(Shape(np.concatenate([far, near]) + np.array([0.3, 0.0])), tilt)]
+    return [rotated(WorldShape(np.concatenate([far, near]) + np.array([0.3, 0.0])), tilt)]
 
 
-def apple(rng: Rng) -> list[Shape]:
+def apple(rng: Rng) -> list[WorldShape]:
     """Two lobes, a stalk and a leaf."""
     lean = rng.uniform(-0.08, 0.08)
     body = smooth(
@@ -113,7 +113,7 @@ def apple(rng: Rng) -> list[Shape]:
     return [body, stroke([(0, -0.42), (lean, -0.7), (lean * 2, -1.0)], 0.12), leaf]
 
 
-def butterfly(rng: Rng) -> list[Shape]:
+def butterfly(rng: Rng) -> list[WorldShape]:
     """Four wings open."""
     w = rng.uniform(0.9, 1.05)
     upper = [
@@ -127,7 +127,7 @@ def butterfly(rng: Rng) -> list[Shape]:
     return [*upper, *lower, *spots, *feelers, ellipse(0, 0.05, 0.11, 0.68, role="dark")]
 
 
-def cactus(rng: Rng) -> list[Shape]:
+def cactus(rng: Rng) -> list[WorldShape]:
     """A column with two arms."""
     left, right = rng.uniform(-0.1, 0.1, 2)
     column = smooth((-0.26, 1.2), (-0.26, -1.1), (0.26, -1.1), (0.26, 1.2), rounds=4)
@@ -139,7 +139,7 @@ def cactus(rng: Rng) -> list[Shape]:
     return [*arms, column, *ribs, ellipse(0, -0.85, 0.16, role="accent")]
 
 
-def bird(rng: Rng) -> list[Shape]:
+def bird(rng: Rng) -> list[WorldShape]:
     """Standing bird in side view, beak to the left."""
     lift = rng.uniform(-0.08, 0.08)
     return [

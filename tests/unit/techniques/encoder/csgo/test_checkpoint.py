@@ -105,12 +105,12 @@ def smaller(tiny_root: Path, folder: Path) -> Installed:
 def test_content_adapters_are_needed_for_the_papers_wiring_only(
     sdxl: Backbone, tiny_root: Path, tmp_path: Path
 ) -> None:
-    bench = bench_on(fresh(sdxl), smaller(tiny_root, tmp_path))
-    [without] = latents(TECHNIQUE, bench, asked())
+    context = bench_on(fresh(sdxl), smaller(tiny_root, tmp_path))
+    [without] = latents(TECHNIQUE, context, asked())
     [with_all] = latents(TECHNIQUE, bench_on(sdxl, store(tiny_root)), asked())
     assert torch.equal(without, with_all)
     with pytest.raises(Refused, match="no content adapters for the UNet: leave content_in_unet out"):
-        TECHNIQUE.prepare(asked(CSGOParams(content_in_unet=True)), bench)
+        TECHNIQUE.prepare(asked(CSGOParams(content_in_unet=True)), context)
 
 
 def test_another_first_convolution_is_used_and_taken_out_again(sdxl: Backbone, tiny_root: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused, WeightsMissing
-from workers.engine.technique import Order, Pictures, plain
+from workers.engine.technique import GenerationInputs, Pictures, text_to_image
 from workers.techniques.encoder.clip import ImageTower
 from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.spec import SPEC, CSGOParams
@@ -38,69 +38,69 @@ def off(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_text_driven_at_strength_0_is_plain_text_to_image(sdxl: Backbone) -> None:
-    bench = bench_on(sdxl, nothing_installed)
-    order = asked(TEXT, content=None, strength=0.0)
-    expected = plain(order, bench)
+    context = bench_on(sdxl, nothing_installed)
+    inputs = asked(TEXT, content=None, strength=0.0)
+    expected = text_to_image(inputs, context)
     denoise(sdxl.unet, [expected])
-    assert torch.equal(latents(TECHNIQUE, bench, order)[0], expected.latents)
-    assert bench.cache.outcome == "none"
+    assert torch.equal(latents(TECHNIQUE, context, inputs)[0], expected.latents)
+    assert context.cache.outcome == "none"
 
 
 def test_at_strength_0_the_controlnet_alone_holds_the_content(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    order = asked(strength=0.0)
-    [ours] = latents(TECHNIQUE, bench, order)
+    context = bench_on(sdxl, weights)
+    inputs = asked(strength=0.0)
+    [ours] = latents(TECHNIQUE, context, inputs)
     parts = {name: part for name, part in sdxl.pipe.components.items() if name != "scheduler"}
     scheduler = DDIMScheduler.from_config(sdxl.scheduler_config, clip_sample=False)
     pipe = StableDiffusionXLControlNetPipeline(
-        **parts, controlnet=own(bench).controlnet, scheduler=scheduler, add_watermarker=False
+        **parts, controlnet=own(context).controlnet, scheduler=scheduler, add_watermarker=False
     )
     pipe.set_progress_bar_config(disable=True)
     theirs = pipe(
-        prompt=order.prompts[0],
-        image=order.pictures.content,
-        latents=order.noise.normal("initial", sdxl.latent_shape(64, 64)),
-        num_inference_steps=order.steps,
-        guidance_scale=order.guidance_scale,
+        prompt=inputs.prompts[0],
+        image=inputs.pictures.content,
+        latents=inputs.noise.normal("initial", sdxl.latent_shape(64, 64)),
+        num_inference_steps=inputs.steps,
+        guidance_scale=inputs.guidance_scale,
         controlnet_conditioning_scale=0.6,
         output_type="latent",
     ).images
     assert off(ours, theirs) < 1e-4
-    assert torch.equal(latents(TECHNIQUE, bench, asked(strength=0.0, style=5))[0], ours)
-    assert off(latents(TECHNIQUE, bench, asked())[0], ours) > 0.1
+    assert torch.equal(latents(TECHNIQUE, context, asked(strength=0.0, style=5))[0], ours)
+    assert off(latents(TECHNIQUE, context, asked())[0], ours) > 0.1
 
 
 def test_strength_multiplies_the_style_scale(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    [half] = latents(TECHNIQUE, bench, asked(CSGOParams(style_scale=0.8), strength=0.5))
-    [equal] = latents(TECHNIQUE, bench, asked(CSGOParams(style_scale=0.4)))
+    context = bench_on(sdxl, weights)
+    [half] = latents(TECHNIQUE, context, asked(CSGOParams(style_scale=0.8), strength=0.5))
+    [equal] = latents(TECHNIQUE, context, asked(CSGOParams(style_scale=0.4)))
     assert off(half, equal) < 1e-5
 
 
 def test_the_tasks_are_their_controlnet_scales(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
+    context = bench_on(sdxl, weights)
     for task, scale in (("image_driven", 0.6), ("text_edit_driven", 0.4), ("text_driven", 0.01)):
-        [named] = latents(TECHNIQUE, bench, asked(CSGOParams(task=task)))  # type: ignore[arg-type]
-        [told] = latents(TECHNIQUE, bench, asked(CSGOParams(controlnet_conditioning_scale=scale)))
+        [named] = latents(TECHNIQUE, context, asked(CSGOParams(task=task)))  # type: ignore[arg-type]
+        [told] = latents(TECHNIQUE, context, asked(CSGOParams(controlnet_conditioning_scale=scale)))
         assert torch.equal(named, told)
 
 
 def test_without_a_content_image_the_task_is_text_driven_on_black(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    [alone] = latents(TECHNIQUE, bench, asked(content=None))
+    context = bench_on(sdxl, weights)
+    [alone] = latents(TECHNIQUE, context, asked(content=None))
     black = Pictures((picture(0),), picture(0, (64, 64)).point(lambda value: 0))
-    [told] = latents(TECHNIQUE, bench, replace(asked(TEXT), pictures=black))
+    [told] = latents(TECHNIQUE, context, replace(asked(TEXT), pictures=black))
     assert torch.equal(alone, told)
 
 
 def test_as_released_the_content_scale_has_no_effect_as_in_the_paper_it_has(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    [released] = latents(TECHNIQUE, bench, asked())
-    assert torch.equal(latents(TECHNIQUE, bench, asked(CSGOParams(content_scale=0.1)))[0], released)
-    [paper] = latents(TECHNIQUE, bench, asked(PAPER))
+    context = bench_on(sdxl, weights)
+    [released] = latents(TECHNIQUE, context, asked())
+    assert torch.equal(latents(TECHNIQUE, context, asked(CSGOParams(content_scale=0.1)))[0], released)
+    [paper] = latents(TECHNIQUE, context, asked(PAPER))
     assert off(paper, released) > 1e-2
     none = CSGOParams(content_in_unet=True, content_scale=0.0)
-    assert torch.equal(latents(TECHNIQUE, bench, asked(none))[0], released)
+    assert torch.equal(latents(TECHNIQUE, context, asked(none))[0], released)
 
 
 def test_the_result_has_the_contents_proportions(sdxl: Backbone, weights: Installed) -> None:
@@ -116,19 +116,19 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(params))
     monkeypatch.setattr(ImageTower, "features", None)
     monkeypatch.setattr(network.Network, "project", None)
-    bench = bench_on(sdxl, weights, cache)
+    context = bench_on(sdxl, weights, cache)
     rows: dict[str, int] = {"unet": 0, "controlnet": 0}
 
     def count(name: str) -> Any:
         return lambda net, given: rows.update({name: rows[name] + len(given[0])})
 
-    nets = {"unet": sdxl.unet, "controlnet": own(bench).controlnet}
+    nets = {"unet": sdxl.unet, "controlnet": own(context).controlnet}
     hooks = [net.register_forward_pre_hook(count(name)) for name, net in nets.items()]
-    [warm] = latents(TECHNIQUE, bench, asked(params))
+    [warm] = latents(TECHNIQUE, context, asked(params))
     for hook in hooks:
         hook.remove()
     assert off(warm, cold) < 1e-4
-    assert bench.cache.outcome == "hit"
+    assert context.cache.outcome == "hit"
     assert rows == {"unet": 4, "controlnet": 4}
 
 
@@ -142,9 +142,9 @@ def test_everything_the_result_depends_on_is_in_the_key(sdxl: Backbone, weights:
         asked(PAPER, style=7, content=0),
         asked(guidance_scale=1.0),
     ]
-    for order in each:
-        [shared] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), order)
-        [fresh] = latents(TECHNIQUE, bench_on(sdxl, weights), order)
+    for inputs in each:
+        [shared] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), inputs)
+        [fresh] = latents(TECHNIQUE, bench_on(sdxl, weights), inputs)
         assert off(shared, fresh) < 1e-4
 
 
@@ -162,7 +162,7 @@ def test_simultaneous_first_requests_build_a_style_once(
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     ours = own(bench_on(sdxl, weights))
 
-    def build(_: int) -> prompts.Seen:
+    def build(_: int) -> prompts.TokenCounts:
         return prompts.seen("style", picture(0), ours, bench_on(sdxl, weights, cache))
 
     with ThreadPoolExecutor(8) as threads:
@@ -173,7 +173,7 @@ def test_simultaneous_first_requests_build_a_style_once(
 
 @pytest.mark.parametrize("paper", [False, True])
 def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installed, paper: bool) -> None:
-    bench = bench_on(sdxl, weights)
+    context = bench_on(sdxl, weights)
     orders = [
         asked(CSGOParams(content_in_unet=paper), strength=0.5),
         asked(
@@ -190,8 +190,8 @@ def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installe
         if paper
         else asked(style=3),
     ]
-    alone = [latents(TECHNIQUE, bench, order)[0] for order in orders]
-    for one, other in zip(alone, latents(TECHNIQUE, bench, *orders), strict=True):
+    alone = [latents(TECHNIQUE, context, inputs)[0] for inputs in orders]
+    for one, other in zip(alone, latents(TECHNIQUE, context, *orders), strict=True):
         assert off(one, other) < 1e-4
 
 
@@ -204,9 +204,9 @@ def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
         asked(CSGOParams(num_style_tokens=16)),
         asked(width=128, height=128),
     ]
-    assert len({TECHNIQUE.batch_key(order, sdxl) for order in orders}) == len(orders)
+    assert len({TECHNIQUE.batch_key(inputs, sdxl) for inputs in orders}) == len(orders)
     alike = [asked(style=4, strength=0.3), asked(TEXT), asked(size=(100, 100)), asked(content=None)]
-    assert {TECHNIQUE.batch_key(order, sdxl) for order in alike} == {TECHNIQUE.batch_key(asked(), sdxl)}
+    assert {TECHNIQUE.batch_key(inputs, sdxl) for inputs in alike} == {TECHNIQUE.batch_key(asked(), sdxl)}
 
 
 def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights: Installed) -> None:
@@ -219,8 +219,8 @@ def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
-    bench = bench_on(sdxl, weights)
-    require_no_trace(TECHNIQUE, bench, asked(PAPER), own(bench).controlnet, fails=fails)
+    context = bench_on(sdxl, weights)
+    require_no_trace(TECHNIQUE, context, asked(PAPER), own(context).controlnet, fails=fails)
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,11 @@ def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed,
         (asked(TEXT, content=None, width=68), "multiples of 8"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_words(sdxl: Backbone, weights: Installed, order: Order, text: str) -> None:
+def test_what_cannot_be_done_is_refused_in_words(
+    sdxl: Backbone, weights: Installed, inputs: GenerationInputs, text: str
+) -> None:
     with pytest.raises(Refused, match=text):
-        TECHNIQUE.prepare(order, bench_on(sdxl, weights))
+        TECHNIQUE.prepare(inputs, bench_on(sdxl, weights))
 
 
 def test_an_sd15_model_without_csgo_weights_of_its_own_is_refused(tiny_root: Path, weights: Installed) -> None:

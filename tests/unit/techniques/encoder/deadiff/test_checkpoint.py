@@ -21,7 +21,7 @@ from tests.unit.techniques.encoder.deadiff.conftest import WEIGHTS
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.errors import ModelUnusable, WeightsMissing
 from workers.techniques.encoder.deadiff import checkpoint, dims, own_weights, reader
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.dims import Dims
 from workers.techniques.encoder.deadiff.reader import Reader
 from workers.techniques.encoder.deadiff.spec import DeadiffParams
@@ -83,7 +83,7 @@ def test_the_published_sizes_ask_for_the_published_names() -> None:
 
 
 def test_every_attention_gets_its_own_projections(theirs: dict[str, Tensor], sd15: Backbone, folder: Path) -> None:
-    found = checkpoint.added_tensors(Checkpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
+    found = checkpoint.added_tensors(DeadiffCheckpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
     assert len(found) == 32
     k, v = checkpoint.added("mid_block.attentions.0.transformer_blocks.0.attn2.processor")
     assert torch.equal(found[k], theirs[f"{MIDDLE}.i_to_k.weight"])
@@ -93,7 +93,7 @@ def test_every_attention_gets_its_own_projections(theirs: dict[str, Tensor], sd1
 def test_the_models_weights_become_the_checkpoints_and_nothing_is_kept_twice(
     theirs: dict[str, Tensor], sd15: Backbone, folder: Path
 ) -> None:
-    own = own_weights.resident(Checkpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
+    own = own_weights.get_or_load(DeadiffCheckpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
     assert not own.unet.replaced
     assert not own.text.replaced
     expected = convert_ldm_unet_checkpoint(theirs, sd15.unet.config)
@@ -109,11 +109,11 @@ def test_weights_of_its_own_are_used(sd15: Backbone, installed: Installed, chang
         tensors["model.diffusion_model.out.2.weight"] *= 1.5
         tensors["model.diffusion_model.out.2.bias"] *= 1.5
 
-    bench = bench_on(sd15, changed(tune))
-    own = own_weights.resident(checkpoint.locate(bench), sd15)
+    context = bench_on(sd15, changed(tune))
+    own = own_weights.get_or_load(checkpoint.locate(context), sd15)
     assert set(own.unet.replaced) == {"conv_out.weight", "conv_out.bias"}
     [tuned], [published] = (
-        latents(TECHNIQUE, bench, order(PARAMS)),
+        latents(TECHNIQUE, context, order(PARAMS)),
         latents(TECHNIQUE, bench_on(sd15, installed), order(PARAMS)),
     )
     assert not torch.allclose(tuned, published, atol=0.01)
@@ -183,7 +183,7 @@ def test_an_adapter_beside_the_base_model_needs_neither_base_weights_nor_store(
     own.mkdir()
     shutil.copyfile(folder / "dims.json", own / "dims.json")
     tensors = load_file(folder / "deadiff.safetensors")
-    adapter = checkpoint.added_tensors(Checkpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
+    adapter = checkpoint.added_tensors(DeadiffCheckpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
     adapter |= {name: tensor for name, tensor in tensors.items() if name.startswith(("style_", "content_"))}
     save_file(adapter, own / "deadiff.safetensors")
     params = DeadiffParams(base_weights="model")

@@ -7,10 +7,10 @@ import torch
 
 from model_store.add.add import add
 from tests.support import lora_files
-from workers.engine.backbones.lora_stack import stacked
+from workers.engine.backbones.lora_stack import apply_loras
 from workers.engine.backbones.stable_diffusion import load
 from workers.techniques.encoder.deadiff import dims, own_weights
-from workers.techniques.encoder.deadiff.checkpoint import Checkpoint
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights, Tuned
 from workers.techniques.spec import Lora
 from workers.worker.resources import loras
@@ -28,7 +28,7 @@ def test_what_is_replaced_gets_the_lora_too(tiny_root: Path, tmp_path: Path) -> 
     own = OwnWeights(unet=own_weights.difference(backbone.unet, {LAYER: theirs}))
     with own.in_unet(backbone):
         assert torch.equal(weight, theirs)
-    with stacked(backbone, INK, loras(tmp_path / "store")):
+    with apply_loras(backbone, INK, loras(tmp_path / "store")):
         change = weight.detach() - plain
         assert change.abs().max() > 1e-3
         with own.in_unet(backbone):
@@ -41,10 +41,10 @@ def test_the_checkpoint_is_compared_with_the_model_as_loaded(
 ) -> None:
     backbone, other = load(tiny_root / "sd15"), load(tiny_root / "sd15")
     add(lora_files.write("kohya", backbone.pipe, tmp_path / "made"), "ink", tmp_path / "store", base="sd15")
-    checkpoint = Checkpoint(folder / "deadiff.safetensors", dims.read(folder))
-    with stacked(backbone, INK, loras(tmp_path / "store")):
-        found = own_weights.resident(checkpoint, backbone)
-    expected = own_weights.resident(checkpoint, other)
+    checkpoint = DeadiffCheckpoint(folder / "deadiff.safetensors", dims.read(folder))
+    with apply_loras(backbone, INK, loras(tmp_path / "store")):
+        found = own_weights.get_or_load(checkpoint, backbone)
+    expected = own_weights.get_or_load(checkpoint, other)
     for one, two in ((found.unet, expected.unet), (found.text, expected.text)):
         assert (one.rounded, one.replaced.keys()) == (two.rounded, two.replaced.keys())
         assert isinstance(one, Tuned)

@@ -23,9 +23,9 @@ from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory, denoise
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import plain
+from workers.engine.technique import text_to_image
 from workers.techniques.encoder.deadiff import checkpoint
-from workers.techniques.encoder.deadiff.attention import Shown, joint_attention
+from workers.techniques.encoder.deadiff.attention import ShownImage, joint_attention
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights
 from workers.techniques.encoder.deadiff.reader import Reader
 from workers.techniques.encoder.deadiff.spec import DeadiffParams
@@ -41,7 +41,7 @@ def fresh() -> StyleCache:
 
 
 def plainly(backbone: Backbone, **more: Any) -> Tensor:
-    trajectory = plain(order(PARAMS, **more), bench_on(backbone, nothing_installed))
+    trajectory = text_to_image(order(PARAMS, **more), bench_on(backbone, nothing_installed))
     denoise(backbone.unet, [trajectory])
     return trajectory.latents
 
@@ -56,16 +56,16 @@ def rows(sd15: Backbone) -> Any:
 
 
 def test_strength_0_is_plain_text_to_image(sd15: Backbone) -> None:
-    bench = bench_on(sd15, nothing_installed)
-    assert torch.equal(latents(TECHNIQUE, bench, order(BOTH, strength=0.0))[0], plainly(sd15))
-    assert bench.cache.outcome == "none"
+    context = bench_on(sd15, nothing_installed)
+    assert torch.equal(latents(TECHNIQUE, context, order(BOTH, strength=0.0))[0], plainly(sd15))
+    assert context.cache.outcome == "none"
 
 
 def test_a_small_strength_is_nearly_plain_and_a_larger_one_farther_off(sd15: Backbone, installed: Installed) -> None:
-    bench, params = bench_on(sd15, installed), DeadiffParams(base_weights="model")
+    context, params = bench_on(sd15, installed), DeadiffParams(base_weights="model")
     expected = plainly(sd15)
     off = [
-        float((latents(TECHNIQUE, bench, order(params, strength=s))[0] - expected).abs().mean())
+        float((latents(TECHNIQUE, context, order(params, strength=s))[0] - expected).abs().mean())
         for s in (1e-6, 0.05, 0.3, 1.0)
     ]
     assert off[0] < 1e-3
@@ -80,34 +80,34 @@ def test_the_weight_0_is_not_plain(sd15: Backbone, installed: Installed) -> None
 
 
 def test_each_side_is_shown_to_its_layers(sd15: Backbone, installed: Installed) -> None:
-    bench = bench_on(sd15, installed)
-    seen = {params.subject_text: TECHNIQUE.prepare(order(params), bench).extra for params in (PARAMS, CONTENT, BOTH)}
+    context = bench_on(sd15, installed)
+    seen = {params.subject_text: TECHNIQUE.prepare(order(params), context).extra for params in (PARAMS, CONTENT, BOTH)}
     style, content, both = (seen[name].keys_values for name in ("style", "content", "style & content"))
     assert (len(style), len(content), len(both)) == (11, 5, 16)
     assert all(torch.equal(both[layer], kv) for layer, kv in (style | content).items())
-    results = [latents(TECHNIQUE, bench, order(params))[0] for params in (PARAMS, CONTENT, BOTH)]
+    results = [latents(TECHNIQUE, context, order(params))[0] for params in (PARAMS, CONTENT, BOTH)]
     assert all(not torch.allclose(one, other, atol=0.05) for one, other in pairwise(results))
 
 
 def test_the_weight_is_on_keys_and_values(sd15: Backbone, installed: Installed) -> None:
-    bench = bench_on(sd15, installed)
-    once, half = (TECHNIQUE.prepare(order(DeadiffParams(img_weight=w)), bench).extra.keys_values for w in (1.0, 0.5))
+    context = bench_on(sd15, installed)
+    once, half = (TECHNIQUE.prepare(order(DeadiffParams(img_weight=w)), context).extra.keys_values for w in (1.0, 0.5))
     assert all(torch.equal(half[layer], 0.5 * both) for layer, both in once.items())
 
 
 def test_without_guidance_the_weight_still_counts(sd15: Backbone, installed: Installed) -> None:
-    bench = bench_on(sd15, installed)
-    [alone] = latents(TECHNIQUE, bench, order(DeadiffParams(img_weight=2.0), guidance_scale=1.0))
-    [guided] = latents(TECHNIQUE, bench, order(DeadiffParams(img_weight=2.0), guidance_scale=1.001))
-    [other] = latents(TECHNIQUE, bench, order(PARAMS, guidance_scale=1.0))
+    context = bench_on(sd15, installed)
+    [alone] = latents(TECHNIQUE, context, order(DeadiffParams(img_weight=2.0), guidance_scale=1.0))
+    [guided] = latents(TECHNIQUE, context, order(DeadiffParams(img_weight=2.0), guidance_scale=1.001))
+    [other] = latents(TECHNIQUE, context, order(PARAMS, guidance_scale=1.0))
     assert torch.allclose(alone, guided, atol=0.05)
     assert not torch.allclose(alone, other, atol=0.05)
 
 
 def test_the_models_own_weights_are_another_choice(sd15: Backbone, installed: Installed) -> None:
-    bench = bench_on(sd15, installed)
+    context = bench_on(sd15, installed)
     [theirs], [ours] = (
-        latents(TECHNIQUE, bench, order(DeadiffParams(base_weights=w))) for w in ("checkpoint", "model")
+        latents(TECHNIQUE, context, order(DeadiffParams(base_weights=w))) for w in ("checkpoint", "model")
     )
     assert not torch.equal(theirs, ours)
     assert torch.allclose(theirs, ours, atol=0.2)
@@ -124,8 +124,8 @@ def test_the_authors_schedule_is_theirs(sd15: Backbone, installed: Installed, st
 
 
 def test_the_authors_schedule_steps_down_to_the_first_noise_level(sd15: Backbone, installed: Installed) -> None:
-    bench = bench_on(sd15, installed)
-    trajectory = TECHNIQUE.prepare(order(DeadiffParams(schedule="ldm"), steps=6), bench)
+    context = bench_on(sd15, installed)
+    trajectory = TECHNIQUE.prepare(order(DeadiffParams(schedule="ldm"), steps=6), context)
     a = trajectory.scheduler.alphas_cumprod
     x, e = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
     for t, before in ((997, a[831]), (1, a[0])):
@@ -206,10 +206,10 @@ def test_a_result_does_not_depend_on_its_batch(sd15: Backbone, installed: Instal
         ),
         order(BOTH, picture(2), guidance_scale=1.0),
     )
-    bench = bench_on(sd15, installed)
+    context = bench_on(sd15, installed)
     assert len({TECHNIQUE.batch_key(each, sd15) for each in orders}) == 1
-    alone = [latents(TECHNIQUE, bench, each)[0] for each in orders]
-    for one, other in zip(alone, latents(TECHNIQUE, bench, *orders), strict=True):
+    alone = [latents(TECHNIQUE, context, each)[0] for each in orders]
+    for one, other in zip(alone, latents(TECHNIQUE, context, *orders), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
 
 
@@ -261,9 +261,11 @@ def test_a_warm_style_costs_what_plain_text_to_image_costs() -> None:
         unet: Any = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8).eval()
     layers = checkpoint.layers(unet)
     widths = {layer: unet.get_submodule(layer.removesuffix(".processor")).to_k.out_features for layer in layers}
-    shown = Shown({name: torch.empty(2, 16, n, device="meta") for name, n in widths.items()}, 16, 1.0, OwnWeights())
+    shown = ShownImage(
+        {name: torch.empty(2, 16, n, device="meta") for name, n in widths.items()}, 16, 1.0, OwnWeights()
+    )
 
-    def flops(extra: Shown | None) -> int:
+    def flops(extra: ShownImage | None) -> int:
         scheduler = DDIMScheduler()
         scheduler.set_timesteps(1)
         half = Condition(torch.empty(1, 77, 768, device="meta"))

@@ -8,7 +8,7 @@ import torch
 
 from tests.support.batching import require_the_same_alone, work
 from tests.support.caching import require_no_trace
-from tests.support.encoder_samples import bench_on, carry, latents, order, picture
+from tests.support.encoder_samples import bench_on, carry, inputs, latents, picture
 from tests.support.instantstyle_plus_requests import Installed, asked, store
 from workers.engine.backbones import controlnet
 from workers.engine.backbones.csd import Descriptor
@@ -18,7 +18,7 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Hooks, denoise, gather
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.noise import SeededNoise
-from workers.engine.technique import Order
+from workers.engine.technique import GenerationInputs
 from workers.techniques.encoder.clip import ImageTower
 from workers.techniques.encoder.instantstyle_plus import guidance, math
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
@@ -38,36 +38,36 @@ def off(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_at_strength_0_the_style_image_has_no_say(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    [content] = latents(TECHNIQUE, bench, asked(GUIDED, strength=0.0))
-    assert torch.equal(latents(TECHNIQUE, bench, asked(GUIDED, strength=0.0, style=3))[0], content)
+    context = bench_on(sdxl, weights)
+    [content] = latents(TECHNIQUE, context, asked(GUIDED, strength=0.0))
+    assert torch.equal(latents(TECHNIQUE, context, asked(GUIDED, strength=0.0, style=3))[0], content)
     off_too = Params(scale_style=0.0, content_guidance_scale=5.0)
-    assert torch.equal(latents(TECHNIQUE, bench, asked(off_too))[0], content)
-    assert off(latents(TECHNIQUE, bench, asked(GUIDED))[0], content) > 1e-2
+    assert torch.equal(latents(TECHNIQUE, context, asked(off_too))[0], content)
+    assert off(latents(TECHNIQUE, context, asked(GUIDED))[0], content) > 1e-2
 
 
 def test_strength_multiplies_what_the_style_does(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    [half] = latents(TECHNIQUE, bench, asked(Params(scale_style=0.8, style_guidance_scale=10.0), strength=0.5))
-    [told] = latents(TECHNIQUE, bench, asked(Params(scale_style=0.4, style_guidance_scale=5.0)))
+    context = bench_on(sdxl, weights)
+    [half] = latents(TECHNIQUE, context, asked(Params(scale_style=0.8, style_guidance_scale=10.0), strength=0.5))
+    [told] = latents(TECHNIQUE, context, asked(Params(scale_style=0.4, style_guidance_scale=5.0)))
     assert off(half, told) < 1e-5
 
 
 def test_with_nothing_to_hold_or_show_it_is_the_inversion_sampled_again(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
+    context = bench_on(sdxl, weights)
     bare = Params(scale_style=0.0, scale_content=0.0, controlnet_conditioning_scale=0.0)
-    trajectory = TECHNIQUE.prepare(asked(bare), bench)
-    again = TECHNIQUE.prepare(asked(bare), bench)
+    trajectory = TECHNIQUE.prepare(asked(bare), context)
+    again = TECHNIQUE.prepare(asked(bare), context)
     denoise(sdxl.unet, [again])
-    carry(TECHNIQUE, bench, [trajectory])
+    carry(TECHNIQUE, context, [trajectory])
     assert torch.equal(trajectory.latents, again.latents)
 
 
 @pytest.mark.parametrize("name", ["scale_content", "controlnet_conditioning_scale", "content_guidance_scale"])
 def test_each_knob_has_its_effect(sdxl: Backbone, weights: Installed, name: str) -> None:
-    bench = bench_on(sdxl, weights)
-    [usual] = latents(TECHNIQUE, bench, asked())
-    [other] = latents(TECHNIQUE, bench, asked(Params(**{name: 3.0})))
+    context = bench_on(sdxl, weights)
+    [usual] = latents(TECHNIQUE, context, asked())
+    [other] = latents(TECHNIQUE, context, asked(Params(**{name: 3.0})))
     assert off(usual, other) > 1e-2
 
 
@@ -102,12 +102,12 @@ def test_the_gradient_is_that_of_what_the_judge_says(sdxl: Backbone, weights: In
 
 
 def test_guidance_raises_the_similarity_it_follows(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
-    judge: Descriptor = guidance.descriptor(bench)
+    context = bench_on(sdxl, weights)
+    judge: Descriptor = guidance.descriptor(context)
     towards, _ = judge.describe(picture(0))
 
     def similarity(scale: float) -> float:
-        [z] = latents(TECHNIQUE, bench, asked(Params(style_guidance_scale=scale), steps=4))
+        [z] = latents(TECHNIQUE, context, asked(Params(style_guidance_scale=scale), steps=4))
         with torch.no_grad():
             return float((judge(math.judged(sdxl.pictures(z), judge.side))[0] * towards).sum())
 
@@ -121,15 +121,15 @@ def test_a_warm_request_costs_its_own_rows_and_gives_the_same(
     [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(GUIDED))
     monkeypatch.setattr(ImageTower, "features", None)
     monkeypatch.setattr(Descriptor, "describe", None)
-    bench, rows = bench_on(sdxl, weights, cache), list[int]()
+    context, rows = bench_on(sdxl, weights, cache), list[int]()
     hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
-    [warm] = latents(TECHNIQUE, bench, asked(GUIDED))
+    [warm] = latents(TECHNIQUE, context, asked(GUIDED))
     guided = list(rows)
     rows.clear()
-    latents(TECHNIQUE, bench, asked())
+    latents(TECHNIQUE, context, asked())
     hook.remove()
     assert off(warm, cold) < 1e-4
-    assert bench.cache.outcome == "hit"
+    assert context.cache.outcome == "hit"
     assert guided == [2, 1, 2, 1]
     assert rows == [2, 2]
 
@@ -150,7 +150,7 @@ def test_everything_the_result_depends_on_is_in_the_keys(sdxl: Backbone, weights
 
 
 def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
+    context = bench_on(sdxl, weights)
     orders = [
         asked(GUIDED, strength=0.5),
         asked(style=1, content=8, prompts=("a cat", "a dog"), seeds=(8, 9), steps=3, negative_prompt="blurry"),
@@ -158,18 +158,18 @@ def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installe
         asked(Params(controlnet_conditioning_scale=0.0), style=3),
     ]
     assert len({TECHNIQUE.batch_key(each, sdxl) for each in orders}) == 1
-    alone = [latents(TECHNIQUE, bench, each)[0] for each in orders]
-    for one, other in zip(alone, latents(TECHNIQUE, bench, *orders), strict=True):
+    alone = [latents(TECHNIQUE, context, each)[0] for each in orders]
+    for one, other in zip(alone, latents(TECHNIQUE, context, *orders), strict=True):
         assert off(one, other) < 1e-4
 
 
 def test_pictures_of_one_request_are_guided_each_for_itself(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
+    context = bench_on(sdxl, weights)
     prompts, seeds = ("a cat", "a dog"), (1, 2)
     both = asked(GUIDED, prompts=prompts, seeds=seeds, noise=SeededNoise(seeds))
-    [together] = latents(TECHNIQUE, bench, both)
+    [together] = latents(TECHNIQUE, context, both)
     for row, prompt in zip(together, prompts, strict=True):
-        assert off(latents(TECHNIQUE, bench, asked(GUIDED, prompts=(prompt,)))[0][0], row) < 1e-4
+        assert off(latents(TECHNIQUE, context, asked(GUIDED, prompts=(prompt,)))[0][0], row) < 1e-4
 
 
 def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
@@ -187,15 +187,15 @@ def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights
 @pytest.mark.parametrize("fails", [False, True])
 def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
     folder = weights(CONTROLNET)
-    net = sdxl.resident(f"controlnet {folder}", lambda: controlnet.load(folder, sdxl))
+    net = sdxl.get_or_load(f"controlnet {folder}", lambda: controlnet.load(folder, sdxl))
     require_no_trace(TECHNIQUE, bench_on(sdxl, weights), asked(GUIDED), net, fails=fails)
 
 
 def test_gradients_are_asked_for_only_where_they_are_needed(sdxl: Backbone, weights: Installed) -> None:
-    bench = bench_on(sdxl, weights)
+    context = bench_on(sdxl, weights)
 
     def hooks_of(params: Params) -> Hooks:
-        with TECHNIQUE.patch(sdxl, [TECHNIQUE.prepare(asked(params), bench)]) as hooks:
+        with TECHNIQUE.patch(sdxl, [TECHNIQUE.prepare(asked(params), context)]) as hooks:
             return hooks
 
     assert hooks_of(GUIDED).wants_gradients
@@ -205,13 +205,15 @@ def test_gradients_are_asked_for_only_where_they_are_needed(sdxl: Backbone, weig
 @pytest.mark.parametrize(
     ("each", "text"),
     [
-        (order(Params(), picture(), picture(1)), "needs one style image and a content_image"),
-        (order(Params()), "needs one style image and a content_image"),
+        (inputs(Params(), picture(), picture(1)), "needs one style image and a content_image"),
+        (inputs(Params()), "needs one style image and a content_image"),
         (asked(scheduler_config={"prediction_type": "v_prediction"}), "needs a base model that predicts noise"),
         (asked(width=68, height=68, size=(68, 68)), "multiples of 8"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_words(sdxl: Backbone, weights: Installed, each: Order, text: str) -> None:
+def test_what_cannot_be_done_is_refused_in_words(
+    sdxl: Backbone, weights: Installed, each: GenerationInputs, text: str
+) -> None:
     with pytest.raises(Refused, match=text):
         TECHNIQUE.prepare(each, bench_on(sdxl, weights))
 

@@ -11,16 +11,16 @@ from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory
-from workers.engine.technique import Bench
+from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import inversion, renoise
-from workers.techniques.encoder.instantstyle_plus.inversion import Recipe, Rolls
+from workers.techniques.encoder.instantstyle_plus.inversion import RenoiseConfig, Rolls
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
 from workers.techniques.encoder.instantstyle_plus.technique import recipe_of
 
 CONTENT = picture(7, (64, 64))
 
 
-def recipe(backbone: Backbone, steps: int = 3, K: int = 1) -> Recipe:
+def recipe(backbone: Backbone, steps: int = 3, K: int = 1) -> RenoiseConfig:
     return recipe_of(asked(steps=steps), InstantStylePlusParams(num_renoise_steps=K), backbone)
 
 
@@ -29,7 +29,7 @@ def predicted(backbone: Backbone, start: Trajectory, x: torch.Tensor, t: int) ->
         return backbone.unet(x, torch.tensor(t), **start.positive.unet_inputs(), return_dict=False)[0]
 
 
-def by_hand(backbone: Backbone, asked_for: Recipe) -> torch.Tensor:
+def by_hand(backbone: Backbone, asked_for: RenoiseConfig) -> torch.Tensor:
     """The spec's recurrence, one UNet row at a time."""
     begun = inversion.begin(CONTENT, "a house", asked_for, backbone)
     generator = torch.Generator().manual_seed(asked_for.seed)
@@ -58,8 +58,8 @@ def by_hand(backbone: Backbone, asked_for: Recipe) -> torch.Tensor:
 
 def test_it_is_the_recurrence_of_the_spec(sdxl: Backbone, tiny_root: Path) -> None:
     for K, close in ((0, 1e-3), (1, 2e-3), (9, 2e-2)):  # rounding grows with every refinement
-        bench = bench_on(sdxl, store(tiny_root))
-        found = inversion.inverted(CONTENT, "a house", recipe(sdxl, steps=2, K=K), bench)
+        context = bench_on(sdxl, store(tiny_root))
+        found = inversion.inverted(CONTENT, "a house", recipe(sdxl, steps=2, K=K), context)
         expected = by_hand(sdxl, recipe(sdxl, steps=2, K=K))
         assert torch.allclose(found, expected, atol=close * float(expected.abs().max())), K
 
@@ -69,26 +69,26 @@ def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: Backbone
     scheduler = schedulers.build(schedulers.INVERSE, recipe(sdxl).config, 3)
     trajectory = Trajectory(begun.z_0, scheduler, begun.trajectory.positive, step=1)
     expected = scheduler.step(predicted(sdxl, trajectory, begun.z_0, 334), torch.tensor(334), begun.z_0).prev_sample
-    bench = bench_on(sdxl, lambda name: Path(name))
+    context = bench_on(sdxl, lambda name: Path(name))
     one = inversion.Inversion(trajectory, begun.hooks, begun.z_0, begun.n)
     seen: list[torch.Tensor] = []
-    one.run(Bench(sdxl, bench.cache, bench.weights, lambda t: seen.append(t.latents)))
+    one.run(PrepareContext(sdxl, context.cache, context.weights, lambda t: seen.append(t.latents)))
     assert torch.allclose(seen[1], expected, atol=1e-5)
 
 
 def test_rows_are_two_a_step_and_one_more_late(sdxl: Backbone) -> None:
-    bench, rows = bench_on(sdxl, lambda name: Path(name)), list[int]()
+    context, rows = bench_on(sdxl, lambda name: Path(name)), list[int]()
     hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
-    inversion.inverted(CONTENT, "", recipe(sdxl, steps=5), bench)
+    inversion.inverted(CONTENT, "", recipe(sdxl, steps=5), context)
     hook.remove()
     assert rows == [2, 1, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_an_inversion_is_kept_for_its_picture_prompt_and_recipe(sdxl: Backbone) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
-    bench = bench_on(sdxl, lambda name: Path(name), cache)
+    context = bench_on(sdxl, lambda name: Path(name), cache)
     usual = recipe(sdxl, steps=1)
-    other = Recipe(usual.config, usual.steps, usual.K, usual.seed + 1)
+    other = RenoiseConfig(usual.config, usual.steps, usual.K, usual.seed + 1)
     kinds = [
         (CONTENT, "", usual),
         (picture(8, (64, 64)), "", usual),
@@ -97,9 +97,9 @@ def test_an_inversion_is_kept_for_its_picture_prompt_and_recipe(sdxl: Backbone) 
         (CONTENT, "", recipe(sdxl, steps=2)),
         (CONTENT, "", recipe(sdxl, steps=1, K=0)),
     ]
-    found = [inversion.inverted(*kind, bench) for kind in kinds]
+    found = [inversion.inverted(*kind, context) for kind in kinds]
     assert cache.misses == len(kinds)
-    again = [inversion.inverted(*kind, bench) for kind in kinds]
+    again = [inversion.inverted(*kind, context) for kind in kinds]
     assert cache.misses == len(kinds)
     assert all(torch.equal(one, two) for one, two in zip(found, again, strict=True))
-    assert bench.cache.outcome == "none"
+    assert context.cache.outcome == "none"

@@ -7,7 +7,7 @@ import numpy as np
 from workers.training.starter.world.canvas import Canvas, Field
 
 
-class Style(Protocol):
+class WorldStyle(Protocol):
     """One instance of a family: its parameters fixed, ready to draw any canvas."""
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from workers.training.starter.world.styles.base import Style
+from workers.training.starter.world.styles.base import WorldStyle
 from workers.training.starter.world.styles.blueprint import Blueprint
 from workers.training.starter.world.styles.chalk import Chalk
 from workers.training.starter.world.styles.flat import Flat
@@ -19,7 +19,7 @@ from workers.training.starter.world.styles.stained_glass import StainedGlass
 from workers.training.starter.world.styles.watercolour import Watercolour
 from workers.training.starter.world.styles.woodcut import Woodcut
 
-STYLES: MappingProxyType[str, type[Style]] = MappingProxyType(
+STYLES: MappingProxyType[str, type[WorldStyle]] = MappingProxyType(
     {
         "flat": Flat,
         "watercolour": Watercolour,

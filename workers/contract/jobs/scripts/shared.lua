@@ -14,7 +14,7 @@
 --   deadlines                       zset    id -> deadline: queued and running jobs
 --   finished                        zset    id -> time of finishing
 --   hooks                           zset    id -> when its webhook is called next: final jobs
---   hooklog:<id>, hooksecret        list, text   see hooks.lua and outbox.py
+--   hooklog:<id>, hooksecret        list, text   see outbox.lua and outbox.py
 --   running                         hash    method -> jobs running
 --   inputs, inputs:<owner>          hash    sha256 -> jobs and styles that use that input
 --   held:<owner>, bytes             hash    sha256 -> bytes of an input that the owner's jobs and styles use; owner -> sum
