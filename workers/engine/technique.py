@@ -16,12 +16,14 @@ The life of a request: the engine turns it into `GenerationInputs` (pictures dec
    start from it and change a part. What depends on the style alone comes from
    `context.cache.get(key_of(...), build)`: put into the key everything it depends on (context.backbone.fingerprint,
    dtype, spec name and version, image digests, prompt, scheduler configuration, steps, size, params). Long work
-   inside, such as an inversion, is `context.denoise` with a trajectory whose scheduler is `schedulers.INVERSE`: the same loop, reported as stage `prepare`.
+   inside, such as an inversion, is `context.denoise` with a trajectory whose scheduler is `schedulers.INVERSE`: the
+   same loop, reported as stage `prepare`.
 2. `patch(backbone, trajectories)`, a context manager around the whole denoising of one or several prepared
    trajectories. It installs attention processors and the like with `workers.engine.backbones.patches`, which undo
    themselves, and yields the `Hooks` of this denoising. A processor learns whose rows it sees from
-   `Hooks.before_unet(call)`: `call.rows` says which rows are which half of which trajectory, `trajectory.extra` holds what
-   prepare put there. Nothing of a request may stay on the model, and plain requests must not notice that adapters are resident.
+   `Hooks.before_unet(call)`: `call.rows` says which rows are which half of which trajectory, `trajectory.extra` holds
+   what prepare put there. Nothing of a request may stay on the model, and plain requests must not notice that adapters
+   are resident.
 
 Where the families enter:
 
