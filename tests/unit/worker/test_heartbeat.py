@@ -33,14 +33,14 @@ def claimed(store: JobStore) -> Claim:
 def stopped_by(holding: Holding) -> type[BaseException]:
     until(lambda: holding.reason is not None, "the beat brings a reason", patience=20)
     with pytest.raises(Exception) as raised:
-        holding.watch(STEP)
+        holding.report(STEP)
     return raised.type
 
 
 def test_a_beat_keeps_the_lease_and_writes_progress(store: JobStore, beat: Heartbeat) -> None:
     claim = claimed(store)
     with beat.hold(claim) as holding:
-        holding.watch(STEP)
+        holding.report(STEP)
         until(lambda: _job(store, claim).progress == STEP, "the progress is written", patience=20)
         first = _job(store, claim).lease_until
         until(lambda: _job(store, claim).lease_until != first, "the lease is renewed", patience=20)

@@ -23,7 +23,7 @@ def test_what_a_worker_has_is_known_while_it_says_so(redis: Redis, store: JobSto
     teller.start()
 
     def known() -> list[int]:
-        return preparations.held(["this", "other", "nobody"], ["a", "b", "c", "d"])
+        return preparations.count_workers_with(["this", "other", "nobody"], ["a", "b", "c", "d"])
 
     until(lambda: known() == [1, 2, 1, 0], "both tell what they have", patience=60)
     held.remove("b")
@@ -42,12 +42,12 @@ def test_it_is_told_again_before_it_is_believed_no_more(
     preparations = PrecomputeStore(redis, prefix=store._prefix)
     teller = PrecomputeReporter(preparations, "this", lambda: {"a"}, period=PERIOD)
     teller.start()
-    until(lambda: preparations.held(["this"], ["a"]) == [1], "it is told", patience=60)
+    until(lambda: preparations.count_workers_with(["this"], ["a"]) == [1], "it is told", patience=60)
     redis.delete(f"{store._prefix}prepared:this")
-    until(lambda: preparations.held(["this"], ["a"]) == [1], "and again", patience=60)
+    until(lambda: preparations.count_workers_with(["this"], ["a"]) == [1], "and again", patience=60)
     teller.end()
     teller.join(60)
-    until(lambda: preparations.held(["this"], ["a"]) == [0], "until the worker is gone", patience=60)
+    until(lambda: preparations.count_workers_with(["this"], ["a"]) == [0], "until the worker is gone", patience=60)
 
 
 def test_without_redis_it_says_so_and_tries_again(caplog: pytest.LogCaptureFixture) -> None:

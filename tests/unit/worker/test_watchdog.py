@@ -40,7 +40,7 @@ def test_a_step_in_time_keeps_it(store: JobStore) -> None:
     assert claim is not None
     with beat.hold(claim) as holding, watching(store, beat, step=5.0) as exits:
         for _ in range(3):
-            holding.watch(Progress(stage="denoise"))
+            holding.report(Progress(stage="denoise"))
             time.sleep(0.3)
     assert not exits
 

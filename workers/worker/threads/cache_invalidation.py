@@ -1,18 +1,18 @@
 """The forgetter: drops from this worker's caches what was computed from the pictures of deleted styles."""
 
 import logging
-import threading
 from collections.abc import Callable, Collection
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.styles.store import StyleStore
+from workers.worker.threads.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
 
 
-class CacheInvalidator(threading.Thread):
+class CacheInvalidator(PeriodicThread):
     """Calls `forget` with the pictures of styles deleted since the last look; at first with all that are known.
 
     A cache on disk may have slept through deletions.
@@ -25,26 +25,17 @@ class CacheInvalidator(threading.Thread):
         *,
         period: float = PERIOD_SECONDS,
     ) -> None:
-        super().__init__(name="forgetter", daemon=True)
+        super().__init__("forgetter", period)
         self._styles = styles
         self._forget = forget
-        self._period = period
         self._seen = 0
-        self._ended = threading.Event()
 
-    def run(self) -> None:
-        """Forget until `end`."""
-        while True:
-            try:
-                pictures, self._seen = self._styles.deleted_since(self._seen)
-            except StoreUnavailable as fault:
-                log.warning("cannot learn of deleted styles: %s", fault)
-                pictures = set()
-            if pictures:
-                self._forget(pictures)
-            if self._ended.wait(self._period):
-                return
-
-    def end(self) -> None:
-        """Stop the thread."""
-        self._ended.set()
+    def run_once(self) -> None:
+        """Forget what was deleted since the last look."""
+        try:
+            pictures, self._seen = self._styles.deleted_since(self._seen)
+        except StoreUnavailable as fault:
+            log.warning("cannot learn of deleted styles: %s", fault)
+            return
+        if pictures:
+            self._forget(pictures)

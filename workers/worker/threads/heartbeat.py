@@ -16,6 +16,7 @@ from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import Trail
 from workers.engine.types import PreviewFrame
+from workers.worker.threads.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
@@ -80,17 +81,15 @@ class Holding:
         self.reason = self.reason or reason
 
 
-class Heartbeat(threading.Thread):
+class Heartbeat(PeriodicThread):
     """Renews every lease in hand each `period` seconds, at most a third of the lease."""
 
     def __init__(self, store: JobStore, *, lease_seconds: float, period: float = 0.5) -> None:
-        super().__init__(name="beat", daemon=True)
+        super().__init__("beat", min(period, lease_seconds / 3))
         self._store = store
         self._lease = lease_seconds
-        self._period = min(period, lease_seconds / 3)
         self._held: dict[str, Holding] = {}
         self._lock = threading.Lock()
-        self._ended = threading.Event()
 
     @contextmanager
     def hold(self, claim: Claim) -> Iterator[Holding]:
@@ -110,15 +109,10 @@ class Heartbeat(threading.Thread):
         with self._lock:
             return tuple(self._held.values())
 
-    def run(self) -> None:
-        """Beat until `end`."""
-        while not self._ended.wait(self._period):
-            for holding in self.held:
-                self._renew(holding)
-
-    def end(self) -> None:
-        """Stop the thread; leases in hand run out by themselves."""
-        self._ended.set()
+    def run_once(self) -> None:
+        """Renew every lease in hand; once the thread has ended they run out by themselves."""
+        for holding in self.held:
+            self._renew(holding)
 
     def _renew(self, holding: Holding) -> None:
         try:

@@ -1,11 +1,11 @@
 """The worker's word on styles: which preparations it has in its cache, told to the store every second."""
 
 import logging
-import threading
 from collections.abc import Callable, Collection
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.styles.precompute import PrecomputeStore
+from workers.worker.threads.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ RENEWED = 3
 """Periods after which the same is told again, before it is believed no more."""
 
 
-class PrecomputeReporter(threading.Thread):
+class PrecomputeReporter(PeriodicThread):
     """Tells what `held()` returns, at once when it has changed, until `end`."""
 
     def __init__(
@@ -26,28 +26,19 @@ class PrecomputeReporter(threading.Thread):
         *,
         period: float = PERIOD_SECONDS,
     ) -> None:
-        super().__init__(name="prepared", daemon=True)
+        super().__init__("prepared", period)
         self._preparations = preparations
         self._worker = worker
         self._held = held
-        self._period = period
-        self._ended = threading.Event()
+        self._told: Collection[str] | None = None
+        self._age = 0
 
-    def run(self) -> None:
-        """Tell until `end`."""
-        told: Collection[str] | None = None
-        age = 0
-        while True:
-            held = self._held()
-            if held != told or (held and age >= RENEWED):
-                told, age = (held, 0) if self._tell(held) else (None, 0)
-            if self._ended.wait(self._period):
-                return
-            age += 1
-
-    def end(self) -> None:
-        """Stop the thread."""
-        self._ended.set()
+    def run_once(self) -> None:
+        """Tell what is held when it has changed or was told long ago."""
+        held = self._held()
+        if held != self._told or (held and self._age >= RENEWED):
+            self._told, self._age = held if self._tell(held) else None, 0
+        self._age += 1
 
     def _tell(self, held: Collection[str]) -> bool:
         try:

@@ -1,7 +1,6 @@
 """The previewer: one thread draws what the jobs in hand are becoming, so that no step waits for it."""
 
 import logging
-import threading
 from io import BytesIO
 
 from PIL import Image
@@ -10,6 +9,7 @@ from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.previews import PreviewStore
 from workers.contract.runtime.logs import job_fields
 from workers.worker.threads.heartbeat import Heartbeat, Holding
+from workers.worker.threads.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
@@ -17,25 +17,18 @@ MOST_SIDE = 256
 QUALITY = 75
 
 
-class PreviewPublisher(threading.Thread):
+class PreviewPublisher(PeriodicThread):
     """Every `period` seconds shows each job in hand that has made a step since."""
 
     def __init__(self, store: PreviewStore, beat: Heartbeat, *, period: float) -> None:
-        super().__init__(name="previews", daemon=True)
+        super().__init__("previews", period)
         self._store = store
         self._beat = beat
-        self._period = period
-        self._ended = threading.Event()
 
-    def run(self) -> None:
-        """Show until `end`."""
-        while not self._ended.wait(self._period):
-            for holding in self._beat.held:
-                self._show(holding)
-
-    def end(self) -> None:
-        """Stop the thread."""
-        self._ended.set()
+    def run_once(self) -> None:
+        """Show each job in hand that has made a step since the last look."""
+        for holding in self._beat.held:
+            self._show(holding)
 
     def _show(self, holding: Holding) -> None:
         sketch, job_id = holding.take_sketch(), holding.claim.job.id

@@ -6,15 +6,17 @@ connection can idle for ever beside a full queue (RELIABILITY.md E14).
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.store import JobStore
 from workers.worker.threads.heartbeat import Heartbeat
+from workers.worker.threads.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 0.5
 
 EXIT_HUNG = 70
 EXIT_STALLED = 71
@@ -22,7 +24,7 @@ EXIT_DEVICE_LOST = 72
 EXIT_BROKEN = 73
 
 
-class Watchdog(threading.Thread):
+class Watchdog(PeriodicThread):
     """Checks twice a second; `exit_process` is os._exit, because a hung thread cannot be unwound."""
 
     def __init__(
@@ -35,14 +37,13 @@ class Watchdog(threading.Thread):
         stall_timeout: float,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
-        super().__init__(name="watchdog", daemon=True)
+        super().__init__("watchdog", PERIOD_SECONDS)
         self._store = store
         self._beat = beat
         self._queues = queues
         self._step_timeout = step_timeout
         self._stall_timeout = stall_timeout
         self._exit = exit_process
-        self._ended = threading.Event()
         self._served_at = time.monotonic()
         self._waiting_since: float | None = None
 
@@ -55,25 +56,18 @@ class Watchdog(threading.Thread):
         """Watch these queues only."""
         self._queues = queues
 
-    def run(self) -> None:
-        """Watch until `end`."""
-        while not self._ended.wait(0.5):
-            now = time.monotonic()
-            held = self._beat.held
-            if held and all(now - holding.moved_at > self._step_timeout for holding in held):
-                log.critical("no job made a step for %.0f s: replacing this process", self._step_timeout)
-                self._exit(EXIT_HUNG)
-            elif held:
-                self.served()
-            elif self._stalled(now):
-                log.critical(
-                    "jobs wait and nothing was claimed for %.0f s: replacing this process", self._stall_timeout
-                )
-                self._exit(EXIT_STALLED)
-
-    def end(self) -> None:
-        """Stop watching."""
-        self._ended.set()
+    def run_once(self) -> None:
+        """End the process if no job in hand moves, or if jobs wait and none is claimed."""
+        now = time.monotonic()
+        held = self._beat.held
+        if held and all(now - holding.moved_at > self._step_timeout for holding in held):
+            log.critical("no job made a step for %.0f s: replacing this process", self._step_timeout)
+            self._exit(EXIT_HUNG)
+        elif held:
+            self.served()
+        elif self._stalled(now):
+            log.critical("jobs wait and nothing was claimed for %.0f s: replacing this process", self._stall_timeout)
+            self._exit(EXIT_STALLED)
 
     def _stalled(self, now: float) -> bool:
         """Return whether work has waited for the whole time; a worker that had nothing to do has not stalled."""
