@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.converted import converted
-from tests.parity.lab import Lab, carry, order
+from tests.parity.lab import Lab, carry, inputs
 from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.prompts import Role
 from workers.techniques.encoder.csgo.spec import CSGOParams
@@ -30,7 +30,7 @@ def technique_of(case: Case) -> str:
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case by its recorded name."""
     params = params_of(case)
-    asked = order(case, params, {"initial": case.inputs["latents"]})
+    asked = inputs(case, params, {"initial": case.inputs["latents"]})
     context = lab.context(case, lambda model: _installed(case, model))
     technique = CSGO()
     trajectory = technique.prepare(asked, context)

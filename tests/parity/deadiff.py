@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.converted import converted
-from tests.parity.lab import Lab, carry, order
+from tests.parity.lab import Lab, carry, inputs
 from workers.engine.backbones.patches import forward_hook
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.deadiff import reader, style
@@ -36,7 +36,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     technique, params = Deadiff(), params_of(case)
     folder = installed(case.weights("checkpoint"), case.weights("dims") if case.has_weights("dims") else None)
     context = lab.context(case, lambda model: folder)
-    trajectory = technique.prepare(order(case, params, {"initial": case.inputs["latents"]}), context)
+    trajectory = technique.prepare(inputs(case, params, {"initial": case.inputs["latents"]}), context)
     text = {"text_tokens": trajectory.positive.text}
     if trajectory.negative is not None:
         text["text_tokens_negative"] = trajectory.negative.text

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tests.parity.case import Case
-from tests.parity.lab import Lab, carry, order
+from tests.parity.lab import Lab, carry, inputs
 from workers.engine.denoise import Trajectory
 from workers.techniques.injection.style_id import sizes
 from workers.techniques.injection.style_id.spec import StyleIdParams
@@ -32,7 +32,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 
     context = replace(lab.context(case), watch=watch)
     technique = StyleId(sizes.own)
-    trajectory = technique.prepare(order(case, params(case), {}, strength=PUBLISHED), context)
+    trajectory = technique.prepare(inputs(case, params(case), {}, strength=PUBLISHED), context)
     style, content = inversions.values()
     steps = carry(technique, trajectory, context)
     return {

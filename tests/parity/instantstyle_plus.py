@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.converted import converted
-from tests.parity.lab import Lab, carry, order
+from tests.parity.lab import Lab, carry, inputs
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import guidance, inversion
 from workers.techniques.encoder.instantstyle_plus.inversion import RenoiseConfig, Rolls
@@ -35,7 +35,7 @@ class RecordedRolls(Rolls):
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case by its recorded name."""
     params = params_of(case)
-    asked = order(case, params, {})
+    asked = inputs(case, params, {})
     context = lab.context(case, lambda model: _installed(case, model))
     [style], content = asked.pictures.styles, asked.pictures.content
     assert content is not None

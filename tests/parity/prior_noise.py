@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.parity.case import Case
-from tests.parity.lab import Lab, carry, order
+from tests.parity.lab import Lab, carry, inputs
 from workers.engine import schedulers
 from workers.engine.backbones.stable_diffusion import Backbone
 from workers.techniques.prior_noise import statistics, stats_file, style_set
@@ -56,7 +56,7 @@ def draws(case: Case) -> dict[str, Tensor]:
 
 def _leak(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     params, context, technique = _leak_params(case), lab.context(case), SignalLeak()
-    asked = order(case, params, draws(case))
+    asked = inputs(case, params, draws(case))
     trajectory = technique.prepare(asked, context)
     found = leak.statistics_of(asked, params, context)
     shape = context.backbone.latent_shape(asked.width, asked.height)
@@ -97,7 +97,7 @@ def _sample(case: Case, lab: Lab, folder: Path) -> Mapping[str, Tensor]:
     save_file({}, folder / TUNED)
     (folder / "style.json").write_text(json.dumps({"base": backbone.base}))
     technique = StyleNoise()
-    asked = order(case, StyleNoiseParams(style="style", sampler=case.facts["scheduler"]), draws(case))
+    asked = inputs(case, StyleNoiseParams(style="style", sampler=case.facts["scheduler"]), draws(case))
     context = replace(lab.context(case), weights=lambda name: folder)
     trajectory = technique.prepare(asked, context)
     steps = carry(technique, trajectory, context)

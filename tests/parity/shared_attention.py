@@ -65,9 +65,9 @@ class Given:
             return {INVERTED: self._latents}
         return self._cache.get(key, build)
 
-    def home(self, size: int) -> torch.device | None:
+    def device_for(self, size: int) -> torch.device | None:
         """Return where values are kept."""
-        return self._cache.home(size)
+        return self._cache.device_for(size)
 
 
 def _asked(case: Case) -> tuple[StyleAlignedParams, GenerationInputs]:

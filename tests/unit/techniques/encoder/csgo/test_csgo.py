@@ -224,7 +224,7 @@ def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed,
 
 
 @pytest.mark.parametrize(
-    ("order", "text"),
+    ("inputs", "text"),
     [
         (asked(CSGOParams(task="image_driven"), content=None), "give one, or use task text_driven"),
         (asked(CSGOParams(task="text_edit_driven"), content=None), "paints a content_image again"),

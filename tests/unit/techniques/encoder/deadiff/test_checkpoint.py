@@ -16,7 +16,7 @@ from torch import Tensor
 from model_store.convert.keymap import keymap_of
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import ConversionFailed
-from tests.support.encoder_samples import bench_on, latents, nothing_installed, order
+from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed
 from tests.unit.techniques.encoder.deadiff.conftest import WEIGHTS
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.errors import ModelUnusable, WeightsMissing
@@ -113,8 +113,8 @@ def test_weights_of_its_own_are_used(sd15: Backbone, installed: Installed, chang
     own = own_weights.get_or_load(checkpoint.locate(context), sd15)
     assert set(own.unet.replaced) == {"conv_out.weight", "conv_out.bias"}
     [tuned], [published] = (
-        latents(TECHNIQUE, context, order(PARAMS)),
-        latents(TECHNIQUE, bench_on(sd15, installed), order(PARAMS)),
+        latents(TECHNIQUE, context, inputs(PARAMS)),
+        latents(TECHNIQUE, bench_on(sd15, installed), inputs(PARAMS)),
     )
     assert not torch.allclose(tuned, published, atol=0.01)
 
@@ -147,7 +147,7 @@ def put(name: str) -> Callable[[dict[str, Tensor]], Any]:
 )
 def test_another_layout_is_refused_with_its_key(sd15: Backbone, changed: Any, edit: Any, key: str) -> None:
     with pytest.raises(ModelUnusable, match=key.replace(".", r"\.")):
-        TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, changed(edit)))
+        TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, changed(edit)))
 
 
 def test_a_file_without_the_authors_root_is_not_converted(tmp_path: Path, theirs: dict[str, Tensor]) -> None:
@@ -159,20 +159,20 @@ def test_a_file_without_the_authors_root_is_not_converted(tmp_path: Path, theirs
 def test_the_authors_file_itself_is_refused_with_the_command_that_converts_it(sd15: Backbone) -> None:
     file = WEIGHTS / "deadiff_v1.ckpt"
     with pytest.raises(ModelUnusable, match=rf"run: stylize models convert {file} .*\.safetensors --keymap deadiff"):
-        TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, lambda model: file))
+        TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, lambda model: file))
 
 
 def test_sizes_that_are_no_sizes_are_refused(sd15: Backbone, folder: Path, tmp_path: Path) -> None:
     shutil.copyfile(folder / "deadiff.safetensors", tmp_path / "deadiff.safetensors")
     (tmp_path / "dims.json").write_text(json.dumps({"vision": {"layers": 0}}))
     with pytest.raises(ModelUnusable, match=r"dims\.json"):
-        TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, lambda model: tmp_path))
+        TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, lambda model: tmp_path))
 
 
 def test_what_is_missing_is_named_with_the_command_that_fetches_it(sd15: Backbone, tmp_path: Path) -> None:
     for weights in (nothing_installed, lambda model: tmp_path):
         with pytest.raises(WeightsMissing, match="stylize models pull deadiff"):
-            TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, weights))
+            TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, weights))
 
 
 def test_an_adapter_beside_the_base_model_needs_neither_base_weights_nor_store(
@@ -187,8 +187,8 @@ def test_an_adapter_beside_the_base_model_needs_neither_base_weights_nor_store(
     adapter |= {name: tensor for name, tensor in tensors.items() if name.startswith(("style_", "content_"))}
     save_file(adapter, own / "deadiff.safetensors")
     params = DeadiffParams(base_weights="model")
-    [expected] = latents(TECHNIQUE, bench_on(sd15, installed), order(params))
+    [expected] = latents(TECHNIQUE, bench_on(sd15, installed), inputs(params))
     backbone = load(tmp_path / "own")
     for asked in (params, PARAMS):
-        [found] = latents(TECHNIQUE, bench_on(backbone, nothing_installed), order(asked))
+        [found] = latents(TECHNIQUE, bench_on(backbone, nothing_installed), inputs(asked))
         assert torch.equal(found, expected)

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.batching import require_the_same_alone, work
 from tests.support.caching import require_no_trace, unchanged
-from tests.support.encoder_samples import bench_on, latents, nothing_installed, order, picture
+from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
 from workers.engine.backbones.stable_diffusion import Backbone, load
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
@@ -41,7 +41,7 @@ def fresh() -> StyleCache:
 
 
 def plainly(backbone: Backbone, **more: Any) -> Tensor:
-    trajectory = text_to_image(order(PARAMS, **more), bench_on(backbone, nothing_installed))
+    trajectory = text_to_image(inputs(PARAMS, **more), bench_on(backbone, nothing_installed))
     denoise(backbone.unet, [trajectory])
     return trajectory.latents
 
@@ -57,7 +57,7 @@ def rows(sd15: Backbone) -> Any:
 
 def test_strength_0_is_plain_text_to_image(sd15: Backbone) -> None:
     context = bench_on(sd15, nothing_installed)
-    assert torch.equal(latents(TECHNIQUE, context, order(BOTH, strength=0.0))[0], plainly(sd15))
+    assert torch.equal(latents(TECHNIQUE, context, inputs(BOTH, strength=0.0))[0], plainly(sd15))
     assert context.cache.outcome == "none"
 
 
@@ -65,7 +65,7 @@ def test_a_small_strength_is_nearly_plain_and_a_larger_one_farther_off(sd15: Bac
     context, params = bench_on(sd15, installed), DeadiffParams(base_weights="model")
     expected = plainly(sd15)
     off = [
-        float((latents(TECHNIQUE, context, order(params, strength=s))[0] - expected).abs().mean())
+        float((latents(TECHNIQUE, context, inputs(params, strength=s))[0] - expected).abs().mean())
         for s in (1e-6, 0.05, 0.3, 1.0)
     ]
     assert off[0] < 1e-3
@@ -75,31 +75,31 @@ def test_a_small_strength_is_nearly_plain_and_a_larger_one_farther_off(sd15: Bac
 
 def test_the_weight_0_is_not_plain(sd15: Backbone, installed: Installed) -> None:
     nothing = DeadiffParams(img_weight=0.0, base_weights="model")
-    [found] = latents(TECHNIQUE, bench_on(sd15, installed), order(nothing))
+    [found] = latents(TECHNIQUE, bench_on(sd15, installed), inputs(nothing))
     assert not torch.allclose(found, plainly(sd15), atol=0.05)
 
 
 def test_each_side_is_shown_to_its_layers(sd15: Backbone, installed: Installed) -> None:
     context = bench_on(sd15, installed)
-    seen = {params.subject_text: TECHNIQUE.prepare(order(params), context).extra for params in (PARAMS, CONTENT, BOTH)}
+    seen = {params.subject_text: TECHNIQUE.prepare(inputs(params), context).extra for params in (PARAMS, CONTENT, BOTH)}
     style, content, both = (seen[name].keys_values for name in ("style", "content", "style & content"))
     assert (len(style), len(content), len(both)) == (11, 5, 16)
     assert all(torch.equal(both[layer], kv) for layer, kv in (style | content).items())
-    results = [latents(TECHNIQUE, context, order(params))[0] for params in (PARAMS, CONTENT, BOTH)]
+    results = [latents(TECHNIQUE, context, inputs(params))[0] for params in (PARAMS, CONTENT, BOTH)]
     assert all(not torch.allclose(one, other, atol=0.05) for one, other in pairwise(results))
 
 
 def test_the_weight_is_on_keys_and_values(sd15: Backbone, installed: Installed) -> None:
     context = bench_on(sd15, installed)
-    once, half = (TECHNIQUE.prepare(order(DeadiffParams(img_weight=w)), context).extra.keys_values for w in (1.0, 0.5))
+    once, half = (TECHNIQUE.prepare(inputs(DeadiffParams(img_weight=w)), context).extra.keys_values for w in (1.0, 0.5))
     assert all(torch.equal(half[layer], 0.5 * both) for layer, both in once.items())
 
 
 def test_without_guidance_the_weight_still_counts(sd15: Backbone, installed: Installed) -> None:
     context = bench_on(sd15, installed)
-    [alone] = latents(TECHNIQUE, context, order(DeadiffParams(img_weight=2.0), guidance_scale=1.0))
-    [guided] = latents(TECHNIQUE, context, order(DeadiffParams(img_weight=2.0), guidance_scale=1.001))
-    [other] = latents(TECHNIQUE, context, order(PARAMS, guidance_scale=1.0))
+    [alone] = latents(TECHNIQUE, context, inputs(DeadiffParams(img_weight=2.0), guidance_scale=1.0))
+    [guided] = latents(TECHNIQUE, context, inputs(DeadiffParams(img_weight=2.0), guidance_scale=1.001))
+    [other] = latents(TECHNIQUE, context, inputs(PARAMS, guidance_scale=1.0))
     assert torch.allclose(alone, guided, atol=0.05)
     assert not torch.allclose(alone, other, atol=0.05)
 
@@ -107,7 +107,7 @@ def test_without_guidance_the_weight_still_counts(sd15: Backbone, installed: Ins
 def test_the_models_own_weights_are_another_choice(sd15: Backbone, installed: Installed) -> None:
     context = bench_on(sd15, installed)
     [theirs], [ours] = (
-        latents(TECHNIQUE, context, order(DeadiffParams(base_weights=w))) for w in ("checkpoint", "model")
+        latents(TECHNIQUE, context, inputs(DeadiffParams(base_weights=w))) for w in ("checkpoint", "model")
     )
     assert not torch.equal(theirs, ours)
     assert torch.allclose(theirs, ours, atol=0.2)
@@ -115,17 +115,17 @@ def test_the_models_own_weights_are_another_choice(sd15: Backbone, installed: In
 
 @pytest.mark.parametrize(("steps", "made"), [(4, 4), (6, 7), (30, 31)])
 def test_the_authors_schedule_is_theirs(sd15: Backbone, installed: Installed, steps: int, made: int) -> None:
-    asked = order(DeadiffParams(schedule="ldm"), steps=steps)
+    asked = inputs(DeadiffParams(schedule="ldm"), steps=steps)
     timesteps = TECHNIQUE.prepare(asked, bench_on(sd15, installed)).scheduler.timesteps
     assert timesteps.tolist() == [1 + k * (1000 // steps) for k in reversed(range(made))]
-    even = TECHNIQUE.prepare(order(PARAMS, steps=steps), bench_on(sd15, installed)).scheduler.timesteps
+    even = TECHNIQUE.prepare(inputs(PARAMS, steps=steps), bench_on(sd15, installed)).scheduler.timesteps
     assert len(even) == steps
     assert torch.equal(even, timesteps) == (made == steps)
 
 
 def test_the_authors_schedule_steps_down_to_the_first_noise_level(sd15: Backbone, installed: Installed) -> None:
     context = bench_on(sd15, installed)
-    trajectory = TECHNIQUE.prepare(order(DeadiffParams(schedule="ldm"), steps=6), context)
+    trajectory = TECHNIQUE.prepare(inputs(DeadiffParams(schedule="ldm"), steps=6), context)
     a = trajectory.scheduler.alphas_cumprod
     x, e = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
     for t, before in ((997, a[831]), (1, a[0])):
@@ -138,8 +138,8 @@ def test_the_authors_schedule_steps_down_to_the_first_noise_level(sd15: Backbone
 def test_it_goes_with_its_own_sampler_only(sd15: Backbone, installed: Installed) -> None:
     params = DeadiffParams(schedule="ldm", sampler="euler")
     with pytest.raises(Refused, match=r"params\.schedule ldm goes with params\.sampler ddim"):
-        TECHNIQUE.prepare(order(params), bench_on(sd15, installed))
-    [found] = latents(TECHNIQUE, bench_on(sd15, installed), order(DeadiffParams(sampler="euler")))
+        TECHNIQUE.prepare(inputs(params), bench_on(sd15, installed))
+    [found] = latents(TECHNIQUE, bench_on(sd15, installed), inputs(DeadiffParams(sampler="euler")))
     assert found.isfinite().all()
 
 
@@ -148,11 +148,11 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     sd15: Backbone, installed: Installed, params: DeadiffParams, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = fresh()
-    [cold] = latents(TECHNIQUE, bench_on(sd15, installed, cache), order(params))
+    [cold] = latents(TECHNIQUE, bench_on(sd15, installed, cache), inputs(params))
     rows.clear()
     monkeypatch.setattr(Reader, "tokens", None)
     warm_bench = bench_on(sd15, installed, cache)
-    [warm] = latents(TECHNIQUE, warm_bench, order(params, prompts=("a red house",)))
+    [warm] = latents(TECHNIQUE, warm_bench, inputs(params, prompts=("a red house",)))
     warm_rows = sum(rows)
     rows.clear()
     plainly(sd15)
@@ -163,8 +163,8 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
 
 def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installed: Installed) -> None:
     cache = fresh()
-    asked = [order(params, picture(n)) for n in (0, 1) for params in (PARAMS, CONTENT, BOTH)]
-    asked += [order(DeadiffParams(img_weight=0.3)), order(PARAMS, strength=0.5)]
+    asked = [inputs(params, picture(n)) for n in (0, 1) for params in (PARAMS, CONTENT, BOTH)]
+    asked += [inputs(DeadiffParams(img_weight=0.3)), inputs(PARAMS, strength=0.5)]
     for each in asked:
         [shared] = latents(TECHNIQUE, bench_on(sd15, installed, cache), each)
         [alone] = latents(TECHNIQUE, bench_on(sd15, installed), each)
@@ -185,7 +185,7 @@ def test_simultaneous_first_requests_build_a_style_once(
     cache = fresh()
 
     def prepare(_: int) -> Trajectory:
-        return TECHNIQUE.prepare(order(PARAMS), bench_on(sd15, installed, cache))
+        return TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, installed, cache))
 
     with unchanged(sd15.unet), ThreadPoolExecutor(8) as threads:
         found = list(threads.map(prepare, range(8)))
@@ -200,11 +200,11 @@ def test_simultaneous_first_requests_build_a_style_once(
 def test_a_result_does_not_depend_on_its_batch(sd15: Backbone, installed: Installed) -> None:
     two = SeededNoise((8, 9))
     orders = (
-        order(DeadiffParams(img_weight=1.4), picture(0), strength=0.5),
-        order(
+        inputs(DeadiffParams(img_weight=1.4), picture(0), strength=0.5),
+        inputs(
             CONTENT, picture(1), prompts=("a cat", "a dog"), seeds=(8, 9), noise=two, steps=3, negative_prompt="blur"
         ),
-        order(BOTH, picture(2), guidance_scale=1.0),
+        inputs(BOTH, picture(2), guidance_scale=1.0),
     )
     context = bench_on(sd15, installed)
     assert len({TECHNIQUE.batch_key(each, sd15) for each in orders}) == 1
@@ -215,10 +215,10 @@ def test_a_result_does_not_depend_on_its_batch(sd15: Backbone, installed: Instal
 
 def test_what_wants_other_weights_is_not_batched(sd15: Backbone) -> None:
     orders = [
-        order(PARAMS),
-        order(DeadiffParams(base_weights="model")),
-        order(PARAMS, strength=0.0),
-        order(PARAMS, width=128),
+        inputs(PARAMS),
+        inputs(DeadiffParams(base_weights="model")),
+        inputs(PARAMS, strength=0.0),
+        inputs(PARAMS, width=128),
     ]
     assert len({TECHNIQUE.batch_key(each, sd15) for each in orders}) == len(orders)
 
@@ -236,7 +236,7 @@ def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, install
 def test_the_base_model_is_left_as_it_was(
     sd15: Backbone, installed: Installed, params: DeadiffParams, fails: bool
 ) -> None:
-    require_no_trace(TECHNIQUE, bench_on(sd15, installed), order(params), sd15.pipe.text_encoder, fails=fails)
+    require_no_trace(TECHNIQUE, bench_on(sd15, installed), inputs(params), sd15.pipe.text_encoder, fails=fails)
 
 
 def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
@@ -244,15 +244,15 @@ def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
 ) -> None:
     half = load(tiny_root / "sd15", dtype=torch.bfloat16)
     [rounded], [exact] = (
-        latents(TECHNIQUE, bench_on(half, installed), order(PARAMS)),
-        latents(TECHNIQUE, bench_on(sd15, installed), order(PARAMS)),
+        latents(TECHNIQUE, bench_on(half, installed), inputs(PARAMS)),
+        latents(TECHNIQUE, bench_on(sd15, installed), inputs(PARAMS)),
     )
     assert torch.nn.functional.cosine_similarity(rounded.float().flatten(), exact.flatten(), dim=0) > 0.99
 
 
 def test_in_bfloat16_nothing_of_the_base_model_is_kept_beside_it(tiny_root: Path, installed: Installed) -> None:
     half = load(tiny_root / "sd15", dtype=torch.bfloat16)
-    own: OwnWeights = TECHNIQUE.prepare(order(PARAMS), bench_on(half, installed)).extra.own_weights
+    own: OwnWeights = TECHNIQUE.prepare(inputs(PARAMS), bench_on(half, installed)).extra.own_weights
     assert not any((own.unet.rounded, own.unet.replaced, own.text.rounded, own.text.replaced))
 
 
