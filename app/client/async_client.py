@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack
 
-import httpx
+import httpx2
 
 from app.client import group_operations, operations
 from app.client.group_operations import Lists
@@ -23,7 +23,7 @@ class AsyncClient:
 
     def __init__(self, url: str = LOCAL, *, key: str | None = None, timeout: float = 60.0) -> None:
         """Speak to the service at `url`, with an API key if it wants one; each answer within `timeout` seconds."""
-        self._http = httpx.AsyncClient(base_url=url, headers=authorization(key), timeout=timeout)
+        self._http = httpx2.AsyncClient(base_url=url, headers=authorization(key), timeout=timeout)
 
     async def submit(self, method: str, **asked: Unpack[StylizeFields]) -> JobView:
         """See Client."""
@@ -146,6 +146,6 @@ class AsyncClient:
     async def _answer(self, call: HTTPRequest) -> HTTPResponse:
         try:
             answer = await self._http.request(**arguments(call))
-        except httpx.TransportError as fault:
+        except httpx2.TransportError as fault:
             return HTTPResponse(0, unreachable(self._http.base_url, fault))
         return HTTPResponse(answer.status_code, answer.content, answer.headers)

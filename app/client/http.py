@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from app.client.operations import HTTPRequest
 from app.schemas.job import JobView
@@ -38,7 +38,7 @@ def id_of(job: JobView | str) -> str:
 
 
 def arguments(call: HTTPRequest) -> dict[str, Any]:
-    """Return what httpx wants of a call; a form is multipart also when it holds no file."""
+    """Return what httpx2 wants of a call; a form is multipart also when it holds no file."""
     body = [*((name, (None, text.encode())) for name, text in call.fields.items()), *call.files]
     return {
         "method": call.verb,
@@ -49,6 +49,6 @@ def arguments(call: HTTPRequest) -> dict[str, Any]:
     }
 
 
-def unreachable(url: httpx.URL, fault: httpx.TransportError) -> bytes:
+def unreachable(url: httpx2.URL, fault: httpx2.TransportError) -> bytes:
     """Return why there was no answer."""
     return f"no answer from {url}: {fault or type(fault).__name__}".encode()

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import httpcore
+import httpcore2
 
 from app.webhooks.errors import NotDelivered
 from app.webhooks.url_policy import TargetRefused, UrlPolicy, WebhookTarget
@@ -33,20 +33,22 @@ class WebhookTransport:
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=backend, max_connections=1) as pool,
+                httpcore2.AsyncConnectionPool(
+                    ssl_context=self._tls, network_backend=backend, max_connections=1
+                ) as pool,
                 pool.stream("POST", target.url, headers=list(headers.items()), content=body) as answer,
             ):
                 await _drain(answer)
                 return answer.status
         except TimeoutError as fault:
             raise NotDelivered(f"no answer within {self._seconds:g} s", silent=True) from fault
-        except httpcore.ConnectError as fault:
+        except httpcore2.ConnectError as fault:
             raise NotDelivered("no connection") from fault
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as fault:
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError) as fault:
             raise NotDelivered("the connection broke") from fault
 
 
-async def _drain(answer: httpcore.Response) -> None:
+async def _drain(answer: httpcore2.Response) -> None:
     """Read a little of the answer's body and forget it, so that the other side can end in peace."""
     size = 0
     async for chunk in answer.aiter_stream():
@@ -55,7 +57,7 @@ async def _drain(answer: httpcore.Response) -> None:
             return
 
 
-class PinnedBackend(httpcore.AsyncNetworkBackend):
+class PinnedBackend(httpcore2.AsyncNetworkBackend):
     """Looks the host up once, checks all its addresses and connects to one of these, whatever the name says later."""
 
     def __init__(
@@ -64,7 +66,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         self._target = target
         self._rules = rules
         self._find = find
-        self._network = httpcore.AnyIOBackend()
+        self._network = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -73,8 +75,8 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109  the library's signature
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the target. Raises TargetRefused, NotDelivered, NotTried, httpcore.ConnectError."""
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the target. Raises TargetRefused, NotDelivered, NotTried, httpcore2.ConnectError."""
         if (host, port) != (self._target.host, self._target.port):
             raise TargetRefused("another host than the one that was checked")
         addresses = await self._find(host, port)
@@ -82,7 +84,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         for address in addresses[:-1]:
             try:
                 return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError:
+            except httpcore2.ConnectError:
                 continue
         return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 

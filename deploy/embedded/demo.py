@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from PIL import Image
 
 from app.services.comparisons.drawing import contact_sheet
@@ -43,14 +43,14 @@ def main() -> int:
 
 
 @contextmanager
-def stack(data: Path) -> Iterator[httpx.Client]:
+def stack(data: Path) -> Iterator[httpx2.Client]:
     """Start `stylize up` on a free port; yield a client of it once it is ready; end everything."""
     port = free_port()
     command = (sys.executable, "-m", "app.cli.main", "up", "--port", str(port), "--data-dir", str(data))
     with (data / "stack.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             await_ready(client, process, data / "stack.log")
             yield client
     finally:
@@ -65,7 +65,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def await_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+def await_ready(client: httpx2.Client, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait for `/readyz`. Raises SystemExit with the end of the log when the stack ends or takes too long."""
     started = time.monotonic()
     while time.monotonic() - started < START_SECONDS and process.poll() is None:
@@ -77,15 +77,15 @@ def await_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Pat
     raise SystemExit(f"\nthe stack did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
 
 
-def ready(client: httpx.Client) -> bool:
+def ready(client: httpx2.Client) -> bool:
     """Return whether the service answers that it is ready."""
     try:
-        return client.get("/readyz").status_code == httpx.codes.OK
-    except httpx.TransportError:
+        return client.get("/readyz").status_code == httpx2.codes.OK
+    except httpx2.TransportError:
         return False
 
 
-def demonstrate(client: httpx.Client, style: Path, prompt: str, out: Path) -> None:
+def demonstrate(client: httpx2.Client, style: Path, prompt: str, out: Path) -> None:
     """Stylize with every available method at one seed; write each picture and a contact sheet into `out`."""
     methods = [method for method in client.get("/methods").json()["methods"] if method["available"]]
     plain = next(method for method in methods if method["inputs"]["driven_by"] == "text")
@@ -102,7 +102,7 @@ def demonstrate(client: httpx.Client, style: Path, prompt: str, out: Path) -> No
 
 
 def stylize(
-    client: httpx.Client, method: dict[str, Any], style: Path, prompt: str, target: Path, **fields: str
+    client: httpx2.Client, method: dict[str, Any], style: Path, prompt: str, target: Path, **fields: str
 ) -> Image.Image:
     """Post one job, show its progress, write its picture to `target` and return it."""
     files = {"style_image": (style.name, style.read_bytes())}
@@ -110,7 +110,7 @@ def stylize(
         files["content_image"] = (CONTENT.name, CONTENT.read_bytes())
     form = {"prompt": prompt, "method": method["name"], "seed": str(SEED), **fields}
     accepted = client.post("/stylize", data=form, files=files)
-    if accepted.status_code != httpx.codes.ACCEPTED:
+    if accepted.status_code != httpx2.codes.ACCEPTED:
         raise SystemExit(f"POST /stylize answered {accepted.status_code}: {accepted.text}")
     job = accepted.json()
     while job["state"] in ("queued", "running"):

@@ -70,7 +70,7 @@ def test_it_runs_a_job_to_its_picture(running: Service, tmp_path: Path) -> None:
     assert "warning" not in generated(running, tmp_path).lower()
     url, style, target = f"http://127.0.0.1:{running.port}", EXAMPLES / "style.png", tmp_path / "picture.png"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, url, str(style), str(target)],
+        [str(GENERATOR), "-c", PROGRAM, url, str(style), str(target)],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,

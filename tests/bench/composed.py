@@ -18,7 +18,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from deploy.embedded.demo import free_port
@@ -141,16 +141,16 @@ class Host:
             raise SystemExit((self.folder / f"{name}.log").read_text()[-3000:])
 
 
-def standing(client: httpx.Client) -> str:
+def standing(client: httpx2.Client) -> str:
     """Return how the default model stands, as the gateway tells."""
     [model] = client.get("/models").raise_for_status().json()["models"]
     return f"{model['id']} is {model['state']}"
 
 
-def one_job(client: httpx.Client) -> None:
+def one_job(client: httpx2.Client) -> None:
     """Have a picture made on the default model. Ends the program when there is none."""
     accepted = client.post("/stylize", data=quick(prompt="a red house"), files=style_file())
-    if accepted.status_code != httpx.codes.ACCEPTED:
+    if accepted.status_code != httpx2.codes.ACCEPTED:
         raise SystemExit(f"POST /stylize answered {accepted.status_code}: {accepted.text}")
     job = finished(client, accepted.json()["id"])
     if job["state"] != "succeeded":
@@ -166,7 +166,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory(prefix="stylize-") as folder, ExitStack() as ends:
         host = Host(Path(folder), ends)
         address = f"http://127.0.0.1:{host.ports['STYLIZE_GATEWAY_PORT']}"
-        client = ends.enter_context(httpx.Client(base_url=address, timeout=60))
+        client = ends.enter_context(httpx2.Client(base_url=address, timeout=60))
         for name in names:
             host.start(name, found[name])
             if name == "redis":  # as the runbook says: without a key the gateway does not listen to others

@@ -38,7 +38,7 @@ GOAL = 2.5
 MODEL = "tiny-sd15"
 IDLE_SECONDS = 3.0
 PIECE = 65536
-"""Bytes that curl, httpx and browsers hand to the socket at a time."""
+"""Bytes that curl, httpx2 and browsers hand to the socket at a time."""
 BOUNDARY = "7d0c1f6e9b3a4852"
 TICK = os.sysconf("SC_CLK_TCK")
 MODULES = ("tests.bench._bare", "tests.bench._intake", "app")

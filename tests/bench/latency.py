@@ -6,7 +6,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from deploy.embedded.demo import EXAMPLES, stack
 from tests.support.service import finished
@@ -15,7 +15,7 @@ JOBS = 200
 GOAL_P95 = 0.025
 
 
-def waited(client: httpx.Client, style: bytes) -> float:
+def waited(client: httpx2.Client, style: bytes) -> float:
     fields = {"prompt": "a house", "method": "signal-leak", "steps": "1", "width": "64", "height": "64"}
     accepted = client.post("/stylize", data=fields, files={"style_image": ("style.png", style)})
     job = finished(client, accepted.raise_for_status().json()["id"])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 from PIL import Image
 
 from deploy.embedded.redis import RedisProcess
@@ -52,12 +52,12 @@ class Watch:
             self.peak = max(self.peak, self.gateway.rss())
 
     def ask(self, over: threading.Event) -> None:
-        with httpx.Client(base_url=str(self.gateway.client.base_url), timeout=60) as client:
+        with httpx2.Client(base_url=str(self.gateway.client.base_url), timeout=60) as client:
             while not over.wait(0.05):
                 began = time.perf_counter()
                 try:
                     client.get("/livez").raise_for_status()
-                except httpx.HTTPError:
+                except httpx2.HTTPError:
                     self.unanswered += 1
                 self.slowest = max(self.slowest, time.perf_counter() - began)
 

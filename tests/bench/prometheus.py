@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from deploy.embedded.demo import free_port
@@ -39,7 +39,7 @@ def promtool(*arguments: str, text: str | None = None) -> None:
 
 
 @contextmanager
-def prometheus(folder: Path, seen: Observed) -> Iterator[httpx.Client]:
+def prometheus(folder: Path, seen: Observed) -> Iterator[httpx2.Client]:
     """Yield a client of a Prometheus that scrapes the service each second and evaluates the alerts."""
     targets = {"gateway": seen.service.client.base_url.netloc.decode(), "worker": seen.worker_url.split("/")[2]}
     config = {
@@ -52,7 +52,7 @@ def prometheus(folder: Path, seen: Observed) -> Iterator[httpx.Client]:
     options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
     child = ChildProcess("prometheus", ("prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"), {})
     child.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         try:
             until(lambda: answers(client), "Prometheus is ready")
             yield client
@@ -60,15 +60,15 @@ def prometheus(folder: Path, seen: Observed) -> Iterator[httpx.Client]:
             end((child,))
 
 
-def answers(client: httpx.Client) -> bool:
+def answers(client: httpx2.Client) -> bool:
     """Return whether Prometheus is ready."""
     try:
         return client.get("/-/ready").is_success
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return False
 
 
-def query(client: httpx.Client, expression: str) -> list[Any]:
+def query(client: httpx2.Client, expression: str) -> list[Any]:
     """Return what an expression gives now; ends the program when Prometheus refuses it."""
     answer = client.get("/api/v1/query", params={"query": expression.replace("$__rate_interval", "20s")}).json()
     if answer["status"] != "success":
@@ -85,7 +85,7 @@ def load(seen: Observed) -> int:
     return done
 
 
-def check(client: httpx.Client, seen: Observed) -> None:
+def check(client: httpx2.Client, seen: Observed) -> None:
     """Compare what Prometheus knows with what there must be."""
     known = set(client.get("/api/v1/label/__name__/values").json()["data"])
     for name in sorted(WORKERS_OWN | GATEWAYS_OWN | BEYOND_THE_DESIGN - NOT_HERE):

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.faults.history import Ask, History, Seen
 from tests.support.service import FINAL, style_file
@@ -62,7 +62,7 @@ class Callers:
             thread.join()
 
     def _work(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=20) as client:
+        with httpx2.Client(base_url=self._url, timeout=20) as client:
             while not self._left.is_set():
                 try:
                     ask = self._wanted.get_nowait()
@@ -71,7 +71,7 @@ class Callers:
                 self._see_through(client, ask)
                 self._history.finish()
 
-    def _see_through(self, client: httpx.Client, ask: Ask) -> None:
+    def _see_through(self, client: httpx2.Client, ask: Ask) -> None:
         ends = time.monotonic() + self._patience
         job_id = self._accepted(client, ask, ends)
         while job_id and time.monotonic() < ends:
@@ -85,7 +85,7 @@ class Callers:
                     self._ask(client, "DELETE", f"/jobs/{job_id}")
             time.sleep(PAUSE)
 
-    def _accepted(self, client: httpx.Client, ask: Ask, ends: float) -> str | None:
+    def _accepted(self, client: httpx2.Client, ask: Ask, ends: float) -> str | None:
         form = {"prompt": ask.prompt, "seed": str(ask.seed), "steps": str(ask.steps)}
         data = {"method": "signal-leak", "width": "64", "height": "64", **form, **self._more}
         while time.monotonic() < ends:
@@ -98,11 +98,11 @@ class Callers:
             time.sleep(2 * PAUSE)
         return None
 
-    def _ask(self, client: httpx.Client, verb: str, path: str, **more: Any) -> dict[str, Any] | None:
+    def _ask(self, client: httpx2.Client, verb: str, path: str, **more: Any) -> dict[str, Any] | None:
         """Return the answer, None for one that says to try again. Any other refusal is a fault of ours."""
         try:
             answer = client.request(verb, path, **more)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             self._history.refuse()
             return None
         if answer.is_success:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-import httpx
+import httpx2
 
 from tests.faults.stack import Stack, stack
 from tests.support.service import until
@@ -141,7 +141,7 @@ def gateway(running: Stack, times: int, rng: random.Random) -> Verdict:
     good = 0
     for n, point in product(range(times), ("kept", "recorded")):
         prompt, key = f"house {n} kill@{point}*1", f"{point}-{n}"
-        with suppress(httpx.TransportError):
+        with suppress(httpx2.TransportError):
             running.post(prompt, key=key)
         until(partial(running.answers, "/livez"), "the gateway is back")
         job_id = running.post(prompt, key=key)

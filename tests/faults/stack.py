@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from deploy.embedded.processes import ChildProcess
 from deploy.embedded.stack import python
@@ -92,7 +92,7 @@ class Stack(Service):
         """Return whether the gateway answers well."""
         try:
             return bool(self.client.get(path).is_success)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
 
     def post(self, prompt: str, *, seed: int = 7, steps: int = 4, key: str | None = None, **fields: Any) -> str:

@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 from hashlib import sha256
 
-import httpx
+import httpx2
 import pytest
 
 from deploy.embedded.processes import ChildProcess
@@ -130,7 +130,7 @@ def test_a_job_starts_soon_after_it_is_accepted(whole: Service) -> None:
 def _answers(service: Service) -> bool:
     try:
         return bool(service.client.get("/livez").is_success)
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return False
 
 

@@ -4,7 +4,7 @@ import base64
 import json
 import time
 
-import httpx
+import httpx2
 import pytest
 
 from deploy.embedded.processes import ChildProcess
@@ -21,7 +21,7 @@ QUEUE = "tiny-sd15.interactive"
 @pytest.mark.parametrize("point", ["kept", "recorded"])
 def test_a_gateway_killed_around_the_record_makes_one_job_of_a_repeated_request(fake: Stack, point: str) -> None:
     prompt = f"a house kill@{point}*1"
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(httpx2.TransportError):
         fake.post(prompt, key=point)
     until(lambda: fake.answers("/livez"), "the gateway is back")
     job_id = fake.post(prompt, key=point)
@@ -32,7 +32,7 @@ def test_a_gateway_killed_around_the_record_makes_one_job_of_a_repeated_request(
 
 def test_a_record_that_no_gateway_rang_for_runs(fake: Stack) -> None:
     prompt = "a silent house kill@recorded*1"
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(httpx2.TransportError):
         fake.post(prompt)
     [job] = [job for job in fake.store.page(limit=500).jobs if job.request.prompt == prompt]
     until(lambda: fake.answers("/livez"), "the gateway is back")

@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 
 from tests.faults.proxy import Proxy
@@ -75,7 +75,7 @@ def test_a_redis_that_writes_no_more_refuses_and_recovers() -> None:
         redis.config_set("min-replicas-to-write", "1")
         with pytest.raises(AssertionError, match=":unavailable"):
             running.post("a house")
-        assert running.client.get(f"/jobs/{job_id}").status_code == httpx.codes.OK
+        assert running.client.get(f"/jobs/{job_id}").status_code == httpx2.codes.OK
         time.sleep(LEASE + 1)
         redis.config_set("min-replicas-to-write", "0")
         running.succeeded(job_id)

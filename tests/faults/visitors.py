@@ -10,7 +10,7 @@ from collections import Counter
 from io import BytesIO
 from typing import Any
 
-import httpx
+import httpx2
 from PIL import Image
 
 from tests.support.service import FINAL
@@ -37,9 +37,9 @@ class Visitors:
 
     async def come(self, seconds: float) -> None:
         """Let visitors come for so long; return when the last has left."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
         async with (
-            httpx.AsyncClient(base_url=self._url, timeout=PATIENCE, limits=limits) as client,
+            httpx2.AsyncClient(base_url=self._url, timeout=PATIENCE, limits=limits) as client,
             asyncio.TaskGroup() as visits,
         ):
             due = began = time.monotonic()
@@ -47,7 +47,7 @@ class Visitors:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 visits.create_task(self._visit(client, due))
 
-    async def _visit(self, client: httpx.AsyncClient, due: float) -> None:
+    async def _visit(self, client: httpx2.AsyncClient, due: float) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 job = await next(self._ways)(client)
@@ -55,10 +55,10 @@ class Visitors:
                 [image] = job["images"]
                 picture = (await client.get(image["url"])).raise_for_status().content
                 assert hashlib.sha256(picture).hexdigest() == image["sha256"], "another picture than it says"
-        except httpx.HTTPStatusError as fault:
+        except httpx2.HTTPStatusError as fault:
             detail = (await fault.response.aread()).decode()
             self._failed(f"{fault.request.method} {fault.request.url.path}: {fault.response.status_code} {detail}")
-        except (AssertionError, TimeoutError, httpx.HTTPError) as fault:
+        except (AssertionError, TimeoutError, httpx2.HTTPError) as fault:
             self._failed(f"{type(fault).__name__}: {fault}")
         else:
             self.latencies.append(time.monotonic() - due)
@@ -68,11 +68,11 @@ class Visitors:
             print(why, flush=True)
         self.errors[why] += 1
 
-    async def _prefer(self, client: httpx.AsyncClient) -> dict[str, Any]:
+    async def _prefer(self, client: httpx2.AsyncClient) -> dict[str, Any]:
         """Wait in the request itself."""
         return await self._ask(client, {"Prefer": "wait=100"})
 
-    async def _poll(self, client: httpx.AsyncClient) -> dict[str, Any]:
+    async def _poll(self, client: httpx2.AsyncClient) -> dict[str, Any]:
         """Ask again and again."""
         job = await self._ask(client, {})
         while job["state"] not in FINAL:
@@ -80,7 +80,7 @@ class Visitors:
             job = (await client.get(f"/jobs/{job['id']}")).raise_for_status().json()
         return job
 
-    async def _follow(self, client: httpx.AsyncClient) -> dict[str, Any]:
+    async def _follow(self, client: httpx2.AsyncClient) -> dict[str, Any]:
         """Follow the events to the last."""
         job = await self._ask(client, {})
         async with client.stream("GET", f"/jobs/{job['id']}/events") as events:
@@ -89,7 +89,7 @@ class Visitors:
                     job = json.loads(line.removeprefix("data:"))
         return job
 
-    async def _ask(self, client: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, Any]:
+    async def _ask(self, client: httpx2.AsyncClient, headers: dict[str, str]) -> dict[str, Any]:
         number = self._rng.randrange(1 << 31)
         fields = {"prompt": f"subject {number}", "seed": str(number), "steps": str(self._steps)}
         answer = await client.post(

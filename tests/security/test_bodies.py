@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.gateway import Gateway
@@ -13,11 +13,11 @@ KIND = {"Content-Type": "multipart/form-data; boundary=x"}
 FILE = b'--x\r\nContent-Disposition: form-data; name="style_image"; filename="a"\r\n\r\n'
 
 
-def posted(gateway: Gateway, content: bytes | Iterator[bytes], **headers: str) -> httpx.Response | None:
+def posted(gateway: Gateway, content: bytes | Iterator[bytes], **headers: str) -> httpx2.Response | None:
     """The answer; None when the gateway hung up before all was sent and the answer was lost with it."""
     try:
         return gateway.client.post("/stylize", content=content, headers=KIND | headers)
-    except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
+    except (httpx2.WriteError, httpx2.ReadError, httpx2.RemoteProtocolError):
         return None
 
 

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from app.auth.api_key import create_api_key
@@ -44,7 +44,7 @@ FOREIGN = [
 @pytest.mark.parametrize("path", ["/jobs", "/webhooks/secret", "/", "/docs", "/openapi.json", "/nothing"])
 def test_another_host_is_421(gateway: Gateway, host: str, path: str) -> None:
     refused = gateway.client.get(path, headers={"Host": host, "X-Forwarded-Host": "localhost"})
-    assert refused.status_code == httpx.codes.MISDIRECTED_REQUEST
+    assert refused.status_code == httpx2.codes.MISDIRECTED_REQUEST
     assert refused.json()["type"] == "urn:stylize:problem:misdirected"
 
 
@@ -98,7 +98,7 @@ def test_our_own_page_sends(gateway: Gateway, site: str) -> None:
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data", "application/x-www-form-urlencoded", ""])
 def test_json_is_taken_as_json_only(gateway: Gateway, kind: str) -> None:
     refused = gateway.client.post("/v1/images/generations", content=b"{}", headers={"Content-Type": kind})
-    assert refused.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE
+    assert refused.status_code == httpx2.codes.UNSUPPORTED_MEDIA_TYPE
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import re
 import socket
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.gateway import Gateway
@@ -34,7 +34,7 @@ def routes(gateway: Gateway) -> list[tuple[str, str]]:
     ]
 
 
-def check(answer: httpx.Response) -> None:
+def check(answer: httpx2.Response) -> None:
     """Assert what must hold for every answer."""
     assert answer.status_code < 500 or answer.status_code == 503, (answer.request.url, answer.text)
     headers = answer.headers

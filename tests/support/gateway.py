@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpx2
 
 from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
@@ -39,7 +39,7 @@ class Gateway:
             "STYLIZE_GATEWAY_PORT": str(self.port),
             **(environ or {}),
         }
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
         settings = Settings(
             redis_url=redis.url, blob_url=self.environ["STYLIZE_BLOB_URL"], lease_seconds=600, max_attempts=100
         )
@@ -71,7 +71,7 @@ class Gateway:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0, self.log.read_text()
 
-    def post(self, fields: Mapping[str, Any] | None = None, files: Any = None, **headers: str) -> httpx.Response:
+    def post(self, fields: Mapping[str, Any] | None = None, files: Any = None, **headers: str) -> httpx2.Response:
         """Post a request; `fields` change or, when None, remove those of a good one."""
         data = {name: value for name, value in {**FORM, **(fields or {})}.items() if value is not None}
         if files == []:
@@ -82,7 +82,7 @@ class Gateway:
     def accepted(self, fields: Mapping[str, Any] | None = None, files: Any = None, **headers: str) -> dict[str, Any]:
         """Post a request that must be accepted."""
         answer = self.post(fields, files, **headers)
-        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
+        assert answer.status_code == httpx2.codes.ACCEPTED, answer.text
         return dict(answer.json())
 
     def claimed(self, job_id: str) -> Claim:
@@ -114,6 +114,6 @@ class Gateway:
 
     def _alive(self) -> bool:
         try:
-            return self.client.get("/livez").status_code == httpx.codes.NO_CONTENT
-        except httpx.TransportError:
+            return self.client.get("/livez").status_code == httpx2.codes.NO_CONTENT
+        except httpx2.TransportError:
             return False

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from deploy.embedded.demo import free_port
 from tests.support.service import Service, quick, service
@@ -64,7 +64,7 @@ class Observed:
         return self.service.client.get("/metrics").raise_for_status().text
 
     def worker_text(self) -> str:
-        return httpx.get(self.worker_url).raise_for_status().text
+        return httpx2.get(self.worker_url).raise_for_status().text
 
 
 @contextmanager

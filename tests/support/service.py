@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from deploy.embedded.demo import EXAMPLES, free_port, ready
 from deploy.embedded.processes import ChildProcess
@@ -62,7 +62,7 @@ class Service:
         self.workers = [
             ChildProcess(f"worker {n}", self.worker_command(), shared | self.worker_environ(n)) for n in range(workers)
         ]
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     def gateway_command(self) -> tuple[str, ...]:
         return python("app")
@@ -89,7 +89,7 @@ class Service:
 
     def submit(self, fields: Mapping[str, str], **kwargs: Any) -> dict[str, Any]:
         accepted = self.client.post("/stylize", data=fields, files=style_file(), **kwargs)
-        assert accepted.status_code == httpx.codes.ACCEPTED, accepted.text
+        assert accepted.status_code == httpx2.codes.ACCEPTED, accepted.text
         return dict(accepted.json())
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Service:
         return len(self.job(job_id)["images"])
 
 
-def finished(client: httpx.Client, job_id: str, *, patience: float = PATIENCE) -> dict[str, Any]:
+def finished(client: httpx2.Client, job_id: str, *, patience: float = PATIENCE) -> dict[str, Any]:
     """Return the job once it is final."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -49,5 +49,5 @@ def test_a_job_for_a_broken_model_waits_and_the_worker_stays(running: Service) -
         assert running.finished(running.submit(quick(model="good"))["id"])["state"] == "succeeded"
     assert running.job(waiting["id"])["state"] == "queued"
     assert running.workers[0].process.pid == pid  # type: ignore[union-attr]
-    assert running.client.delete(f"/jobs/{waiting['id']}").status_code == httpx.codes.OK
+    assert running.client.delete(f"/jobs/{waiting['id']}").status_code == httpx2.codes.OK
     until(lambda: running.job(waiting["id"])["state"] == "canceled", "the job is canceled")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from deploy.embedded.demo import free_port, ready
@@ -63,7 +63,7 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
     port = free_port()
     process = up("--port", str(port), "--data-dir", str(tmp_path / "data # ? %41 ; folder"))
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
             until(lambda: ready(client) or process.poll() is not None, "the stack is ready")
         assert process.poll() is None, process.communicate()[1]
         family = below(process.pid)

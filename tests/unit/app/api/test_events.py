@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from deploy.embedded.redis import RedisProcess
@@ -39,7 +39,7 @@ def events_of(lines: Iterator[str]) -> Iterator[Event]:
 @contextmanager
 def following(
     gateway: Gateway, job_id: str, last_id: str | None = None
-) -> Iterator[tuple[httpx.Response, Iterator[Event]]]:
+) -> Iterator[tuple[httpx2.Response, Iterator[Event]]]:
     headers = {"Last-Event-ID": last_id} if last_id else {}
     with gateway.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
         yield answer, events_of(answer.iter_lines())

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from deploy.embedded.redis import RedisProcess
@@ -24,7 +24,7 @@ CELLS = 64
 FORM = {"prompt": "a house", "width": "64", "height": "64", "steps": "2", "method": "signal-leak"}
 
 
-def compare(gateway: Gateway, key: str) -> httpx.Response:
+def compare(gateway: Gateway, key: str) -> httpx2.Response:
     data = FORM | {"seed": ",".join(map(str, range(CELLS)))}
     return gateway.client.post("/comparisons", data=data, files=style(), headers={"Idempotency-Key": key})
 
@@ -70,7 +70,7 @@ def lost(gateway: Gateway) -> None:
     """Ask for a comparison; the answer may not come."""
     try:
         compare(gateway, "once")
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return
 
 
@@ -86,7 +86,7 @@ class Overtaken:
 
     def __init__(self, gateway: Gateway, data: bytes, name: str) -> None:
         self.gateway, self.data, self.name, self.blobs = gateway, data, name, gateway.blobs
-        self.answer: httpx.Response | None = None
+        self.answer: httpx2.Response | None = None
         self.asking = threading.Thread(target=self.ask)
 
     def ask(self) -> None:

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from PIL import Image
 
@@ -230,10 +230,10 @@ class TestIdempotency:
         with Gateway(tmp_path, gateway_redis, patient) as gateway:
             before = sum(line.count for line in gateway.store.queue_stats().queued)
 
-            async def crowd() -> list[httpx.Response]:
-                limits = httpx.Limits(max_connections=CROWD)
+            async def crowd() -> list[httpx2.Response]:
+                limits = httpx2.Limits(max_connections=CROWD)
                 url = f"http://127.0.0.1:{gateway.port}/stylize"
-                async with httpx.AsyncClient(limits=limits, timeout=300) as client:
+                async with httpx2.AsyncClient(limits=limits, timeout=300) as client:
                     posts = (
                         client.post(url, data=FORM, files=style(), headers={"Idempotency-Key": "crowd"})
                         for _ in range(CROWD)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -100,9 +100,9 @@ def test_a_stream_ends_with_its_key(
 @each_end
 def test_a_wait_ends_with_its_key(keyed: Gateway, keys: KeyStore, ann: tuple[ApiKey, dict[str, str]], end: End) -> None:
     key, headers = ann
-    answers: list[httpx.Response] = []
+    answers: list[httpx2.Response] = []
     asked = {"prompt": "a house", "model": "signal-leak", "size": "64x64"}
-    waits: list[Callable[[], httpx.Response]] = [
+    waits: list[Callable[[], httpx2.Response]] = [
         lambda: keyed.post(Prefer="wait=60", **headers),
         lambda: keyed.client.post("/v1/images/edits", data=asked, files={"image": PNG}, headers=headers),
     ]

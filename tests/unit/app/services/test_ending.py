@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from deploy.embedded.redis import RedisProcess
@@ -60,7 +60,7 @@ def test_a_request_under_way_is_answered_before_the_gateway_stops(ending: Gatewa
         "/stylize", content=slowly(), headers={"Content-Type": "multipart/form-data; boundary=x"}
     )
     stopper.join()
-    assert answer.status_code == httpx.codes.ACCEPTED
+    assert answer.status_code == httpx2.codes.ACCEPTED
     assert ending.store.get(answer.json()["id"]) is not None
 
 
