@@ -9,17 +9,17 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred model soak-api fuzz audit upgrade lock clean
+.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred model soak-api fuzz audit client-wheel upgrade lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Every file is checked against the lock, but torch's, whose build is the host's choice: for the CPU, or with CUDA's libraries.
-$(VENV)/demo.done: pyproject.toml $(LOCKS)/demo.lock
+$(VENV)/demo.done: pyproject.toml app/client/pyproject.toml $(LOCKS)/demo.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement $(LOCKS)/demo.lock
 	$(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable . --editable app/client
 	@touch $@
 
 $(VENV)/generator.done: $(VENV)/demo.done tests/api/generator.txt
@@ -102,6 +102,10 @@ $(VENV)/audit.done: $(VENV)/demo.done tests/security/audit.txt
 audit: $(VENV)/dev.done $(VENV)/audit.done ## bandit, advisories of the locked versions, a pass over the running service
 	$(BIN)/pytest -q tests/security/test_pass.py tests/security/test_browser.py tests/security/test_connections.py
 	$(BIN)/python -m tests.security.audit $(VENV)/audit/bin
+
+client-wheel: $(VENV)/demo.done ## build the Python client's distribution, stylize_client, into dist/
+	rm -rf build/client && mkdir -p build && cp -rL app/client build/client
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./build/client
 
 upgrade: $(VENV)/dev.done ## this release beside another and a roll under load; OLD= is a checkout, JOBS= of each part
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.upgrade --old $(OLD) --jobs $(or $(JOBS),200)

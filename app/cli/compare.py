@@ -9,10 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.session import EXIT_STATUSES, FAILED, AsJson, Url, connect
-from app.client import Client, Lists
-from app.client.operations import StylizeFields
-from app.schemas.style import ComparisonView
-from workers.contract.jobs.models import State
+from app.client import Client, ComparisonView, JobState, StylizeFields
 
 SHEET = "comparison.png"
 Number = typer.Option(show_default=False)
@@ -39,12 +36,12 @@ def compare(
     given: dict[str, Any] = plain | {"style_images": style, "content_image": content}
     asked = cast(StylizeFields, {name: value for name, value in given.items() if value is not None})
     with connect(url) as client:
-        made = client.compare(Lists(method, strength or (), seed or ()), **asked)
+        made = client.compare(method, strengths=strength or (), seeds=seed or (), **asked)
         done = follow_comparison(client, made, quiet=as_json)
         files = write_pictures(client, done, out)
     shown = {**done.model_dump(mode="json"), "files": [str(file) for file in files]}
     typer.echo(json.dumps(shown, indent=2) if as_json else "\n".join(map(str, files)))
-    if any(cell.job is None or cell.job.state is not State.SUCCEEDED for cell in done.cells):
+    if any(cell.job is None or cell.job.state is not JobState.SUCCEEDED for cell in done.cells):
         raise typer.Exit(FAILED)
 
 
@@ -63,7 +60,7 @@ def follow_comparison(client: Client, made: ComparisonView, *, quiet: bool) -> C
                 told = f"{now.progress.finished}/{now.progress.total} done"
                 bar.update(task, completed=now.progress.fraction, description=told)
 
-            return client.wait_all(made.id, seen=draw)
+            return client.wait_comparison(made.id, on_update=draw)
     except KeyboardInterrupt:
         client.cancel_comparison(made.id)
         typer.echo(f"stylize: canceled {made.id}", err=True)
@@ -73,6 +70,6 @@ def follow_comparison(client: Client, made: ComparisonView, *, quiet: bool) -> C
 def write_pictures(client: Client, done: ComparisonView, out: Path) -> list[Path]:
     """Write the sheet and the pictures; return where they are, the sheet first."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / SHEET).write_bytes(client.sheet(done.id))
+    (out / SHEET).write_bytes(client.get_contact_sheet(done.id))
     jobs = [cell.job for cell in done.cells if cell.job is not None]
     return [out / SHEET, *(file for job in jobs for file in client.download(job, out))]

@@ -12,7 +12,7 @@ from app.cli import operator
 from app.cli.operator import AllOwners, DataDir, Owner
 from app.cli.run import follow_job
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
-from app.schemas.job import JobView
+from app.client import JobView
 from workers.contract.jobs.models import State
 
 Id = Annotated[str, typer.Argument(help="id of a job")]
@@ -50,7 +50,7 @@ def list_jobs(
     with connect(url) as client:
         cursor = None
         while len(found) < limit:
-            page = client.jobs(state=state, limit=min(MOST, limit - len(found)), cursor=cursor)
+            page = client.list_jobs(state=state, limit=min(MOST, limit - len(found)), cursor=cursor)
             found += page.jobs
             cursor = page.cursor
             if cursor is None:
@@ -65,7 +65,7 @@ def list_jobs(
 def show(job_id: Id, url: Url = None) -> None:
     """Write one job as JSON."""
     with connect(url) as client:
-        typer.echo(client.job(job_id).model_dump_json(indent=2))
+        typer.echo(client.get_job(job_id).model_dump_json(indent=2))
 
 
 def download(
@@ -76,7 +76,7 @@ def download(
 ) -> None:
     """Wait for a job and write its pictures to a folder. Ctrl-C cancels the job."""
     with connect(url) as client:
-        files = client.download(follow_job(client, client.job(job_id), quiet=as_json), out)
+        files = client.download(follow_job(client, client.get_job(job_id), quiet=as_json), out)
     names = [str(file) for file in files]
     typer.echo(json.dumps(names) if as_json else "\n".join(names))
 
@@ -91,7 +91,7 @@ def cancel(
 ) -> None:
     """Cancel jobs; finished ones stay as they are.
 
-    GatewayDep --all-owners anybody's; with --owner alone all that this one has waiting and running.
+    With --all-owners anybody's; with --owner alone all that this one has waiting and running.
     """
     if owner or (all_owners and job_ids):
         operator.cancel(owner, job_ids or [], data_dir, as_json=as_json)

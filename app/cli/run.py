@@ -1,7 +1,7 @@
 """`stylize run`: from pictures and a prompt to pictures, in one command."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -11,10 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
-from app.client import Client, unseen
-from app.client.operations import StylizeFields
-from app.schemas.job import JobView
-from workers.contract.jobs.models import State
+from app.client import Client, JobState, JobView, StylizeFields
 
 DEFAULT_METHOD = "encoder"
 Picture = typer.Option(exists=True, dir_okay=False, readable=True, show_default=False)
@@ -89,14 +86,14 @@ def submit_job(client: Client, method: str | None, recipe: Path | None, asked: S
     if recipe is None:
         return client.submit(method or DEFAULT_METHOD, **asked)
     content = recipe.read_bytes()
-    return client.again(json.loads(content) if content.lstrip().startswith(b"{") else content, **asked)
+    return client.submit_recipe(json.loads(content) if content.lstrip().startswith(b"{") else content, **asked)
 
 
 def follow_job(client: Client, job: JobView, *, quiet: bool) -> JobView:
     """Return the job once it is done, showing how far it is; cancel it when the user interrupts."""
     try:
-        with show_job(job, quiet=quiet) as seen:
-            return client.wait(job, seen=seen)
+        with show_job(job, quiet=quiet) as show:
+            return client.wait(job, on_update=show)
     except KeyboardInterrupt:
         client.cancel(job)
         typer.echo(f"stylize: canceled {job.id}", err=True)
@@ -104,11 +101,11 @@ def follow_job(client: Client, job: JobView, *, quiet: bool) -> JobView:
 
 
 @contextmanager
-def show_job(job: JobView, *, quiet: bool) -> Iterator[Any]:
-    """Give a function that shows the job it is called with, on a terminal as a bar."""
+def show_job(job: JobView, *, quiet: bool) -> Iterator[Callable[[JobView], None] | None]:
+    """Give a function that shows the job it is called with as a bar; None where there is no terminal."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield unseen
+        yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -125,6 +122,6 @@ def draw(bar: Progress, task: TaskID, job: JobView) -> None:
 
 def describe(job: JobView) -> str:
     """Return in a few words where a job is."""
-    if job.state is State.QUEUED and job.queue:
+    if job.state is JobState.QUEUED and job.queue:
         return f"waiting, {job.queue.position} before" if job.queue.position else "waiting, next"
     return f"{job.method}: {job.progress.stage if job.progress else job.state}"

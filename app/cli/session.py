@@ -11,8 +11,18 @@ from typing import Annotated, ClassVar
 import typer
 from pydantic import Field, SecretStr
 
-from app.client import LOCAL, Client
-from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, RequestRefused, ServiceAway, StylizeError
+from app.client import (
+    LOCAL,
+    Busy,
+    Client,
+    JobCanceled,
+    JobFailed,
+    NotDoneInTime,
+    RequestRefused,
+    ServiceAway,
+    StylizeError,
+    UnexpectedResponse,
+)
 from workers.contract.runtime.settings import Settings
 
 FAILED, REFUSED, AWAY, INTERRUPTED = 1, 2, 3, 130
@@ -22,6 +32,7 @@ STATUSES: dict[type[StylizeError], int] = {
     NotDoneInTime: FAILED,
     Busy: AWAY,
     ServiceAway: AWAY,
+    UnexpectedResponse: REFUSED,
     RequestRefused: REFUSED,
 }
 EXIT_STATUSES = (

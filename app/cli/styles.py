@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
-from app.schemas.style import StyleView
+from app.client import StyleView
 
 MOST = 100
 Model = Annotated[str | None, typer.Option(help="the base model (default: the service's first)", show_default=False)]
@@ -56,7 +56,7 @@ def precompute(
 ) -> None:
     """Have a worker compute now what methods need of a style, so that no job waits for it."""
     with connect(url) as client:
-        tell_style(client.precompute(style_id, method, model=model), as_json=as_json)
+        tell_style(client.precompute_style(style_id, method, model=model), as_json=as_json)
 
 
 def show(
@@ -64,7 +64,7 @@ def show(
 ) -> None:
     """Show for which methods a style is prepared."""
     with connect(url) as client:
-        tell_style(client.style(style_id), as_json=as_json)
+        tell_style(client.get_style(style_id), as_json=as_json)
 
 
 def tell_style(style: StyleView, *, as_json: bool) -> None:
@@ -88,10 +88,10 @@ def list_styles(url: Url = None, as_json: AsJson = False) -> None:
     """List all saved styles, newest first."""
     found: list[StyleView] = []
     with connect(url) as client:
-        page = client.styles(limit=MOST)
+        page = client.list_styles(limit=MOST)
         found += page.styles
         while page.cursor:
-            page = client.styles(limit=MOST, cursor=page.cursor)
+            page = client.list_styles(limit=MOST, cursor=page.cursor)
             found += page.styles
     if as_json:
         typer.echo(json.dumps([style.model_dump(mode="json") for style in found], indent=2))

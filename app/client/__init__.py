@@ -1,16 +1,49 @@
-"""The Python client: `Client` blocks, `AsyncClient` awaits; both say the same.
+"""The Python client of Stylize: `Client` blocks, `AsyncClient` awaits; both do the same.
 
     with Client("http://127.0.0.1:8000") as stylize:
         job = stylize.submit("instantstyle", prompt="a house by a lake", style_images=["style.png"], seed=7)
         done = stylize.wait(job)
         stylize.download(done, "out")
 
-All verbs raise the errors of `app.client.errors`.
+All operations raise StylizeError; see `errors`.
 """
 
-from app.client.async_client import AsyncClient
-from app.client.group_operations import Lists
-from app.client.http import LOCAL, unseen
-from app.client.sync_client import Client
+from .async_client import AsyncClient
+from .errors import (
+    Busy,
+    JobCanceled,
+    JobFailed,
+    NotDoneInTime,
+    RequestRefused,
+    ServiceAway,
+    StylizeError,
+    UnexpectedResponse,
+)
+from .methods import MethodsView, MethodView
+from .models import ComparisonView, File, JobState, JobsView, JobView, RecipeView, StylesView, StyleView, StylizeFields
+from .sync_client import LOCAL, Client
 
-__all__ = ["LOCAL", "AsyncClient", "Client", "Lists", "unseen"]
+__all__ = [
+    "LOCAL",
+    "AsyncClient",
+    "Busy",
+    "Client",
+    "ComparisonView",
+    "File",
+    "JobCanceled",
+    "JobFailed",
+    "JobState",
+    "JobView",
+    "JobsView",
+    "MethodView",
+    "MethodsView",
+    "NotDoneInTime",
+    "RecipeView",
+    "RequestRefused",
+    "ServiceAway",
+    "StyleView",
+    "StylesView",
+    "StylizeError",
+    "StylizeFields",
+    "UnexpectedResponse",
+]

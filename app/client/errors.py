@@ -1,18 +1,19 @@
 """What can go wrong for a user of the client.
 
 StylizeError
-|-- ServiceAway       nobody answers at the address
-|-- Refused           the service says no: status, type, detail, errors of its problem document
-|   `-- Busy          ... for now: 429 or 503, also after some tries
-|-- NotDoneInTime     the job goes on, the wait is over
-|-- JobFailed         the job has failed
-`-- JobCanceled       the job was canceled
+|-- ServiceAway         nobody answers at the address
+|-- UnexpectedResponse  what answers does not speak as the service does
+|-- RequestRefused      the service says no: status, type, detail, errors of its problem document
+|   `-- Busy            ... for now: 429 or 503, also after some tries
+|-- NotDoneInTime       the job goes on, the wait is over
+|-- JobFailed           the job has failed
+`-- JobCanceled         the job was canceled
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from app.schemas.job import JobView
+from .models import JobView
 
 
 class StylizeError(Exception):
@@ -21,6 +22,10 @@ class StylizeError(Exception):
 
 class ServiceAway(StylizeError):
     """Nobody answers at the address."""
+
+
+class UnexpectedResponse(StylizeError):
+    """What answers does not speak as the service does: another server, or a release that this client cannot read."""
 
 
 class RequestRefused(StylizeError):

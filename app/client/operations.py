@@ -1,240 +1,237 @@
-"""What a client asks the service and how it takes the answers, without any input or output of its own.
+"""What a client can do. Each operation is written once: `Client` runs it blocking, `AsyncClient` awaits it."""
 
-An exchange is a generator: it yields a Call or a Pause, is sent the Answer to a call, and returns what the caller
-wanted. `app.client` runs exchanges, once with blocking and once with asynchronous HTTP.
-"""
-
-import hashlib
-import json
+import functools
 import time
-import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, TypeVar, Unpack
 
-from pydantic import BaseModel
+from .decorator import operation
+from .errors import JobCanceled, JobFailed, NotDoneInTime, RequestRefused
+from .forms import build_request, read_files, text_of
+from .http import HTTPRequest, Operation, Sleep, build_path, call, fetch, get_query, send
+from .methods import MethodsView
+from .models import (
+    ComparisonView,
+    File,
+    JobState,
+    JobsView,
+    JobView,
+    RecipeView,
+    StylesView,
+    StyleView,
+    StylizeFields,
+)
+from .pictures import fetch_pictures, write_pictures
 
-from app.client.errors import Busy, JobCanceled, JobFailed, NotDoneInTime, RequestRefused, ServiceAway, StylizeError
-from app.schemas.job import JobsView, JobView, MethodsView
-from workers.contract.jobs.models import OutputFormat, Priority, State
-
-V = TypeVar("V", bound=BaseModel)
 T = TypeVar("T")
 
 FIRST_LOOK, LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two looks at a job: they grow, so that short jobs are noticed soon and long ones cost little."""
-TRIES = 4
 GONE = 404
-LONGEST_BUSY = 30.0
-
-File = Path | str | bytes
-"""A picture: the path of a file, or its bytes."""
 
 
-class StylizeFields(TypedDict, total=False):
-    """What `POST /stylize` takes beside the method; see its documentation."""
+class Operations:
+    """Jobs, their pictures, saved styles and comparisons."""
 
-    prompt: str
-    negative_prompt: str
-    style_images: Sequence[File]
-    style_id: str
-    style_weights: Sequence[float]
-    content_image: File
-    control_image: File
-    seed: int
-    num_images: int
-    width: int
-    height: int
-    steps: int
-    guidance_scale: float
-    strength: float
-    model: str
-    params: Mapping[str, Any]
-    output_format: OutputFormat
-    priority: Priority
-    webhook_url: str
-    cancel_after: str
-    idempotency_key: str
+    @operation
+    def submit(self, method: str, **fields: Unpack[StylizeFields]) -> Operation[JobView]:
+        """Ask for pictures; return the accepted job."""
+        request = yield from build_request("/stylize", {"method": method, **fields})
+        return (yield from fetch(JobView, request))
+
+    @operation
+    def submit_recipe(
+        self, recipe: RecipeView | Mapping[str, Any] | File, **changes: Unpack[StylizeFields]
+    ) -> Operation[JobView]:
+        """Ask for the pictures of a recipe: a job's `recipe`, or a picture that carries one; with changes if wanted."""
+        request = yield from build_request("/stylize", changes, recipe)
+        return (yield from fetch(JobView, request))
+
+    @operation
+    def get_job(self, job_id: str) -> Operation[JobView]:
+        """Return a job as it is now."""
+        return (yield from fetch_job(job_id))
+
+    @operation
+    def list_jobs(
+        self, *, state: JobState | str | None = None, limit: int = 20, cursor: str | None = None
+    ) -> Operation[JobsView]:
+        """Return a page of jobs, newest first."""
+        return (yield from fetch(JobsView, page("jobs", limit, cursor, state)))
+
+    @operation
+    def list_methods(self) -> Operation[MethodsView]:
+        """Return the methods that the service offers."""
+        return (yield from fetch(MethodsView, HTTPRequest("GET", "/methods")))
+
+    @operation
+    def wait(
+        self,
+        job: JobView | str,
+        *,
+        seconds: float | None = None,
+        on_update: Callable[[JobView], object] | None = None,
+    ) -> Operation[JobView]:
+        """Return the job once it has succeeded; `on_update` gets each look at it.
+
+        Raises JobFailed, JobCanceled, NotDoneInTime.
+        """
+        job_id = job if isinstance(job, str) else job.id
+        current = yield from poll(lambda: fetch_job(job_id), lambda job: job.state.final, seconds, on_update)
+        if not current.state.final:
+            raise NotDoneInTime(current, seconds or 0.0)
+        if current.state is JobState.FAILED:
+            raise JobFailed(current)
+        if current.state is JobState.CANCELED:
+            raise JobCanceled(current)
+        return current
+
+    @operation
+    def cancel(self, job: JobView | str) -> Operation[JobView]:
+        """Cancel a job; a finished one stays as it is."""
+        job_id = job if isinstance(job, str) else job.id
+        return (yield from fetch(JobView, HTTPRequest("DELETE", build_path("jobs", job_id))))
+
+    @operation
+    def get_preview(self, job: JobView | str) -> Operation[bytes | None]:
+        """Return the newest preview of a running job, a small JPEG; None when there is none."""
+        current = yield from fetch_job(job if isinstance(job, str) else job.id)
+        if current.preview is None:
+            return None
+        request = HTTPRequest("GET", build_path("jobs", current.id, "preview"), query=get_query(current.preview))
+        try:
+            response = yield from send(request)
+        except RequestRefused as refused:
+            if refused.status != GONE:
+                raise
+            return None
+        return response.content
+
+    @operation
+    def get_pictures(self, job: JobView) -> Operation[list[bytes]]:
+        """Return the pictures' files, each checked against its sha256."""
+        return (yield from fetch_pictures(job))
+
+    @operation
+    def download(self, job: JobView, folder: Path | str = ".") -> Operation[list[Path]]:
+        """Write the pictures to a folder, as `<job>-<n>.<format>`; return where they are."""
+        pictures = yield from fetch_pictures(job)
+        return (yield from call(lambda: write_pictures(job, pictures, Path(folder))))
+
+    @operation
+    def save_style(
+        self,
+        name: str,
+        style_images: Sequence[File],
+        *,
+        weights: Sequence[float] = (),
+        precompute: Sequence[str] = (),
+        model: str | None = None,
+    ) -> Operation[StyleView]:
+        """Save 1 to 10 references under a name; its id then stands for them as `style_id`. See `precompute_style`."""
+        given = {"style_weights": text_of(weights), "precompute": text_of(precompute), "model": model}
+        fields = {"name": name} | {field: text for field, text in given.items() if text}
+        files = yield from read_files("style_images", style_images)
+        return (yield from fetch(StyleView, HTTPRequest("POST", "/styles", fields=fields, files=files)))
+
+    @operation
+    def get_style(self, style_id: str) -> Operation[StyleView]:
+        """Return a saved style; `prepared` tells for which methods it is ready."""
+        return (yield from fetch(StyleView, HTTPRequest("GET", build_path("styles", style_id))))
+
+    @operation
+    def precompute_style(
+        self, style_id: str, methods: Sequence[str], *, model: str | None = None
+    ) -> Operation[StyleView]:
+        """Have a worker compute at once what methods need of a style, with their defaults on a model."""
+        fields = {"method": text_of(methods)} | ({"model": model} if model else {})
+        request = HTTPRequest("POST", build_path("styles", style_id, "precompute"), fields=fields)
+        return (yield from fetch(StyleView, request))
+
+    @operation
+    def list_styles(self, *, limit: int = 20, cursor: str | None = None) -> Operation[StylesView]:
+        """Return a page of saved styles, newest first."""
+        return (yield from fetch(StylesView, page("styles", limit, cursor)))
+
+    @operation
+    def delete_style(self, style_id: str) -> Operation[None]:
+        """Delete a saved style."""
+        yield from send(HTTPRequest("DELETE", build_path("styles", style_id)))
+
+    @operation
+    def compare(
+        self,
+        methods: Sequence[str],
+        *,
+        strengths: Sequence[float] = (),
+        seeds: Sequence[int] = (),
+        **fields: Unpack[StylizeFields],
+    ) -> Operation[ComparisonView]:
+        """Ask for each method with each strength and each seed, from the same references."""
+        lists = {"method": methods, "strength": strengths, "seed": seeds}
+        given = {**fields, **{name: values for name, values in lists.items() if values}}
+        request = yield from build_request("/comparisons", given)
+        return (yield from fetch(ComparisonView, request))
+
+    @operation
+    def get_comparison(self, comparison_id: str) -> Operation[ComparisonView]:
+        """Return a comparison as it is now."""
+        return (yield from fetch_comparison(comparison_id))
+
+    @operation
+    def wait_comparison(
+        self,
+        comparison_id: str,
+        *,
+        seconds: float | None = None,
+        on_update: Callable[[ComparisonView], object] | None = None,
+    ) -> Operation[ComparisonView]:
+        """Return a comparison once all its jobs are final, or the time is up; `on_update` gets each look."""
+        look = functools.partial(fetch_comparison, comparison_id)
+        return (yield from poll(look, lambda comparison: comparison.state == "finished", seconds, on_update))
+
+    @operation
+    def cancel_comparison(self, comparison_id: str) -> Operation[ComparisonView]:
+        """Cancel all jobs of a comparison; finished ones stay as they are."""
+        return (yield from fetch(ComparisonView, HTTPRequest("DELETE", build_path("comparisons", comparison_id))))
+
+    @operation
+    def get_contact_sheet(self, comparison_id: str) -> Operation[bytes]:
+        """Return the contact sheet of a finished comparison, a PNG."""
+        return (yield from send(HTTPRequest("GET", build_path("comparisons", comparison_id, "sheet")))).content
 
 
-@dataclass(frozen=True)
-class HTTPRequest:
-    """One HTTP request."""
-
-    verb: str
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str] = field(default_factory=dict)
-    files: Sequence[tuple[str, tuple[str, bytes]]] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class HTTPResponse:
-    """The answer to a call; `status` is 0 when there was none, `content` then says why."""
-
-    status: int
-    content: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sleep:
-    """Nothing to ask for some seconds."""
-
-    seconds: float
-
-
-Operation = Generator[HTTPRequest | Sleep, HTTPResponse, T]
-
-
-def submit(
-    method: str | None, asked: StylizeFields, recipe: Mapping[str, Any] | File | None = None
-) -> Operation[JobView]:
-    """Ask for pictures. Tried again while the service is away or busy: one key makes it one job."""
-    fields = {name: text_of(value) for name, value in asked.items() if name not in NOT_FIELDS}
-    files = [part for name in FILES for part in files_of(name, asked)]
-    if method is not None:
-        fields["method"] = method
-    if isinstance(recipe, Mapping):
-        fields["recipe"] = json.dumps(recipe)
-    elif recipe is not None:
-        files.append(("recipe", _file(recipe, "recipe")))
-    headers = {"Idempotency-Key": asked.get("idempotency_key") or uuid.uuid4().hex}
-    if "cancel_after" in asked:
-        headers["Cancel-After"] = asked["cancel_after"]
-    answer = yield from answered(HTTPRequest("POST", "/stylize", fields=fields, files=files, headers=headers))
-    return read(JobView, answer)
-
-
-def job(job_id: str) -> Operation[JobView]:
+def fetch_job(job_id: str) -> Operation[JobView]:
     """Look at a job."""
-    return read(JobView, (yield from answered(HTTPRequest("GET", f"/jobs/{quote(job_id, safe='')}"))))
+    return fetch(JobView, HTTPRequest("GET", build_path("jobs", job_id)))
 
 
-def jobs(state: State | None, limit: int, cursor: str | None) -> Operation[JobsView]:
-    """Look at a page of jobs."""
-    query = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"cursor": cursor} if cursor else {})
-    return read(JobsView, (yield from answered(HTTPRequest("GET", "/jobs", query=query))))
+def fetch_comparison(comparison_id: str) -> Operation[ComparisonView]:
+    """Look at a comparison."""
+    return fetch(ComparisonView, HTTPRequest("GET", build_path("comparisons", comparison_id)))
 
 
-def methods() -> Operation[MethodsView]:
-    """Look at what the service offers."""
-    return read(MethodsView, (yield from answered(HTTPRequest("GET", "/methods"))))
+def page(resource: str, limit: int, cursor: str | None, state: str | None = None) -> HTTPRequest:
+    """Return the request for a page."""
+    query = {"limit": str(limit), "state": state, "cursor": cursor}
+    return HTTPRequest("GET", build_path(resource), query={name: value for name, value in query.items() if value})
 
 
-def cancel(job_id: str) -> Operation[JobView]:
-    """Cancel a job."""
-    return read(JobView, (yield from answered(HTTPRequest("DELETE", f"/jobs/{quote(job_id, safe='')}"))))
-
-
-def wait(job_id: str, seconds: float | None, seen: Callable[[JobView], object]) -> Operation[JobView]:
-    """Look at a job until it is done; `seen` gets each look. Raises JobFailed, JobCanceled, NotDoneInTime."""
+def poll(
+    look: Callable[[], Operation[T]],
+    ended: Callable[[T], bool],
+    seconds: float | None,
+    on_update: Callable[[T], object] | None,
+) -> Operation[T]:
+    """Look at something until it has ended or the time is up; return the last look."""
     until = None if seconds is None else time.monotonic() + seconds
     pause = FIRST_LOOK
     while True:
-        current = yield from job(job_id)
-        seen(current)
-        if current.state.final:
-            return _succeeded(current)
-        if until is not None and time.monotonic() + pause > until:
-            raise NotDoneInTime(current, seconds or 0.0)
+        current = yield from look()
+        if on_update is not None:
+            on_update(current)
+        if ended(current) or (until is not None and time.monotonic() + pause > until):
+            return current
         yield Sleep(pause)
         pause = min(pause * 1.3, LONGEST_PAUSE)
-
-
-def pictures(done: JobView) -> Operation[list[bytes]]:
-    """Fetch the pictures of a job, each checked against its sha256."""
-    found = []
-    for number, image in enumerate(done.images):
-        # The signature of the address counts, its host may be another than the one we reach the service by.
-        query = dict(pair.split("=", 1) for pair in urlsplit(image.url).query.split("&") if pair)
-        answer = yield from answered(HTTPRequest("GET", f"/jobs/{done.id}/images/{number}", query=query))
-        if hashlib.sha256(answer.content).hexdigest() != image.sha256:
-            raise StylizeError(f"picture {number} of job {done.id} arrived damaged")
-        found.append(answer.content)
-    return found
-
-
-def preview(job_id: str) -> Operation[bytes | None]:
-    """Fetch what a job is becoming; None when there is nothing to see, or not any more."""
-    current = yield from job(job_id)
-    if current.preview is None:
-        return None
-    query = dict(pair.split("=", 1) for pair in urlsplit(current.preview).query.split("&"))
-    try:
-        answer = yield from answered(HTTPRequest("GET", f"/jobs/{current.id}/preview", query=query))
-    except RequestRefused as refused:
-        if refused.status != GONE:
-            raise
-        return None
-    return answer.content
-
-
-def answered(call: HTTPRequest) -> Operation[HTTPResponse]:
-    """Make a call, again while the service is away or busy. Raises RequestRefused, Busy, ServiceAway."""
-    tries = 0
-    while True:
-        answer = yield call
-        tries += 1
-        if 200 <= answer.status < 300:
-            return answer
-        if answer.status not in (0, 429, 503) or tries >= TRIES:
-            raise _failure(answer)
-        yield Sleep(min(float(_header(answer, "retry-after") or 0.1 * 2**tries), LONGEST_BUSY))
-
-
-def _failure(answer: HTTPResponse) -> StylizeError:
-    if not answer.status:
-        return ServiceAway(answer.content.decode())
-    try:
-        document = json.loads(answer.content)
-    except ValueError:
-        document = {}
-    problem = document if isinstance(document, dict) else {}
-    kind = Busy if answer.status in (429, 503) else RequestRefused
-    return kind(answer.status, problem)
-
-
-def _header(answer: HTTPResponse, name: str) -> str | None:
-    found = answer.headers.get(name)
-    return found if found and found.isdecimal() else None
-
-
-def read(kind: type[V], answer: HTTPResponse) -> V:
-    """Return the answer's document; what a newer service adds is no matter."""
-    return kind.model_validate_json(answer.content, extra="ignore")
-
-
-def _succeeded(done: JobView) -> JobView:
-    if done.state is State.FAILED:
-        raise JobFailed(done)
-    if done.state is State.CANCELED:
-        raise JobCanceled(done)
-    return done
-
-
-FILES = {"style_images": "style_image", "content_image": "content_image", "control_image": "control_image"}
-NOT_FIELDS = frozenset({*FILES, "cancel_after", "idempotency_key"})
-
-
-def files_of(name: str, asked: StylizeFields) -> list[tuple[str, tuple[str, bytes]]]:
-    """Return the parts of a form that hold the pictures of a field."""
-    given: Any = asked.get(name)
-    several = given if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
-    return [(FILES[name], _file(one, name)) for one in several if one is not None]
-
-
-def _file(given: File, name: str) -> tuple[str, bytes]:
-    return (name, given) if isinstance(given, bytes) else (Path(given).name, Path(given).read_bytes())
-
-
-def text_of(value: object) -> str:
-    """Return a value as the text of a form's field."""
-    if isinstance(value, Mapping):
-        return json.dumps(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ",".join(map(str, value))
-    return str(value)

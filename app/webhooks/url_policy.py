@@ -10,7 +10,7 @@ MAX_URL = 2000
 PORTS = frozenset({443, 8443})
 PLAIN = re.compile(r"[\x21-\x7e]+")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-"""GatewayDep an underscore, as containers are often called, it is no public name."""
+"""With an underscore, as containers are often called, it is no public name."""
 NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 SPECIAL = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "onion", "test", "invalid")
 """Last labels of names that are never public."""

@@ -15,12 +15,12 @@ export function curl(job, withKey) {
 export function python(job, withKey) {
   return [
     ...(withKey ? ["import os", ""] : []),
-    "from app.client import Client",
+    "from stylize_client import Client",
     "",
     `recipe = r'''${stringify(job.recipe).replaceAll("'''", "\\u0027\\u0027\\u0027")}'''`,
     "",
     `with Client(${JSON.stringify(here())}${withKey ? ', key=os.environ["STYLIZE_KEY"]' : ""}) as stylize:`,
-    "    job = stylize.again(recipe.encode())",
+    "    job = stylize.submit_recipe(recipe.encode())",
     '    print(*stylize.download(stylize.wait(job), "out"))',
     "",
   ].join("\n");

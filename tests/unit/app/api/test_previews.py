@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from stylize_client import Client
 
-from app.client import Client
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
@@ -69,13 +69,13 @@ def test_a_stream_tells_of_each_preview(gateway: Gateway, previews: PreviewStore
 def test_the_client_fetches_previews(gateway: Gateway, previews: PreviewStore) -> None:
     with Client(f"http://127.0.0.1:{gateway.port}") as client:
         job = client.submit("signal-leak", prompt="a house", style_images=[encoded(picture())])
-        assert client.preview(job) is None
+        assert client.get_preview(job) is None
         claim = gateway.claimed(job.id)
         previews.show(claim, 1, drawn("green"))
-        assert client.preview(job) == drawn("green")
+        assert client.get_preview(job) == drawn("green")
         client.cancel(job)
         gateway.store.canceled(claim)
-        assert client.preview(job.id) is None
+        assert client.get_preview(job.id) is None
 
 
 def test_another_callers_preview_is_404(gateway: Gateway, previews: PreviewStore) -> None:
