@@ -41,7 +41,6 @@ from workers.contract.jobs.previews import PreviewStore
 from workers.contract.jobs.store import JobStore
 from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.redis import connect
-from workers.contract.runtime.tracing import Tracing
 from workers.contract.styles.precompute import PrecomputeStore
 from workers.contract.styles.store import StyleStore
 
@@ -80,12 +79,9 @@ class Services:
     outbox: Outbox
     deliverer: WebhookDispatcher
     threads: ThreadPoolExecutor
-    tracing: Tracing
 
     @classmethod
-    def open(
-        cls, settings: GatewaySettings, capabilities: Capabilities, metrics: Metrics, tracing: Tracing
-    ) -> "Services":
+    def open(cls, settings: GatewaySettings, capabilities: Capabilities, metrics: Metrics) -> "Services":
         """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
         memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         store, blobs, links = JobStore.from_settings(settings), open_blobs(settings), build_links(settings)
@@ -113,7 +109,7 @@ class Services:
             blob_calls=blob_calls,
             pictures=BlobSender(blobs, blob_calls, SendBudget(settings.gateway_send_bytes)),
             free_space=FreeSpace(blob_folder(settings), settings.gateway_free_bytes),
-            doorbell=WorkerNotifier(settings.redis_url, tracing),
+            doorbell=WorkerNotifier(settings.redis_url),
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models, settings.model_dir),
             watch=watch,
@@ -130,14 +126,12 @@ class Services:
                 first_pause=settings.gateway_webhook_pause_seconds,
             ),
             threads=threads,
-            tracing=tracing,
         )
 
     async def close(self) -> None:
         """Ring what is pending and end the decoder."""
         self.watch.close()
         self.doorbell.close()
-        self.tracing.close()
         await self.decoder.close()
         self.memory.close()
         self.blob_calls.close()

@@ -22,7 +22,7 @@ from app.openai_api import routes as openai_routes
 from app.schemas.webhook import WebhookView
 from app.settings import GatewaySettings
 from app.studio import page
-from workers.contract.runtime.tracing import Tracing, open_tracing
+from workers.contract.runtime.tracing import open_tracing
 
 TITLE = "Stylize"
 PARTS = (
@@ -43,7 +43,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services.open(settings, capabilities, metrics, tracing)
+        services = app.state.services = Services.open(settings, capabilities, metrics)
         try:
             await services.decoder.start()
             app.state.stopping = services.watch.stop
@@ -53,9 +53,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             await asyncio.gather(deliverer, return_exceptions=True)
         finally:
             await services.close()
+            close_tracing()
 
     capabilities, metrics = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
-    tracing = open_tracing("gateway", settings)
+    close_tracing = open_tracing("gateway", settings)
     app = FastAPIOffline(
         title=TITLE,
         version=own_version(),
@@ -64,8 +65,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's own spans carry whole addresses
     )
-    add_middlewares(app, settings, metrics, tracing)
+    add_middlewares(app, settings, metrics)
     problems.install(app)
     for part in PARTS:
         app.include_router(part.router)
@@ -75,10 +77,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     return app
 
 
-def add_middlewares(app: FastAPI, settings: GatewaySettings, metrics: Metrics, tracing: Tracing) -> None:
+def add_middlewares(app: FastAPI, settings: GatewaySettings, metrics: Metrics) -> None:
     """Lay the middlewares around the routes, from the inside out."""
     app.add_middleware(HostMiddleware, settings=settings)
-    app.add_middleware(RequestMetricsMiddleware, metrics=metrics, tracing=tracing)
+    app.add_middleware(RequestMetricsMiddleware, metrics=metrics)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(SecurityHeadersMiddleware)
 

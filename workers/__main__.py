@@ -68,7 +68,6 @@ def worker(settings: WorkerSettings) -> Worker:
         metrics=metrics,
         forget=engine.cache.forget,
         prepared=engine.prepared.held,
-        tracing=open_tracing("worker", settings),
     )
 
 
@@ -106,7 +105,11 @@ def main() -> int:
             raise Misconfigured("STYLIZE_MODELS names no base model; name at least one")
         if settings.worker_threads:
             torch.set_num_threads(settings.worker_threads)
-        return worker(settings).run()
+        close_tracing = open_tracing("worker", settings)
+        try:
+            return worker(settings).run()
+        finally:
+            close_tracing()
     except (Misconfigured, Refused) as fault:
         print(f"worker: {fault}", file=sys.stderr)
         return 2

@@ -2,13 +2,14 @@
 
 import time
 
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
 from app.observability.metrics import Metrics
 from app.server.connection_app import AnswerBroken
-from workers.contract.runtime.tracing import OFF, Span, Tracing
+from workers.contract.runtime.tracing import TRACEPARENT, remote_span, set_error, start_span
 
 NO_ROUTE = "none"
 SERVER_FAULT = 500
@@ -23,17 +24,18 @@ def route_of(scope: Scope) -> str:
 class RequestMetricsMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing = OFF) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        tracing = OFF if scope["path"] in UNTRACED else self._tracing
-        with tracing.serving(scope["method"], Headers(scope=scope), http__request__method=scope["method"]) as span:
+        if scope["path"] in UNTRACED:
+            return await self._observed(scope, receive, send, INVALID_SPAN)
+        method, caller = scope["method"], remote_span(Headers(scope=scope).get(TRACEPARENT))
+        with start_span(method, caller, kind=SpanKind.SERVER, attributes={"http.request.method": method}) as span:
             await self._observed(scope, receive, send, span)
 
     async def _observed(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
@@ -58,7 +60,7 @@ class RequestMetricsMiddleware:
         finally:
             route = route_of(scope)
             self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
-            span.rename(f"{scope['method']} {route}")
-            span.note(http__route=route, http__response__status_code=status)
+            span.update_name(f"{scope['method']} {route}")
+            span.set_attributes({"http.route": route, "http.response.status_code": status})
             if status >= SERVER_FAULT:
-                span.fail(str(status))
+                set_error(span, str(status))

@@ -14,6 +14,7 @@ from app.schemas.style import PrecomputeView, StyleView
 from app.services.styles import outdated, style_view, used
 from app.uploads.cost import check_total, cost
 from workers.contract.jobs.models import Job, NewJob, Request, State
+from workers.contract.runtime.tracing import current_traceparent
 from workers.contract.styles.precompute import precompute_key
 from workers.contract.styles.store import Style
 from workers.techniques import registry
@@ -165,7 +166,7 @@ def _job(services: Services, style: Style, one: PrecomputeRequest, *, after: str
         digest=one.digest,
         idempotency_key=f"prepare {style.id} {one.digest} {after}",
         max_active=services.ring.in_flight(style.owner),
-        trace=services.tracing.here(),
+        trace=current_traceparent(),
     )
 
 

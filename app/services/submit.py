@@ -12,6 +12,7 @@ from app.uploads.multipart import Form
 from app.uploads.validate import Draft, draft
 from workers.contract.jobs.models import NewJob
 from workers.contract.jobs.results import Submission
+from workers.contract.runtime.tracing import current_traceparent
 
 
 async def submit(
@@ -60,6 +61,6 @@ def new_job(
         idempotency_key=key,
         webhook_url=drafted.webhook_url,
         max_active=services.ring.in_flight(owner),
-        trace=services.tracing.here(),
+        trace=current_traceparent(),
         deadline=deadline,
     )

@@ -114,7 +114,7 @@ class DiffusionEngine:
         except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
             return failure
         meter.set_prepare_share(prepare_share(technique.spec, inputs))
-        cache = RequestCache(self.cache, meter.span, work.request.style_images)
+        cache = RequestCache(self.cache, work.request.style_images)
         fitted = projection(backbone) if work.show else None
         show = sketching(fitted, work.show, meter) if fitted and work.show else None
         part = Part(inputs, meter, cache, style_only=work.request.prepares_style, show=show)

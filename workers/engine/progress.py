@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Literal
 
+from opentelemetry.trace import Span
+
 from workers.contract.jobs.models import Progress
+from workers.contract.runtime.tracing import start_span
 from workers.engine.denoise import Trajectory
 from workers.engine.technique import GenerationInputs
-from workers.engine.types import Spanner, Watcher
+from workers.engine.types import Watcher
 from workers.techniques.spec import Spec
 
 Stage = Literal["load", "prepare", "denoise", "decode"]
@@ -29,9 +32,9 @@ class ProgressReporter:
     `step` is the one reported last.
     """
 
-    def __init__(self, watcher: Watcher, span: Spanner = nullcontext) -> None:
+    def __init__(self, watcher: Watcher, span: Span | None = None) -> None:
         self._watcher = watcher
-        self.span = span
+        self._span = span
         self._prepared = 0.0
         self._fraction = 0.0
         self._before, self._share = 0.0, 1.0
@@ -60,7 +63,7 @@ class ProgressReporter:
         """Time a stage. A batch's shared time counts in full for each of its requests."""
         began = time.perf_counter()
         try:
-            with self.span(stage):
+            with start_span(stage, self._span):
                 yield
         finally:
             self.add(stage, time.perf_counter() - began)

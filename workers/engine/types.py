@@ -1,17 +1,15 @@
 """What goes into an engine and what comes out of it. Plain data, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from opentelemetry.trace import Span
 from PIL import Image
 
 from workers.contract.jobs.models import Progress, Request, Terms
 
 Watcher = Callable[[Progress], None]
-Spanner = Callable[[str], AbstractContextManager[object]]
-"""What surrounds each stage of a request, by the stage's name."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,13 @@ class Pictures:
 class Work:
     """One request with its decoded pictures. `watch` is called at each step and may raise to stop.
 
-    `show`, where somebody wants to see it, gets a sketch after each step.
+    The spans of its stages go below `span`. `show`, where somebody wants to see it, gets a sketch after each step.
     """
 
     request: Request
     pictures: Pictures
     watch: Watcher
-    span: Spanner = nullcontext
+    span: Span | None = None
     show: Callable[[PreviewFrame], None] | None = None
 
 

@@ -10,6 +10,7 @@ from workers.contract.errors import BlobError, BlobRefused, BlobStoreUnavailable
 from workers.contract.jobs.models import Failure
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
+from workers.contract.runtime.tracing import set_error
 from workers.worker.threads.heartbeat import (
     DeadlinePassed,
     GivenBack,
@@ -82,7 +83,7 @@ def postpone(store: JobStore, holding: Holding, fault: Exception, detail: str) -
     job_id = holding.claim.job.id
     log.warning("job %s is put off: %s: %s", job_id, detail, fault, extra=job_fields(job_id))
     failure = Failure(code="blob", detail=detail)
-    holding.trail.job.fail(failure.code)
+    set_error(holding.span, failure.code)
     away = isinstance(fault, BlobStoreUnavailable)
     retry_verdict(lambda: store.postpone(holding.claim, failure, counted=not away), holding)
 
@@ -90,7 +91,7 @@ def postpone(store: JobStore, holding: Holding, fault: Exception, detail: str) -
 def finalize(store: JobStore, holding: Holding, interrupted: JobInterrupted) -> None:
     """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
     claim = holding.claim
-    holding.trail.job.note(stylize__job__stopped=type(interrupted).__name__)
+    holding.span.set_attribute("stylize.job.stopped", type(interrupted).__name__)
     log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=job_fields(claim.job.id))
     match interrupted:
         case JobCanceledByCaller():

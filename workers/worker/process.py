@@ -13,7 +13,6 @@ from workers.contract.jobs.previews import PreviewStore
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
-from workers.contract.runtime.tracing import OFF, Tracing
 from workers.contract.styles.precompute import PrecomputeStore
 from workers.contract.styles.store import StyleStore
 from workers.engine.errors import DeviceLost, Refused
@@ -49,7 +48,6 @@ class Worker:
         engine: Engine,
         warm: Callable[[str], dict[str, str]],
         metrics: WorkerMetrics,
-        tracing: Tracing = OFF,
         forget: Callable[[Collection[str]], object] = frozenset,
         prepared: Callable[[], Collection[str]] = frozenset,
     ) -> None:
@@ -63,7 +61,6 @@ class Worker:
         self.store = store
         self.blobs = blobs
         self.metrics = metrics
-        self._tracing = tracing
         self._warm = warm
         self.beat = Heartbeat(self.store, lease_seconds=settings.lease_seconds)
         self.runner = Runner(
@@ -76,7 +73,6 @@ class Worker:
             most_pictures=settings.worker_batch_pictures,
             previews=settings.worker_preview_seconds > 0,
             metrics=metrics,
-            tracing=tracing,
             seal=build_signer(settings),
         )
         self.watchdog = watchdog(settings, self.store, self.beat)
@@ -133,7 +129,6 @@ class Worker:
             )
         finally:
             self.runner.close()
-            self._tracing.close()
             self.presence.end()
             self.presence.join(1.0)
 

@@ -15,6 +15,7 @@ from workers.contract.errors import BlobError
 from workers.contract.jobs.models import Failure, Image, Job, Progress, Result, Timings
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
+from workers.contract.runtime.tracing import set_error, start_span
 from workers.engine.types import GenerationResult
 from workers.worker.c2pa import Seal
 from workers.worker.encode import CONTENT_TYPES, encode, recipe
@@ -69,9 +70,9 @@ class Publisher:
         job = holding.claim.job
         try:
             holding.report(Progress(stage="publish", step=job.request.steps, steps=job.request.steps, fraction=0.99))
-            with holding.trail("publish"):
+            with start_span("publish", holding.span):
                 result = self._write(holding, rendered)
-            with holding.trail("commit"):
+            with start_span("commit", holding.span):
                 committed = retry_verdict(lambda: self._store.commit(holding.claim, result), holding)
             if committed:
                 self._metrics.published(job.request, result, time.monotonic() - holding.claimed_at)
@@ -84,7 +85,7 @@ class Publisher:
         except Exception:
             log.exception("job %s failed while publishing", job.id, extra=job_fields(job.id))
             problem = Failure(code="internal", detail="the pictures could not be encoded")
-            holding.trail.job.fail(problem.code)
+            set_error(holding.span, problem.code)
             retry_verdict(lambda: self._store.fail(holding.claim, problem, retry=False), holding)
 
     def _write(self, holding: Holding, rendered: GenerationResult) -> Result:

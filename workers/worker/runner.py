@@ -4,11 +4,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from PIL import Image
 
 from workers.contract.blobs import BlobStore, read_input
@@ -18,7 +20,7 @@ from workers.contract.jobs.record import batch_key
 from workers.contract.jobs.results import Claim
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
-from workers.contract.runtime.tracing import OFF, Fact, Span, Tracing, Trail
+from workers.contract.runtime.tracing import TRACER, record_span, remote_span, set_error, start_span
 from workers.engine.errors import DeviceLost, Refused
 from workers.engine.types import Engine, GenerationResult, Pictures, Work
 from workers.worker.c2pa import Seal
@@ -65,7 +67,6 @@ class Runner:
         most_pictures: int = 1,
         previews: bool = False,
         metrics: WorkerMetrics | None = None,
-        tracing: Tracing = OFF,
         seal: Seal | None = None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
@@ -78,7 +79,6 @@ class Runner:
         self._most_pictures = most_pictures
         self._previews = previews
         self._metrics = metrics or WorkerMetrics()
-        self._tracing = tracing
         self._exit = exit_process
         self._publisher = Publisher(store, blobs, self._metrics, seal=seal)
         self._stopping = threading.Event()
@@ -103,7 +103,8 @@ class Runner:
                 self._metrics.claimed(job.request, queue_seconds(job))
                 hold = safety.enter_context(ExitStack())
                 errand = Errand(hold.enter_context(self._beat.hold(claim)), hold)
-                errand.holding.trail = Trail(self._tracing, hold.enter_context(self._span(job)))
+                errand.holding.span = self._job_span(job)
+                hold.callback(errand.holding.span.end)
                 errands.append(errand)
             try:
                 self._await_solitude(errands)
@@ -153,29 +154,30 @@ class Runner:
         claim = self._store.claim(queue, self._worker, batch_key)
         if claim is not None:
             job = claim.job
-            self._tracing.passed("wait", job.trace, job.created_at, job.started_at or job.created_at)
-            self._tracing.passed("claim", job.trace, asked, datetime.now(UTC))
+            record_span("wait", job.trace, job.created_at, job.started_at or job.created_at)
+            record_span("claim", job.trace, asked, datetime.now(UTC))
         return claim
 
-    def _span(self, job: Job) -> AbstractContextManager[Span]:
-        """Return the span of a job in hand, in the trace of the request that asked for it."""
-        request = job.request
-        facts: dict[str, Fact] = request.model_dump(
-            include={"method", "model", "num_images", "width", "height", "steps"}
-        )
+    def _job_span(self, job: Job) -> Span:
+        """Return the span of a job in hand, in the trace of the request that asked for it. It may end in any thread."""
+        facts = job.request.model_dump(include={"method", "model", "num_images", "width", "height", "steps"})
         facts |= {"id": job.id, "attempt": job.attempts, "worker": self._worker}
-        named = {f"stylize__job__{name}": fact for name, fact in facts.items()}
-        return self._tracing.span("job", job.trace, consumer=True, **named)
+        return TRACER.start_span(
+            "job",
+            set_span_in_context(remote_span(job.trace), Context()),
+            SpanKind.CONSUMER,
+            {f"stylize.job.{name}": fact for name, fact in facts.items()},
+        )
 
     def _render(self, errands: Sequence[Errand]) -> None:
         ready = []
         for errand in errands:
             try:
                 watch = self._metrics.watching(errand.job.request, errand.holding.report)
-                with errand.holding.trail("fetch"):
+                with start_span("fetch", errand.holding.span):
                     pictures = self._fetch(errand)
                 show = errand.holding.show if self._previews else None
-                ready.append((errand, Work(errand.job.request, pictures, watch, errand.holding.trail, show)))
+                ready.append((errand, Work(errand.job.request, pictures, watch, errand.holding.span, show)))
             except Exception as fault:  # noqa: BLE001  whatever it is, it is this job's own
                 self._conclude(errand, fault)
         outcomes = self._stylize([work for _, work in ready])
@@ -233,6 +235,6 @@ class Runner:
 
     def _fail(self, errand: Errand, failure: Failure, *, retry: bool) -> None:
         job_id = errand.job.id
-        errand.holding.trail.job.fail(failure.code)
+        set_error(errand.holding.span, failure.code)
         log.warning("job %s failed: %s: %s", job_id, failure.code, failure.detail, extra=job_fields(job_id))
         retry_verdict(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)

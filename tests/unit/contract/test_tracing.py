@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.support.service import MODEL, Service, kill, quick, service, until
 from workers.contract.runtime.settings import Settings
-from workers.contract.runtime.tracing import NOTHING, OFF, open_tracing
+from workers.contract.runtime.tracing import current_traceparent, open_tracing, remote_span, start_span
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -192,7 +192,7 @@ def test_without_the_setting_nothing_of_it_is_loaded() -> None:
         "import sys, app.main, workers.worker.process\n"
         "import workers.contract.runtime.tracing as t, workers.contract.runtime.settings as s\n"
         "t.open_tracing('gateway', s.Settings())\n"
-        "loaded = {'workers.contract.runtime.telemetry', 'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
+        "loaded = {'opentelemetry.sdk.trace', 'opentelemetry.exporter'}\n"
         "sys.exit(' '.join(loaded & sys.modules.keys()) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -207,8 +207,18 @@ def test_without_the_extra_the_setting_is_refused(tmp_path: Path) -> None:
     assert "pip install 'stylize[tracing]'" in done.stderr
 
 
-def test_off_makes_nothing() -> None:
-    assert open_tracing("worker", Settings()) is OFF
-    with OFF.span("job", CALLER) as span, OFF.serving("GET", {}) as request:
-        assert span is request is NOTHING
-    assert OFF.here() is None
+def test_without_the_setting_spans_are_no_ops_and_a_callers_trace_is_still_passed_on() -> None:
+    open_tracing("worker", Settings())()
+    assert current_traceparent() is None
+    with start_span("job") as span:
+        assert not span.is_recording()
+        assert current_traceparent() is None
+    with start_span("GET", remote_span(CALLER)) as span:
+        assert not span.is_recording()
+        assert current_traceparent() == CALLER
+
+
+@pytest.mark.parametrize("malformed", [None, "", "00-0-0-01", "x" * 4096, CALLER.replace("b7ad6b7169203331", "0" * 16)])
+def test_a_malformed_traceparent_is_no_parent(malformed: str | None) -> None:
+    with start_span("GET", remote_span(malformed)):
+        assert current_traceparent() is None

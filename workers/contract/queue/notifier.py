@@ -15,7 +15,7 @@ from celery import Celery
 from workers.contract.jobs.models import Priority
 from workers.contract.queue.celery import WAKE, create_celery, queue_name
 from workers.contract.runtime.redis import connect
-from workers.contract.runtime.tracing import OFF, Tracing
+from workers.contract.runtime.tracing import record_span
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,10 @@ class Notification:
 class WorkerNotifier:
     """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
 
-    def __init__(self, redis_url: str, tracing: Tracing = OFF) -> None:
+    def __init__(self, redis_url: str) -> None:
         """Start the thread; it connects at the first ring. Raises Misconfigured for a bad URL."""
         self._app: Celery = create_celery(redis_url)
         self._redis = connect(redis_url)
-        self._tracing = tracing
         self._molds: dict[str, MessageTemplate] = {}
         self._pending: dict[str, list[Notification]] = defaultdict(list)
         self._changed = threading.Condition()
@@ -92,7 +91,7 @@ class WorkerNotifier:
             if waiting > MOST_WAITING:
                 self._redis.ltrim(queue, -MOST_WAITING, -1)
             for ring in rings:
-                self._tracing.passed("ring", ring.trace, ring.since, datetime.now(UTC))
+                record_span("ring", ring.trace, ring.since, datetime.now(UTC))
         except Exception as fault:  # noqa: BLE001  whatever it is, the thread rings on and the sweeper heals
             self._failures += len(rings)
             log.warning("could not ring for %s, the sweeper will: %s", queue, fault)

@@ -1,94 +1,123 @@
-"""Traces, where the operator asks for them; a process without them has these classes, whose spans are nothing.
+"""Traces by OpenTelemetry. Where the operator asks for none, its API has no SDK behind it and every span is a no-op.
 
-A trace crosses from the gateway to a worker as a W3C `traceparent` in the job's record: the doorbell has no room.
+A trace crosses from the gateway to a worker as a W3C `traceparent` in the job's record: the wake-up has no room.
 Spans carry ids, methods, sizes and codes, never a prompt.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from importlib import import_module
+from importlib.metadata import version
+from threading import Thread
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    get_current_span,
+    get_tracer,
+    set_span_in_context,
+    set_tracer_provider,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from workers.contract.errors import Misconfigured
 from workers.contract.runtime.settings import Settings
 
-Fact = str | int | float | bool
+TRACER = get_tracer("stylize")
+TRACEPARENT = "traceparent"
+CLOSE_SECONDS = 2.0
+"""How long a process that ends waits for the collector to take the last spans."""
 
 
-class Span:
-    """One piece of work in a trace; this one is in none. `context` is its traceparent, for those that belong to it."""
+@contextmanager
+def start_span(
+    name: str,
+    parent: Span | None = None,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Iterator[Span]:
+    """Give a span below `parent`, or below the current one, that is current while the block runs.
 
-    context: str | None = None
-
-    def note(self, **facts: Fact) -> None:
-        """Add facts; a `__` in a name stands for a dot."""
-
-    def rename(self, name: str) -> None:
-        """Give the name that was not known at the start."""
-
-    def fail(self, code: str) -> None:
-        """Say that the work failed, by a stable code."""
-
-
-class Tracing:
-    """What makes spans; this one makes none. Safe for threads."""
-
-    @contextmanager
-    def span(self, name: str, parent: str | None, *, consumer: bool = False, **facts: Fact) -> Iterator[Span]:
-        """Give a span under a parent (a traceparent); it lasts as long as the block, which may end in any thread.
-
-        A `consumer` takes up what another process has left.
-        """
-        yield NOTHING
-
-    @contextmanager
-    def serving(self, name: str, headers: Mapping[str, str], **facts: Fact) -> Iterator[Span]:
-        """Give the span of a request, which goes on with the caller's trace when the headers name one."""
-        yield NOTHING
-
-    def here(self) -> str | None:
-        """Return the traceparent of the request that this task serves; None without traces."""
-        return None
-
-    def passed(self, name: str, parent: str | None, began: datetime, ended: datetime) -> None:
-        """Note what lasted from one moment to another, in the trace of the parent; nothing without one."""
-
-    def close(self) -> None:
-        """Send what is pending, waiting two seconds at most."""
+    Of what the block raises only the class is noted: the text may be a caller's.
+    """
+    context = None if parent is None else set_span_in_context(parent, Context())
+    with TRACER.start_as_current_span(
+        name, context, kind, attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        try:
+            yield span
+        except BaseException as fault:
+            set_error(span, type(fault).__name__)
+            raise
 
 
-NOTHING = Span()
-OFF = Tracing()
+def record_span(name: str, traceparent: str | None, began: datetime, ended: datetime) -> None:
+    """Send a span of the past, below the one that a traceparent names; nothing where there is none."""
+    if traceparent:
+        context = set_span_in_context(remote_span(traceparent), Context())
+        TRACER.start_span(name, context, start_time=_nanoseconds(began)).end(_nanoseconds(ended))
 
 
-class Trail:
-    """The spans of one job: each goes under the one that is open, `job` is the outermost. One thread at a time."""
-
-    def __init__(self, tracing: Tracing = OFF, job: Span = NOTHING) -> None:
-        self.job = job
-        self._tracing = tracing
-        self._open = [job.context]
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[Span]:
-        """Give a span that lasts as long as the block."""
-        with self._tracing.span(name, self._open[-1]) as span:
-            self._open.append(span.context)
-            try:
-                yield span
-            finally:
-                self._open.pop()
+def set_error(span: Span, code: str) -> None:
+    """Say that the work of a span failed, by a stable code."""
+    span.set_attribute("error.type", code)
+    span.set_status(Status(StatusCode.ERROR, code))
 
 
-def open_tracing(process: str, settings: Settings) -> Tracing:
-    """Return what makes the spans of a process. Raises Misconfigured when the extra `tracing` is not installed."""
+def remote_span(traceparent: str | None) -> Span:
+    """Return the span of another process that a traceparent names; an invalid one, which has no trace, otherwise."""
+    return get_current_span(
+        TraceContextTextMapPropagator().extract({TRACEPARENT: traceparent} if traceparent else {}, Context())
+    )
+
+
+def current_traceparent() -> str | None:
+    """Return the traceparent of the current span; None outside of any trace."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get(TRACEPARENT)
+
+
+def open_tracing(process: str, settings: Settings) -> Callable[[], None]:
+    """Have this process send its spans, by OTLP over HTTP to where the OTEL_* variables say; return what ends that.
+
+    A collector that is away costs only spans. Raises Misconfigured when the extra `tracing` is not installed.
+    """
     if not settings.tracing:
-        return OFF
+        return lambda: None
     try:
-        telemetry = import_module("workers.contract.runtime.telemetry")
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as missing:
         raise Misconfigured(
             f"STYLIZE_TRACING is on, but {missing.name} is not installed: pip install 'stylize[tracing]'"
         ) from missing
-    tracing: Tracing = telemetry.Telemetry.to_collector(process)
-    return tracing
+    resource = Resource.create(
+        {
+            "service.name": f"stylize-{process}",
+            "service.version": version("stylize"),
+            "service.instance.id": f"{os.uname().nodename}-{os.getpid()}",
+        }
+    ).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    set_tracer_provider(provider)
+
+    def close() -> None:
+        sending = Thread(target=provider.shutdown, name="last-spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
+
+    return close
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e9)

@@ -8,15 +8,14 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from workers.contract.runtime.tracing import start_span
 from workers.engine.cache.tiers import Tensors, Tier, size_of
-from workers.engine.types import Spanner
 
 TAG = 16
 """Digits of a picture's sha256 in the keys: enough to tell pictures apart, few enough for the name of a file."""
@@ -143,11 +142,10 @@ class StyleCache:
 class RequestCache:
     """The style cache as one request sees it: remembers whether anything of the style had to be built."""
 
-    def __init__(self, cache: StyleCache, span: Spanner = nullcontext, pictures: Collection[str] = ()) -> None:
+    def __init__(self, cache: StyleCache, pictures: Collection[str] = ()) -> None:
         """`pictures` names the request's style pictures by their sha256: what is of the style goes when one of them is
         forgotten."""
         self._cache = cache
-        self._span = span
         self._tag = tag_of(pictures)
         self.hits = 0
         self.misses = 0
@@ -157,7 +155,7 @@ class RequestCache:
     def get(self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True) -> Tensors:
         """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here."""
         whole = key + self._tag if of_style else key
-        with self._span("style" if of_style else "content"):
+        with start_span("style" if of_style else "content"):
             value, hit = self._cache.get(whole, build)
         if not of_style:
             return value

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from opentelemetry.trace import INVALID_SPAN, Span
+
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import Progress
 from workers.contract.jobs.results import Claim
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
-from workers.contract.runtime.tracing import Trail
 from workers.engine.types import PreviewFrame
 from workers.worker.threads.periodic import PeriodicThread
 
@@ -47,7 +48,7 @@ class Holding:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.progress: Progress | None = None
-        self.trail = Trail()
+        self.span: Span = INVALID_SPAN
         self.reason: type[JobInterrupted] | None = None
         self._sketch: PreviewFrame | None = None
         self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
