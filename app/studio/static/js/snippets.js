@@ -14,6 +14,7 @@ export function curl(job, withKey) {
 /** Return the program that posts a job's recipe and writes its pictures. */
 export function python(job, withKey) {
   return [
+    "# stylize_client: pip install ./app/client in a checkout of Stylize",
     ...(withKey ? ["import os", ""] : []),
     "from stylize_client import Client",
     "",

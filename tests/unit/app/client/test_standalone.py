@@ -1,6 +1,7 @@
 """The client needs nothing of the service, and yet says what the service says."""
 
 import ast
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -8,9 +9,20 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
-from stylize_client import ComparisonView, JobState, JobsView, JobView, MethodsView, StylesView, StylizeFields
+from stylize_client import (
+    AsyncClient,
+    Client,
+    ComparisonView,
+    JobState,
+    JobsView,
+    JobView,
+    MethodsView,
+    StylesView,
+    StylizeFields,
+)
 from stylize_client.forms import FILES, HEADERS
 from stylize_client.models import Answer
+from stylize_client.operations import Operations
 
 from app.schemas import job, style
 from app.uploads.fields import fields
@@ -51,6 +63,15 @@ def test_its_distribution_is_of_the_services_release_and_needs_no_more() -> None
     assert project["license"] == service["license"]
     assert project["requires-python"] == service["requires-python"].partition(",")[0]
     assert project["dependencies"] == ["httpx2>=2", "pydantic>=2.12,<3"]
+
+
+def test_each_operation_is_written_once_and_named_in_its_readme() -> None:
+    public = {name for name in vars(Operations) if not name.startswith("_")}
+    for client in (Client, AsyncClient):
+        assert {name for name in vars(client) if not name.startswith("_")} == {"close", "run"}
+    table = (CLIENT / "README.md").read_text().partition("|---|")[2].partition("\n\n")[0]
+    named = [name for line in table.splitlines()[1:] for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert sorted(named) == sorted(public)
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
