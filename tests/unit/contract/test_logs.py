@@ -56,6 +56,11 @@ class TestLogs:
             found = json.loads(logged("json", "failed", exc_info=True))
         assert "ValueError: redis://***@redis" in found["error"]
 
+    def test_what_libraries_add_to_their_records_is_not_told(self) -> None:
+        line = logged("json", "Task received", extra={"data": {"args": "a prompt"}, "hostname": "a-prompt"})
+        assert json.loads(line).keys() == {"time", "level", "process", "logger", "message"}
+        assert "prompt" not in line
+
     @pytest.mark.parametrize("log_format", ["json", "text"])
     @pytest.mark.parametrize(("message", "secret"), SECRETS)
     def test_secrets_are_hidden(self, log_format: str, message: str, secret: str) -> None:

@@ -1,16 +1,18 @@
 """The log of every process: one line per event on stderr, for people or as JSON. Never a prompt, never a secret."""
 
-import json
 import logging
 import re
 import sys
-from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
 
 from workers.contract.runtime.settings import Settings
 
 SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|(?<=\bBearer )\S+|(?<=[?&]signature=)[^\s&]+", re.IGNORECASE)
 HIDDEN = "***"
+FIELDS = ("time", "level", "process", "logger", "message", "job_id", "error")
+"""What a JSON line may tell; `job_id` and `error` where there is one."""
 
 
 def configure(process: str, settings: Settings, stream: TextIO | None = None) -> None:
@@ -43,24 +45,20 @@ class Plain(logging.Formatter):
         return redacted(super().format(record))
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object per line: time, level, process, logger, message; job_id and error where there is one."""
+class JsonLines(JsonFormatter):
+    """One JSON object per line, of FIELDS only: what libraries add to their own records may be a caller's."""
 
     def __init__(self, process: str) -> None:
-        super().__init__()
-        self._process = process
+        super().__init__(
+            ("levelname", "name", "message"),
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "error"},
+            static_fields={"process": process},
+            timestamp="time",
+            json_ensure_ascii=False,
+        )
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the object, redacted."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "process": self._process,
-            "logger": record.name,
-            "message": redacted(record.getMessage()),
-        }
-        if (job_id := getattr(record, "job_id", None)) is not None:
-            line["job_id"] = job_id
-        if record.exc_info:
-            line["error"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a line, redacted."""
+        line = {name: log_data[name] for name in FIELDS if name in log_data}
+        line["level"] = line["level"].lower()
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in line.items()}
