@@ -15,7 +15,8 @@ from diffusers import DDIMScheduler
 
 from model_store import tiny
 from tests.parity.__main__ import CACHE
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
@@ -28,17 +29,17 @@ GOAL = 1.0
 SIDES = {"sd15": 64, "sdxl": 128}
 
 
-def ours(backbone: Backbone, pictures: int, steps: int) -> torch.Tensor:
+def ours(backbone: StableDiffusion, pictures: int, steps: int) -> torch.Tensor:
     side = SIDES[backbone.base]
     seeds = tuple(range(pictures))
     inputs = GenerationInputs((PROMPT,) * pictures, seeds, side, side, steps, 7.5, Params(), SeededNoise(seeds))
     context = PrepareContext(backbone, RequestCache(StyleCache([MemoryTier("host", 0)])), weights=lambda name: CACHE)
     trajectory = text_to_image(inputs, context)
-    denoise(backbone.unet, [trajectory])
+    denoise(backbone.predict, [trajectory])
     return trajectory.latents
 
 
-def theirs(backbone: Backbone, pictures: int, steps: int) -> torch.Tensor:
+def theirs(backbone: StableDiffusion, pictures: int, steps: int) -> torch.Tensor:
     generators = [torch.Generator().manual_seed(seed) for seed in range(pictures)]
     backbone.pipe.scheduler = DDIMScheduler.from_config(backbone.pipe.scheduler.config)
     return backbone.pipe(
@@ -59,7 +60,7 @@ def timed(work: Callable[[], torch.Tensor]) -> float:
     return time.process_time() - began
 
 
-def compare(backbone: Backbone, pictures: int, steps: int, rounds: int) -> float:
+def compare(backbone: StableDiffusion, pictures: int, steps: int, rounds: int) -> float:
     """Print and return the ratio of the fastest runs; runs alternate. What disturbs a run only ever makes it slower."""
     works = (lambda: ours(backbone, pictures, steps), lambda: theirs(backbone, pictures, steps))
     torch.testing.assert_close(works[0](), works[1](), rtol=0, atol=1e-3)

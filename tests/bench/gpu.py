@@ -28,8 +28,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from model_store import configs, tiny
 from workers.contract.jobs.models import Progress, Request
+from workers.engine.backbones.load import load, wrap
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone, load, wrap
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine
@@ -48,7 +49,7 @@ def config(shape: str, part: str) -> dict[str, Any]:
     return dict(json.loads((resources.files(configs) / shape / part / "config.json").read_text()))
 
 
-def build(shape: str, device: torch.device, cache: Path) -> Backbone:
+def build(shape: str, device: torch.device, cache: Path) -> StableDiffusion:
     """The base model of a shape with random weights, on the device."""
     folder = tiny.build(cache, shape.removeprefix("tiny-"))
     if shape.startswith("tiny-"):

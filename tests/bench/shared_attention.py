@@ -13,8 +13,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from tests.parity.__main__ import CACHE, ROOT
 from tests.parity.lab import data_root
-from workers.engine.backbones import stable_diffusion
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.load import load, wrap
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
@@ -27,15 +27,15 @@ ROUNDS, STEPS, SIDE = 5, 4, 256
 GOAL = 1.6
 
 
-def mid(tiny: Path) -> Backbone:
+def mid(tiny: Path) -> StableDiffusion:
     """SD1.5's module tree and head sizes, a quarter as wide, with the tiny model's text and latents."""
-    base = stable_diffusion.load(tiny / "sd15")
+    base = load(tiny / "sd15")
     torch.manual_seed(1)
     unet = UNet2DConditionModel.from_config(
-        {**base.unet.config, "block_out_channels": (80, 160, 320, 320), "attention_head_dim": 2, "sample_size": 32}
+        {**base.denoiser.config, "block_out_channels": (80, 160, 320, 320), "attention_head_dim": 2, "sample_size": 32}
     )
     pipe = StableDiffusionPipeline(**base.pipe.components | {"unet": unet}, requires_safety_checker=False)
-    return stable_diffusion.wrap(pipe, name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
+    return wrap(pipe, name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
 
 
 def seconds(inputs: GenerationInputs, context: PrepareContext) -> float:
@@ -44,7 +44,7 @@ def seconds(inputs: GenerationInputs, context: PrepareContext) -> float:
         trajectory = TECHNIQUE.prepare(inputs, context)
         began = time.perf_counter()
         with TECHNIQUE.patch(context.backbone, [trajectory]) as hooks:
-            denoise(context.backbone.unet, [trajectory], hooks=hooks)
+            denoise(context.backbone.predict, [trajectory], hooks=hooks)
         return time.perf_counter() - began
 
 

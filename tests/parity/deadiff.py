@@ -40,7 +40,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     text = {"text_tokens": trajectory.positive.text}
     if trajectory.negative is not None:
         text["text_tokens_negative"] = trajectory.negative.text
-    with observed(context.backbone.unet) as seen:
+    with observed(context.backbone.denoiser) as seen:
         steps = carry(technique, trajectory, context)
     latents = {"latents_after_step_1": steps[1], "latents": trajectory.latents}
     return {**_intermediates(case, params, locate(context), context), **text, **seen, **latents}

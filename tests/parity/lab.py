@@ -9,8 +9,8 @@ from torch import Tensor
 
 from model_store import tiny
 from tests.parity.case import Case
-from workers.engine.backbones import stable_diffusion
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
@@ -31,18 +31,18 @@ class Lab:
     """Base models by their variant, loaded once and never changed after."""
 
     def __init__(self) -> None:
-        self._backbones: dict[str, Backbone] = {}
+        self._backbones: dict[str, StableDiffusion] = {}
 
-    def backbone(self, case: Case) -> Backbone:
+    def backbone(self, case: Case) -> StableDiffusion:
         """Return the case's base model, float32 on the CPU, with the case's VAE and edit of the weights."""
         folder = case.data_root / "tiny-models" / case.facts["base"]
         vae = case.weights("vae") if case.has_weights("vae") else None
         edit = case.facts.get("base_edit")
         key = repr((folder, vae, edit))
         if key not in self._backbones:
-            loaded = stable_diffusion.load(folder, vae=vae, dtype=torch.float32)
+            loaded = load(folder, vae=vae, dtype=torch.float32)
             if edit:
-                multiply(getattr(loaded, edit["module"]), edit["parameters_ending_with"], edit["multiply_by"])
+                multiply(loaded.components[edit["module"]], edit["parameters_ending_with"], edit["multiply_by"])
                 loaded.fingerprint = key
             self._backbones[key] = loaded
         return self._backbones[key]
@@ -86,5 +86,5 @@ def carry(technique: Technique, trajectory: Trajectory, context: PrepareContext)
     """Denoise with the technique's patch; return the latents before the first and after each step."""
     seen: list[Tensor] = []
     with technique.patch(context.backbone, [trajectory]) as hooks:
-        denoise(context.backbone.unet, [trajectory], hooks=hooks, watch=lambda t: seen.append(t.latents.clone()))
+        denoise(context.backbone.predict, [trajectory], hooks=hooks, watch=lambda t: seen.append(t.latents.clone()))
     return seen

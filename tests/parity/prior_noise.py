@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.parity.case import Case
 from tests.parity.lab import Lab, carry, inputs
 from workers.engine import schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.techniques.prior_noise import statistics, stats_file, style_set
 from workers.techniques.prior_noise.signal_leak import leak
 from workers.techniques.prior_noise.signal_leak.spec import SignalLeakParams
@@ -82,7 +82,7 @@ def _leak_params(case: Case) -> SignalLeakParams:
     return SignalLeakParams(**given, sampler=case.facts["scheduler"])
 
 
-def _measured(case: Case, backbone: Backbone) -> tuple[Tensor, Tensor, Tensor]:
+def _measured(case: Case, backbone: StableDiffusion) -> tuple[Tensor, Tensor, Tensor]:
     """Return the latents of the case's style set, their mean and their variance."""
     side = case.params["resolution"]
     z = style_set.latents(case.styles, backbone, side, side)
@@ -115,7 +115,7 @@ def _loss(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     z, mean, var = _measured(case, backbone)
     t, e, prompts = case.inputs["timesteps"], case.inputs["noise"], case.params["prompts"]
     z_0 = z[: len(t)]
-    unet = copy.deepcopy(backbone.unet).requires_grad_(True)
+    unet = copy.deepcopy(backbone.denoiser).requires_grad_(True)
     abar = schedulers.build("ddim", backbone.scheduler_config, 1).alphas_cumprod
     side = case.params["resolution"]
     text, _ = backbone.condition(prompts, None, guided=False, width=side, height=side)

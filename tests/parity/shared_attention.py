@@ -93,13 +93,12 @@ def _carried(case: Case, asked: GenerationInputs, context: PrepareContext) -> tu
         rows.append(torch.cat([*leads, trajectory.latents]))
 
     technique = StyleAligned(draw=lambda seed, shape: case.inputs["latents"][:1])
-    unet = context.backbone.unet
     with ExitStack() as stack:
-        watched = unet.get_submodule(WATCHED)
+        watched = context.backbone.denoiser.get_submodule(WATCHED)
         stack.enter_context(patches.forward_hook(watched, lambda m, args, kw, out: seen.append((args[0], out))))
         trajectory = technique.prepare(asked, replace(context, watch=lambda t: alone.append(t.latents.clone())))
         hooks = stack.enter_context(technique.patch(context.backbone, [trajectory]))
-        denoise(unet, [trajectory], hooks=hooks, watch=look)
+        denoise(context.backbone.predict, [trajectory], hooks=hooks, watch=look)
     return rows, seen
 
 

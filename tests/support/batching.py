@@ -9,7 +9,7 @@ import numpy as np
 from tests.support.encoder_samples import picture
 from workers.contract.jobs.models import Request
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine, GenerationResult, Work
@@ -17,7 +17,9 @@ from workers.engine.technique import Pictures
 from workers.techniques import registry
 
 
-def work(method: str, backbone: Backbone, prompt: str, seed: int, *, content: bool = False, **params: Any) -> Work:
+def work(
+    method: str, backbone: StableDiffusion, prompt: str, seed: int, *, content: bool = False, **params: Any
+) -> Work:
     """Return a small request with a style picture of its own, and a content picture if asked."""
     request = Request(
         method=method,
@@ -36,7 +38,7 @@ def work(method: str, backbone: Backbone, prompt: str, seed: int, *, content: bo
     return Work(request, Pictures((picture(seed),), shown), lambda progress: None)
 
 
-def require_the_same_alone(works: list[Work], backbone: Backbone, weights: Callable[[str], Path]) -> list[int]:
+def require_the_same_alone(works: list[Work], backbone: StableDiffusion, weights: Callable[[str], Path]) -> list[int]:
     """Require that every picture of the batch is the one its request gets alone; return the rows of its UNet calls."""
 
     def made(some: list[Work]) -> list[Any]:
@@ -47,7 +49,7 @@ def require_the_same_alone(works: list[Work], backbone: Backbone, weights: Calla
         return list(engine.stylize_together(some))
 
     calls: list[int] = []
-    hook = backbone.unet.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
+    hook = backbone.denoiser.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))
     together = made(works)
     hook.remove()
     for one, other in zip([made([each])[0] for each in works], together, strict=True):

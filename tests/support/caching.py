@@ -39,15 +39,15 @@ def require_no_trace(
     technique: Technique, context: PrepareContext, inputs: GenerationInputs, *nets: Any, fails: bool
 ) -> None:
     """Require that an order, carried out or broken off after a step, leaves the UNet and `nets` as they were."""
-    unet = context.backbone.unet
+    unet = context.backbone.denoiser
     with unchanged(unet, *nets):
         trajectory = technique.prepare(inputs, context)
         if fails:
             with pytest.raises(BrokenOffError), technique.patch(context.backbone, [trajectory]) as hooks:
-                denoise(unet, [trajectory], hooks=hooks, watch=break_off)
+                denoise(context.backbone.predict, [trajectory], hooks=hooks, watch=break_off)
         else:
             with technique.patch(context.backbone, [trajectory]) as hooks:
-                denoise(unet, [trajectory], hooks=hooks)
+                denoise(context.backbone.predict, [trajectory], hooks=hooks)
 
 
 def _state(net: Any) -> State:

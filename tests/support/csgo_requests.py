@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.parity.converted import converted
 from tests.support.encoder_samples import inputs, picture
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import WeightsMissing
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs, Pictures, PrepareContext
@@ -78,9 +78,9 @@ def own(context: PrepareContext) -> Network:
     return network.get_or_load(network.locate(32, context), context.backbone)
 
 
-def without_residents(backbone: Backbone) -> Backbone:
+def without_residents(backbone: StableDiffusion) -> StableDiffusion:
     """Return the same base model with nothing beside it."""
-    return Backbone(
+    return StableDiffusion(
         backbone.pipe,
         name=backbone.name,
         base=backbone.base,

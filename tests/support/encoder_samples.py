@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.parity.converted import converted
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
@@ -60,7 +60,9 @@ def picture(seed: int = 0, size: tuple[int, int] = (80, 56)) -> Image.Image:
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
-def bench_on(backbone: Backbone, weights: Callable[[str], Path], cache: StyleCache | None = None) -> PrepareContext:
+def bench_on(
+    backbone: StableDiffusion, weights: Callable[[str], Path], cache: StyleCache | None = None
+) -> PrepareContext:
     return PrepareContext(backbone, RequestCache(cache or StyleCache([MemoryTier("host", 1 << 28)])), weights)
 
 
@@ -89,4 +91,4 @@ def latents(technique: Technique, context: PrepareContext, *orders: GenerationIn
 
 def carry(technique: Technique, context: PrepareContext, trajectories: Sequence[Trajectory]) -> None:
     with technique.patch(context.backbone, trajectories) as hooks:
-        denoise(context.backbone.unet, trajectories, hooks=hooks)
+        denoise(context.backbone.predict, trajectories, hooks=hooks)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.denoise import denoise
 from workers.engine.noise import RecordedNoise
 from workers.engine.technique import GenerationInputs, Pictures, PrepareContext
@@ -46,19 +46,19 @@ def made(context: PrepareContext, *orders: GenerationInputs) -> list[Tensor]:
     technique = StyleId()
     trajectories = [technique.prepare(inputs, context) for inputs in orders]
     with technique.patch(context.backbone, trajectories) as hooks:
-        denoise(context.backbone.unet, trajectories, hooks=hooks)
+        denoise(context.backbone.predict, trajectories, hooks=hooks)
     return [trajectory.latents for trajectory in trajectories]
 
 
 @contextmanager
-def counted(backbone: Backbone) -> Iterator[list[int]]:
+def counted(backbone: StableDiffusion) -> Iterator[list[int]]:
     """The rows of every UNet call."""
     rows: list[int] = []
 
     def note(module: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         rows.append(len(args[0]))
 
-    handle = backbone.unet.register_forward_pre_hook(note, with_kwargs=True)
+    handle = backbone.denoiser.register_forward_pre_hook(note, with_kwargs=True)
     try:
         yield rows
     finally:

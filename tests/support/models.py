@@ -1,13 +1,17 @@
 """Fixtures: the tiny base models, built once for all test processes and never changed by a test."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from model_store.catalogue.entry import Base
 from tests.parity.__main__ import CACHE, ROOT
 from tests.parity.lab import data_root
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.technique import PrepareContext
@@ -20,18 +24,25 @@ def tiny_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sd15(tiny_root: Path) -> Backbone:
+def sd15(tiny_root: Path) -> StableDiffusion:
     return load(tiny_root / "sd15")
 
 
 @pytest.fixture(scope="session")
-def sdxl(tiny_root: Path) -> Backbone:
+def sdxl(tiny_root: Path) -> StableDiffusion:
     return load(tiny_root / "sdxl")
 
 
 @pytest.fixture(params=["sd15", "sdxl"])
-def backbone(request: pytest.FixtureRequest) -> Backbone:
+def backbone(request: pytest.FixtureRequest) -> StableDiffusion:
     return request.getfixturevalue(request.param)
+
+
+def around(unet: Any, base: Base = "sd15", dtype: torch.dtype = torch.float32) -> StableDiffusion:
+    """A base model that is a UNet alone, which may be on the meta device: nothing can be encoded."""
+    vae = SimpleNamespace(config=SimpleNamespace(latent_channels=4, block_out_channels=(1, 1, 1, 1)))
+    pipe = SimpleNamespace(unet=unet, vae=vae, scheduler=SimpleNamespace(config={}))
+    return StableDiffusion(pipe, name=base, base=base, fingerprint="", dtype=dtype)
 
 
 def no_weights(name: str) -> Path:
@@ -39,5 +50,5 @@ def no_weights(name: str) -> Path:
 
 
 @pytest.fixture
-def context(sd15: Backbone) -> PrepareContext:
+def context(sd15: StableDiffusion) -> PrepareContext:
     return PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from workers.engine.backbones.patches import forward_hook
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
@@ -45,7 +45,7 @@ def inputs(
     )
 
 
-def bench_of(backbone: Backbone, *, budget: int = 1 << 30, **more: Any) -> PrepareContext:
+def bench_of(backbone: StableDiffusion, *, budget: int = 1 << 30, **more: Any) -> PrepareContext:
     return PrepareContext(
         backbone, RequestCache(StyleCache([MemoryTier("host", budget)])), more.pop("weights", str), **more
     )
@@ -63,7 +63,7 @@ def together(
     technique = technique or StyleAligned()
     trajectories = [technique.prepare(one, context) for one in orders]
     with technique.patch(context.backbone, trajectories) as hooks:
-        denoise(context.backbone.unet, trajectories, hooks=hooks)
+        denoise(context.backbone.predict, trajectories, hooks=hooks)
     return [one.latents for one in trajectories]
 
 
@@ -73,8 +73,8 @@ def off(ours: Tensor, theirs: Tensor) -> float:
 
 
 @contextmanager
-def counted(backbone: Backbone) -> Iterator[list[int]]:
+def counted(backbone: StableDiffusion) -> Iterator[list[int]]:
     """Count the rows of every UNet call."""
     rows: list[int] = []
-    with forward_hook(backbone.unet, lambda m, args, kwargs, out: rows.append(len(out[0]))):
+    with forward_hook(backbone.denoiser, lambda m, args, kwargs, out: rows.append(len(out[0]))):
         yield rows

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import RequestCache
 from workers.engine.denoise import Trajectory, denoise
 from workers.engine.errors import NotFinite
@@ -39,7 +39,7 @@ class Part:
 
     @property
     def rows(self) -> int:
-        """UNet rows per step."""
+        """Rows of the denoiser's call per step."""
         return len(self.inputs.seeds) * (2 if self.inputs.guidance_scale > 1 else 1)
 
     def attempt(self, action: Callable[[], None]) -> None:
@@ -103,7 +103,7 @@ def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, P
             part.show(trajectory)
 
     with timed(ready.values(), "denoise"), technique.patch(backbone, list(ready)) as hooks:
-        denoise(backbone.unet, list(ready), hooks=hooks, watch=watch)
+        denoise(backbone.predict, list(ready), hooks=hooks, watch=watch)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _decode(part: Part, backbone: Backbone, trajectory: Trajectory) -> None:
     count = len(trajectory.latents)
     for n, latents in enumerate(trajectory.latents):
         part.meter.report("decode", n, count)
-        decoded = backbone.pictures(latents[None])
+        decoded = backbone.decode(latents[None])
         if not (latents.isfinite().all() and decoded.isfinite().all()):  # clamped, they would be a black picture
             used = " with ".join([backbone.name, *(lora.id for lora in part.inputs.params.loras)])
             raise NotFinite(f"{used} gave values that are not finite: its weights are damaged or too large")

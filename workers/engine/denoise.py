@@ -1,7 +1,7 @@
 """The denoising loop: a step function over the state of each request.
 
-One UNet call may carry the rows of several requests, each at a timestep of its own scheduler. A request with guidance
-has an unconditional and a conditional row per picture, in that order; without, only conditional rows.
+One call of the denoiser may carry the rows of several requests, each at a timestep of its own scheduler. A request with
+guidance has an unconditional and a conditional row per picture, in that order; without, only conditional rows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,20 +12,21 @@ import torch
 from torch import Tensor
 
 from workers.engine.conditioning import Condition, stack
+from workers.engine.schedulers import Scheduler
 
 
 @dataclass(eq=False)
 class Trajectory:
     """The pictures of one request on their way from noise to latents (or back, with an inverse scheduler).
 
-    latents: (n, channels, h, w), scaled as the scheduler wants them (see `start`); float32 whatever the UNet's dtype,
-    so that steps do not lose what half precision cannot hold. `negative` is None when there is no guidance.
-    `scheduler` is this request's own, its timesteps set. `estimate` is what its last step expects in the end, if
-    the scheduler says so, at unit scale. `extra` belongs to the technique.
+    latents: (n, channels, h, w), scaled as the scheduler wants them (see `Backbone.initial_latents`); float32 whatever
+    the denoiser's dtype, so that steps do not lose what half precision cannot hold. `negative` is None when there is no
+    guidance. `scheduler` is this request's own, its timesteps set. `estimate` is what its last step expects in the end,
+    if the scheduler says so, at unit scale. `extra` belongs to the technique.
     """
 
     latents: Tensor
-    scheduler: Any
+    scheduler: Scheduler
     positive: Condition
     negative: Condition | None = None
     guidance_scale: float = 1.0
@@ -52,13 +53,13 @@ class Trajectory:
 
     @property
     def halves(self) -> tuple[Condition, ...]:
-        """The conditions of the UNet rows in their order: unconditional first."""
+        """The conditions of a call's rows in their order: unconditional first."""
         return (self.positive,) if self.negative is None else (self.negative, self.positive)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of a UNet call belong to one half of one trajectory."""
+    """Which rows of a call belong to one half of one trajectory."""
 
     trajectory: Trajectory
     conditional: bool
@@ -67,11 +68,11 @@ class Rows:
 
 
 @dataclass
-class UNetCall:
-    """One UNet call: its inputs, which hooks may change, and who owns which row.
+class DenoiserCall:
+    """One call of the denoiser: its inputs, which hooks may change, and who owns which row.
 
     sample: (rows, channels, h, w). timestep: a scalar, or (rows,) when the trajectories differ. `inputs` are further
-    keyword arguments of the UNet; ControlNet residuals are put there.
+    keyword arguments of the model; ControlNet residuals are put there.
     """
 
     sample: Tensor
@@ -87,7 +88,7 @@ class UNetCall:
 
 
 class Hooks:
-    """What a technique may do around the UNet calls; the methods here do nothing.
+    """What a technique may do around the denoiser's calls; the methods here do nothing.
 
     One object serves one denoising, which may hold several trajectories of the same technique. It runs in torch's
     inference mode, the fastest; a technique that needs gradients sets `wants_gradients` and opens
@@ -96,10 +97,10 @@ class Hooks:
 
     wants_gradients: bool = False
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Look at or change the call: note timesteps and rows for processors, add ControlNet residuals."""
 
-    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: UNetCall) -> Tensor:
+    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: DenoiserCall) -> Tensor:
         """Return the noise prediction (n, channels, h, w) that the scheduler shall use; `noise` is the guided one."""
         return noise
 
@@ -108,15 +109,12 @@ class Hooks:
 
 
 Watch = Callable[[Trajectory], None]
-
-
-def start(scheduler: Any, noise: Tensor) -> Tensor:
-    """Return unit-scale starting latents as the scheduler wants them."""
-    return noise * scheduler.init_noise_sigma
+Predict = Callable[[DenoiserCall], Tensor]
+"""Returns the prediction for every row of a call (rows, channels, h, w): `Backbone.predict`."""
 
 
 def denoise(
-    unet: Any, trajectories: Sequence[Trajectory], *, hooks: Hooks | None = None, watch: Watch | None = None
+    predict: Predict, trajectories: Sequence[Trajectory], *, hooks: Hooks | None = None, watch: Watch | None = None
 ) -> None:
     """Carry every trajectory through all its steps.
 
@@ -127,7 +125,7 @@ def denoise(
     with torch.no_grad() if hooks.wants_gradients else torch.inference_mode():
         _observe(trajectories, watch)
         while live := [trajectory for trajectory in trajectories if not trajectory.done]:
-            step(unet, live, hooks)
+            step(predict, live, hooks)
             _observe(live, watch)
 
 
@@ -137,11 +135,11 @@ def _observe(trajectories: Iterable[Trajectory], watch: Watch | None) -> None:
             watch(trajectory)
 
 
-def step(unet: Any, trajectories: Sequence[Trajectory], hooks: Hooks) -> None:
-    """Make one step of every trajectory with one UNet call. Latents must agree in size, dtype and device."""
+def step(predict: Predict, trajectories: Sequence[Trajectory], hooks: Hooks) -> None:
+    """Make one step of every trajectory with one call of the denoiser. Latents must agree in size, dtype and device."""
     call = gather(trajectories)
-    hooks.before_unet(call)
-    predicted = unet(call.sample, call.timestep, **call.condition.unet_inputs(), **call.inputs, return_dict=False)[0]
+    hooks.before_predict(call)
+    predicted = predict(call)
     for trajectory in trajectories:
         noise = guide(predicted[call.of(trajectory)], trajectory)
         noise = hooks.after_guidance(trajectory, noise, call)
@@ -149,8 +147,8 @@ def step(unet: Any, trajectories: Sequence[Trajectory], hooks: Hooks) -> None:
         hooks.after_step(trajectory)
 
 
-def gather(trajectories: Sequence[Trajectory]) -> UNetCall:
-    """Return the UNet call of the next step: per trajectory its unconditional rows, then its conditional ones."""
+def gather(trajectories: Sequence[Trajectory]) -> DenoiserCall:
+    """Return the call of the next step: per trajectory its unconditional rows, then its conditional ones."""
     samples: list[Tensor] = []
     timesteps: list[Tensor] = []
     conditions: list[Condition] = []
@@ -164,7 +162,7 @@ def gather(trajectories: Sequence[Trajectory]) -> UNetCall:
             timesteps.append(trajectory.timestep)
             conditions.append(half)
     sample = samples[0] if len(samples) == 1 else torch.cat(samples)
-    return UNetCall(sample, _timestep(timesteps, rows, sample), stack(conditions), tuple(rows))
+    return DenoiserCall(sample, _timestep(timesteps, rows, sample), stack(conditions), tuple(rows))
 
 
 def _timestep(timesteps: list[Tensor], rows: list[Rows], sample: Tensor) -> Tensor:

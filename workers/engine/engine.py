@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
+from model_store.catalogue.entry import Base
 from workers.contract.jobs.models import Request, Terms
 from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.latent_preview import projection, sketching
 from workers.engine.backbones.lora_stack import Finder, apply_loras
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.engine.batch import Part
 from workers.engine.cache.precomputed import PrecomputedStyles
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -217,12 +218,6 @@ def _no_lora(model: str, base: Base) -> Path:
 
 def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:
     inputs = parts[0].inputs
-    needed = memory.estimate(
-        backbone.unet,
-        backbone.vae,
-        rows=sum(part.rows for part in parts),
-        width=inputs.width,
-        height=inputs.height,
-        factor=backbone.vae_factor,
-    )
+    rows = sum(part.rows for part in parts)
+    needed = backbone.estimate_memory(rows=rows, width=inputs.width, height=inputs.height)
     memory.require(needed.peak, backbone.device)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from model_store.catalogue.entry import Base
 from workers.contract.jobs.models import Request
-from workers.engine.backbones.stable_diffusion import Base
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs

@@ -20,7 +20,7 @@ DECODED = 0.99
 
 
 def prepare_share(spec: Spec, inputs: GenerationInputs) -> float:
-    """Return the part of a cold request's UNet work that comes before its own denoising, 0..1."""
+    """Return the part of a cold request's denoising that comes before its own denoising, 0..1."""
     references, content = len(inputs.pictures.styles), inputs.pictures.content is not None
     before = spec.cost.style_passes * references + spec.cost.content_passes * content
     return before / (before + spec.cost.row_passes * len(inputs.seeds))

@@ -1,10 +1,10 @@
-"""Samplers by name: diffusers' own schedulers, built from the base model's configuration.
+"""What the loop asks of a scheduler, and the samplers of Stable Diffusion by name: diffusers' own schedulers.
 
-Every denoising has a scheduler of its own, so requests at different timesteps can share a UNet call.
+Every denoising has a scheduler of its own, so requests at different timesteps can share a call of the denoiser.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from diffusers import (
     DDIMInverseScheduler,
@@ -14,6 +14,7 @@ from diffusers import (
     PNDMScheduler,
     UniPCMultistepScheduler,
 )
+from torch import Tensor
 
 Sampler = Literal["ddim", "dpm++", "euler", "pndm", "unipc"]
 INVERSE = "ddim-inverse"
@@ -33,6 +34,28 @@ FIXED: dict[str, dict[str, bool]] = {
 }
 
 
+class Scheduler(Protocol):
+    """What the loop asks of a scheduler, as most of diffusers' are; a base model wraps one that is not."""
+
+    timesteps: Tensor
+    """One per step, in the order of the steps."""
+
+    @property
+    def init_noise_sigma(self) -> Any:
+        """What starting noise at unit scale is multiplied by: a number or a scalar tensor."""
+        ...
+
+    def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        """Return latents as the denoiser reads them at a timestep."""
+        ...
+
+    def step(
+        self, prediction: Tensor, timestep: Tensor, sample: Tensor, *, return_dict: Literal[False]
+    ) -> tuple[Tensor, ...]:
+        """Return the latents after a step; as second, where it is known, the picture expected in the end."""
+        ...
+
+
 def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     """Return the named scheduler with its timesteps set for `steps`, kept on the CPU so that no step waits for a GPU.
 
@@ -44,12 +67,12 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     return scheduler
 
 
-def signal(scheduler: Any) -> float:
-    """Return a = alphas_cumprod at the scheduler's first timestep: how much of the picture its start still holds.
+def signal(scheduler: Scheduler, timestep: Tensor | float | None = None) -> float:
+    """Return a = alphas_cumprod at a timestep, the first if none is given: how much of the picture is left there.
 
     0 for schedulers without alphas_cumprod (rectified flow starts from noise alone).
     """
     alphas = getattr(scheduler, "alphas_cumprod", None)
     if alphas is None:
         return 0.0
-    return float(alphas[round(float(scheduler.timesteps[0]))])
+    return float(alphas[round(float(scheduler.timesteps[0] if timestep is None else timestep))])

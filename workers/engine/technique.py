@@ -21,9 +21,9 @@ The life of a request: the engine turns it into `GenerationInputs` (pictures dec
 2. `patch(backbone, trajectories)`, a context manager around the whole denoising of one or several prepared
    trajectories. It installs attention processors and the like with `workers.engine.backbones.patches`, which undo
    themselves, and yields the `Hooks` of this denoising. A processor learns whose rows it sees from
-   `Hooks.before_unet(call)`: `call.rows` says which rows are which half of which trajectory, `trajectory.extra` holds
-   what prepare put there. Nothing of a request may stay on the model, and plain requests must not notice that adapters
-   are resident.
+   `Hooks.before_predict(call)`: `call.rows` says which rows are which half of which trajectory, and in
+   `trajectory.extra` is what prepare put there. Nothing of a request may stay on the model, and plain requests must
+   not notice that adapters are resident.
 
 Where the families enter:
 
@@ -34,8 +34,8 @@ Where the families enter:
   statistics per layer and step; `patch` installs processors that read them for the step each row is at.
 - injection: `prepare` inverts style and content as two trajectories of one `context.denoise`, recording per layer
   and timestep; `patch` injects.
-- ControlNet: `before_unet` puts the residuals into `call.inputs`. Gradient guidance: `after_guidance` returns another
-  prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
+- ControlNet: `before_predict` puts the residuals into `call.inputs`. Gradient guidance: `after_guidance` returns
+  another prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
 
 A style may be prepared before anybody draws in it: `prepare` is then called with an empty prompt and without content
 or control picture, for what it leaves in the cache. A technique that cannot do without them has `prepare_style`.
@@ -55,8 +55,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from workers.engine import denoise, schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine import denoise
+from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import RequestCache
 from workers.engine.denoise import Hooks, Trajectory, Watch
 from workers.engine.errors import Refused
@@ -110,7 +110,7 @@ class PrepareContext:
 
     def denoise(self, trajectories: Sequence[Trajectory], hooks: Hooks | None = None) -> None:
         """Carry trajectories through all their steps, reporting each."""
-        denoise.denoise(self.backbone.unet, trajectories, hooks=hooks, watch=self.watch)
+        denoise.denoise(self.backbone.predict, trajectories, hooks=hooks, watch=self.watch)
 
 
 class Technique(Protocol):
@@ -161,7 +161,7 @@ def text_to_image_batch_key(inputs: GenerationInputs, backbone: Backbone) -> Has
 
 def check_size(inputs: GenerationInputs, backbone: Backbone) -> None:
     """Raise Refused unless the base model can make pictures of the order's size."""
-    multiple = backbone.vae_factor
+    multiple = backbone.size_multiple
     if inputs.width % multiple or inputs.height % multiple:
         raise Refused(
             f"width and height must be multiples of {multiple} on {backbone.name}, not {inputs.width}x{inputs.height}"
@@ -177,7 +177,9 @@ def text_to_image(
     """
     backbone = context.backbone
     check_size(inputs, backbone)
-    scheduler = schedulers.build(sampler, inputs.scheduler_config or backbone.scheduler_config, inputs.steps)
+    scheduler = backbone.build_scheduler(
+        sampler, inputs.steps, width=inputs.width, height=inputs.height, config=inputs.scheduler_config
+    )
     positive, negative = backbone.condition(
         inputs.prompts,
         inputs.negative_prompt,
@@ -188,7 +190,7 @@ def text_to_image(
     if unit_noise is None:
         unit_noise = inputs.noise.normal(INITIAL, backbone.latent_shape(inputs.width, inputs.height))
     return Trajectory(
-        latents=denoise.start(scheduler, unit_noise).to(backbone.device),
+        latents=backbone.initial_latents(unit_noise, scheduler),
         scheduler=scheduler,
         positive=positive,
         negative=negative,

@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from workers.contract.jobs.models import Request
+from workers.engine.backbones.load import load
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import load
 from workers.engine.engine import DiffusionEngine
 from workers.engine.types import Pictures, Work
 from workers.evaluation.cases import Case

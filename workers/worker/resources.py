@@ -7,14 +7,15 @@ import torch
 
 from model_store import tiny
 from model_store.catalogue import entries, entry_of, folder_of
+from model_store.catalogue.entry import Base
 from model_store.errors import ModelStoreError
 from model_store.store.lockfile import read_lock
 from model_store.store.presence import presence, require_installed
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import Terms
-from workers.engine.backbones import stable_diffusion
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import load as load_backbone
 from workers.engine.backbones.lora_stack import Finder
-from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier, Tier
 from workers.engine.errors import Refused, WeightsMissing
@@ -54,7 +55,7 @@ def loader(settings: WorkerSettings, store: Path) -> Callable[[str], Backbone]:
     dtype = DTYPES.get(settings.worker_dtype)
 
     def load(model: str) -> Backbone:
-        return stable_diffusion.load(locate(model, store), name=model, device=device, dtype=dtype)
+        return load_backbone(locate(model, store), name=model, device=device, dtype=dtype)
 
     return load
 

@@ -13,7 +13,7 @@ from model_store.add.add import add
 from model_store.catalogue.entry import Licence
 from tests.support import lora_files
 from tests.support.service import Service, quick, service, style_file
-from workers.engine.backbones.stable_diffusion import load
+from workers.engine.backbones.load import load
 from workers.worker.encode import RECIPE_KEY
 
 pytestmark = pytest.mark.xdist_group("service")

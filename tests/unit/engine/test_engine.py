@@ -12,7 +12,7 @@ from workers.contract.jobs.models import Progress, Request
 from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine, Work
@@ -46,7 +46,7 @@ def request(**more: object) -> Request:
     return Request.model_validate(fields | more)
 
 
-def engine_of(sd15: Backbone, **more: int) -> DiffusionEngine:
+def engine_of(sd15: StableDiffusion, **more: int) -> DiffusionEngine:
     def weights(name: str) -> Path:
         raise Refused(name)
 
@@ -56,7 +56,7 @@ def engine_of(sd15: Backbone, **more: int) -> DiffusionEngine:
 
 
 @pytest.fixture
-def engine(sd15: Backbone) -> DiffusionEngine:
+def engine(sd15: StableDiffusion) -> DiffusionEngine:
     return engine_of(sd15)
 
 
@@ -106,7 +106,9 @@ def test_each_picture_of_a_request_can_be_had_alone(engine: DiffusionEngine) -> 
 
 
 @pytest.mark.parametrize("method", ["signal-leak", "style-aligned"])
-def test_where_pictures_are_made_one_by_one_each_has_the_bytes_that_it_has_alone(sd15: Backbone, method: str) -> None:
+def test_where_pictures_are_made_one_by_one_each_has_the_bytes_that_it_has_alone(
+    sd15: StableDiffusion, method: str
+) -> None:
     engine = engine_of(sd15, most_pictures=1)
     seen: list[Progress] = []
     large = {"method": method, "width": 128, "height": 128}
@@ -123,7 +125,7 @@ def test_where_pictures_are_made_one_by_one_each_has_the_bytes_that_it_has_alone
     assert fractions[-1] == pytest.approx(0.99)
 
 
-def test_a_request_that_is_stopped_makes_none_of_its_other_pictures(sd15: Backbone) -> None:
+def test_a_request_that_is_stopped_makes_none_of_its_other_pictures(sd15: StableDiffusion) -> None:
     with pytest.raises(InterruptedError):
         engine_of(sd15, most_pictures=1).stylize(request(num_images=3), STYLE, watch=stop_at("denoise", 3))
 
@@ -190,9 +192,7 @@ def test_what_cannot_be_done_is_refused_in_words(
 
 def test_what_does_not_fit_at_once_is_done_in_pieces(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = engine.stylize(request(num_images=3), STYLE, watch=quiet)
-    needed = memory.estimate(
-        engine.pool.get("sd15").unet, engine.pool.get("sd15").vae, rows=2, width=64, height=64, factor=8
-    )
+    needed = engine.pool.get("sd15").estimate_memory(rows=2, width=64, height=64)
     monkeypatch.setattr(memory, "available", lambda device: int(needed.peak * 1.1))
     pieces = engine.stylize(request(num_images=3), STYLE, watch=quiet)
     assert pieces.seeds == whole.seeds
@@ -253,8 +253,10 @@ def test_a_lost_device_is_told_to_all_that_it_had(engine: DiffusionEngine, monke
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_no_picture(engine: DiffusionEngine, sd15: Backbone, value: float) -> None:
-    weight = sd15.unet.mid_block.resnets[0].conv1.weight
+def test_values_that_are_not_finite_are_no_picture(
+    engine: DiffusionEngine, sd15: StableDiffusion, value: float
+) -> None:
+    weight = sd15.denoiser.mid_block.resnets[0].conv1.weight
     kept = weight.detach().clone()
     shown: list[PreviewFrame] = []
     work = Work(request(num_images=2), STYLE, lambda _: None, show=shown.append)

@@ -11,7 +11,8 @@ from diffusers import ControlNetModel, StableDiffusionPipeline, StableDiffusionX
 from safetensors.torch import load_file, save_file
 
 from workers.engine.backbones import controlnet
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
 
 PIPELINES: dict[str, Any] = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
@@ -64,8 +65,8 @@ def test_pickled_weights_are_not_read(tiny_root: Path, tmp_path: Path) -> None:
         load(tmp_path / "copy")
 
 
-def test_a_controlnet_with_a_gap_is_named(sd15: Backbone, tmp_path: Path) -> None:
-    net: Any = ControlNetModel.from_unet(sd15.unet, conditioning_embedding_out_channels=(16, 16, 16, 16))
+def test_a_controlnet_with_a_gap_is_named(sd15: StableDiffusion, tmp_path: Path) -> None:
+    net: Any = ControlNetModel.from_unet(sd15.denoiser, conditioning_embedding_out_channels=(16, 16, 16, 16))
     net.save_pretrained(tmp_path)
     loaded = controlnet.load(tmp_path, sd15)
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in net.state_dict().items())

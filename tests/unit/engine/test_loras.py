@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from model_store.add.add import add
 from tests.support import lora_files
 from tests.unit.engine.test_engine import STYLE, quiet, request
+from workers.engine.backbones.load import load
 from workers.engine.backbones.lora_stack import apply_loras
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine, Work
@@ -40,7 +41,7 @@ def store(tmp_path: Path) -> Path:
 def installed(tmp_path: Path, store: Path) -> Maker:
     """Write and add a LoRA for a model; returns its folder in the store."""
 
-    def make(backbone: Backbone, model: str, layout: str = "diffusers", **more: Any) -> Path:
+    def make(backbone: StableDiffusion, model: str, layout: str = "diffusers", **more: Any) -> Path:
         add(lora_files.write(layout, backbone.pipe, tmp_path / model, **more), model, store, base=backbone.base)
         return loras(store)(model, backbone.base)
 
@@ -61,7 +62,7 @@ def predicted(backbone: Any, pipe: Any) -> torch.Tensor:
     return torch.cat([both[0].flatten(), out.flatten()])
 
 
-def state(backbone: Backbone) -> dict[str, tuple[int, torch.Tensor]]:
+def state(backbone: StableDiffusion) -> dict[str, tuple[int, torch.Tensor]]:
     parts = [getattr(backbone.pipe, part, None) for part in ("unet", "text_encoder", "text_encoder_2", "vae")]
     return {
         f"{n}.{name}": (parameter.data.data_ptr(), parameter.data.clone())
@@ -71,7 +72,7 @@ def state(backbone: Backbone) -> dict[str, tuple[int, torch.Tensor]]:
     }
 
 
-def unchanged(before: dict[str, tuple[int, torch.Tensor]], backbone: Backbone) -> bool:
+def unchanged(before: dict[str, tuple[int, torch.Tensor]], backbone: StableDiffusion) -> bool:
     after = state(backbone)
     return before.keys() == after.keys() and all(
         before[name][0] == after[name][0] and torch.equal(before[name][1], after[name][1]) for name in before
@@ -79,7 +80,9 @@ def unchanged(before: dict[str, tuple[int, torch.Tensor]], backbone: Backbone) -
 
 
 @pytest.mark.parametrize("layout", lora_files.LAYOUTS)
-def test_it_is_what_diffusers_makes_of_it(layout: str, backbone: Backbone, installed: Maker, store: Path) -> None:
+def test_it_is_what_diffusers_makes_of_it(
+    layout: str, backbone: StableDiffusion, installed: Maker, store: Path
+) -> None:
     folder = installed(backbone, "ink", layout)
     before, plain = state(backbone), predicted(backbone, backbone.pipe)
     with apply_loras(backbone, [Lora(id="ink", scale=0.8)], loras(store)):
@@ -94,7 +97,7 @@ def test_it_is_what_diffusers_makes_of_it(layout: str, backbone: Backbone, insta
     assert torch.equal(predicted(backbone, backbone.pipe), plain)
 
 
-def test_several_add_up_as_in_diffusers(sdxl: Backbone, installed: Maker, store: Path) -> None:
+def test_several_add_up_as_in_diffusers(sdxl: StableDiffusion, installed: Maker, store: Path) -> None:
     folders = {"ink": installed(sdxl, "ink", "kohya"), "chalk": installed(sdxl, "chalk", seed=11)}
     with apply_loras(sdxl, [Lora(id="ink", scale=0.5), Lora(id="chalk", scale=-1.25)], loras(store)):
         ours = predicted(sdxl, sdxl.pipe)
@@ -109,7 +112,7 @@ def test_several_add_up_as_in_diffusers(sdxl: Backbone, installed: Maker, store:
 
 
 def test_the_alpha_that_training_scripts_keep_in_the_header_counts(
-    sd15: Backbone, tiny_root: Path, store: Path, tmp_path: Path
+    sd15: StableDiffusion, tiny_root: Path, store: Path, tmp_path: Path
 ) -> None:
     from peft import LoraConfig
 
@@ -134,12 +137,12 @@ def test_the_alpha_that_training_scripts_keep_in_the_header_counts(
 def test_nothing_is_left_after_an_exception(dtype: torch.dtype, tiny_root: Path, installed: Maker, store: Path) -> None:
     backbone = load(tiny_root / "sd15", dtype=dtype)
     installed(backbone, "ink", "kohya")
-    before, fingerprint, as_loaded = state(backbone), backbone.fingerprint, backbone.as_loaded
+    before, fingerprint, with_original_weights = state(backbone), backbone.fingerprint, backbone.with_original_weights
     with pytest.raises(ZeroDivisionError), apply_loras(backbone, [Lora(id="ink"), Lora(id="ink")], loras(store)):
         assert not unchanged(before, backbone)
         raise ZeroDivisionError
     assert unchanged(before, backbone)
-    assert (backbone.fingerprint, backbone.as_loaded) == (fingerprint, as_loaded)
+    assert (backbone.fingerprint, backbone.with_original_weights) == (fingerprint, with_original_weights)
     with apply_loras(backbone, [Lora(id="ink", scale=0.0)], loras(store)):
         assert unchanged(before, backbone), "a scale of 0 is no LoRA"
 
@@ -158,9 +161,9 @@ def test_what_is_built_beside_the_model_sees_its_own_weights(tiny_root: Path, in
 
 
 def test_what_is_missing_or_does_not_fit_is_refused(
-    sd15: Backbone, sdxl: Backbone, installed: Maker, store: Path
+    sd15: StableDiffusion, sdxl: StableDiffusion, installed: Maker, store: Path
 ) -> None:
-    def using(model: str, backbone: Backbone) -> None:
+    def using(model: str, backbone: StableDiffusion) -> None:
         with apply_loras(backbone, [Lora(id=model)], loras(store)):
             raise AssertionError
 
@@ -181,7 +184,7 @@ def test_what_is_missing_or_does_not_fit_is_refused(
     assert unchanged(before, sdxl)
 
 
-def engine_of(backbone: Backbone, store: Path) -> DiffusionEngine:
+def engine_of(backbone: StableDiffusion, store: Path) -> DiffusionEngine:
     return DiffusionEngine(
         pool=BackboneCache(lambda model: backbone),
         cache=StyleCache([MemoryTier("host", 1 << 28)]),
@@ -198,7 +201,9 @@ def pixels(engine: DiffusionEngine, params: dict[str, Any], method: str) -> np.n
 
 
 @pytest.mark.parametrize("method", ["style-aligned", "signal-leak"])
-def test_warm_styles_are_those_of_the_same_loras(method: str, sd15: Backbone, installed: Maker, store: Path) -> None:
+def test_warm_styles_are_those_of_the_same_loras(
+    method: str, sd15: StableDiffusion, installed: Maker, store: Path
+) -> None:
     installed(sd15, "ink")
     params = {"loras": [{"id": "ink", "scale": 1.0}]}
     warm, cold = engine_of(sd15, store), engine_of(sd15, store)
@@ -211,7 +216,7 @@ def test_warm_styles_are_those_of_the_same_loras(method: str, sd15: Backbone, in
 
 
 def test_only_requests_with_the_same_loras_share_a_batch(
-    sd15: Backbone, installed: Maker, store: Path, monkeypatch: pytest.MonkeyPatch
+    sd15: StableDiffusion, installed: Maker, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(sd15, "ink")
     engine, ran = engine_of(sd15, store), []
@@ -233,7 +238,7 @@ def test_only_requests_with_the_same_loras_share_a_batch(
     assert np.abs(outcomes[1].astype(int) - outcomes[0]).max() > 2
 
 
-def test_a_missing_lora_fails_its_own_request_alone(sd15: Backbone, store: Path) -> None:
+def test_a_missing_lora_fails_its_own_request_alone(sd15: StableDiffusion, store: Path) -> None:
     works = [Work(request(params=params), STYLE, quiet) for params in ({}, {"loras": [{"id": "gone"}]})]
     good, bad = engine_of(sd15, store).stylize_together(works)
     assert not isinstance(good, Exception)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from workers.engine.backbones.load import load
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
 from workers.engine.images import cover, digest, from_signed, to_signed
 from workers.engine.noise import INITIAL, RecordedNoise, SeededNoise
@@ -70,28 +71,27 @@ def test_a_digest_is_of_what_is_seen() -> None:
     assert digest(red) != digest(red.resize((8, 2)))
 
 
-def test_the_vae_is_exact_and_decoding_gives_pictures(backbone: Backbone) -> None:
+def test_the_vae_is_exact_and_decoding_gives_pictures(backbone: StableDiffusion) -> None:
     signed = torch.rand(1, 3, 64, 64) * 2 - 1
     latents = backbone.encode(signed)
     assert torch.equal(latents, backbone.encode(signed))
     assert latents.shape == (1, *backbone.latent_shape(64, 64))
     assert backbone.vae.dtype == torch.float32
-    assert [pixels.shape for pixels in backbone.decode(latents)] == [(64, 64, 3)]
+    assert [pixels.shape for pixels in from_signed(backbone.decode(latents))] == [(64, 64, 3)]
 
 
-def test_prompts_are_encoded_as_the_pipeline_does(backbone: Backbone) -> None:
+def test_prompts_are_encoded_as_the_pipeline_does(backbone: StableDiffusion) -> None:
     positive, negative = backbone.condition(["a", "b", "a"], None, guided=True, width=64, height=128)
     assert positive.rows == 3
     assert torch.equal(positive.text[0], positive.text[2])
     assert negative is not None
     if backbone.base == "sdxl":
         assert negative.text.abs().max() == 0
-        assert positive.time_ids is not None
-        assert positive.time_ids[2].tolist() == [128, 64, 0, 0, 128, 64]
+        assert positive.added["time_ids"][2].tolist() == [128, 64, 0, 0, 128, 64]
     assert backbone.condition(["a"], "x", guided=False, width=64, height=64)[1] is None
 
 
-def test_residents_are_built_once(sd15: Backbone) -> None:
+def test_residents_are_built_once(sd15: StableDiffusion) -> None:
     assert sd15.get_or_load("adapter", object) is sd15.get_or_load("adapter", object)
 
 
@@ -105,10 +105,10 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path, content: str | 
         load(tmp_path)
 
 
-def test_the_pool_keeps_what_was_used_last(sd15: Backbone) -> None:
+def test_the_pool_keeps_what_was_used_last(sd15: StableDiffusion) -> None:
     loads: list[str] = []
 
-    def fetch(model: str) -> Backbone:
+    def fetch(model: str) -> StableDiffusion:
         loads.append(model)
         return sd15
 

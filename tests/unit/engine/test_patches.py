@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from workers.engine.backbones import patches
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 
 
 class Weighted(nn.Module):
@@ -57,36 +57,36 @@ def some_patches(unet: Any) -> list[Callable[[], AbstractContextManager[None]]]:
 
 
 @pytest.mark.parametrize("number", range(11))
-def test_each_restores_exactly_after_an_exception(backbone: Backbone, number: int) -> None:
-    before = portrait(backbone.unet)
-    with pytest.raises(InterruptedError), some_patches(backbone.unet)[number]():
-        assert portrait(backbone.unet) != before
+def test_each_restores_exactly_after_an_exception(backbone: StableDiffusion, number: int) -> None:
+    before = portrait(backbone.denoiser)
+    with pytest.raises(InterruptedError), some_patches(backbone.denoiser)[number]():
+        assert portrait(backbone.denoiser) != before
         raise InterruptedError
-    assert portrait(backbone.unet) == before
+    assert portrait(backbone.denoiser) == before
 
 
-def test_any_nesting_restores_exactly(sd15: Backbone) -> None:
-    before, dice = portrait(sd15.unet), random.Random(1)
+def test_any_nesting_restores_exactly(sd15: StableDiffusion) -> None:
+    before, dice = portrait(sd15.denoiser), random.Random(1)
     for _ in range(30):
         with ExitStack() as stack:
-            for make in dice.choices(some_patches(sd15.unet), k=4):
+            for make in dice.choices(some_patches(sd15.denoiser), k=4):
                 stack.enter_context(make())
-        assert portrait(sd15.unet) == before
+        assert portrait(sd15.denoiser) == before
 
 
-def test_an_unknown_layer_changes_nothing(sd15: Backbone) -> None:
-    before = portrait(sd15.unet)
-    known = next(iter(sd15.unet.attn_processors))
+def test_an_unknown_layer_changes_nothing(sd15: StableDiffusion) -> None:
+    before = portrait(sd15.denoiser)
+    known = next(iter(sd15.denoiser.attn_processors))
     with (
         pytest.raises(KeyError),
-        patches.attention_processors(sd15.unet, {known: AttnProcessor(), "no": AttnProcessor()}),
+        patches.attention_processors(sd15.denoiser, {known: AttnProcessor(), "no": AttnProcessor()}),
     ):
         pass
-    assert portrait(sd15.unet) == before
+    assert portrait(sd15.denoiser) == before
 
 
-def test_a_patched_layer_computes_with_the_patch(sd15: Backbone) -> None:
-    name = next(iter(sd15.unet.attn_processors))
+def test_a_patched_layer_computes_with_the_patch(sd15: StableDiffusion) -> None:
+    name = next(iter(sd15.denoiser.attn_processors))
     calls: list[int] = []
 
     class Counting(AttnProcessor):
@@ -94,6 +94,6 @@ def test_a_patched_layer_computes_with_the_patch(sd15: Backbone) -> None:
             calls.append(1)
             return super().__call__(*args, **kwargs)
 
-    with patches.attention_processors(sd15.unet, {name: Counting()}), torch.no_grad():
-        sd15.unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 77, 32))
+    with patches.attention_processors(sd15.denoiser, {name: Counting()}), torch.no_grad():
+        sd15.denoiser(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 77, 32))
     assert calls == [1]

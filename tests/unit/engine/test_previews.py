@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from tests.unit.engine.test_engine import STYLE, engine, quiet, request  # noqa: F401  a fixture
 from workers.engine.backbones.latent_preview import fit, projection
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.engine import DiffusionEngine
 from workers.engine.images import to_signed
 from workers.engine.types import PreviewFrame, Work
@@ -28,7 +28,7 @@ def blots(seed: int, side: int) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def honest() -> Backbone:
+def honest() -> StableDiffusion:
     """A backbone whose VAE draws what it has seen, with eight latent channels; the tiny models' VAEs draw at random."""
     pictures = np.stack([np.asarray(blots(seed, 128)) for seed in range(16)])
     vae: Any = build_autoencoder(fit_patch_code(pictures)).eval()
@@ -42,20 +42,20 @@ def honest() -> Backbone:
         mid_block_type=None,
     )
     pipe = SimpleNamespace(unet=unet, vae=vae, scheduler=SimpleNamespace(config={}))
-    return Backbone(pipe, name="honest", base="sd15", fingerprint="", dtype=torch.float32)
+    return StableDiffusion(pipe, name="honest", base="sd15", fingerprint="", dtype=torch.float32)
 
 
-def test_the_map_comes_near_to_what_the_vae_decodes(honest: Backbone) -> None:
+def test_the_map_comes_near_to_what_the_vae_decodes(honest: StableDiffusion) -> None:
     latents = honest.encode(to_signed(blots(99, 256)))
     with torch.no_grad():
-        decoded = avg_pool2d(honest.pictures(latents), honest.vae_factor)
+        decoded = avg_pool2d(honest.decode(latents), honest.vae_factor)
     drawn = fit(honest).picture(latents)
     assert drawn.size == (32, 32)
     difference = to_signed(drawn) - decoded.clamp(-1, 1)
     assert difference.square().mean() < 0.05 * decoded.var(), "at least 95 % of the variance"
 
 
-def test_the_map_is_always_the_same_and_draws_no_random_number(sd15: Backbone) -> None:
+def test_the_map_is_always_the_same_and_draws_no_random_number(sd15: StableDiffusion) -> None:
     before = torch.random.get_rng_state()
     one, two = fit(sd15), fit(sd15)
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -19,7 +19,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.parity.converted import converted
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
@@ -105,15 +106,15 @@ def carried(name: str, inputs: GenerationInputs, context: PrepareContext, watch:
     technique = registry.technique(name)
     trajectory = technique.prepare(inputs, context)
     with technique.patch(context.backbone, [trajectory]) as hooks:
-        denoise(context.backbone.unet, [trajectory], hooks=hooks, watch=watch)
+        denoise(context.backbone.predict, [trajectory], hooks=hooks, watch=watch)
     assert trajectory.latents.isfinite().all()
 
 
 class State:
     """Everything by which a change of the UNet could show: each attribute of each module, by identity."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        modules = list(backbone.unet.modules())
+    def __init__(self, backbone: StableDiffusion) -> None:
+        modules = list(backbone.denoiser.modules())
         own = [vars(module) for module in modules]
         inner = [value for attributes in own for value in attributes.values() if isinstance(value, dict)]
         self._dicts = [*own, *inner, vars(backbone.pipe), backbone.scheduler_config]
@@ -129,11 +130,11 @@ class State:
         )
 
 
-def parts(backbone: Backbone) -> list[torch.nn.Module]:
+def parts(backbone: StableDiffusion) -> list[torch.nn.Module]:
     return [part for part in backbone.pipe.components.values() if isinstance(part, torch.nn.Module)]
 
 
-def digest(backbone: Backbone) -> str:
+def digest(backbone: StableDiffusion) -> str:
     seen = hashlib.sha256()
     for part in parts(backbone):
         for name, tensor in part.state_dict().items():
@@ -141,33 +142,33 @@ def digest(backbone: Backbone) -> str:
     return seen.hexdigest()
 
 
-def tuned(folder: Path, backbone: Backbone) -> Path:
+def tuned(folder: Path, backbone: StableDiffusion) -> Path:
     """A trained style whose tuning moves two weights."""
     shape = backbone.latent_shape(SIDE, SIDE)
     stats_file.write(folder, "pixel", {"mean_pixels": torch.zeros(shape), "var_pixels": torch.ones(shape)})
     names = ("conv_in.weight", "mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight")
-    weights = dict(backbone.unet.named_parameters())
+    weights = dict(backbone.denoiser.named_parameters())
     save_file({name: weights[name] + 0.01 for name in names}, folder / "diffusion_pytorch_model.safetensors")
     (folder / "style.json").write_text(json.dumps({"base": backbone.base}))
     return folder
 
 
-def called(backbone: Backbone) -> list[torch.nn.Module]:
+def called(backbone: StableDiffusion) -> list[torch.nn.Module]:
     """The UNet's modules that a plain call uses, keys and values of attentions aside, which a technique may replace."""
     seen: list[torch.nn.Module] = []
-    leaves = [module for name, module in backbone.unet.named_modules() if not name.endswith(("to_k", "to_v"))]
+    leaves = [module for name, module in backbone.denoiser.named_modules() if not name.endswith(("to_k", "to_v"))]
     handles = [m.register_forward_pre_hook(lambda module, args: seen.append(module)) for m in leaves]
     text, _ = backbone.condition(("",), None, guided=False, width=SIDE, height=SIDE)
     sample = torch.zeros(1, *backbone.latent_shape(SIDE, SIDE))
     with torch.no_grad():
-        backbone.unet(sample, torch.tensor(1), **text.unet_inputs())
+        backbone.denoiser(sample, torch.tensor(1), **unet_inputs(text))
     for handle in handles:
         handle.remove()
     return list(dict.fromkeys(seen))
 
 
 @pytest.fixture
-def quick(sdxl: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
+def quick(sdxl: StableDiffusion, monkeypatch: pytest.MonkeyPatch) -> StableDiffusion:
     """SDXL that remembers what its text encoders said, which no technique changes."""
     condition, said = sdxl.condition, dict[str, Any]()
 
@@ -182,7 +183,7 @@ def quick(sdxl: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
 
 
 @pytest.fixture
-def weights(quick: Backbone, tiny_root: Path, tmp_path: Path) -> Callable[[str], Path]:
+def weights(quick: StableDiffusion, tiny_root: Path, tmp_path: Path) -> Callable[[str], Path]:
     """Where the tiny weights of the recorded cases are, by catalogue id, and the style `tuned`."""
     encoder, csgo_weights = CASES / "encoder" / "weights", CASES / "csgo" / "weights"
     found = {
@@ -206,7 +207,7 @@ def weights(quick: Backbone, tiny_root: Path, tmp_path: Path) -> Callable[[str],
     return locate
 
 
-def test_1000_sequences_leave_the_model_as_it_was(quick: Backbone, weights: Callable[[str], Path]) -> None:
+def test_1000_sequences_leave_the_model_as_it_was(quick: StableDiffusion, weights: Callable[[str], Path]) -> None:
     draw = random.Random(2026)
     specs = [registry.spec(name) for name in registry.names() if quick.base in registry.spec(name).bases]
     modules, before = called(quick), digest(quick)
@@ -243,7 +244,7 @@ def test_1000_sequences_leave_the_model_as_it_was(quick: Backbone, weights: Call
 
 
 @pytest.mark.parametrize("name", [name for name in registry.names() if name not in ("deadiff", "style-noise")])
-def test_a_style_prepared_in_advance_is_not_prepared_again(quick: Backbone, weights: Any, name: str) -> None:
+def test_a_style_prepared_in_advance_is_not_prepared_again(quick: StableDiffusion, weights: Any, name: str) -> None:
     """Of a request with the same settings, whatever its prompt and content picture."""
     spec, styles = registry.spec(name), StyleCache([MemoryTier("host", 1 << 28)])
     inputs = GenerationInputs(
@@ -274,7 +275,7 @@ def test_any_trace_would_be_seen(tiny_root: Path, trace: str) -> None:
     backbone = load(tiny_root / "sd15")
     state = State(backbone)
     expected = state.now()
-    attention = backbone.unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1")
+    attention = backbone.denoiser.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1")
     if trace == "processor":
         attention.set_processor(AttnProcessor())
     elif trace == "hook":

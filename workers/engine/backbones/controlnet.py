@@ -11,9 +11,10 @@ from torch import Tensor
 
 from model_store.errors import ModelStoreError
 from model_store.load.component import load_component
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.stable_diffusion import unet_inputs
 from workers.engine.conditioning import Condition, stack
-from workers.engine.denoise import Rows, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Rows, Trajectory
 from workers.engine.errors import ModelUnusable, Refused
 
 
@@ -52,18 +53,18 @@ def load(folder: Path, backbone: Backbone, *, completed: bool = False) -> Any:
 
     Raises ModelUnusable when there is none that can be read, Refused when it does not fit the base model.
     """
-    others = backbone.unet.state_dict() if completed else {}
+    others = backbone.denoiser.state_dict() if completed else {}
     try:
         net = load_component(folder, ControlNetModel, device=backbone.device, dtype=backbone.dtype, others=others)
     except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded as a ControlNet: {broken}") from broken
     for part in ("block_out_channels", "cross_attention_dim", "addition_embed_type"):
-        if getattr(net.config, part) != getattr(backbone.unet.config, part):
+        if getattr(net.config, part) != getattr(backbone.denoiser.config, part):
             raise Refused(f"the ControlNet in {folder} was not made for {backbone.name}: their {part} differ")
     return net
 
 
-def add(call: UNetCall, control_of: ControlOf, before: Callable[[UNetCall], None] = lambda call: None) -> None:
+def add(call: DenoiserCall, control_of: ControlOf, before: Callable[[DenoiserCall], None] = lambda call: None) -> None:
     """Put the residuals of every controlled row into a UNet call, zeros for the others.
 
     All controlled requests of a call share one ControlNet. `before` sees the ControlNet's own call, whose rows are the
@@ -86,12 +87,12 @@ def add(call: UNetCall, control_of: ControlOf, before: Callable[[UNetCall], None
         call.inputs["mid_block_additional_residual"] = _spread(middle, chosen, weights)
 
 
-def _own_call(call: UNetCall, parts: list[tuple[Rows, Control]], chosen: Tensor) -> UNetCall:
+def _own_call(call: DenoiserCall, parts: list[tuple[Rows, Control]], chosen: Tensor) -> DenoiserCall:
     owners: list[Rows] = []
     for rows, _ in parts:
         begin = owners[-1].stop if owners else 0
         owners.append(Rows(rows.trajectory, rows.conditional, begin, begin + rows.stop - rows.start))
-    return UNetCall(
+    return DenoiserCall(
         sample=call.sample[chosen],
         timestep=call.timestep if call.timestep.ndim == 0 else call.timestep[chosen],
         condition=stack([asked.condition(rows) for rows, asked in parts]),
@@ -99,10 +100,10 @@ def _own_call(call: UNetCall, parts: list[tuple[Rows, Control]], chosen: Tensor)
     )
 
 
-def _residuals(own: UNetCall, parts: list[tuple[Rows, Control]]) -> tuple[list[Tensor], Tensor]:
+def _residuals(own: DenoiserCall, parts: list[tuple[Rows, Control]]) -> tuple[list[Tensor], Tensor]:
     images = [asked.image.expand(rows.stop - rows.start, -1, -1, -1) for rows, asked in parts]
     down, middle = parts[0][1].net(
-        own.sample, own.timestep, controlnet_cond=torch.cat(images), return_dict=False, **own.condition.unet_inputs()
+        own.sample, own.timestep, controlnet_cond=torch.cat(images), return_dict=False, **unet_inputs(own.condition)
     )
     return down, middle
 

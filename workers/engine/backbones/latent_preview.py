@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Trajectory
 from workers.engine.images import from_signed
 from workers.engine.progress import ProgressReporter
@@ -59,7 +59,7 @@ def fit(backbone: Backbone) -> Projection | None:
     colours = _blended(3, CELLS * backbone.vae_factor).mul(2).sub(1)
     noise = torch.special.ndtri(_blended(backbone.latent_channels, CELLS).clamp(0.01, 0.99)).to(backbone.device)
     latents = [backbone.encode(colours), noise]
-    decoded = [avg_pool2d(backbone.pictures(z), backbone.vae_factor) for z in latents]
+    decoded = [avg_pool2d(backbone.decode(z), backbone.vae_factor) for z in latents]
     z, rgb = (torch.cat([_cells(rows) for rows in both]) for both in (latents, decoded))
     if not (z.isfinite().all() and rgb.isfinite().all()):
         log.warning("no previews of %s: its VAE gives values that are not finite", backbone.name)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model_store.errors import ModelStoreError, WrongKeys
 from model_store.load.lora import WEIGHTS, Halves, read_lora
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import ModelUnusable, Refused
 
 
@@ -51,7 +51,7 @@ def read(folder: Path, backbone: Backbone) -> LoraWeights:
     """
     name = fingerprint(folder)
     try:
-        halves = read_lora(folder / WEIGHTS, backbone.base, backbone.unet.config)
+        halves = read_lora(folder / WEIGHTS, backbone.base, backbone.denoiser.config)
     except WrongKeys as unknown:
         raise Refused(f"the LoRA {folder.name} has names or values that are not known: {unknown}") from unknown
     except (ModelStoreError, OSError) as broken:
@@ -63,10 +63,10 @@ def _changes(layers: Mapping[str, Halves], part: str, backbone: Backbone) -> Ite
     """Yield the changes of one part of the pipeline by the names of its parameters."""
     if not layers:
         return
-    module = getattr(backbone.pipe, part, None)
+    module = backbone.components.get(part)
     if module is None:
         raise Refused(f"the LoRA changes {part}, which {backbone.name} has not: it was made for another base model")
-    prefixed = part == "unet" or hasattr(module, "text_model")
+    prefixed = module is backbone.denoiser or hasattr(module, "text_model")
     shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
     for layer, halves in layers.items():
         weight = (layer if prefixed else layer.removeprefix("text_model.")) + ".weight"

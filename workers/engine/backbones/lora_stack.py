@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from model_store.catalogue.entry import Base
 from model_store.load.lora import PARTS
 from workers.engine.backbones import lora_file, patches
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.lora_file import Change, LoraWeights
-from workers.engine.backbones.stable_diffusion import Backbone, Base
 from workers.techniques.spec import Lora as Asked
 
 Finder = Callable[[str, Base], Path]
@@ -47,15 +48,15 @@ class LoraCache:
 
 @contextmanager
 def apply_loras(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Iterator[None]:
-    """Run the model with LoRAs added to its UNet and text encoders, and restore it exactly.
+    """Run the model with LoRAs added to its denoiser and text encoders, and restore it exactly.
 
     Raises WeightsMissing for an unknown id, Refused for what does not fit the model; then nothing was changed.
     """
     if not asked:
         yield
         return
-    shelf: LoraCache = backbone.get_or_load("loras", LoraCache)
-    loaded = [(shelf.get(find(one.id, backbone.base), backbone), one.scale) for one in asked]
+    cache: LoraCache = backbone.get_or_load("loras", LoraCache)
+    loaded = [(cache.get(find(one.id, backbone.base), backbone), one.scale) for one in asked]
     seen = hashlib.sha256(
         "\n".join([backbone.fingerprint, *(f"{each.fingerprint} {s}" for each, s in loaded)]).encode()
     )
@@ -64,12 +65,14 @@ def apply_loras(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Ite
         for part in PARTS:
             changes = _by_weight(part, loaded)
             if changes:
-                module = getattr(backbone.pipe, part)
+                module = backbone.components[part]
                 parameters = dict(module.named_parameters())
                 originals += [(parameters[name], parameters[name].data) for name in changes]
                 stack.enter_context(patches.replaced(module, {n: partial(_sum, c) for n, c in changes.items()}))
         stack.enter_context(
-            patches.attribute(backbone, "as_loaded", partial(_undone, backbone, backbone.fingerprint, originals))
+            patches.attribute(
+                backbone, "with_original_weights", partial(_undone, backbone, backbone.fingerprint, originals)
+            )
         )
         stack.enter_context(patches.attribute(backbone, "fingerprint", seen.hexdigest()))
         yield

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 
 
 class BackboneCache:

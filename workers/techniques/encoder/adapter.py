@@ -10,7 +10,8 @@ from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProje
 from torch import Tensor
 from transformers import CLIPVisionConfig
 
-from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import fingerprint
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder import adapter_file, compatibility
 from workers.techniques.encoder.adapter_file import Kind
@@ -61,10 +62,10 @@ def _load(located: AdapterFiles, backbone: Backbone) -> Adapter:
         image_config = CLIPVisionConfig.from_pretrained(located.image_encoder, local_files_only=True)
     except (OSError, ValueError) as broken:
         raise ModelUnusable(f"{located.image_encoder} holds no image encoder: {broken}") from broken
-    compatibility.check_unet(file, backbone.unet)
+    compatibility.check_unet(file, backbone.denoiser)
     compatibility.check_image_tower(file, image_config, clip=located.published.clip if located.published else None)
-    projection = backbone.unet._convert_ip_adapter_image_proj_to_diffusers(dict(file.image_proj))
-    processors = backbone.unet._convert_ip_adapter_attn_to_diffusers([file.state_dict()])
+    projection = backbone.denoiser._convert_ip_adapter_image_proj_to_diffusers(dict(file.image_proj))
+    processors = backbone.denoiser._convert_ip_adapter_attn_to_diffusers([file.state_dict()])
     layers = {name: _placed(layer, backbone) for name, layer in processors.items() if name.endswith("attn2.processor")}
     return Adapter(
         located=located,

@@ -16,8 +16,8 @@ from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from torch import Tensor, nn
 
 from workers.engine.backbones import patches
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.engine.backbones.base import Backbone
+from workers.engine.denoise import DenoiserCall, Hooks, Rows, Trajectory
 from workers.techniques.encoder.adapter import KeysValues
 
 
@@ -80,7 +80,7 @@ class ImageRows(Hooks):
         self._streams = streams
         self._owners: tuple[Rows, ...] = ()
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Give every processor the keys and values of this call's rows."""
         if call.rows == self._owners:
             return
@@ -117,5 +117,5 @@ def streamed(net: Any, trajectories: Sequence[Trajectory], streams: StreamsOf) -
 @contextmanager
 def image_attention(backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
     """Let trajectories see their streams (`trajectory.extra`) in the UNet while they are denoised."""
-    with streamed(backbone.unet, trajectories, lambda trajectory: trajectory.extra) as hooks:
+    with streamed(backbone.denoiser, trajectories, lambda trajectory: trajectory.extra) as hooks:
         yield hooks

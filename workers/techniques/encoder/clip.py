@@ -18,7 +18,7 @@ from transformers import (
 
 from model_store.errors import ModelStoreError
 from model_store.load.component import load_component
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder.adapter_file import Kind
 from workers.techniques.encoder.weights import AdapterFiles

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import fingerprint
 from workers.engine.cache.style_cache import key_of
 from workers.engine.errors import Refused
 from workers.engine.technique import PrepareContext
@@ -44,9 +45,10 @@ def text_source(adapter: Adapter, context: PrepareContext) -> TextSource:
             "content subtraction is not defined for plus adapters, which read patches; use params.adapter base"
         )
     published, backbone = adapter.located.published, context.backbone
-    if published.text == SECOND_TEXT_ENCODER if published else backbone.base == "sdxl":
-        compatibility.check_text_tower(adapter.image_config, backbone.pipe.text_encoder_2.config)
-        second = TextTower(backbone.pipe.text_encoder_2, backbone.pipe.tokenizer_2)
+    parts = backbone.components
+    if published.text == SECOND_TEXT_ENCODER if published else SECOND_TEXT_ENCODER in parts:
+        compatibility.check_text_tower(adapter.image_config, parts[SECOND_TEXT_ENCODER].config)
+        second = TextTower(parts[SECOND_TEXT_ENCODER], parts["tokenizer_2"])
         return TextSource(backbone.fingerprint, lambda: second)
     if published is None:
         return _in_folder(adapter, *_own(backbone), backbone)

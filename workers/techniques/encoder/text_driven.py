@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Trajectory
 from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image, text_to_image_batch_key
 from workers.techniques.encoder import adapter, blocks, image_prompt

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from model_store.catalogue.entry import Base
 from model_store.load.pickles import PICKLED
-from workers.engine.backbones.stable_diffusion import Backbone, Base
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.params import Variant

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.images import cover, digest, to_signed
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from workers.engine.backbones.stable_diffusion import load
+from workers.engine.backbones.load import load
 from workers.techniques.prior_noise.style_noise.spec import SPEC
 from workers.training.style_noise.loop import TrainingConfig, train
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model_store.load.lora import WEIGHTS
 from workers.engine import schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.conditioning import Condition
 from workers.techniques.prior_noise import statistics, stats_file, style_set
 from workers.techniques.prior_noise.style_noise import math
@@ -54,12 +54,12 @@ def step(
     """Return one step with gradients. z_0, e: (N, C, h, w); t: (N) timesteps; abar: all alphas_cumprod."""
     n = math.style_noise(mu, sig, e)
     z_t = math.forward(z_0, n, abar[t])
-    prediction = unet(z_t.to(unet.dtype), t, **condition.unet_inputs(), return_dict=False)[0]
+    prediction = unet(z_t.to(unet.dtype), t, **unet_inputs(condition), return_dict=False)[0]
     return TrainingStep(z_t, prediction, n, math.loss(prediction, n))
 
 
 def train(
-    backbone: Backbone,
+    backbone: StableDiffusion,
     pictures: Sequence[Image.Image],
     captions: Sequence[str],
     out: Path,
@@ -77,7 +77,7 @@ def train(
         raise ValueError("a style needs at least two pictures: one has no variance")
     z = style_set.latents(pictures, backbone, width, height)
     mu, var = statistics.pixel(z, statistics.equal(len(z)))
-    unet = backbone.unet
+    unet = backbone.denoiser
     unet.add_adapter(LoraConfig(r=recipe.rank, lora_alpha=recipe.rank, target_modules=list(LAYERS)))
     for number, loss in _descend(backbone, z, mu, var.sqrt(), captions, (width, height), recipe):
         report(number, loss)
@@ -89,7 +89,7 @@ def train(
 
 
 def _descend(
-    backbone: Backbone,
+    backbone: StableDiffusion,
     z: Tensor,
     mu: Tensor,
     sig: Tensor,
@@ -98,7 +98,7 @@ def _descend(
     recipe: TrainingConfig,
 ) -> Any:
     """Yield (number, loss) of each optimizer step."""
-    unet, draw = backbone.unet, torch.Generator("cpu").manual_seed(recipe.seed)
+    unet, draw = backbone.denoiser, torch.Generator("cpu").manual_seed(recipe.seed)
     abar = schedulers.build("ddim", backbone.scheduler_config, 1).alphas_cumprod.to(backbone.device)
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tests.support.encoder_samples import PUBLISHED, adapter_of, bench_on, nothing_installed
 from workers.engine.backbones import csd
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused, WeightsMissing
 from workers.techniques.encoder import adapter_file
 from workers.techniques.encoder.csgo import checkpoint as csgo
@@ -74,11 +74,11 @@ def test_a_store_folder_gives_its_safetensors_file_first(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("variant", ["base", "plus"])
-def test_what_is_missing_is_named_with_the_command_that_fetches_it(backbone: Backbone, variant: str) -> None:
+def test_what_is_missing_is_named_with_the_command_that_fetches_it(backbone: StableDiffusion, variant: str) -> None:
     with pytest.raises(WeightsMissing, match=f"stylize models pull ip-adapter-.*{backbone.base}"):
         locate(variant, bench_on(backbone, nothing_installed))  # type: ignore[arg-type]
 
 
-def test_a_variant_that_was_never_published_is_refused(sd15: Backbone) -> None:
+def test_a_variant_that_was_never_published_is_refused(sd15: StableDiffusion) -> None:
     with pytest.raises(Refused, match="no vit-h adapter for sd15"):
         locate("vit-h", bench_on(sd15, nothing_installed))

@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from tests.support.encoder_samples import WEIGHTS, picture
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder import clip
 from workers.techniques.encoder.weights import AdapterFiles
@@ -17,7 +17,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 
 @pytest.fixture
-def tower(sd15: Backbone, tiny_root: Path) -> clip.ImageTower:
+def tower(sd15: StableDiffusion, tiny_root: Path) -> clip.ImageTower:
     return clip.image_tower(AdapterFiles(tiny_root, tiny_root / "clip-vision", None), sd15)
 
 
@@ -42,7 +42,7 @@ def test_zero_pixels_are_not_a_black_picture(tower: clip.ImageTower) -> None:
     assert not torch.allclose(black, tower.zero_pixels(), atol=1e-2)
 
 
-def test_a_text_is_read_as_the_model_itself_reads_it(sd15: Backbone) -> None:
+def test_a_text_is_read_as_the_model_itself_reads_it(sd15: StableDiffusion) -> None:
     folder = WEIGHTS / "clip-text"
     model = CLIPTextModelWithProjection.from_pretrained(folder).eval()
     tokens = CLIPTokenizer.from_pretrained(folder)(["a rabbit"], return_tensors="pt")
@@ -53,7 +53,7 @@ def test_a_text_is_read_as_the_model_itself_reads_it(sd15: Backbone) -> None:
     assert ours.embedding("a rabbit " * 100).shape == (1, 32)
 
 
-def test_a_whole_clip_model_gives_its_text_tower(sd15: Backbone, tmp_path: Path) -> None:
+def test_a_whole_clip_model_gives_its_text_tower(sd15: StableDiffusion, tmp_path: Path) -> None:
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = small | {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
     vision = small | {"image_size": 8, "patch_size": 4}
@@ -63,7 +63,7 @@ def test_a_whole_clip_model_gives_its_text_tower(sd15: Backbone, tmp_path: Path)
     assert tower.embedding("a rabbit").shape == (1, 24)
 
 
-def test_a_folder_without_a_tower_is_named(sd15: Backbone, tmp_path: Path) -> None:
+def test_a_folder_without_a_tower_is_named(sd15: StableDiffusion, tmp_path: Path) -> None:
     with pytest.raises(ModelUnusable, match="no text encoder"):
         clip.text_config(tmp_path)
     with pytest.raises(ModelUnusable, match="cannot be loaded"):

@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
 from tests.support.encoder_samples import adapter_of, bench_on
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder import adapter, adapter_file, compatibility, content
 from workers.techniques.encoder.adapter_file import AdapterFile
@@ -120,23 +120,23 @@ def test_an_adapter_with_another_image_tower_is_refused(
         compatibility.check_image_tower(file, image, clip=clip)
 
 
-def test_an_adapter_of_another_base_is_refused(sd15: Backbone, sdxl: Backbone) -> None:
-    compatibility.check_unet(adapter_file.read(adapter_of("ip-adapter-sd15")), sd15.unet)
-    compatibility.check_unet(adapter_file.read(adapter_of("ip-adapter-sdxl")), sdxl.unet)
+def test_an_adapter_of_another_base_is_refused(sd15: StableDiffusion, sdxl: StableDiffusion) -> None:
+    compatibility.check_unet(adapter_file.read(adapter_of("ip-adapter-sd15")), sd15.denoiser)
+    compatibility.check_unet(adapter_file.read(adapter_of("ip-adapter-sdxl")), sdxl.denoiser)
     with pytest.raises(ModelUnusable, match="32 wide, the base model's attention reads 64"):
-        compatibility.check_unet(adapter_file.read(adapter_of("ip-adapter-sd15")), sdxl.unet)
+        compatibility.check_unet(adapter_file.read(adapter_of("ip-adapter-sd15")), sdxl.denoiser)
 
 
-def test_an_adapter_that_lacks_a_layer_or_has_one_too_many_is_refused(sd15: Backbone) -> None:
+def test_an_adapter_that_lacks_a_layer_or_has_one_too_many_is_refused(sd15: StableDiffusion) -> None:
     whole = adapter_file.read(adapter_of("ip-adapter-sd15"))
     less = {name: t for name, t in whole.ip_adapter.items() if name != "31.to_v_ip.weight"}
     more = {**whole.ip_adapter, "0.to_q_lora.down.weight": torch.zeros(1, 1)}
     for layers, named in ((less, "31.to_v_ip"), (more, "0.to_q_lora")):
         with pytest.raises(ModelUnusable, match=named):
-            compatibility.check_unet(dataclasses.replace(whole, ip_adapter=layers), sd15.unet)
+            compatibility.check_unet(dataclasses.replace(whole, ip_adapter=layers), sd15.denoiser)
 
 
-def test_projections_that_diffusers_would_misread_are_refused(sd15: Backbone) -> None:
+def test_projections_that_diffusers_would_misread_are_refused(sd15: StableDiffusion) -> None:
     base = adapter_file.read(adapter_of("ip-adapter-sd15"))
     eight = {**base.image_proj, "proj.weight": torch.zeros(8 * 32, 32)}
     plus = adapter_file.read(adapter_of("ip-adapter-plus-sd15"))
@@ -144,11 +144,11 @@ def test_projections_that_diffusers_would_misread_are_refused(sd15: Backbone) ->
     odd = {**plus.image_proj, "layers.0.0.to_q.weight": torch.zeros(100, 32)}
     for file, tensors, why in ((base, eight, "4 tokens"), (plus, deep, "5 resampler"), (plus, odd, "heads")):
         with pytest.raises(ModelUnusable, match=why):
-            compatibility.check_unet(dataclasses.replace(file, image_proj=tensors), sd15.unet)
+            compatibility.check_unet(dataclasses.replace(file, image_proj=tensors), sd15.denoiser)
 
 
 def test_a_wrong_pair_is_found_before_the_encoder_is_loaded(
-    sd15: Backbone, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sd15: StableDiffusion, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vision(64, 2, 4, 48).save_pretrained(tmp_path)
     published = Published("ip-adapter-sd15", "clip-vit-h", VIT_H, None)
@@ -157,7 +157,7 @@ def test_a_wrong_pair_is_found_before_the_encoder_is_loaded(
 
 
 def test_sdxl_subtracts_with_its_own_second_tower_only_for_its_own_encoder(
-    sdxl: Backbone, installed: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    sdxl: StableDiffusion, installed: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = bench_on(sdxl, installed)
     found = adapter.get_or_load(locate("base", context), sdxl)

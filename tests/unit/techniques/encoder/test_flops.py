@@ -1,6 +1,5 @@
 """The price of a warm style, counted in the true shape of Stable Diffusion 1.5, without memory for its weights."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.support.models import around
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory, denoise
 from workers.techniques.encoder.attention import ImageStream, image_attention
@@ -30,7 +30,7 @@ def trajectory(extra: tuple[ImageStream, ...]) -> Trajectory:
 
 def flops(unet: Any, asked: Trajectory, hooks: Hooks) -> int:
     with FlopCounterMode(display=False) as counter:
-        denoise(unet, [asked], hooks=hooks)
+        denoise(around(unet).predict, [asked], hooks=hooks)
     return counter.get_total_flops()
 
 
@@ -46,7 +46,6 @@ def test_a_warm_style_costs_what_plain_text_to_image_costs(unet: Any) -> None:
     keys_values = {name: kept(name) for name in layers}
     asked = trajectory((ImageStream(keys_values, keys_values, dict.fromkeys(layers, 1.0)),))
     plain = flops(unet, trajectory(()), Hooks())
-    backbone: Any = SimpleNamespace(unet=unet)
-    with image_attention(backbone, [asked]) as hooks:
+    with image_attention(around(unet), [asked]) as hooks:
         warm = flops(unet, asked, hooks)
     assert 1.0 < warm / plain < 1.005

@@ -27,7 +27,8 @@ from tests.support.encoder_samples import (
     nothing_installed,
     picture,
 )
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs
@@ -70,7 +71,7 @@ def seen(folder: Path, images: list[Image.Image]) -> tuple[Any, Tensor]:
 
 @torch.no_grad()
 def test_plus_on_sdxl_with_two_images_is_what_diffusers_pipeline_does(
-    sdxl: Backbone, tiny_root: Path, installed: Installed
+    sdxl: StableDiffusion, tiny_root: Path, installed: Installed
 ) -> None:
     pipe = StableDiffusionXLPipeline.from_pretrained(tiny_root / "sdxl", add_watermarker=False)
     images = [picture(1), picture(2, (40, 90))]
@@ -86,7 +87,7 @@ def test_plus_on_sdxl_with_two_images_is_what_diffusers_pipeline_does(
 
 @torch.no_grad()
 def test_a_mean_less_its_content_on_sd15_is_what_diffusers_pipeline_does(
-    sd15: Backbone, tiny_root: Path, installed: Installed
+    sd15: StableDiffusion, tiny_root: Path, installed: Installed
 ) -> None:
     pipe = StableDiffusionPipeline.from_pretrained(tiny_root / "sd15", safety_checker=None)
     images = [picture(1), picture(2, (40, 90))]
@@ -105,7 +106,7 @@ def test_a_mean_less_its_content_on_sd15_is_what_diffusers_pipeline_does(
 
 
 def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
-    sd15: Backbone, tiny_root: Path, installed: Installed
+    sd15: StableDiffusion, tiny_root: Path, installed: Installed
 ) -> None:
     context = bench_on(load(tiny_root / "sd15", dtype=torch.bfloat16), installed)
     [rounded], [exact] = latents(IP, context, inputs(BASE)), latents(IP, bench_on(sd15, installed), inputs(BASE))
@@ -113,21 +114,25 @@ def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
     assert torch.nn.functional.cosine_similarity(rounded.float().flatten(), exact.flatten(), dim=0) > 0.99
 
 
-def test_without_guidance_there_is_no_unconditional_half(sd15: Backbone, installed: Installed) -> None:
+def test_without_guidance_there_is_no_unconditional_half(sd15: StableDiffusion, installed: Installed) -> None:
     [guided] = latents(IP, bench_on(sd15, installed), inputs(BASE, guidance_scale=1.001))
     [alone] = latents(IP, bench_on(sd15, installed), inputs(BASE, guidance_scale=1.0))
     assert torch.allclose(guided, alone, atol=0.05)
 
 
 @pytest.mark.parametrize("params", [BASE, PLUS, IPAdapterParams(combine="mean")])
-def test_the_same_picture_twice_is_the_picture(sd15: Backbone, installed: Installed, params: IPAdapterParams) -> None:
+def test_the_same_picture_twice_is_the_picture(
+    sd15: StableDiffusion, installed: Installed, params: IPAdapterParams
+) -> None:
     context = bench_on(sd15, installed)
     [once], [twice] = latents(IP, context, inputs(params)), latents(IP, context, inputs(params, picture(), picture()))
     assert torch.allclose(once, twice, atol=1e-4)
 
 
 @pytest.mark.parametrize("params", [BASE, PLUS, IPAdapterParams(combine="mean")])
-def test_a_picture_of_weight_zero_is_left_out(sd15: Backbone, installed: Installed, params: IPAdapterParams) -> None:
+def test_a_picture_of_weight_zero_is_left_out(
+    sd15: StableDiffusion, installed: Installed, params: IPAdapterParams
+) -> None:
     context = bench_on(sd15, installed)
     [alone] = latents(IP, context, inputs(params))
     weighted = inputs(params, picture(), picture(1), style_weights=(2.0, 0.0))
@@ -135,7 +140,7 @@ def test_a_picture_of_weight_zero_is_left_out(sd15: Backbone, installed: Install
 
 
 @pytest.mark.parametrize("combine", ["concat", "mean"])
-def test_weights_decide_between_pictures(sd15: Backbone, installed: Installed, combine: Any) -> None:
+def test_weights_decide_between_pictures(sd15: StableDiffusion, installed: Installed, combine: Any) -> None:
     context, params = bench_on(sd15, installed), IPAdapterParams(combine=combine)
 
     def weighted(*weights: float) -> Tensor:
@@ -146,7 +151,7 @@ def test_weights_decide_between_pictures(sd15: Backbone, installed: Installed, c
     assert not torch.allclose(weighted(3.0, 1.0), weighted(1.0, 3.0), atol=1e-2)
 
 
-def test_squash_shows_what_cropping_cuts_off(sd15: Backbone, installed: Installed) -> None:
+def test_squash_shows_what_cropping_cuts_off(sd15: StableDiffusion, installed: Installed) -> None:
     wide = picture(4, (120, 40))
     cut = wide.crop((40, 0, 80, 40))
     context = bench_on(sd15, installed)
@@ -159,7 +164,7 @@ def test_squash_shows_what_cropping_cuts_off(sd15: Backbone, installed: Installe
 
 
 def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_scale(
-    sd15: Backbone, installed: Installed
+    sd15: StableDiffusion, installed: Installed
 ) -> None:
     context = bench_on(sd15, installed)
 
@@ -174,7 +179,7 @@ def test_content_subtraction_changes_the_picture_and_nothing_without_text_or_sca
     assert not torch.allclose(less("a rabbit", 1.0), less("a rabbit", 0.5), atol=1e-3)
 
 
-def test_mode_all_without_subtraction_is_ip_adapter(backbone: Backbone, installed: Installed) -> None:
+def test_mode_all_without_subtraction_is_ip_adapter(backbone: StableDiffusion, installed: Installed) -> None:
     context = bench_on(backbone, installed)
     [theirs] = latents(IP, context, inputs(BASE))
     assert torch.equal(latents(STYLE, context, inputs(InstantStyleParams(mode="all")))[0], theirs)
@@ -189,13 +194,13 @@ def test_mode_all_without_subtraction_is_ip_adapter(backbone: Backbone, installe
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(
-    sd15: Backbone, installed: Installed, params: InstantStyleParams, why: str
+    sd15: StableDiffusion, installed: Installed, params: InstantStyleParams, why: str
 ) -> None:
     with pytest.raises(Refused, match=why):
         STYLE.prepare(inputs(params, picture(), picture(1)), bench_on(sd15, installed))
 
 
-def test_a_missing_text_tower_is_named(sd15: Backbone, installed: Installed) -> None:
+def test_a_missing_text_tower_is_named(sd15: StableDiffusion, installed: Installed) -> None:
     def without_text(model: str) -> Path:
         if model == "clip-vit-h-text":
             raise WeightsMissing(model)
@@ -216,7 +221,9 @@ def with_adapter(tiny_root: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_adapter_in_the_base_models_folder_is_used(with_adapter: Path, sd15: Backbone, installed: Installed) -> None:
+def test_an_adapter_in_the_base_models_folder_is_used(
+    with_adapter: Path, sd15: StableDiffusion, installed: Installed
+) -> None:
     context = bench_on(load(with_adapter), nothing_installed)
     [expected] = latents(IP, bench_on(sd15, installed), inputs(BASE))
     assert torch.allclose(latents(IP, context, inputs(BASE))[0], expected, atol=1e-3)

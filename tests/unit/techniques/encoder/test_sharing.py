@@ -11,7 +11,7 @@ import torch
 from tests.support.batching import require_the_same_alone, work
 from tests.support.caching import require_no_trace
 from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier
 from workers.engine.denoise import denoise
@@ -36,24 +36,26 @@ each_kind = pytest.mark.parametrize(("technique", "params"), KINDS)
 
 
 @pytest.fixture
-def rows(backbone: Backbone) -> Any:
+def rows(backbone: StableDiffusion) -> Any:
     """Counts the rows of UNet calls."""
     counted: list[int] = []
-    with_hook = backbone.unet.register_forward_pre_hook(lambda unet, given: counted.append(len(given[0])))
+    with_hook = backbone.denoiser.register_forward_pre_hook(lambda unet, given: counted.append(len(given[0])))
     yield counted
     with_hook.remove()
 
 
 @each_kind
-def test_strength_0_is_plain_text_to_image(backbone: Backbone, technique: Technique, params: EncoderParams) -> None:
+def test_strength_0_is_plain_text_to_image(
+    backbone: StableDiffusion, technique: Technique, params: EncoderParams
+) -> None:
     context = bench_on(backbone, nothing_installed)
     expected = text_to_image(inputs(params), context)
-    denoise(backbone.unet, [expected])
+    denoise(backbone.predict, [expected])
     assert torch.equal(latents(technique, context, inputs(params, strength=0.0))[0], expected.latents)
     assert context.cache.outcome == "none"
 
 
-def test_strength_multiplies_the_scale(sd15: Backbone, installed: Installed) -> None:
+def test_strength_multiplies_the_scale(sd15: StableDiffusion, installed: Installed) -> None:
     context, technique = bench_on(sd15, installed), IPAdapter()
     [half] = latents(technique, context, inputs(IPAdapterParams(scale=0.8), strength=0.5))
     [same] = latents(technique, context, inputs(IPAdapterParams(scale=0.4), strength=1.0))
@@ -62,7 +64,7 @@ def test_strength_multiplies_the_scale(sd15: Backbone, installed: Installed) -> 
 
 @each_kind
 def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
-    backbone: Backbone,
+    backbone: StableDiffusion,
     installed: Installed,
     technique: Technique,
     params: EncoderParams,
@@ -78,13 +80,13 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     warm_rows = sum(rows)
     rows.clear()
     trajectory = text_to_image(inputs(params), warm_bench)
-    denoise(backbone.unet, [trajectory])
+    denoise(backbone.predict, [trajectory])
     assert torch.allclose(warm, cold, atol=1e-4)
     assert warm_bench.cache.outcome == "hit"
     assert warm_rows == sum(rows) == 2 * trajectory.steps
 
 
-def test_a_style_survives_on_disk(sd15: Backbone, installed: Installed, tmp_path: Path) -> None:
+def test_a_style_survives_on_disk(sd15: StableDiffusion, installed: Installed, tmp_path: Path) -> None:
     technique, params = IPAdapter(), IPAdapterParams()
     [cold] = latents(
         technique, bench_on(sd15, installed, StyleCache([DiskTier("disk", 1 << 28, tmp_path)])), inputs(params)
@@ -94,7 +96,7 @@ def test_a_style_survives_on_disk(sd15: Backbone, installed: Installed, tmp_path
     assert context.cache.outcome == "hit"
 
 
-def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installed: Installed) -> None:
+def test_everything_the_result_depends_on_is_in_the_key(sd15: StableDiffusion, installed: Installed) -> None:
     cache, technique = StyleCache([MemoryTier("host", 1 << 28)]), InstantStyle()
     base = InstantStyleParams(mode="all")
     changes: list[dict[str, Any]] = [
@@ -119,7 +121,7 @@ def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installe
 
 
 def test_simultaneous_first_requests_build_a_style_once(
-    sd15: Backbone, installed: Installed, monkeypatch: pytest.MonkeyPatch
+    sd15: StableDiffusion, installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[int] = []
     features = ImageTower.features
@@ -168,7 +170,7 @@ def mixed_orders(
     ],
 )
 def test_a_result_does_not_depend_on_its_batch(
-    backbone: Backbone, installed: Installed, technique: Technique, first: EncoderParams, second: EncoderParams
+    backbone: StableDiffusion, installed: Installed, technique: Technique, first: EncoderParams, second: EncoderParams
 ) -> None:
     if backbone.base == "sdxl" and isinstance(second, IPAdapterParams):
         second = second.model_copy(update={"target_blocks": ("up_blocks.0", "mid_block")})
@@ -180,7 +182,7 @@ def test_a_result_does_not_depend_on_its_batch(
         assert torch.allclose(one, other, atol=1e-4)
 
 
-def test_what_has_another_number_of_image_tokens_is_not_batched(sd15: Backbone) -> None:
+def test_what_has_another_number_of_image_tokens_is_not_batched(sd15: StableDiffusion) -> None:
     technique = IPAdapter()
     both = (picture(), picture(1))
     orders = [
@@ -195,7 +197,7 @@ def test_what_has_another_number_of_image_tokens_is_not_batched(sd15: Backbone) 
     assert {technique.batch_key(each, sd15) for each in same} == {technique.batch_key(orders[0], sd15)}
 
 
-def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, installed: Installed) -> None:
+def test_the_engine_batches_requests_of_different_styles(sd15: StableDiffusion, installed: Installed) -> None:
     works = [
         work("instantstyle", sd15, "a red house", 1, target_blocks=["block"]),
         work("instantstyle", sd15, "a cat", 2, mode="style+layout"),
@@ -206,17 +208,17 @@ def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, install
 @each_kind
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_base_model_is_left_as_it_was(
-    backbone: Backbone, installed: Installed, technique: Technique, params: EncoderParams, fails: bool
+    backbone: StableDiffusion, installed: Installed, technique: Technique, params: EncoderParams, fails: bool
 ) -> None:
     require_no_trace(technique, bench_on(backbone, installed), inputs(params), fails=fails)
 
 
-def test_only_the_selected_attentions_are_replaced(sdxl: Backbone, installed: Installed) -> None:
+def test_only_the_selected_attentions_are_replaced(sdxl: StableDiffusion, installed: Installed) -> None:
     technique = InstantStyle()
     trajectory = technique.prepare(inputs(InstantStyleParams()), bench_on(sdxl, installed))
-    before = sdxl.unet.attn_processors
+    before = sdxl.denoiser.attn_processors
     with technique.patch(sdxl, [trajectory]):
-        during = sdxl.unet.attn_processors
+        during = sdxl.denoiser.attn_processors
         changed = [name for name in before if during[name] is not before[name]]
     assert len(changed) == 2
     assert all(name.startswith("up_blocks.0.attentions.1.") and name.endswith("attn2.processor") for name in changed)

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.parity.lab import multiply
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 
 
 @pytest.fixture(scope="session")
-def sd15(tiny_root: Path) -> Backbone:
+def sd15(tiny_root: Path) -> StableDiffusion:
     backbone = load(tiny_root / "sd15")
-    multiply(backbone.unet, ["to_q.weight", "to_k.weight"], 0.5)
+    multiply(backbone.denoiser, ["to_q.weight", "to_k.weight"], 0.5)
     backbone.fingerprint += "-halved"
     return backbone

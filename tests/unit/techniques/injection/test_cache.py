@@ -11,7 +11,7 @@ from PIL import Image
 from tests.support.injection_requests import STEPS, counted, made, ordered, picture
 from workers.contract.jobs.models import Progress, Request
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier
 from workers.engine.engine import DiffusionEngine, GenerationResult, Work
@@ -54,7 +54,7 @@ def test_a_warm_content_costs_two_thirds(context: PrepareContext) -> None:
     assert rows == [1] * 2 * STEPS
 
 
-def test_half_warm_equals_cold(sd15: Backbone) -> None:
+def test_half_warm_equals_cold(sd15: StableDiffusion) -> None:
     def fresh() -> PrepareContext:
         return PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), no_weights)
 
@@ -102,7 +102,7 @@ def test_one_picture_as_style_and_content_is_kept_for_each(context: PrepareConte
     assert same.isfinite().all()
 
 
-def test_the_caches_outcome_speaks_of_the_style(sd15: Backbone) -> None:
+def test_the_caches_outcome_speaks_of_the_style(sd15: StableDiffusion) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     outcomes = []
     for order in (ordered(strength=0.0), ordered(), ordered(content=7)):
@@ -112,7 +112,7 @@ def test_the_caches_outcome_speaks_of_the_style(sd15: Backbone) -> None:
     assert outcomes == ["none", "miss", "hit"]
 
 
-def test_features_are_built_where_the_cache_keeps_them(sd15: Backbone) -> None:
+def test_features_are_built_where_the_cache_keeps_them(sd15: StableDiffusion) -> None:
     context = PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("far", 1 << 28, "meta")])), no_weights)
     recipe = recipe_of(ordered(), StyleIdParams(), sd15)
     [kept] = inversion.inverted([InvertedImage("style", picture(1))], recipe, context)
@@ -127,7 +127,7 @@ def test_pictures_of_two_sizes_are_inverted_one_after_the_other(context: Prepare
     assert trajectory.latents.shape == (1, 4, 8, 9)
 
 
-def test_without_room_in_any_tier_it_is_made_again(sd15: Backbone) -> None:
+def test_without_room_in_any_tier_it_is_made_again(sd15: StableDiffusion) -> None:
     context = PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("host", 1000)])), no_weights)
     [first] = made(context, ordered())
     with counted(sd15) as rows:
@@ -136,7 +136,7 @@ def test_without_room_in_any_tier_it_is_made_again(sd15: Backbone) -> None:
     assert (first - again).abs().max() < CLOSE
 
 
-def test_features_come_back_from_the_disk(sd15: Backbone, tmp_path: Path) -> None:
+def test_features_come_back_from_the_disk(sd15: StableDiffusion, tmp_path: Path) -> None:
     tiers = [MemoryTier("host", 1000), DiskTier("disk", 1 << 28, tmp_path)]
     [cold] = made(PrepareContext(sd15, RequestCache(StyleCache(tiers)), no_weights), ordered())
     later = StyleCache([MemoryTier("host", 1000), DiskTier("disk", 1 << 28, tmp_path)])
@@ -152,7 +152,7 @@ def request(seed: int) -> Request:
     )
 
 
-def engine_on(backbone: Backbone) -> DiffusionEngine:
+def engine_on(backbone: StableDiffusion) -> DiffusionEngine:
     return DiffusionEngine(
         pool=BackboneCache(lambda name: backbone),
         cache=StyleCache([MemoryTier("host", 1 << 28)]),
@@ -165,7 +165,7 @@ def nothing(progress: Progress) -> None:
     """Watch without a word."""
 
 
-def test_requests_together_give_the_pictures_they_give_alone(sd15: Backbone) -> None:
+def test_requests_together_give_the_pictures_they_give_alone(sd15: StableDiffusion) -> None:
     works = [
         Work(request(0), Pictures((picture(1),), picture(2)), nothing),
         Work(
@@ -185,7 +185,7 @@ def test_requests_together_give_the_pictures_they_give_alone(sd15: Backbone) -> 
         assert np.abs(off).max() <= 1, "rounding of one grey level"
 
 
-def test_simultaneous_first_requests_invert_once(sd15: Backbone) -> None:
+def test_simultaneous_first_requests_invert_once(sd15: StableDiffusion) -> None:
     engine, pictures = engine_on(sd15), Pictures((picture(1),), picture(2))
     results: list[Image.Image] = []
 

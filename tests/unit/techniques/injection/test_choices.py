@@ -5,23 +5,23 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tests.support.injection_requests import ordered
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import Refused
 from workers.techniques.injection.style_id import layers, sizes
 from workers.techniques.injection.style_id.spec import SPEC, StyleIdParams
 
 
-def test_indices_name_the_decoders_self_attention(sd15: Backbone) -> None:
-    names = [layer.name for layer in layers.chosen(sd15.unet, (6, 11))]
+def test_indices_name_the_decoders_self_attention(sd15: StableDiffusion) -> None:
+    names = [layer.name for layer in layers.chosen(sd15.denoiser, (6, 11))]
     assert names == [
         "up_blocks.2.attentions.0.transformer_blocks.0.attn1",
         "up_blocks.3.attentions.2.transformer_blocks.0.attn1",
     ]
 
 
-def test_every_transformer_block_of_an_index_is_taken(sdxl: Backbone) -> None:
-    chosen = layers.chosen(sdxl.unet, StyleIdParams().layers("sdxl"))
-    depth = len(sdxl.unet.up_blocks[1].attentions[1].transformer_blocks)
+def test_every_transformer_block_of_an_index_is_taken(sdxl: StableDiffusion) -> None:
+    chosen = layers.chosen(sdxl.denoiser, StyleIdParams().layers("sdxl"))
+    depth = len(sdxl.denoiser.up_blocks[1].attentions[1].transformer_blocks)
     assert len(chosen) == 2 * depth
     assert {name.name.split(".transformer")[0] for name in chosen} == {
         "up_blocks.1.attentions.1",
@@ -29,16 +29,16 @@ def test_every_transformer_block_of_an_index_is_taken(sdxl: Backbone) -> None:
     }
 
 
-def test_layers_know_their_tokens(sd15: Backbone) -> None:
-    (coarse,), (fine,) = layers.chosen(sd15.unet, (6,)), layers.chosen(sd15.unet, (9,))
+def test_layers_know_their_tokens(sd15: StableDiffusion) -> None:
+    (coarse,), (fine,) = layers.chosen(sd15.denoiser, (6,)), layers.chosen(sd15.denoiser, (9,))
     assert (coarse.tokens(8, 8), fine.tokens(8, 8)) == (16, 64)
     assert coarse.tokens(9, 7) == 5 * 4
 
 
 @pytest.mark.parametrize("index", [0, 2])
-def test_an_index_without_attention_is_refused_with_those_that_have(sd15: Backbone, index: int) -> None:
+def test_an_index_without_attention_is_refused_with_those_that_have(sd15: StableDiffusion, index: int) -> None:
     with pytest.raises(Refused, match=rf"{index} have no self-attention .* 3, 4, 5, 6, 7, 8, 9, 10, 11 have"):
-        layers.chosen(sd15.unet, (index, 7))
+        layers.chosen(sd15.denoiser, (index, 7))
 
 
 def test_the_defaults_are_the_authors() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
 from tests.support.injection_requests import STEPS, counted, made, ordered, picture
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
@@ -26,14 +26,14 @@ def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).abs().max())
 
 
-def reconstructed(backbone: Backbone, kind: str = "aligned") -> torch.Tensor:
+def reconstructed(backbone: StableDiffusion, kind: str = "aligned") -> torch.Tensor:
     """The content picture inverted and sampled again by the schedulers alone."""
     config = schedule.configuration(backbone.scheduler_config, None)
     text, _ = backbone.condition(("",), None, guided=False, width=64, height=64)
     up = Trajectory(backbone.encode(to_signed(picture(2))), schedule.inverse(kind, config, STEPS), text)
-    denoise(backbone.unet, [up])
+    denoise(backbone.predict, [up])
     down = Trajectory(up.latents, schedule.sampling(kind, config, STEPS, None), text)
-    denoise(backbone.unet, [down])
+    denoise(backbone.predict, [down])
     return down.latents
 
 
@@ -125,7 +125,7 @@ def test_a_request_does_not_depend_on_its_batch(context: PrepareContext) -> None
     assert max(apart(ours, theirs) for ours, theirs in zip(together, alone, strict=True)) < CLOSE
 
 
-def test_results_of_other_sizes_are_not_batched(sd15: Backbone) -> None:
+def test_results_of_other_sizes_are_not_batched(sd15: StableDiffusion) -> None:
     technique = StyleId()
     small = ordered(content=picture(2, 64, 64), width=128, height=128)
     wide = ordered(content=picture(2, 128, 64), width=128, height=128)
@@ -138,7 +138,7 @@ def test_the_result_has_the_contents_size(context: PrepareContext) -> None:
     assert latents.shape == (1, 4, 9, 12)
 
 
-def test_sdxl_injects_into_its_suggested_layers(sdxl: Backbone) -> None:
+def test_sdxl_injects_into_its_suggested_layers(sdxl: StableDiffusion) -> None:
     context = PrepareContext(
         sdxl, RequestCache(StyleCache([MemoryTier("host", 1 << 28)])), lambda name: pytest.fail(name)
     )
@@ -167,7 +167,7 @@ def test_what_cannot_be_done_is_refused_in_words(context: PrepareContext, wrong:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_model_is_left_as_it_was(context: PrepareContext, fails: bool) -> None:
-    with unchanged(context.backbone.unet), pytest.raises(BrokenOffError):
+    with unchanged(context.backbone.denoiser), pytest.raises(BrokenOffError):
         StyleId().prepare(ordered(style=8), replace(context, watch=break_off))
     require_no_trace(StyleId(), context, ordered(style=8), fails=fails)
 
@@ -184,7 +184,7 @@ def test_features_that_do_not_fit_are_refused_before_work(
 def test_size_is_counted_as_it_is_kept(context: PrepareContext) -> None:
     backbone = context.backbone
     config = schedule.configuration(backbone.scheduler_config, None)
-    chosen = layers.chosen(backbone.unet, (6, 9))
+    chosen = layers.chosen(backbone.denoiser, (6, 9))
     for guidance in (1.0, 2.0):
         recipe = InversionConfig(backbone, "aligned", config, 2, "", guidance, chosen)
         subject = InvertedImage("style", picture(1, 72, 64))

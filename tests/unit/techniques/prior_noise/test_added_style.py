@@ -8,7 +8,7 @@ from model_store.add.add import add
 from tests.unit.engine.test_engine import quiet, request
 from tests.unit.techniques.prior_noise.test_style_noise import trained
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine
@@ -20,7 +20,7 @@ from workers.worker.resources import loras, weights
 __all__ = ["trained"]
 
 
-def test_an_added_style_is_used(sd15: Backbone, trained: Path, tmp_path: Path) -> None:
+def test_an_added_style_is_used(sd15: StableDiffusion, trained: Path, tmp_path: Path) -> None:
     engine = DiffusionEngine(
         pool=BackboneCache(lambda model: sd15),
         cache=StyleCache([MemoryTier("host", 1 << 26)]),

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from workers.engine import schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
@@ -49,19 +49,19 @@ def test_the_mix_is_the_papers() -> None:
 
 
 @pytest.mark.parametrize(("steps", "root"), [(50, 0.0760), (20, 0.0903), (10, 0.1183), (4, 0.2360)])
-def test_the_signal_of_the_first_timestep(sd15: Backbone, steps: int, root: float) -> None:
+def test_the_signal_of_the_first_timestep(sd15: StableDiffusion, steps: int, root: float) -> None:
     assert math.sqrt(schedulers.signal(schedulers.build("ddim", sd15.scheduler_config, steps))) == pytest.approx(
         root, abs=5e-5
     )
 
 
-def test_no_strength_is_plain_text_to_image_exactly(backbone: Backbone, context: PrepareContext) -> None:
+def test_no_strength_is_plain_text_to_image_exactly(backbone: StableDiffusion, context: PrepareContext) -> None:
     there = replace(context, backbone=backbone)
     asked = inputs(strength=0.0)
     assert torch.equal(SignalLeak().prepare(asked, there).latents, text_to_image(asked, there).latents)
 
 
-def test_strength_scales_the_leak_and_not_the_noise(backbone: Backbone, context: PrepareContext) -> None:
+def test_strength_scales_the_leak_and_not_the_noise(backbone: StableDiffusion, context: PrepareContext) -> None:
     there = replace(context, backbone=backbone)
     none, half, full = (SignalLeak().prepare(inputs(strength=strength), there).latents for strength in (1e-9, 0.5, 1.0))
     torch.testing.assert_close(half - none, (full - none) / 2, rtol=0, atol=1e-5)
@@ -153,10 +153,10 @@ def test_values_that_make_no_sense_together() -> None:
 def evaluations(context: PrepareContext, asked: GenerationInputs, technique: SignalLeak | None) -> int:
     """Count the rows that go through the UNet from order to latents."""
     rows: list[int] = []
-    hook = context.backbone.unet.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    hook = context.backbone.denoiser.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
     try:
         trajectory = technique.prepare(asked, context) if technique else text_to_image(asked, context)
-        denoise(context.backbone.unet, [trajectory])
+        denoise(context.backbone.predict, [trajectory])
     finally:
         hook.remove()
     return sum(rows)

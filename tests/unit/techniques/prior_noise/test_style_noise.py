@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
@@ -60,7 +61,7 @@ def run(asked: GenerationInputs, context: PrepareContext) -> torch.Tensor:
     technique = StyleNoise()
     trajectory = technique.prepare(asked, context)
     with technique.patch(context.backbone, [trajectory]) as hooks:
-        denoise(context.backbone.unet, [trajectory], hooks=hooks)
+        denoise(context.backbone.predict, [trajectory], hooks=hooks)
     return trajectory.latents
 
 
@@ -71,7 +72,7 @@ def test_without_a_style_it_says_how_to_train(context: PrepareContext) -> None:
 
 def test_a_trained_style_starts_from_its_noise_and_tunes_the_weights(context: PrepareContext, trained: Path) -> None:
     workshop = there(context, trained)
-    before = {name: weight.clone() for name, weight in context.backbone.unet.named_parameters()}
+    before = {name: weight.clone() for name, weight in context.backbone.denoiser.named_parameters()}
     found = style.read(trained, context.backbone)
     started = StyleNoise().prepare(inputs(), workshop)
     e = inputs().noise.normal("initial", (4, 8, 8))
@@ -81,27 +82,27 @@ def test_a_trained_style_starts_from_its_noise_and_tunes_the_weights(context: Pr
     with StyleNoise().patch(context.backbone, [started]):
         name = next(iter(found.deltas))
         torch.testing.assert_close(
-            dict(context.backbone.unet.named_parameters())[name], before[name] + found.deltas[name]
+            dict(context.backbone.denoiser.named_parameters())[name], before[name] + found.deltas[name]
         )
-    assert all(torch.equal(weight, before[name]) for name, weight in context.backbone.unet.named_parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in context.backbone.denoiser.named_parameters())
 
 
 def test_the_merged_weights_compute_what_the_adapter_computes(
     context: PrepareContext, trained: Path, tiny_root: Path
 ) -> None:
-    other: Backbone = load(tiny_root / "sd15")
+    other: StableDiffusion = load(tiny_root / "sd15")
     other.pipe.load_lora_weights(trained, weight_name=style.LORA, local_files_only=True)
     x, text = torch.randn(1, 4, 8, 8), torch.randn(1, 77, 32)
     started = StyleNoise().prepare(inputs(), there(context, trained))
     with torch.no_grad(), StyleNoise().patch(context.backbone, [started]):
-        ours = context.backbone.unet(x, 500, text).sample
-        torch.testing.assert_close(ours, other.unet(x, 500, text).sample, rtol=1e-4, atol=1e-4)
+        ours = context.backbone.denoiser(x, 500, text).sample
+        torch.testing.assert_close(ours, other.denoiser(x, 500, text).sample, rtol=1e-4, atol=1e-4)
 
 
 def test_no_strength_is_plain_text_to_image_exactly(context: PrepareContext, trained: Path) -> None:
     asked = inputs(strength=0.0)
     reference = text_to_image(asked, context)
-    denoise(context.backbone.unet, [reference])
+    denoise(context.backbone.predict, [reference])
     assert torch.equal(run(asked, there(context, trained)), reference.latents)
     assert not torch.equal(run(inputs(strength=0.5), there(context, trained)), reference.latents)
 
@@ -128,8 +129,8 @@ def test_fully_tuned_weights_replace_those_they_name(context: PrepareContext, tm
     workshop = replace(context, weights=lambda name: a_style(tmp_path / "full"))
     started = StyleNoise().prepare(inputs(), workshop)
     with StyleNoise().patch(context.backbone, [started]):
-        assert context.backbone.unet.conv_in.weight.abs().max() < 1e-6
-    assert context.backbone.unet.conv_in.weight.abs().max() > 0.01
+        assert context.backbone.denoiser.conv_in.weight.abs().max() < 1e-6
+    assert context.backbone.denoiser.conv_in.weight.abs().max() > 0.01
 
 
 @pytest.mark.parametrize(

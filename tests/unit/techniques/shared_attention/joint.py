@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.engine import schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.conditioning import stack
 
 
@@ -77,7 +77,7 @@ def installed(unet: Any, halves: int, knobs: dict[str, Any], plain: set[int]) ->
 
 @torch.no_grad()
 def generate(
-    backbone: Backbone,
+    backbone: StableDiffusion,
     prompts: tuple[str, ...],
     latents: Tensor,
     *,
@@ -92,9 +92,11 @@ def generate(
     scheduler = schedulers.build("ddim", backbone.scheduler_config, steps)
     cond, uncond = backbone.condition(prompts, negative, guided=guidance > 1, width=size[0], height=size[1])
     sides = [cond] if uncond is None else [uncond, cond]
-    with installed(backbone.unet, len(sides), knobs, plain):
+    with installed(backbone.denoiser, len(sides), knobs, plain):
         for t in scheduler.timesteps:
-            e = backbone.unet(torch.cat([latents] * len(sides)), t, **stack(sides).unet_inputs(), return_dict=False)[0]
+            e = backbone.denoiser(torch.cat([latents] * len(sides)), t, **unet_inputs(stack(sides)), return_dict=False)[
+                0
+            ]
             if uncond is not None:
                 u, c = e.chunk(2)
                 e = u + guidance * (c - u)

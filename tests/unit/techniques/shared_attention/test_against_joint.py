@@ -7,7 +7,7 @@ import torch
 
 from tests.support.shared_attention_requests import REFERENCE, bench_of, inputs, off, run
 from tests.unit.techniques.shared_attention.joint import generate
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.technique import GenerationInputs
 from workers.techniques.shared_attention.style_aligned import math
 from workers.techniques.shared_attention.style_aligned.reference import seeded
@@ -38,8 +38,8 @@ VARIED: list[dict[str, Any]] = [
 ]
 
 
-def joint(asked: GenerationInputs, backbone: Backbone, knobs: dict[str, Any], level: float) -> torch.Tensor:
-    L = sum("attn1" in name for name in backbone.unet.attn_processors)
+def joint(asked: GenerationInputs, backbone: StableDiffusion, knobs: dict[str, Any], level: float) -> torch.Tensor:
+    L = sum("attn1" in name for name in backbone.denoiser.attn_processors)
     shape = backbone.latent_shape(asked.width, asked.height)
     return generate(
         backbone,
@@ -55,20 +55,20 @@ def joint(asked: GenerationInputs, backbone: Backbone, knobs: dict[str, Any], le
 
 
 @pytest.mark.parametrize("varied", VARIED, ids=lambda varied: "-".join(map(str, varied.values())) or "all")
-def test_the_cached_reference_gives_what_the_joint_batch_gives(sdxl: Backbone, varied: dict[str, Any]) -> None:
+def test_the_cached_reference_gives_what_the_joint_batch_gives(sdxl: StableDiffusion, varied: dict[str, Any]) -> None:
     asked = inputs(**KNOBS | varied)
     level = varied.get("only_self_level", 0.0)
     theirs = joint(asked, sdxl, {name: value for name, value in (KNOBS | varied).items() if name in KNOBS}, level)
     assert off(run(asked, bench_of(sdxl)), theirs) < 2e-5
 
 
-def test_on_sd15_too(sd15: Backbone) -> None:
+def test_on_sd15_too(sd15: StableDiffusion) -> None:
     varied = {"only_self_level": 0.3, "width": 128, "height": 128}
     asked = inputs(**KNOBS | varied)
     assert off(run(asked, bench_of(sd15)), joint(asked, sd15, KNOBS, 0.3)) < 2e-5
 
 
 @pytest.mark.parametrize("varied", [VARIED[0], VARIED[1], VARIED[3], VARIED[6], VARIED[9]])
-def test_a_reference_that_goes_along_gives_the_same(sdxl: Backbone, varied: dict[str, Any]) -> None:
+def test_a_reference_that_goes_along_gives_the_same(sdxl: StableDiffusion, varied: dict[str, Any]) -> None:
     asked = inputs(**KNOBS | varied)
     assert off(run(asked, bench_of(sdxl, budget=0)), run(asked, bench_of(sdxl))) < 2e-5

@@ -3,8 +3,7 @@
 import json
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +12,14 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
+from tests.support.models import around
 from tests.support.shared_attention_requests import picture
 from workers.contract.jobs.models import Progress, Request
 from workers.engine import batch, schedulers
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.backbones.stable_diffusion import Backbone, Base
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.conditioning import Condition
@@ -54,7 +55,7 @@ def work(style: Image.Image | None, **more: Any) -> Work:
     return Work(Request.model_validate(fields | more), Pictures((style,) if style else ()), quiet)
 
 
-def engine_of(sdxl: Backbone) -> DiffusionEngine:
+def engine_of(sdxl: StableDiffusion) -> DiffusionEngine:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     return DiffusionEngine(
         pool=BackboneCache(lambda model: sdxl), cache=cache, technique=lambda name: TECHNIQUE, weights=Path
@@ -66,11 +67,11 @@ def pixels(outcome: GenerationResult | Exception) -> np.ndarray[Any, Any]:
     return np.stack([np.asarray(one, dtype=int) for one in outcome.pictures])
 
 
-def test_requests_of_different_styles_share_a_batch(sdxl: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_of_different_styles_share_a_batch(sdxl: StableDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     real = batch.run
 
-    def spy(backbone: Backbone, technique: Any, parts: Any, weights: Any) -> None:
+    def spy(backbone: StableDiffusion, technique: Any, parts: Any, weights: Any) -> None:
         sizes.append(len(parts))
         real(backbone, technique, parts, weights)
 
@@ -92,7 +93,7 @@ def test_requests_of_different_styles_share_a_batch(sdxl: Backbone, monkeypatch:
 @pytest.mark.parametrize(("base", "width", "steps", "gigabytes"), [("sdxl", 1024, 30, 25.2), ("sd15", 512, 30, 2.77)])
 def test_the_size_of_a_recording_is_known_before(base: Base, width: int, steps: int, gigabytes: float) -> None:
     backbone = on_meta(base)
-    layers = shared_layers(backbone.unet, 0.0)
+    layers = shared_layers(backbone.denoiser, 0.0)
     size = token_bytes(backbone, layers, width, width) * steps * 2
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
@@ -120,13 +121,12 @@ class Shapes(Features):
 
 
 @cache
-def on_meta(base: Base) -> Backbone:
+def on_meta(base: Base) -> StableDiffusion:
     """The published shapes of a base model's UNet, without weights."""
     config = json.loads((config_folder(base) / "unet" / "config.json").read_text())
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
-    shape = SimpleNamespace(unet=unet, dtype=torch.bfloat16, latent_shape=lambda w, h: (4, h // 8, w // 8))
-    return cast(Backbone, shape)
+    return around(unet, base, torch.bfloat16)
 
 
 @pytest.mark.parametrize(("base", "cells", "allowed"), [("sdxl", 128, 1.12), ("sd15", 64, 1.153)])
@@ -134,19 +134,21 @@ def test_counted_work_of_the_real_shapes(base: Base, cells: int, allowed: float)
     """The reference's columns double self-attention's products: 11 % of SDXL's work, 15 % of SD1.5's."""
     backbone = on_meta(base)
     with FlopCounterMode(display=False) as plain:
-        step(backbone.unet, [trajectory_on_meta(backbone, cells)], Hooks())
+        step(backbone.predict, [trajectory_on_meta(backbone, cells)], Hooks())
     warm_one = trajectory_on_meta(backbone, cells)
-    warm_one.extra = Follower(SWITCHES, Shapes(backbone.unet, cells, cells), w=1.0, shift=0.7)
+    warm_one.extra = Follower(SWITCHES, Shapes(backbone.denoiser, cells, cells), w=1.0, shift=0.7)
     with TECHNIQUE.patch(backbone, [warm_one]) as hooks, FlopCounterMode(display=False) as warm:
-        step(backbone.unet, [warm_one], hooks)
+        step(backbone.predict, [warm_one], hooks)
     ratio = warm.get_total_flops() / plain.get_total_flops()
     assert 1.05 < ratio <= allowed
 
 
-def trajectory_on_meta(backbone: Backbone, cells: int) -> Trajectory:
-    config = backbone.unet.config
+def trajectory_on_meta(backbone: StableDiffusion, cells: int) -> Trajectory:
+    config = backbone.denoiser.config
     with torch.device("meta"):
         text, latents = torch.empty(1, 77, config.cross_attention_dim), torch.empty(1, 4, cells, cells)
-        more = (torch.empty(1, 1280), torch.empty(1, 6)) if config.addition_embed_type else ()
+        more = (
+            {"text_embeds": torch.empty(1, 1280), "time_ids": torch.empty(1, 6)} if config.addition_embed_type else {}
+        )
     scheduler = schedulers.build("ddim", {}, 30)
-    return Trajectory(latents, scheduler, Condition(text, *more), Condition(text, *more), guidance_scale=5.0)
+    return Trajectory(latents, scheduler, Condition(text, more), Condition(text, more), guidance_scale=5.0)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
 from tests.support.shared_attention_requests import bench_of, counted, inputs, off, picture, run, together
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
@@ -28,13 +29,13 @@ SIDE = {"sd15": 128, "sdxl": 64}
 STYLE = (picture(1),)
 
 
-def small(backbone: Backbone, **more: Any) -> GenerationInputs:
+def small(backbone: StableDiffusion, **more: Any) -> GenerationInputs:
     side = SIDE[backbone.base]
     return inputs(**{"width": side, "height": side} | more)
 
 
 @pytest.mark.parametrize("styles", [STYLE, ()], ids=["image", "generated"])
-def test_a_warm_style_costs_what_plain_text_to_image_costs(backbone: Backbone, styles: tuple[Any, ...]) -> None:
+def test_a_warm_style_costs_what_plain_text_to_image_costs(backbone: StableDiffusion, styles: tuple[Any, ...]) -> None:
     context, asked = bench_of(backbone), small(backbone, styles=styles)
     with counted(backbone) as cold_rows:
         cold = run(asked, context)
@@ -45,7 +46,7 @@ def test_a_warm_style_costs_what_plain_text_to_image_costs(backbone: Backbone, s
     assert off(warm, cold) <= 1e-4
 
 
-def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: Backbone) -> None:
+def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: StableDiffusion) -> None:
     context = bench_of(sdxl)
     run(inputs(STYLE), context)
     built = context.cache.misses
@@ -70,7 +71,7 @@ def test_one_recording_serves_other_prompts_seeds_strengths_and_scores(sdxl: Bac
     ],
 )
 def test_what_a_recording_depends_on_is_in_its_key(
-    sdxl: Backbone, known: StyleCache, changed: dict[str, Any], built: int
+    sdxl: StableDiffusion, known: StyleCache, changed: dict[str, Any], built: int
 ) -> None:
     context = replace(bench_of(sdxl), cache=RequestCache(known))
     asked = inputs(**{"styles": STYLE} | changed)
@@ -80,7 +81,7 @@ def test_what_a_recording_depends_on_is_in_its_key(
 
 
 @pytest.fixture(scope="module")
-def known(sdxl: Backbone) -> StyleCache:
+def known(sdxl: StableDiffusion) -> StyleCache:
     """A style cache that knows the style of `order(STYLE)`."""
     cache = StyleCache([MemoryTier("host", 1 << 30)])
     with torch.no_grad():
@@ -99,7 +100,7 @@ def test_half_precision_keeps_latents_in_single_and_stays_finite(tiny_root: Path
     assert run(asked, bench_of(half, budget=0)).isfinite().all()
 
 
-def test_simultaneous_first_requests_build_once(sdxl: Backbone) -> None:
+def test_simultaneous_first_requests_build_once(sdxl: StableDiffusion) -> None:
     context = bench_of(sdxl)
     asked = inputs(STYLE)
     with counted(sdxl) as rows, torch.no_grad():
@@ -121,15 +122,15 @@ def test_simultaneous_first_requests_build_once(sdxl: Backbone) -> None:
 
 
 @pytest.mark.parametrize("styles", [STYLE, ()], ids=["image", "generated"])
-def test_no_strength_is_plain_text_to_image_exactly(backbone: Backbone, styles: tuple[Any, ...]) -> None:
+def test_no_strength_is_plain_text_to_image_exactly(backbone: StableDiffusion, styles: tuple[Any, ...]) -> None:
     asked, context = small(backbone, styles=styles, strength=0.0), bench_of(backbone)
     theirs = text_to_image(asked, context)
-    denoise(backbone.unet, [theirs])
+    denoise(backbone.predict, [theirs])
     assert torch.equal(run(asked, context), theirs.latents)
     assert context.cache.outcome == "none"
 
 
-def test_strength_grows_from_plain_text_to_image(sdxl: Backbone) -> None:
+def test_strength_grows_from_plain_text_to_image(sdxl: StableDiffusion) -> None:
     context = bench_of(sdxl)
     none, *grown = (run(inputs(STYLE, strength=s, steps=1), context) for s in (0.0, 1e-12, 0.1, 0.3, 0.6, 1.0))
     away = [float((one - none).norm() / none.norm()) for one in grown]
@@ -137,7 +138,7 @@ def test_strength_grows_from_plain_text_to_image(sdxl: Backbone) -> None:
     assert away == sorted(away)
 
 
-def test_partners_of_a_batch_do_not_matter(sdxl: Backbone) -> None:
+def test_partners_of_a_batch_do_not_matter(sdxl: StableDiffusion) -> None:
     context = bench_of(sdxl)
     asked = [
         inputs(STYLE),
@@ -155,7 +156,7 @@ def test_partners_of_a_batch_do_not_matter(sdxl: Backbone) -> None:
         assert off(batched, alone) <= 1e-4
 
 
-def test_a_full_share_keeps_requests_apart(sdxl: Backbone) -> None:
+def test_a_full_share_keeps_requests_apart(sdxl: StableDiffusion) -> None:
     asked = [
         inputs(STYLE, full_attention_share=True),
         inputs(full_attention_share=True, share_group_norm=True, strength=0.5),
@@ -165,7 +166,7 @@ def test_a_full_share_keeps_requests_apart(sdxl: Backbone) -> None:
         assert off(batched, alone) <= 1e-5
 
 
-def test_the_pictures_of_a_request_do_not_depend_on_each_other(sdxl: Backbone) -> None:
+def test_the_pictures_of_a_request_do_not_depend_on_each_other(sdxl: StableDiffusion) -> None:
     context, both = bench_of(sdxl), inputs(STYLE)
     second = replace(both, prompts=both.prompts[1:], seeds=both.seeds[1:], noise=SeededNoise(both.seeds[1:]))
     assert off(run(second, context), run(both, context)[1:]) <= 1e-5
@@ -173,14 +174,14 @@ def test_the_pictures_of_a_request_do_not_depend_on_each_other(sdxl: Backbone) -
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_model_is_left_as_it_was(backbone: Backbone, budget: int, fails: bool) -> None:
+def test_the_model_is_left_as_it_was(backbone: StableDiffusion, budget: int, fails: bool) -> None:
     asked = small(backbone, styles=STYLE)
     require_no_trace(StyleAligned(), bench_of(backbone, budget=budget), asked, fails=fails)
-    with unchanged(backbone.unet), pytest.raises(BrokenOffError):
+    with unchanged(backbone.denoiser), pytest.raises(BrokenOffError):
         run(small(backbone), bench_of(backbone, watch=break_off))
 
 
-def test_the_inversion_ends_at_the_image(backbone: Backbone) -> None:
+def test_the_inversion_ends_at_the_image(backbone: StableDiffusion) -> None:
     asked, context = small(backbone, styles=STYLE), bench_of(backbone)
     assert isinstance(asked.params, StyleAlignedParams)
     zts = inversion.inverted(asked, asked.params, context)
@@ -225,15 +226,15 @@ def test_levels_that_pick_no_layer_anywhere_are_invalid(level: float) -> None:
         (inputs(STYLE, width=128, height=128, scheduler_config={"timestep_spacing": "linspace"}), "cannot be inverted"),
     ],
 )
-def test_what_cannot_be_done_is_refused(sd15: Backbone, asked: GenerationInputs, text: str) -> None:
+def test_what_cannot_be_done_is_refused(sd15: StableDiffusion, asked: GenerationInputs, text: str) -> None:
     with pytest.raises(Refused, match=text):
         run(asked, bench_of(sd15))
 
 
 @pytest.fixture(scope="module")
-def controlnet(sd15: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def controlnet(sd15: StableDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    net = ControlNetModel.from_unet(sd15.unet, conditioning_embedding_out_channels=(8, 16, 32, 32))
+    net = ControlNetModel.from_unet(sd15.denoiser, conditioning_embedding_out_channels=(8, 16, 32, 32))
     for part in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
         torch.nn.init.normal_(part.weight, std=0.2)
     folder = tmp_path_factory.mktemp("controlnet")
@@ -245,7 +246,7 @@ def controlled(**more: Any) -> GenerationInputs:
     return inputs(**{"width": 128, "height": 128, "control": "canny", "control_image": picture(5)} | more)
 
 
-def test_control_shapes_the_pictures_and_on_demand_the_reference(sd15: Backbone, controlnet: Path) -> None:
+def test_control_shapes_the_pictures_and_on_demand_the_reference(sd15: StableDiffusion, controlnet: Path) -> None:
     asked_for: list[str] = []
 
     def weights(name: str) -> Path:
@@ -269,11 +270,11 @@ def test_control_shapes_the_pictures_and_on_demand_the_reference(sd15: Backbone,
     assert off(run(controlled(controlnet_text="negative"), context), shaped) > 1e-4
 
 
-def test_control_stays_at_strength_none(sd15: Backbone, controlnet: Path) -> None:
+def test_control_stays_at_strength_none(sd15: StableDiffusion, controlnet: Path) -> None:
     context = bench_of(sd15, weights=lambda name: controlnet)
     assert off(run(controlled(strength=0.0), context), run(inputs(width=128, height=128, strength=0.0), context)) > 1e-3
 
 
-def test_a_controlnet_of_another_model_is_refused(sdxl: Backbone, controlnet: Path) -> None:
+def test_a_controlnet_of_another_model_is_refused(sdxl: StableDiffusion, controlnet: Path) -> None:
     with pytest.raises(Refused, match="was not made for sdxl"):
         run(controlled(), bench_of(sdxl, weights=lambda name: controlnet))

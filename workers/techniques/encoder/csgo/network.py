@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import CLIPVisionConfig
 
 from workers.engine.backbones import controlnet
-from workers.engine.backbones.stable_diffusion import Backbone, fingerprint
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import fingerprint
 from workers.engine.errors import ModelUnusable, Refused
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder import compatibility
@@ -94,7 +95,7 @@ def get_or_load(files: CSGOFiles, backbone: Backbone) -> Network:
 
 
 def _load(files: CSGOFiles, backbone: Backbone) -> Network:
-    located, unet = files.checkpoint, backbone.unet
+    located, unet = files.checkpoint, backbone.denoiser
     stored = checkpoint.read(located.adapter)
     stored.check_unet(unet)
     vision = _vision(located.image_encoder)
@@ -127,7 +128,7 @@ def _vision(folder: Path) -> CLIPVisionConfig:
 
 def _projection(stored: AdapterFile, backbone: Backbone) -> Any:
     """Return diffusers' resampler of a projection."""
-    return _module(backbone.unet._convert_ip_adapter_image_proj_to_diffusers(dict(stored.image_proj)), backbone)
+    return _module(backbone.denoiser._convert_ip_adapter_image_proj_to_diffusers(dict(stored.image_proj)), backbone)
 
 
 def _module(module: Any, backbone: Backbone) -> Any:

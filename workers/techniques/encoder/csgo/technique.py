@@ -8,9 +8,9 @@ from PIL import Image
 from torch import nn
 
 from workers.engine.backbones import controlnet, patches
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.controlnet import Control
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.images import to_unit
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image
@@ -80,8 +80,8 @@ class CSGO:
         net = next((asked.control.net for asked in wanted if asked.control is not None), None)
         with ExitStack() as stack:
             if (conv_in := wanted[0].conv_in) is not None:
-                stack.enter_context(patches.forward([backbone.unet.conv_in], lambda _: conv_in.forward))
-            unet = stack.enter_context(streamed(backbone.unet, trajectories, lambda t: t.extra.unet))
+                stack.enter_context(patches.forward([backbone.denoiser.conv_in], lambda _: conv_in.forward))
+            unet = stack.enter_context(streamed(backbone.denoiser, trajectories, lambda t: t.extra.unet))
             own = None
             if net is not None:
                 controlled = [trajectory for trajectory in trajectories if trajectory.extra.control is not None]
@@ -96,11 +96,11 @@ class CSGOHooks(Hooks):
         self._unet = unet
         self._net = net
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Prepare the UNet's attentions, run the ControlNet."""
-        self._unet.before_unet(call)
+        self._unet.before_predict(call)
         if self._net is not None:
-            controlnet.add(call, lambda trajectory: trajectory.extra.control, before=self._net.before_unet)
+            controlnet.add(call, lambda trajectory: trajectory.extra.control, before=self._net.before_predict)
 
 
 def task_of(inputs: GenerationInputs, params: CSGOParams) -> Task:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from workers.engine.backbones import patches
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.engine.backbones.base import Backbone
+from workers.engine.denoise import DenoiserCall, Hooks, Rows, Trajectory
 from workers.techniques.encoder.deadiff import checkpoint, math
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights
 from workers.techniques.encoder.deadiff.style import KeysValues
@@ -69,7 +69,7 @@ class ShownRows(Hooks):
         self._kept = kept
         self._owners: tuple[Rows, ...] = ()
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Give every processor the keys and values of this call's rows."""
         if call.rows == self._owners:
             return
@@ -96,8 +96,8 @@ def joint_attention(backbone: Backbone, trajectories: Sequence[Trajectory]) -> I
     if trajectories[0].extra is None:
         yield Hooks()
         return
-    kept, layers = Kept(), checkpoint.layers(backbone.unet)
+    kept, layers = Kept(), checkpoint.layers(backbone.denoiser)
     processors = {layer: JointAttention(layer, kept) for layer in layers}
     own: OwnWeights = trajectories[0].extra.own_weights
-    with own.in_unet(backbone), patches.attention_processors(backbone.unet, processors):
-        yield ShownRows(backbone.unet, layers, kept)
+    with own.in_unet(backbone), patches.attention_processors(backbone.denoiser, processors):
+        yield ShownRows(backbone.denoiser, layers, kept)

@@ -18,7 +18,7 @@ from model_store.errors import BadCheckpoint
 from model_store.load.header import read_header
 from model_store.load.pickles import refuse_pickled
 from model_store.load.tensors import load_tensors
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import ModelUnusable, WeightsMissing
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.deadiff import dims
@@ -101,24 +101,26 @@ def added(layer: str) -> tuple[str, str]:
 def added_tensors(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, Tensor]:
     """Return the image projections of every cross-attention, (C, token width) each, by the names of `added`."""
     width = checkpoint.dims.qformer.hidden_size
-    names = {stored: name for stored, name in _unet_names(checkpoint, backbone.unet).items() if name.endswith(ADDED)}
+    names = {
+        stored: name for stored, name in _unet_names(checkpoint, backbone.denoiser).items() if name.endswith(ADDED)
+    }
     expected: dict[str, Iterable[int]] = {}
-    for layer in layers(backbone.unet):
-        rows = backbone.unet.get_submodule(layer.removesuffix(".processor")).to_k.out_features
+    for layer in layers(backbone.denoiser):
+        rows = backbone.denoiser.get_submodule(layer.removesuffix(".processor")).to_k.out_features
         expected |= dict.fromkeys(added(layer), (rows, width))
     return checkpoint.tensors(names, expected)
 
 
 def unet_tensors(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, Tensor]:
     """Return the checkpoint's own UNet as stored, by diffusers' names; none where it brings no UNet."""
-    names = _unet_names(checkpoint, backbone.unet)
+    names = _unet_names(checkpoint, backbone.denoiser)
     own = {stored: name.removeprefix(UNET) for stored, name in names.items() if not name.endswith(ADDED)}
-    return checkpoint.tensors(own, _shapes(backbone.unet)) if own else {}
+    return checkpoint.tensors(own, _shapes(backbone.denoiser)) if own else {}
 
 
 def text_tensors(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, Tensor]:
     """Return the checkpoint's own text encoder as stored, by transformers' names; none where it brings none."""
-    expected = _shapes(backbone.pipe.text_encoder)
+    expected = _shapes(backbone.components["text_encoder"])
     names: dict[str, str] = {}
     for stored in checkpoint.shapes():
         if stored.startswith(LDM_TEXT):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.engine.backbones import patches
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.techniques.encoder.deadiff import checkpoint as checkpoints
 from workers.techniques.encoder.deadiff import math
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
@@ -52,13 +52,13 @@ class OwnWeights:
     @contextmanager
     def in_text_encoder(self, backbone: Backbone) -> Iterator[None]:
         """Let prompts be encoded as the checkpoint does; nobody else may encode meanwhile."""
-        with backbone.lock, patches.replaced(backbone.pipe.text_encoder, self.text.changes):
+        with backbone.lock, patches.replaced(backbone.components["text_encoder"], self.text.changes):
             yield
 
     @contextmanager
     def in_unet(self, backbone: Backbone) -> Iterator[None]:
         """Denoise with the checkpoint's UNet."""
-        with patches.replaced(backbone.unet, self.unet.changes):
+        with patches.replaced(backbone.denoiser, self.unet.changes):
             yield
 
 
@@ -70,8 +70,8 @@ def get_or_load(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> OwnWeights
 
     def build() -> OwnWeights:
         return OwnWeights(
-            unet=difference(backbone.unet, checkpoints.unet_tensors(checkpoint, backbone)),
-            text=difference(backbone.pipe.text_encoder, checkpoints.text_tensors(checkpoint, backbone)),
+            unet=difference(backbone.denoiser, checkpoints.unet_tensors(checkpoint, backbone)),
+            text=difference(backbone.components["text_encoder"], checkpoints.text_tensors(checkpoint, backbone)),
         )
 
     found: OwnWeights = backbone.get_or_load(f"{checkpoint.file} own weights", build)

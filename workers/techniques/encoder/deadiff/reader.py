@@ -12,7 +12,7 @@ from transformers import CLIPVisionModel, InstructBlipQFormerModel
 from transformers.activations import QuickGELUActivation
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.images import to_unit
 from workers.techniques.encoder.deadiff import dims
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import key_of
 from workers.engine.images import digest
 from workers.engine.technique import GenerationInputs, PrepareContext
@@ -37,7 +37,7 @@ def projections(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, 
     def build() -> dict[str, tuple[Tensor, Tensor]]:
         tensors = checkpoints.added_tensors(checkpoint, backbone)
         placed = {name: tensor.to(backbone.device, backbone.dtype) for name, tensor in tensors.items()}
-        names = {layer: checkpoints.added(layer) for layer in checkpoints.layers(backbone.unet)}
+        names = {layer: checkpoints.added(layer) for layer in checkpoints.layers(backbone.denoiser)}
         return {layer: (placed[k], placed[v]) for layer, (k, v) in names.items()}
 
     found: dict[str, tuple[Tensor, Tensor]] = backbone.get_or_load(f"{checkpoint.file} projections", build)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques.encoder import attention, content, text_driven

@@ -1,17 +1,18 @@
 """Guidance by CSD: each step follows the gradient of what the descriptor says of the picture in the making."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from workers.engine import schedulers
 from workers.engine.backbones import csd
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.csd import Descriptor
-from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import key_of
-from workers.engine.denoise import Hooks, Rows, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Hooks, Rows, Trajectory
 from workers.engine.images import digest
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import math
@@ -63,21 +64,23 @@ def guidance(
     return Guidance(judge, (to_style, to_content), scales)
 
 
-def guided(trajectory: Trajectory, asked: Guidance, noise: Tensor, call: UNetCall, rows: Hooks, of: Backbone) -> Tensor:
+def guided(
+    trajectory: Trajectory, asked: Guidance, noise: Tensor, call: DenoiserCall, rows: Hooks, of: Backbone
+) -> Tensor:
     """Return the noise prediction (n, C, h, w) corrected by the gradient, one picture at a time.
 
     `rows` prepares the attention processors for each of the calls.
     """
-    a_t = float(trajectory.scheduler.alphas_cumprod[int(trajectory.timestep)])
+    a_t = schedulers.signal(trajectory.scheduler, trajectory.timestep)
     first = next(part for part in call.rows if part.trajectory is trajectory)
     ascents = [_ascent(x, asked, a_t, _single(call, first, i), rows, of) for i, x in enumerate(trajectory.latents)]
     return math.corrected(noise, torch.cat(ascents), a_t)
 
 
-def _single(call: UNetCall, half: Rows, i: int) -> UNetCall:
+def _single(call: DenoiserCall, half: Rows, i: int) -> DenoiserCall:
     """Return the part of a call that is picture i of one half: the unconditional one, where there is guidance."""
     row = slice(half.start + i, half.start + i + 1)
-    return UNetCall(
+    return DenoiserCall(
         sample=call.sample[row],
         timestep=call.timestep if call.timestep.ndim == 0 else call.timestep[row],
         condition=call.condition.select(row),
@@ -90,14 +93,13 @@ def _rows_of(residuals: Any, row: slice) -> Any:
     return tuple(r[row] for r in residuals) if isinstance(residuals, tuple) else residuals[row]
 
 
-def _ascent(x_t: Tensor, asked: Guidance, a_t: float, call: UNetCall, rows: Hooks, of: Backbone) -> Tensor:
+def _ascent(x_t: Tensor, asked: Guidance, a_t: float, call: DenoiserCall, rows: Hooks, of: Backbone) -> Tensor:
     """Return g = -dL/dx_t (1, C, h, w) through UNet and VAE; the ControlNet's residuals are taken as they are."""
-    rows.before_unet(call)
+    rows.before_predict(call)
     with torch.enable_grad():
         x = x_t[None].detach().requires_grad_(True)
-        inputs = {**call.condition.unet_inputs(), **call.inputs}
-        eps = of.unet(x.to(call.sample.dtype), call.timestep, **inputs, return_dict=False)[0].to(x)
-        picture = of.pictures(math.mixed(math.clean(x, eps, a_t), x, a_t))
+        eps = of.predict(replace(call, sample=x.to(call.sample.dtype))).to(x)
+        picture = of.decode(math.mixed(math.clean(x, eps, a_t), x, a_t))
         style, content = asked.descriptor(math.judged(picture, asked.descriptor.side))
         L = math.loss(style, content, asked.references, asked.scales)
         return -torch.autograd.grad(L, x)[0]

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from workers.engine import schedulers
 from workers.engine.backbones import patches
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import key_of
 from workers.engine.conditioning import stack
-from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Hooks, Predict, Rows, Trajectory
 from workers.engine.images import digest, to_signed
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import renoise
@@ -40,22 +40,22 @@ class Renoise(Hooks):
 
     wants_gradients = True
 
-    def __init__(self, unet: Any, z_0: Tensor, n: Tensor, K: int, roll: Roll) -> None:
-        self._unet = unet
+    def __init__(self, predict: Predict, z_0: Tensor, n: Tensor, K: int, roll: Roll) -> None:
+        self._predict = predict
         self._z_0 = z_0
         self._n = n
         self._K = K
         self._roll = roll
         self._optimal: Tensor | None = None
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Add the row whose prediction the others are compared with, at the timesteps that do."""
         [rows] = call.rows
         t = int(call.timestep)
         self._optimal = None
         if renoise.averaged(t).start > renoise.refinements(t, self._K):
             return
-        a_t = float(rows.trajectory.scheduler.alphas_cumprod[t])
+        a_t = schedulers.signal(rows.trajectory.scheduler, t)
         forward = renoise.noised(self._z_0, self._n, a_t)
         call.sample = torch.cat([call.sample, forward.to(call.sample)])
         call.condition = stack([call.condition, call.condition])
@@ -65,13 +65,13 @@ class Renoise(Hooks):
         if len(output[0]) > 1:
             self._optimal = output[0][1:].to(self._z_0)
 
-    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: UNetCall) -> Tensor:
+    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: DenoiserCall) -> Tensor:
         """Return the prediction (1, C, h, w) of the last refinement, or the regularised mean of those to average."""
         t, eps, mean = int(call.timestep), noise, None
         to_average = renoise.averaged(t)
         for i in range(renoise.refinements(t, self._K) + 1):
             if i:
-                eps = self._predicted(trajectory, eps)
+                eps = self._predicted(trajectory, eps, call.rows)
             if i in to_average:
                 j = i - to_average.start
                 mean = eps if mean is None else (j * mean + eps) / (j + 1)
@@ -79,11 +79,11 @@ class Renoise(Hooks):
                 eps = self._regularised(eps)
         return eps if mean is None else self._regularised(mean)
 
-    def _predicted(self, trajectory: Trajectory, eps: Tensor) -> Tensor:
+    def _predicted(self, trajectory: Trajectory, eps: Tensor, rows: tuple[Rows, ...]) -> Tensor:
         """Return the prediction at the point that the step with the prediction before leads to."""
         t, text = trajectory.timestep, trajectory.positive
         x = trajectory.scheduler.step(eps, t, trajectory.latents, return_dict=False)[0]
-        return self._unet(x.to(text.text.dtype), t, **text.unet_inputs(), return_dict=False)[0].to(x)
+        return self._predict(DenoiserCall(x.to(text.text.dtype), t, text, rows)).to(x)
 
     def _regularised(self, eps: Tensor) -> Tensor:
         assert self._optimal is not None
@@ -102,7 +102,7 @@ class Inversion:
 
     def run(self, context: PrepareContext) -> Tensor:
         """Return the inverted latents (1, C, h, w), float32."""
-        with patches.forward_hook(context.backbone.unet, self.hooks.see):
+        with patches.forward_hook(context.backbone.denoiser, self.hooks.see):
             context.denoise([self.trajectory], self.hooks)
         return self.trajectory.latents.float()
 
@@ -131,7 +131,7 @@ def begin(
     n = torch.randn(z_0.shape, generator=generator).to(z_0.device)
     text, _ = backbone.condition((prompt,), None, guided=False, width=content.width, height=content.height)
     scheduler = schedulers.build(schedulers.INVERSE, recipe.config, recipe.steps)
-    hooks = Renoise(backbone.unet, z_0, n, recipe.K, rolls(generator))
+    hooks = Renoise(backbone.predict, z_0, n, recipe.K, rolls(generator))
     return Inversion(Trajectory(z_0, scheduler, text), hooks, z_0, n)
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from workers.engine import schedulers
 from workers.engine.backbones import controlnet
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.controlnet import Control
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.images import to_unit
 from workers.engine.technique import GenerationInputs, PrepareContext, check_size, params_as
@@ -99,7 +99,7 @@ class InstantStylePlus:
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
         """Let the cross-attentions see the pictures, add the ControlNet's residuals and the guidance."""
         with ExitStack() as stack:
-            rows = stack.enter_context(streamed(backbone.unet, trajectories, lambda t: t.extra.streams))
+            rows = stack.enter_context(streamed(backbone.denoiser, trajectories, lambda t: t.extra.streams))
             yield PlusHooks(rows, backbone, gradients=any(t.extra.guidance is not None for t in trajectories))
 
 
@@ -111,12 +111,12 @@ class PlusHooks(Hooks):
         self._backbone = backbone
         self.wants_gradients = gradients
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Prepare the attentions, run the ControlNet, which sees text only."""
-        self._rows.before_unet(call)
+        self._rows.before_predict(call)
         controlnet.add(call, lambda trajectory: trajectory.extra.control)
 
-    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: UNetCall) -> Tensor:
+    def after_guidance(self, trajectory: Trajectory, noise: Tensor, call: DenoiserCall) -> Tensor:
         """Return the prediction, corrected for a request that is guided by CSD."""
         asked: Guidance | None = trajectory.extra.guidance
         if asked is None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from workers.engine.backbones import patches
-from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
 from workers.techniques.injection.style_id.layers import Layer
 
 
@@ -17,9 +17,9 @@ class AttentionHooks(Hooks):
     Latents stay in float32, because an inversion adds up its rounding; the UNet gets them in its own dtype.
     """
 
-    call: UNetCall
+    call: DenoiserCall
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Note whose rows the layers are going to see."""
         call.sample = call.sample.to(call.condition.text.dtype)
         self.call = call

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from workers.engine import memory
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import key_of
 from workers.engine.cache.tiers import Tensors
 from workers.engine.denoise import Trajectory
@@ -133,7 +133,7 @@ def inverted(subjects: Sequence[InvertedImage], recipe: InversionConfig, context
     homes = {subject: device_for(subject, recipe, context) for subject in subjects}
     trajectories = {recipe.trajectory(subject.image): subject for subject in subjects}
     recorder = Recorder(trajectories, homes)
-    with installed(recipe.backbone.unet, recipe.layers, recorder):
+    with installed(recipe.backbone.denoiser, recipe.layers, recorder):
         context.denoise(list(trajectories), recorder)
     return [{"z": t.latents.to(torch.float32), **recorder.remembered[t]} for t in trajectories]
 

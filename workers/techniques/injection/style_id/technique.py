@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.cache.tiers import Tensors
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory
@@ -36,7 +36,7 @@ class StyleId:
         """Batches with every request whose result has the same size, whatever the pictures, steps and knobs."""
         if not inputs.pictures.styles or inputs.pictures.content is None:
             return None
-        return backbone.name, self._sizing(inputs, backbone.vae_factor).content
+        return backbone.name, self._sizing(inputs, backbone.size_multiple).content
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return the content's inverted latents, with the style's statistics, and the plan of what to inject.
@@ -81,7 +81,7 @@ class StyleId:
         pictures = inputs.pictures
         if len(pictures.styles) != 1 or pictures.content is None:
             raise Refused("style-id needs one style image and a content_image")
-        size, multiple = self._sizing(inputs, backbone.vae_factor), backbone.vae_factor
+        size, multiple = self._sizing(inputs, backbone.size_multiple), backbone.size_multiple
         if any(side % multiple for side in (*size.style, *size.content)):
             raise Refused(f"width and height must be multiples of {multiple} on {backbone.name}")
         style, content = cover(pictures.styles[0], *size.style), cover(pictures.content, *size.content)
@@ -93,7 +93,7 @@ class StyleId:
         plans = [trajectory.extra for trajectory in trajectories if trajectory.extra is not None]
         wanted = dict.fromkeys(layer for plan in plans for layer in plan.layers)
         injector = Injector()
-        with installed(backbone.unet, wanted, injector):
+        with installed(backbone.denoiser, wanted, injector):
             yield injector
 
 
@@ -106,7 +106,7 @@ def recipe_of(inputs: GenerationInputs, params: StyleIdParams, backbone: Backbon
         steps=inputs.steps,
         prompt=params.inversion_prompt,
         guidance_scale=params.inversion_guidance_scale,
-        layers=layers.chosen(backbone.unet, params.layers(backbone.base)),
+        layers=layers.chosen(backbone.denoiser, params.layers(backbone.base)),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from workers.engine import schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Trajectory, start
+from workers.engine.backbones.base import Backbone
+from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.noise import INITIAL
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
@@ -37,7 +37,7 @@ class SignalLeak:
         k = inputs.strength * params.leak_scale
         if k > 0:
             x = self.initial_latents(inputs, params, context, trajectory.scheduler, k)
-            trajectory.latents = start(trajectory.scheduler, x).to(context.backbone.device)
+            trajectory.latents = context.backbone.initial_latents(x, trajectory.scheduler)
         return trajectory
 
     def initial_latents(

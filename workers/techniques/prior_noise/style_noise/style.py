@@ -17,7 +17,7 @@ from model_store.errors import ModelStoreError
 from model_store.load.lora import WEIGHTS as LORA
 from model_store.load.tensors import load_tensors
 from workers.engine.backbones import lora_file
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.prior_noise import stats_file
 
@@ -51,7 +51,7 @@ def read(folder: Path, backbone: Backbone) -> NoiseStatistics:
 
 def read_deltas(folder: Path, backbone: Backbone) -> Deltas:
     """Return the change of each tuned UNet weight, on the model's device and in its dtype."""
-    weights = dict(backbone.unet.named_parameters())
+    weights = dict(backbone.denoiser.named_parameters())
     try:
         if (folder / LORA).exists():
             changes = lora_file.read(folder, backbone).changes["unet"]

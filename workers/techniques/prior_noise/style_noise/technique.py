@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from workers.engine.backbones import patches
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Trajectory, start
+from workers.engine.backbones.base import Backbone
+from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
 from workers.engine.noise import INITIAL
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
@@ -53,7 +53,7 @@ class StyleNoise:
         style.checked(found, shape, params.style)
         mu, sig = math.between(found.mu, found.sig, inputs.strength)
         n = math.style_noise(mu, sig, inputs.noise.normal(INITIAL, shape))
-        trajectory.latents = start(trajectory.scheduler, n).to(backbone.device)
+        trajectory.latents = backbone.initial_latents(n, trajectory.scheduler)
         trajectory.extra = Tuning(found, inputs.strength)
         return trajectory
 
@@ -63,7 +63,7 @@ class StyleNoise:
         tuning = trajectories[0].extra
         assert all(trajectory.extra == tuning for trajectory in trajectories), "styles mixed in one batch"
         deltas = {} if tuning is None else tuning.style.deltas
-        with patches.weights(backbone.unet, deltas, scale=0.0 if tuning is None else tuning.strength):
+        with patches.weights(backbone.denoiser, deltas, scale=0.0 if tuning is None else tuning.strength):
             yield Hooks()
 
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from workers.engine.backbones import controlnet
 from workers.engine.backbones.controlnet import Control
-from workers.engine.denoise import UNetCall
+from workers.engine.denoise import DenoiserCall
 from workers.engine.errors import Refused
 from workers.engine.images import to_unit
 from workers.engine.technique import GenerationInputs, PrepareContext
@@ -35,6 +35,6 @@ def control(inputs: GenerationInputs, params: StyleAlignedParams, context: Prepa
     )
 
 
-def add(call: UNetCall) -> None:
+def add(call: DenoiserCall) -> None:
     """Put the residuals of every controlled row into a UNet call, zeros for the others."""
     controlnet.add(call, lambda trajectory: trajectory.extra.control)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.base import Backbone
 
 
 class Recording:
@@ -47,7 +47,7 @@ class Features:
 
 def token_bytes(backbone: Backbone, layers: tuple[str, ...], width: int, height: int) -> int:
     """Return the bytes of one half's keys and values at one step. Statistics and moments are less than a hundredth."""
-    levels = len(backbone.unet.config.block_out_channels)
+    levels = len(backbone.denoiser.config.block_out_channels)
     _, h, w = backbone.latent_shape(width, height)
     sizes = [(h, w)]
     for _ in range(levels - 1):
@@ -55,7 +55,7 @@ def token_bytes(backbone: Backbone, layers: tuple[str, ...], width: int, height:
     elements = 0
     for name in layers:
         h, w = sizes[_level(name, levels)]
-        elements += 2 * h * w * _channels(backbone.unet.get_submodule(name))
+        elements += 2 * h * w * _channels(backbone.denoiser.get_submodule(name))
     return elements * backbone.dtype.itemsize
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from workers.engine import schedulers
+from workers.engine.backbones.stable_diffusion import with_time_ids
 from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
@@ -90,13 +91,13 @@ def _invert(inputs: GenerationInputs, params: StyleAlignedParams, context: Prepa
         guided=True,
         width=inputs.width,
         height=inputs.height,
-        time_ids=params.inversion_time_ids,
     )
+    ids = params.inversion_time_ids
     trajectory = Trajectory(
         latents=start,
         scheduler=_scheduler(inputs.scheduler_config or backbone.scheduler_config, inputs.steps),
-        positive=positive,
-        negative=negative,
+        positive=with_time_ids(positive, ids),
+        negative=None if negative is None else with_time_ids(negative, ids),
         guidance_scale=guidance(params),
     )
     path = Path(start)

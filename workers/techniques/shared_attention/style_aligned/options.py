@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from workers.engine.backbones.stable_diffusion import Backbone, Base
+from model_store.catalogue.entry import Base
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs
 from workers.techniques.shared_attention.style_aligned import math
@@ -68,7 +69,7 @@ def shared_layers(unet: Any, level: float) -> tuple[str, ...]:
 
 def check_size(inputs: GenerationInputs, backbone: Backbone) -> None:
     """Raise Refused when a self-attention would see one token: its statistics do not exist."""
-    least = backbone.vae_factor * 2 ** len(backbone.unet.config.block_out_channels)
+    least = backbone.vae_factor * 2 ** len(backbone.denoiser.config.block_out_channels)
     if min(inputs.width, inputs.height) < least:
         raise Refused(
             f"style-aligned needs at least {least}x{least} pixels on {backbone.name}: below, as at "

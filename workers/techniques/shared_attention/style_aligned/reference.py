@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from workers.engine.backbones import patches
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.controlnet import Control
-from workers.engine.backbones.stable_diffusion import Backbone
 from workers.engine.cache.style_cache import key_of
-from workers.engine.denoise import Hooks, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
 from workers.engine.images import digest
 from workers.engine.noise import INITIAL, SeededNoise
 from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
@@ -70,7 +70,7 @@ def recorded(
     None where no memory tier of the cache has room for them: then the reference is denoised along.
     """
     backbone = context.backbone
-    layers = shared_layers(backbone.unet, switches.only_self_level)
+    layers = shared_layers(backbone.denoiser, switches.only_self_level)
     halves = 2 if inputs.guidance_scale > 1 else 1
     size = token_bytes(backbone, layers, inputs.width, inputs.height) * inputs.steps * halves * switches.keeps_tokens
     device_for = context.cache.device_for(size)
@@ -115,7 +115,7 @@ class _Recorder(Hooks):
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         self._recording.step = call.rows[0].trajectory.step
         control.add(call)
 
@@ -139,7 +139,7 @@ def _record(
 @contextmanager
 def _listening(backbone: Backbone, recording: Recording, layers: tuple[str, ...], switches: Options) -> Iterator[None]:
     """Let the self-attentions that share, and the GroupNorms if they do, leave their features in a recording."""
-    unet = backbone.unet
+    unet = backbone.denoiser
     norms = group_norms(unet) if switches.share_group_norm else {}
     processors = {f"{layer}.processor": RecordingAttention(layer, recording, switches) for layer in layers}
     with patches.attention_processors(unet, processors), patches.forward(norms, recording_norm(norms, recording)):

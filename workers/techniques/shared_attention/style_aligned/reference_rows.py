@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workers.engine.denoise import Rows, Trajectory, UNetCall
+from workers.engine.denoise import DenoiserCall, Rows, Trajectory
 from workers.techniques.shared_attention.style_aligned.features import Features
 from workers.techniques.shared_attention.style_aligned.roles import Follower
 
@@ -42,7 +42,7 @@ class ReferenceRows:
         self.shifts = torch.empty(0)
         self.scales = torch.empty(0)
 
-    def arrange(self, call: UNetCall) -> None:
+    def arrange(self, call: DenoiserCall) -> None:
         """Note a call's rows: followers, and references that are denoised along."""
         leads = {(rows.trajectory, rows.conditional): rows.start for rows in call.rows}
         self.parts = tuple(_part(rows, leads) for rows in call.rows)

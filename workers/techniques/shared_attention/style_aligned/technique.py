@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from workers.engine.backbones import patches
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.controlnet import Control
-from workers.engine.backbones.stable_diffusion import Backbone
-from workers.engine.denoise import Hooks, Trajectory, UNetCall, advance, gather, guide
+from workers.engine.denoise import DenoiserCall, Hooks, Trajectory, advance, gather, guide
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
 from workers.techniques.shared_attention.style_aligned import control, math
@@ -89,7 +89,7 @@ class StyleAligned:
         hooks = Following(lineup)
         with ExitStack() as stack:
             if shared is not None:
-                unet = backbone.unet
+                unet = backbone.denoiser
                 stack.enter_context(patches.attention_processors(unet, _processors(unet, lineup, shared)))
                 norms = group_norms(unet) if shared.share_group_norm else {}
                 stack.enter_context(patches.forward(norms, shared_norm(norms, lineup)))
@@ -102,10 +102,10 @@ class Following(Hooks):
 
     def __init__(self, lineup: ReferenceRows) -> None:
         self._lineup = lineup
-        self._call: UNetCall | None = None
+        self._call: DenoiserCall | None = None
         self._predicted: Tensor | None = None
 
-    def before_unet(self, call: UNetCall) -> None:
+    def before_predict(self, call: DenoiserCall) -> None:
         """Add the rows of references that go along, note who follows whom, add control."""
         followers = list(dict.fromkeys(rows.trajectory for rows in call.rows))
         along = [reference for one in followers if (reference := follower(one).along) is not None]
@@ -141,7 +141,7 @@ def _check(inputs: GenerationInputs, params: StyleAlignedParams, backbone: Backb
     if not inputs.pictures.styles and params.reference_prompt is None:
         raise Refused("style-aligned needs a style image, or params.reference_prompt to make a reference from")
     check_size(inputs, backbone)
-    shared_layers(backbone.unet, params.only_self_level)
+    shared_layers(backbone.denoiser, params.only_self_level)
 
 
 def _processors(unet: Any, lineup: ReferenceRows, shared: Options) -> dict[str, Any]:

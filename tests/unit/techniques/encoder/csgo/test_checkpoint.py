@@ -10,7 +10,7 @@ from tests.support import csgo_requests
 from tests.support.csgo_requests import PUBLISHED, Installed, Stored, asked, own, saved, store, stored
 from tests.support.csgo_requests import without_residents as fresh
 from tests.support.encoder_samples import bench_on, latents
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder.csgo import checkpoint
 from workers.techniques.encoder.csgo.spec import CSGOParams
@@ -32,7 +32,7 @@ def test_the_converted_file_holds_what_the_authors_pickled() -> None:
         assert all(torch.equal(tensor, read[name]) for name, tensor in theirs[part].items())
 
 
-def test_the_checkpoints_values_replace_the_controlnets(sdxl: Backbone, tiny_root: Path) -> None:
+def test_the_checkpoints_values_replace_the_controlnets(sdxl: StableDiffusion, tiny_root: Path) -> None:
     net = own(bench_on(sdxl, store(tiny_root))).controlnet
     values, state = stored()["controlnet_adapter_modules"], net.state_dict()
     assert not [name for name in state if "to_k_ip" in name]
@@ -80,7 +80,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("change", "text"), WRONG)
 def test_a_wrong_layout_says_which_key(
-    sdxl: Backbone, tiny_root: Path, tmp_path: Path, change: Callable[[Stored], None], text: str
+    sdxl: StableDiffusion, tiny_root: Path, tmp_path: Path, change: Callable[[Stored], None], text: str
 ) -> None:
     found = stored()
     change(found)
@@ -88,7 +88,7 @@ def test_a_wrong_layout_says_which_key(
         own(bench_on(fresh(sdxl), store(tiny_root, saved(found, tmp_path))))
 
 
-def test_what_is_no_checkpoint_is_refused(sdxl: Backbone, tiny_root: Path, tmp_path: Path) -> None:
+def test_what_is_no_checkpoint_is_refused(sdxl: StableDiffusion, tiny_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "csgo.safetensors"
     path.write_bytes(b"nothing")
     with pytest.raises(ModelUnusable, match="cannot be read"):
@@ -103,7 +103,7 @@ def smaller(tiny_root: Path, folder: Path) -> Installed:
 
 
 def test_content_adapters_are_needed_for_the_papers_wiring_only(
-    sdxl: Backbone, tiny_root: Path, tmp_path: Path
+    sdxl: StableDiffusion, tiny_root: Path, tmp_path: Path
 ) -> None:
     context = bench_on(fresh(sdxl), smaller(tiny_root, tmp_path))
     [without] = latents(TECHNIQUE, context, asked())
@@ -113,12 +113,14 @@ def test_content_adapters_are_needed_for_the_papers_wiring_only(
         TECHNIQUE.prepare(asked(CSGOParams(content_in_unet=True)), context)
 
 
-def test_another_first_convolution_is_used_and_taken_out_again(sdxl: Backbone, tiny_root: Path, tmp_path: Path) -> None:
+def test_another_first_convolution_is_used_and_taken_out_again(
+    sdxl: StableDiffusion, tiny_root: Path, tmp_path: Path
+) -> None:
     found = stored()
-    found["conv_in_unet_sd"] = {name: 1.1 * tensor for name, tensor in sdxl.unet.conv_in.state_dict().items()}
-    before = {name: tensor.clone() for name, tensor in sdxl.unet.conv_in.state_dict().items()}
+    found["conv_in_unet_sd"] = {name: 1.1 * tensor for name, tensor in sdxl.denoiser.conv_in.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in sdxl.denoiser.conv_in.state_dict().items()}
     [other] = latents(TECHNIQUE, bench_on(fresh(sdxl), store(tiny_root, saved(found, tmp_path))), asked())
     [usual] = latents(TECHNIQUE, bench_on(sdxl, store(tiny_root)), asked())
     assert (other - usual).abs().max() > 1e-2
-    assert "forward" not in vars(sdxl.unet.conv_in)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in sdxl.unet.conv_in.state_dict().items())
+    assert "forward" not in vars(sdxl.denoiser.conv_in)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in sdxl.denoiser.conv_in.state_dict().items())

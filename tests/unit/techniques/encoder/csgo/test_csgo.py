@@ -13,7 +13,8 @@ from tests.support.batching import require_the_same_alone, work
 from tests.support.caching import require_no_trace
 from tests.support.csgo_requests import Installed, asked, own, store
 from tests.support.encoder_samples import bench_on, latents, nothing_installed, picture
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
@@ -37,16 +38,16 @@ def off(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max())
 
 
-def test_text_driven_at_strength_0_is_plain_text_to_image(sdxl: Backbone) -> None:
+def test_text_driven_at_strength_0_is_plain_text_to_image(sdxl: StableDiffusion) -> None:
     context = bench_on(sdxl, nothing_installed)
     inputs = asked(TEXT, content=None, strength=0.0)
     expected = text_to_image(inputs, context)
-    denoise(sdxl.unet, [expected])
+    denoise(sdxl.predict, [expected])
     assert torch.equal(latents(TECHNIQUE, context, inputs)[0], expected.latents)
     assert context.cache.outcome == "none"
 
 
-def test_at_strength_0_the_controlnet_alone_holds_the_content(sdxl: Backbone, weights: Installed) -> None:
+def test_at_strength_0_the_controlnet_alone_holds_the_content(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     inputs = asked(strength=0.0)
     [ours] = latents(TECHNIQUE, context, inputs)
@@ -70,14 +71,14 @@ def test_at_strength_0_the_controlnet_alone_holds_the_content(sdxl: Backbone, we
     assert off(latents(TECHNIQUE, context, asked())[0], ours) > 0.1
 
 
-def test_strength_multiplies_the_style_scale(sdxl: Backbone, weights: Installed) -> None:
+def test_strength_multiplies_the_style_scale(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     [half] = latents(TECHNIQUE, context, asked(CSGOParams(style_scale=0.8), strength=0.5))
     [equal] = latents(TECHNIQUE, context, asked(CSGOParams(style_scale=0.4)))
     assert off(half, equal) < 1e-5
 
 
-def test_the_tasks_are_their_controlnet_scales(sdxl: Backbone, weights: Installed) -> None:
+def test_the_tasks_are_their_controlnet_scales(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     for task, scale in (("image_driven", 0.6), ("text_edit_driven", 0.4), ("text_driven", 0.01)):
         [named] = latents(TECHNIQUE, context, asked(CSGOParams(task=task)))  # type: ignore[arg-type]
@@ -85,7 +86,7 @@ def test_the_tasks_are_their_controlnet_scales(sdxl: Backbone, weights: Installe
         assert torch.equal(named, told)
 
 
-def test_without_a_content_image_the_task_is_text_driven_on_black(sdxl: Backbone, weights: Installed) -> None:
+def test_without_a_content_image_the_task_is_text_driven_on_black(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     [alone] = latents(TECHNIQUE, context, asked(content=None))
     black = Pictures((picture(0),), picture(0, (64, 64)).point(lambda value: 0))
@@ -93,7 +94,9 @@ def test_without_a_content_image_the_task_is_text_driven_on_black(sdxl: Backbone
     assert torch.equal(alone, told)
 
 
-def test_as_released_the_content_scale_has_no_effect_as_in_the_paper_it_has(sdxl: Backbone, weights: Installed) -> None:
+def test_as_released_the_content_scale_has_no_effect_as_in_the_paper_it_has(
+    sdxl: StableDiffusion, weights: Installed
+) -> None:
     context = bench_on(sdxl, weights)
     [released] = latents(TECHNIQUE, context, asked())
     assert torch.equal(latents(TECHNIQUE, context, asked(CSGOParams(content_scale=0.1)))[0], released)
@@ -103,14 +106,14 @@ def test_as_released_the_content_scale_has_no_effect_as_in_the_paper_it_has(sdxl
     assert torch.equal(latents(TECHNIQUE, context, asked(none))[0], released)
 
 
-def test_the_result_has_the_contents_proportions(sdxl: Backbone, weights: Installed) -> None:
+def test_the_result_has_the_contents_proportions(sdxl: StableDiffusion, weights: Installed) -> None:
     [found] = latents(TECHNIQUE, bench_on(sdxl, weights), asked(size=(200, 100), width=128, height=128))
     assert found.shape[-2:] == (8, 16)
 
 
 @pytest.mark.parametrize("params", [CSGOParams(), PAPER])
 def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
-    sdxl: Backbone, weights: Installed, params: CSGOParams, monkeypatch: pytest.MonkeyPatch
+    sdxl: StableDiffusion, weights: Installed, params: CSGOParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(params))
@@ -122,7 +125,7 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     def count(name: str) -> Any:
         return lambda net, given: rows.update({name: rows[name] + len(given[0])})
 
-    nets = {"unet": sdxl.unet, "controlnet": own(context).controlnet}
+    nets = {"unet": sdxl.denoiser, "controlnet": own(context).controlnet}
     hooks = [net.register_forward_pre_hook(count(name)) for name, net in nets.items()]
     [warm] = latents(TECHNIQUE, context, asked(params))
     for hook in hooks:
@@ -132,7 +135,7 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     assert rows == {"unet": 4, "controlnet": 4}
 
 
-def test_everything_the_result_depends_on_is_in_the_key(sdxl: Backbone, weights: Installed) -> None:
+def test_everything_the_result_depends_on_is_in_the_key(sdxl: StableDiffusion, weights: Installed) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     each = [
         asked(),
@@ -149,7 +152,7 @@ def test_everything_the_result_depends_on_is_in_the_key(sdxl: Backbone, weights:
 
 
 def test_simultaneous_first_requests_build_a_style_once(
-    sdxl: Backbone, weights: Installed, monkeypatch: pytest.MonkeyPatch
+    sdxl: StableDiffusion, weights: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     features = ImageTower.features
@@ -172,7 +175,7 @@ def test_simultaneous_first_requests_build_a_style_once(
 
 
 @pytest.mark.parametrize("paper", [False, True])
-def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installed, paper: bool) -> None:
+def test_a_result_does_not_depend_on_its_batch(sdxl: StableDiffusion, weights: Installed, paper: bool) -> None:
     context = bench_on(sdxl, weights)
     orders = [
         asked(CSGOParams(content_in_unet=paper), strength=0.5),
@@ -195,7 +198,7 @@ def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installe
         assert off(one, other) < 1e-4
 
 
-def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
+def test_what_computes_otherwise_is_not_batched(sdxl: StableDiffusion) -> None:
     orders = [
         asked(),
         asked(PAPER),
@@ -209,7 +212,7 @@ def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
     assert {TECHNIQUE.batch_key(inputs, sdxl) for inputs in alike} == {TECHNIQUE.batch_key(asked(), sdxl)}
 
 
-def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights: Installed) -> None:
+def test_the_engine_batches_requests_of_different_styles(sdxl: StableDiffusion, weights: Installed) -> None:
     works = [
         work("csgo", sdxl, "a red house", 1, content=True),
         work("csgo", sdxl, "a cat", 2, content=True, task="text_edit_driven"),
@@ -218,7 +221,7 @@ def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
+def test_both_networks_are_left_as_they_were(sdxl: StableDiffusion, weights: Installed, fails: bool) -> None:
     context = bench_on(sdxl, weights)
     require_no_trace(TECHNIQUE, context, asked(PAPER), own(context).controlnet, fails=fails)
 
@@ -234,7 +237,7 @@ def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed,
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(
-    sdxl: Backbone, weights: Installed, inputs: GenerationInputs, text: str
+    sdxl: StableDiffusion, weights: Installed, inputs: GenerationInputs, text: str
 ) -> None:
     with pytest.raises(Refused, match=text):
         TECHNIQUE.prepare(inputs, bench_on(sdxl, weights))
@@ -245,7 +248,7 @@ def test_an_sd15_model_without_csgo_weights_of_its_own_is_refused(tiny_root: Pat
         TECHNIQUE.prepare(asked(width=64, height=64), bench_on(load(tiny_root / "sd15"), weights))
 
 
-def test_what_is_not_installed_is_named_with_the_command(sdxl: Backbone, weights: Installed) -> None:
+def test_what_is_not_installed_is_named_with_the_command(sdxl: StableDiffusion, weights: Installed) -> None:
     def lacking(model: str, name: str) -> Path:
         if name == model:
             raise WeightsMissing(name)

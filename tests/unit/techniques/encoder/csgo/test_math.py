@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 
 import model_store
 from model_store.load.component import empty_component
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.techniques.encoder.csgo import math
 from workers.techniques.encoder.csgo.math import Scales
 from workers.techniques.encoder.csgo.spec import Task
@@ -33,8 +33,8 @@ def test_as_released_the_unet_sees_no_content() -> None:
     assert found.lambda_c == 0
 
 
-def test_positions_count_every_attention_down_up_middle(sdxl: Backbone) -> None:
-    names = list(sdxl.unet.attn_processors)
+def test_positions_count_every_attention_down_up_middle(sdxl: StableDiffusion) -> None:
+    names = list(sdxl.denoiser.attn_processors)
     style, content = (math.cross_attentions(names, block) for block in (math.STYLE_IN_UNET, math.CONTENT_IN_UNET))
     assert (len(style), len(content)) == (9, 6)
     assert list(content.values()) == [1, 3, 5, 7, 9, 11]

@@ -18,7 +18,8 @@ from model_store.convert.pickled import convert_pickled
 from model_store.errors import ConversionFailed
 from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed
 from tests.unit.techniques.encoder.deadiff.conftest import WEIGHTS
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, WeightsMissing
 from workers.techniques.encoder.deadiff import checkpoint, dims, own_weights, reader
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
@@ -82,7 +83,9 @@ def test_the_published_sizes_ask_for_the_published_names() -> None:
     assert names["content_proj_layer.dense1.weight"] == (3072, 768)
 
 
-def test_every_attention_gets_its_own_projections(theirs: dict[str, Tensor], sd15: Backbone, folder: Path) -> None:
+def test_every_attention_gets_its_own_projections(
+    theirs: dict[str, Tensor], sd15: StableDiffusion, folder: Path
+) -> None:
     found = checkpoint.added_tensors(DeadiffCheckpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
     assert len(found) == 32
     k, v = checkpoint.added("mid_block.attentions.0.transformer_blocks.0.attn2.processor")
@@ -91,20 +94,20 @@ def test_every_attention_gets_its_own_projections(theirs: dict[str, Tensor], sd1
 
 
 def test_the_models_weights_become_the_checkpoints_and_nothing_is_kept_twice(
-    theirs: dict[str, Tensor], sd15: Backbone, folder: Path
+    theirs: dict[str, Tensor], sd15: StableDiffusion, folder: Path
 ) -> None:
     own = own_weights.get_or_load(DeadiffCheckpoint(folder / "deadiff.safetensors", dims.read(folder)), sd15)
     assert not own.unet.replaced
     assert not own.text.replaced
-    expected = convert_ldm_unet_checkpoint(theirs, sd15.unet.config)
+    expected = convert_ldm_unet_checkpoint(theirs, sd15.denoiser.config)
     with own.in_unet(sd15), own.in_text_encoder(sd15):
-        parameters = dict(sd15.unet.named_parameters())
+        parameters = dict(sd15.denoiser.named_parameters())
         assert all(torch.equal(parameter, expected[name].float()) for name, parameter in parameters.items())
         norm = next(p for n, p in sd15.pipe.text_encoder.named_parameters() if n.endswith("final_layer_norm.weight"))
         assert torch.equal(norm, theirs["cond_stage_model.transformer.text_model.final_layer_norm.weight"].float())
 
 
-def test_weights_of_its_own_are_used(sd15: Backbone, installed: Installed, changed: Any) -> None:
+def test_weights_of_its_own_are_used(sd15: StableDiffusion, installed: Installed, changed: Any) -> None:
     def tune(tensors: dict[str, Tensor]) -> None:
         tensors["model.diffusion_model.out.2.weight"] *= 1.5
         tensors["model.diffusion_model.out.2.bias"] *= 1.5
@@ -145,7 +148,7 @@ def put(name: str) -> Callable[[dict[str, Tensor]], Any]:
         (remove("cond_stage_model.transformer.text_model.final_layer_norm.bias"), "final_layer_norm.bias"),
     ],
 )
-def test_another_layout_is_refused_with_its_key(sd15: Backbone, changed: Any, edit: Any, key: str) -> None:
+def test_another_layout_is_refused_with_its_key(sd15: StableDiffusion, changed: Any, edit: Any, key: str) -> None:
     with pytest.raises(ModelUnusable, match=key.replace(".", r"\.")):
         TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, changed(edit)))
 
@@ -156,27 +159,27 @@ def test_a_file_without_the_authors_root_is_not_converted(tmp_path: Path, theirs
         convert_pickled(tmp_path / "other.ckpt", tmp_path / "deadiff.safetensors", "deadiff")
 
 
-def test_the_authors_file_itself_is_refused_with_the_command_that_converts_it(sd15: Backbone) -> None:
+def test_the_authors_file_itself_is_refused_with_the_command_that_converts_it(sd15: StableDiffusion) -> None:
     file = WEIGHTS / "deadiff_v1.ckpt"
     with pytest.raises(ModelUnusable, match=rf"run: stylize models convert {file} .*\.safetensors --keymap deadiff"):
         TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, lambda model: file))
 
 
-def test_sizes_that_are_no_sizes_are_refused(sd15: Backbone, folder: Path, tmp_path: Path) -> None:
+def test_sizes_that_are_no_sizes_are_refused(sd15: StableDiffusion, folder: Path, tmp_path: Path) -> None:
     shutil.copyfile(folder / "deadiff.safetensors", tmp_path / "deadiff.safetensors")
     (tmp_path / "dims.json").write_text(json.dumps({"vision": {"layers": 0}}))
     with pytest.raises(ModelUnusable, match=r"dims\.json"):
         TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, lambda model: tmp_path))
 
 
-def test_what_is_missing_is_named_with_the_command_that_fetches_it(sd15: Backbone, tmp_path: Path) -> None:
+def test_what_is_missing_is_named_with_the_command_that_fetches_it(sd15: StableDiffusion, tmp_path: Path) -> None:
     for weights in (nothing_installed, lambda model: tmp_path):
         with pytest.raises(WeightsMissing, match="stylize models pull deadiff"):
             TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, weights))
 
 
 def test_an_adapter_beside_the_base_model_needs_neither_base_weights_nor_store(
-    sd15: Backbone, tiny_root: Path, folder: Path, tmp_path: Path, installed: Installed
+    sd15: StableDiffusion, tiny_root: Path, folder: Path, tmp_path: Path, installed: Installed
 ) -> None:
     shutil.copytree(tiny_root / "sd15", tmp_path / "own")
     own = tmp_path / "own" / "deadiff"

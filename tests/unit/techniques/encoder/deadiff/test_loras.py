@@ -7,8 +7,8 @@ import torch
 
 from model_store.add.add import add
 from tests.support import lora_files
+from workers.engine.backbones.load import load
 from workers.engine.backbones.lora_stack import apply_loras
-from workers.engine.backbones.stable_diffusion import load
 from workers.techniques.encoder.deadiff import dims, own_weights
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights, Tuned
@@ -22,10 +22,10 @@ INK = (Lora(id="ink", scale=0.7),)
 def test_what_is_replaced_gets_the_lora_too(tiny_root: Path, tmp_path: Path) -> None:
     backbone = load(tiny_root / "sd15")
     add(lora_files.write("kohya", backbone.pipe, tmp_path / "made"), "ink", tmp_path / "store", base="sd15")
-    weight = backbone.unet.get_parameter(LAYER)
+    weight = backbone.denoiser.get_parameter(LAYER)
     plain = weight.detach().clone()
     theirs = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    own = OwnWeights(unet=own_weights.difference(backbone.unet, {LAYER: theirs}))
+    own = OwnWeights(unet=own_weights.difference(backbone.denoiser, {LAYER: theirs}))
     with own.in_unet(backbone):
         assert torch.equal(weight, theirs)
     with apply_loras(backbone, INK, loras(tmp_path / "store")):

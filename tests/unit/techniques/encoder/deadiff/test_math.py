@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.techniques.encoder.deadiff import checkpoint, math
 
 EXECUTED = (
@@ -60,23 +60,23 @@ def test_zero_tokens_are_not_absent_tokens() -> None:
     assert not torch.allclose(zeros, absent, atol=1e-2)
 
 
-def test_the_fourth_to_the_eighth_layer_see_content(sd15: Backbone) -> None:
+def test_the_fourth_to_the_eighth_layer_see_content(sd15: StableDiffusion) -> None:
     names = [f"{layer}.transformer_blocks.0.attn2.processor" for layer in EXECUTED]
-    assert set(names) == set(checkpoint.layers(sd15.unet))
+    assert set(names) == set(checkpoint.layers(sd15.denoiser))
     assert [n for n, name in enumerate(names) if math.side_of(name) == "content"] == [4, 5, 6, 7, 8]
 
 
-def test_layers_run_in_the_order_the_numbers_mean(sd15: Backbone) -> None:
+def test_layers_run_in_the_order_the_numbers_mean(sd15: StableDiffusion) -> None:
     ran: list[str] = []
     handles = [
-        sd15.unet.get_submodule(name.removesuffix(".processor")).register_forward_pre_hook(
+        sd15.denoiser.get_submodule(name.removesuffix(".processor")).register_forward_pre_hook(
             lambda module, args, name=name: ran.append(name.split(".transformer_blocks")[0])
         )
-        for name in checkpoint.layers(sd15.unet)
+        for name in checkpoint.layers(sd15.denoiser)
     ]
     text, _ = sd15.condition(("",), None, guided=False, width=64, height=64)
     with torch.no_grad():
-        sd15.unet(torch.zeros(1, 4, 8, 8), torch.tensor(1), **text.unet_inputs())
+        sd15.denoiser(torch.zeros(1, 4, 8, 8), torch.tensor(1), **unet_inputs(text))
     for handle in handles:
         handle.remove()
     assert tuple(ran) == EXECUTED

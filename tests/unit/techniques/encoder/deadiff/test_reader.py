@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.support.encoder_samples import picture
-from workers.engine.backbones.stable_diffusion import load
+from workers.engine.backbones.load import load
 from workers.techniques.encoder.deadiff import dims, reader
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.reader import Projector, Reader

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.support.batching import require_the_same_alone, work
 from tests.support.caching import require_no_trace, unchanged
 from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
-from workers.engine.backbones.stable_diffusion import Backbone, load
+from tests.support.models import around
+from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.conditioning import Condition
@@ -40,28 +41,30 @@ def fresh() -> StyleCache:
     return StyleCache([MemoryTier("host", 1 << 28)])
 
 
-def plainly(backbone: Backbone, **more: Any) -> Tensor:
+def plainly(backbone: StableDiffusion, **more: Any) -> Tensor:
     trajectory = text_to_image(inputs(PARAMS, **more), bench_on(backbone, nothing_installed))
-    denoise(backbone.unet, [trajectory])
+    denoise(backbone.predict, [trajectory])
     return trajectory.latents
 
 
 @pytest.fixture
-def rows(sd15: Backbone) -> Any:
+def rows(sd15: StableDiffusion) -> Any:
     """Counts the rows of UNet calls."""
     counted: list[int] = []
-    hook = sd15.unet.register_forward_pre_hook(lambda unet, given: counted.append(len(given[0])))
+    hook = sd15.denoiser.register_forward_pre_hook(lambda unet, given: counted.append(len(given[0])))
     yield counted
     hook.remove()
 
 
-def test_strength_0_is_plain_text_to_image(sd15: Backbone) -> None:
+def test_strength_0_is_plain_text_to_image(sd15: StableDiffusion) -> None:
     context = bench_on(sd15, nothing_installed)
     assert torch.equal(latents(TECHNIQUE, context, inputs(BOTH, strength=0.0))[0], plainly(sd15))
     assert context.cache.outcome == "none"
 
 
-def test_a_small_strength_is_nearly_plain_and_a_larger_one_farther_off(sd15: Backbone, installed: Installed) -> None:
+def test_a_small_strength_is_nearly_plain_and_a_larger_one_farther_off(
+    sd15: StableDiffusion, installed: Installed
+) -> None:
     context, params = bench_on(sd15, installed), DeadiffParams(base_weights="model")
     expected = plainly(sd15)
     off = [
@@ -73,13 +76,13 @@ def test_a_small_strength_is_nearly_plain_and_a_larger_one_farther_off(sd15: Bac
     assert off[-1] > 0.1
 
 
-def test_the_weight_0_is_not_plain(sd15: Backbone, installed: Installed) -> None:
+def test_the_weight_0_is_not_plain(sd15: StableDiffusion, installed: Installed) -> None:
     nothing = DeadiffParams(img_weight=0.0, base_weights="model")
     [found] = latents(TECHNIQUE, bench_on(sd15, installed), inputs(nothing))
     assert not torch.allclose(found, plainly(sd15), atol=0.05)
 
 
-def test_each_side_is_shown_to_its_layers(sd15: Backbone, installed: Installed) -> None:
+def test_each_side_is_shown_to_its_layers(sd15: StableDiffusion, installed: Installed) -> None:
     context = bench_on(sd15, installed)
     seen = {params.subject_text: TECHNIQUE.prepare(inputs(params), context).extra for params in (PARAMS, CONTENT, BOTH)}
     style, content, both = (seen[name].keys_values for name in ("style", "content", "style & content"))
@@ -89,13 +92,13 @@ def test_each_side_is_shown_to_its_layers(sd15: Backbone, installed: Installed) 
     assert all(not torch.allclose(one, other, atol=0.05) for one, other in pairwise(results))
 
 
-def test_the_weight_is_on_keys_and_values(sd15: Backbone, installed: Installed) -> None:
+def test_the_weight_is_on_keys_and_values(sd15: StableDiffusion, installed: Installed) -> None:
     context = bench_on(sd15, installed)
     once, half = (TECHNIQUE.prepare(inputs(DeadiffParams(img_weight=w)), context).extra.keys_values for w in (1.0, 0.5))
     assert all(torch.equal(half[layer], 0.5 * both) for layer, both in once.items())
 
 
-def test_without_guidance_the_weight_still_counts(sd15: Backbone, installed: Installed) -> None:
+def test_without_guidance_the_weight_still_counts(sd15: StableDiffusion, installed: Installed) -> None:
     context = bench_on(sd15, installed)
     [alone] = latents(TECHNIQUE, context, inputs(DeadiffParams(img_weight=2.0), guidance_scale=1.0))
     [guided] = latents(TECHNIQUE, context, inputs(DeadiffParams(img_weight=2.0), guidance_scale=1.001))
@@ -104,7 +107,7 @@ def test_without_guidance_the_weight_still_counts(sd15: Backbone, installed: Ins
     assert not torch.allclose(alone, other, atol=0.05)
 
 
-def test_the_models_own_weights_are_another_choice(sd15: Backbone, installed: Installed) -> None:
+def test_the_models_own_weights_are_another_choice(sd15: StableDiffusion, installed: Installed) -> None:
     context = bench_on(sd15, installed)
     [theirs], [ours] = (
         latents(TECHNIQUE, context, inputs(DeadiffParams(base_weights=w))) for w in ("checkpoint", "model")
@@ -114,7 +117,7 @@ def test_the_models_own_weights_are_another_choice(sd15: Backbone, installed: In
 
 
 @pytest.mark.parametrize(("steps", "made"), [(4, 4), (6, 7), (30, 31)])
-def test_the_authors_schedule_is_theirs(sd15: Backbone, installed: Installed, steps: int, made: int) -> None:
+def test_the_authors_schedule_is_theirs(sd15: StableDiffusion, installed: Installed, steps: int, made: int) -> None:
     asked = inputs(DeadiffParams(schedule="ldm"), steps=steps)
     timesteps = TECHNIQUE.prepare(asked, bench_on(sd15, installed)).scheduler.timesteps
     assert timesteps.tolist() == [1 + k * (1000 // steps) for k in reversed(range(made))]
@@ -123,7 +126,7 @@ def test_the_authors_schedule_is_theirs(sd15: Backbone, installed: Installed, st
     assert torch.equal(even, timesteps) == (made == steps)
 
 
-def test_the_authors_schedule_steps_down_to_the_first_noise_level(sd15: Backbone, installed: Installed) -> None:
+def test_the_authors_schedule_steps_down_to_the_first_noise_level(sd15: StableDiffusion, installed: Installed) -> None:
     context = bench_on(sd15, installed)
     trajectory = TECHNIQUE.prepare(inputs(DeadiffParams(schedule="ldm"), steps=6), context)
     a = trajectory.scheduler.alphas_cumprod
@@ -135,7 +138,7 @@ def test_the_authors_schedule_steps_down_to_the_first_noise_level(sd15: Backbone
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_it_goes_with_its_own_sampler_only(sd15: Backbone, installed: Installed) -> None:
+def test_it_goes_with_its_own_sampler_only(sd15: StableDiffusion, installed: Installed) -> None:
     params = DeadiffParams(schedule="ldm", sampler="euler")
     with pytest.raises(Refused, match=r"params\.schedule ldm goes with params\.sampler ddim"):
         TECHNIQUE.prepare(inputs(params), bench_on(sd15, installed))
@@ -145,7 +148,7 @@ def test_it_goes_with_its_own_sampler_only(sd15: Backbone, installed: Installed)
 
 @pytest.mark.parametrize("params", [PARAMS, BOTH])
 def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
-    sd15: Backbone, installed: Installed, params: DeadiffParams, rows: list[int], monkeypatch: pytest.MonkeyPatch
+    sd15: StableDiffusion, installed: Installed, params: DeadiffParams, rows: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = fresh()
     [cold] = latents(TECHNIQUE, bench_on(sd15, installed, cache), inputs(params))
@@ -161,7 +164,7 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     assert warm_rows == sum(rows) == 2 * 2
 
 
-def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installed: Installed) -> None:
+def test_everything_the_result_depends_on_is_in_the_key(sd15: StableDiffusion, installed: Installed) -> None:
     cache = fresh()
     asked = [inputs(params, picture(n)) for n in (0, 1) for params in (PARAMS, CONTENT, BOTH)]
     asked += [inputs(DeadiffParams(img_weight=0.3)), inputs(PARAMS, strength=0.5)]
@@ -172,7 +175,7 @@ def test_everything_the_result_depends_on_is_in_the_key(sd15: Backbone, installe
 
 
 def test_simultaneous_first_requests_build_a_style_once(
-    sd15: Backbone, installed: Installed, monkeypatch: pytest.MonkeyPatch
+    sd15: StableDiffusion, installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[int] = []
     tokens = Reader.tokens
@@ -187,7 +190,7 @@ def test_simultaneous_first_requests_build_a_style_once(
     def prepare(_: int) -> Trajectory:
         return TECHNIQUE.prepare(inputs(PARAMS), bench_on(sd15, installed, cache))
 
-    with unchanged(sd15.unet), ThreadPoolExecutor(8) as threads:
+    with unchanged(sd15.denoiser), ThreadPoolExecutor(8) as threads:
         found = list(threads.map(prepare, range(8)))
     assert len(built) == 1
     first = found[0]
@@ -197,7 +200,7 @@ def test_simultaneous_first_requests_build_a_style_once(
     )
 
 
-def test_a_result_does_not_depend_on_its_batch(sd15: Backbone, installed: Installed) -> None:
+def test_a_result_does_not_depend_on_its_batch(sd15: StableDiffusion, installed: Installed) -> None:
     two = SeededNoise((8, 9))
     orders = (
         inputs(DeadiffParams(img_weight=1.4), picture(0), strength=0.5),
@@ -213,7 +216,7 @@ def test_a_result_does_not_depend_on_its_batch(sd15: Backbone, installed: Instal
         assert torch.allclose(one, other, atol=1e-4)
 
 
-def test_what_wants_other_weights_is_not_batched(sd15: Backbone) -> None:
+def test_what_wants_other_weights_is_not_batched(sd15: StableDiffusion) -> None:
     orders = [
         inputs(PARAMS),
         inputs(DeadiffParams(base_weights="model")),
@@ -223,7 +226,7 @@ def test_what_wants_other_weights_is_not_batched(sd15: Backbone) -> None:
     assert len({TECHNIQUE.batch_key(each, sd15) for each in orders}) == len(orders)
 
 
-def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, installed: Installed) -> None:
+def test_the_engine_batches_requests_of_different_styles(sd15: StableDiffusion, installed: Installed) -> None:
     works = [
         work("deadiff", sd15, "a red house", 1),
         work("deadiff", sd15, "a cat", 2, subject_text="style & content"),
@@ -234,13 +237,13 @@ def test_the_engine_batches_requests_of_different_styles(sd15: Backbone, install
 @pytest.mark.parametrize("params", [BOTH, DeadiffParams(base_weights="model")])
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_base_model_is_left_as_it_was(
-    sd15: Backbone, installed: Installed, params: DeadiffParams, fails: bool
+    sd15: StableDiffusion, installed: Installed, params: DeadiffParams, fails: bool
 ) -> None:
     require_no_trace(TECHNIQUE, bench_on(sd15, installed), inputs(params), sd15.pipe.text_encoder, fails=fails)
 
 
 def test_in_bfloat16_the_style_is_the_same_up_to_its_rounding(
-    sd15: Backbone, tiny_root: Path, installed: Installed
+    sd15: StableDiffusion, tiny_root: Path, installed: Installed
 ) -> None:
     half = load(tiny_root / "sd15", dtype=torch.bfloat16)
     [rounded], [exact] = (
@@ -271,10 +274,10 @@ def test_a_warm_style_costs_what_plain_text_to_image_costs() -> None:
         half = Condition(torch.empty(1, 77, 768, device="meta"))
         sample = torch.empty(1, 4, 64, 64, device="meta")
         asked = Trajectory(sample, scheduler, half, Condition(half.text), 7.5, extra=extra)
-        backbone: Any = SimpleNamespace(unet=unet)
+        backbone = around(unet)
         with FlopCounterMode(display=False) as counter, joint_attention(backbone, [asked]) as hooks:
             assert isinstance(hooks, Hooks)
-            denoise(unet, [asked], hooks=hooks)
+            denoise(backbone.predict, [asked], hooks=hooks)
         return counter.get_total_flops()
 
     assert 1.0 < flops(shown) / flops(None) < 1.005

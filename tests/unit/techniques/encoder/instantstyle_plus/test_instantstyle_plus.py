@@ -12,7 +12,7 @@ from tests.support.encoder_samples import bench_on, carry, inputs, latents, pict
 from tests.support.instantstyle_plus_requests import Installed, asked, store
 from workers.engine.backbones import controlnet
 from workers.engine.backbones.csd import Descriptor
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Hooks, denoise, gather
@@ -37,7 +37,7 @@ def off(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max())
 
 
-def test_at_strength_0_the_style_image_has_no_say(sdxl: Backbone, weights: Installed) -> None:
+def test_at_strength_0_the_style_image_has_no_say(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     [content] = latents(TECHNIQUE, context, asked(GUIDED, strength=0.0))
     assert torch.equal(latents(TECHNIQUE, context, asked(GUIDED, strength=0.0, style=3))[0], content)
@@ -46,37 +46,39 @@ def test_at_strength_0_the_style_image_has_no_say(sdxl: Backbone, weights: Insta
     assert off(latents(TECHNIQUE, context, asked(GUIDED))[0], content) > 1e-2
 
 
-def test_strength_multiplies_what_the_style_does(sdxl: Backbone, weights: Installed) -> None:
+def test_strength_multiplies_what_the_style_does(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     [half] = latents(TECHNIQUE, context, asked(Params(scale_style=0.8, style_guidance_scale=10.0), strength=0.5))
     [told] = latents(TECHNIQUE, context, asked(Params(scale_style=0.4, style_guidance_scale=5.0)))
     assert off(half, told) < 1e-5
 
 
-def test_with_nothing_to_hold_or_show_it_is_the_inversion_sampled_again(sdxl: Backbone, weights: Installed) -> None:
+def test_with_nothing_to_hold_or_show_it_is_the_inversion_sampled_again(
+    sdxl: StableDiffusion, weights: Installed
+) -> None:
     context = bench_on(sdxl, weights)
     bare = Params(scale_style=0.0, scale_content=0.0, controlnet_conditioning_scale=0.0)
     trajectory = TECHNIQUE.prepare(asked(bare), context)
     again = TECHNIQUE.prepare(asked(bare), context)
-    denoise(sdxl.unet, [again])
+    denoise(sdxl.predict, [again])
     carry(TECHNIQUE, context, [trajectory])
     assert torch.equal(trajectory.latents, again.latents)
 
 
 @pytest.mark.parametrize("name", ["scale_content", "controlnet_conditioning_scale", "content_guidance_scale"])
-def test_each_knob_has_its_effect(sdxl: Backbone, weights: Installed, name: str) -> None:
+def test_each_knob_has_its_effect(sdxl: StableDiffusion, weights: Installed, name: str) -> None:
     context = bench_on(sdxl, weights)
     [usual] = latents(TECHNIQUE, context, asked())
     [other] = latents(TECHNIQUE, context, asked(Params(**{name: 3.0})))
     assert off(usual, other) > 1e-2
 
 
-def test_the_plus_adapter_can_be_used(sdxl: Backbone, weights: Installed) -> None:
+def test_the_plus_adapter_can_be_used(sdxl: StableDiffusion, weights: Installed) -> None:
     [found] = latents(TECHNIQUE, bench_on(sdxl, weights), asked(Params(adapter="plus"), steps=1))
     assert found.isfinite().all()
 
 
-def test_the_gradient_is_that_of_what_the_judge_says(sdxl: Backbone, weights: Installed) -> None:
+def test_the_gradient_is_that_of_what_the_judge_says(sdxl: StableDiffusion, weights: Installed) -> None:
     """Finite differences through UNet, VAE and descriptor, with everything else as in the unconditional row."""
     trajectory = TECHNIQUE.prepare(asked(GUIDED), bench_on(sdxl, weights))
     asked_for = trajectory.extra.guidance
@@ -84,12 +86,12 @@ def test_the_gradient_is_that_of_what_the_judge_says(sdxl: Backbone, weights: In
     x, direction = trajectory.latents, torch.randn(trajectory.latents.shape, generator=torch.Generator().manual_seed(1))
     with TECHNIQUE.patch(sdxl, [trajectory]) as hooks, torch.no_grad():
         call = gather([trajectory])
-        hooks.before_unet(call)
+        hooks.before_predict(call)
 
         def judged(at: torch.Tensor) -> float:
             both = torch.cat([at, at])
-            eps = sdxl.unet(both, call.timestep, **call.condition.unet_inputs(), **call.inputs, return_dict=False)[0]
-            shown = sdxl.pictures(math.mixed(math.clean(at, eps[:1], a_t), at, a_t))
+            eps = sdxl.denoiser(both, call.timestep, **unet_inputs(call.condition), **call.inputs, return_dict=False)[0]
+            shown = sdxl.decode(math.mixed(math.clean(at, eps[:1], a_t), at, a_t))
             described = asked_for.descriptor(math.judged(shown, asked_for.descriptor.side))
             return float(math.loss(*described, asked_for.references, asked_for.scales))
 
@@ -101,7 +103,7 @@ def test_the_gradient_is_that_of_what_the_judge_says(sdxl: Backbone, weights: In
     assert float((-g * direction).sum()) == pytest.approx(slope, rel=0.03)
 
 
-def test_guidance_raises_the_similarity_it_follows(sdxl: Backbone, weights: Installed) -> None:
+def test_guidance_raises_the_similarity_it_follows(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     judge: Descriptor = guidance.descriptor(context)
     towards, _ = judge.describe(picture(0))
@@ -109,20 +111,20 @@ def test_guidance_raises_the_similarity_it_follows(sdxl: Backbone, weights: Inst
     def similarity(scale: float) -> float:
         [z] = latents(TECHNIQUE, context, asked(Params(style_guidance_scale=scale), steps=4))
         with torch.no_grad():
-            return float((judge(math.judged(sdxl.pictures(z), judge.side))[0] * towards).sum())
+            return float((judge(math.judged(sdxl.decode(z), judge.side))[0] * towards).sum())
 
     assert similarity(30.0) > similarity(0.0)
 
 
 def test_a_warm_request_costs_its_own_rows_and_gives_the_same(
-    sdxl: Backbone, weights: Installed, monkeypatch: pytest.MonkeyPatch
+    sdxl: StableDiffusion, weights: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(GUIDED))
     monkeypatch.setattr(ImageTower, "features", None)
     monkeypatch.setattr(Descriptor, "describe", None)
     context, rows = bench_on(sdxl, weights, cache), list[int]()
-    hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
+    hook = sdxl.denoiser.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
     [warm] = latents(TECHNIQUE, context, asked(GUIDED))
     guided = list(rows)
     rows.clear()
@@ -134,7 +136,7 @@ def test_a_warm_request_costs_its_own_rows_and_gives_the_same(
     assert rows == [2, 2]
 
 
-def test_everything_the_result_depends_on_is_in_the_keys(sdxl: Backbone, weights: Installed) -> None:
+def test_everything_the_result_depends_on_is_in_the_keys(sdxl: StableDiffusion, weights: Installed) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     for each in (
         asked(steps=1),
@@ -149,7 +151,7 @@ def test_everything_the_result_depends_on_is_in_the_keys(sdxl: Backbone, weights
         assert off(shared, fresh) < 1e-4
 
 
-def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installed) -> None:
+def test_a_result_does_not_depend_on_its_batch(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     orders = [
         asked(GUIDED, strength=0.5),
@@ -163,7 +165,7 @@ def test_a_result_does_not_depend_on_its_batch(sdxl: Backbone, weights: Installe
         assert off(one, other) < 1e-4
 
 
-def test_pictures_of_one_request_are_guided_each_for_itself(sdxl: Backbone, weights: Installed) -> None:
+def test_pictures_of_one_request_are_guided_each_for_itself(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
     prompts, seeds = ("a cat", "a dog"), (1, 2)
     both = asked(GUIDED, prompts=prompts, seeds=seeds, noise=SeededNoise(seeds))
@@ -172,26 +174,26 @@ def test_pictures_of_one_request_are_guided_each_for_itself(sdxl: Backbone, weig
         assert off(latents(TECHNIQUE, context, asked(GUIDED, prompts=(prompt,)))[0][0], row) < 1e-4
 
 
-def test_what_computes_otherwise_is_not_batched(sdxl: Backbone) -> None:
+def test_what_computes_otherwise_is_not_batched(sdxl: StableDiffusion) -> None:
     orders = [asked(), asked(strength=0.0), asked(Params(adapter="plus")), asked(width=128, height=128)]
     orders += [asked(Params(scale_content=0.0))]
     assert len({TECHNIQUE.batch_key(each, sdxl) for each in orders}) == len(orders)
 
 
-def test_the_engine_batches_requests_of_different_styles(sdxl: Backbone, weights: Installed) -> None:
+def test_the_engine_batches_requests_of_different_styles(sdxl: StableDiffusion, weights: Installed) -> None:
     works = [work("instantstyle-plus", sdxl, "a red house", 1, content=True)]
     works.append(work("instantstyle-plus", sdxl, "a cat", 2, content=True))
     assert 4 in require_the_same_alone(works, sdxl, weights)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_both_networks_are_left_as_they_were(sdxl: Backbone, weights: Installed, fails: bool) -> None:
+def test_both_networks_are_left_as_they_were(sdxl: StableDiffusion, weights: Installed, fails: bool) -> None:
     folder = weights(CONTROLNET)
     net = sdxl.get_or_load(f"controlnet {folder}", lambda: controlnet.load(folder, sdxl))
     require_no_trace(TECHNIQUE, bench_on(sdxl, weights), asked(GUIDED), net, fails=fails)
 
 
-def test_gradients_are_asked_for_only_where_they_are_needed(sdxl: Backbone, weights: Installed) -> None:
+def test_gradients_are_asked_for_only_where_they_are_needed(sdxl: StableDiffusion, weights: Installed) -> None:
     context = bench_on(sdxl, weights)
 
     def hooks_of(params: Params) -> Hooks:
@@ -212,14 +214,14 @@ def test_gradients_are_asked_for_only_where_they_are_needed(sdxl: Backbone, weig
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(
-    sdxl: Backbone, weights: Installed, each: GenerationInputs, text: str
+    sdxl: StableDiffusion, weights: Installed, each: GenerationInputs, text: str
 ) -> None:
     with pytest.raises(Refused, match=text):
         TECHNIQUE.prepare(each, bench_on(sdxl, weights))
 
 
 @pytest.mark.parametrize("model", ["ip-adapter-sdxl-vit-h", CONTROLNET, "csd"])
-def test_what_is_not_installed_is_named_with_the_command(sdxl: Backbone, weights: Installed, model: str) -> None:
+def test_what_is_not_installed_is_named_with_the_command(sdxl: StableDiffusion, weights: Installed, model: str) -> None:
     def lacking(name: str) -> Any:
         if name == model:
             raise WeightsMissing(name)

@@ -7,7 +7,7 @@ import torch
 from tests.support.encoder_samples import bench_on, picture
 from tests.support.instantstyle_plus_requests import asked, store
 from workers.engine import schedulers
-from workers.engine.backbones.stable_diffusion import Backbone
+from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory
@@ -20,16 +20,16 @@ from workers.techniques.encoder.instantstyle_plus.technique import recipe_of
 CONTENT = picture(7, (64, 64))
 
 
-def recipe(backbone: Backbone, steps: int = 3, K: int = 1) -> RenoiseConfig:
+def recipe(backbone: StableDiffusion, steps: int = 3, K: int = 1) -> RenoiseConfig:
     return recipe_of(asked(steps=steps), InstantStylePlusParams(num_renoise_steps=K), backbone)
 
 
-def predicted(backbone: Backbone, start: Trajectory, x: torch.Tensor, t: int) -> torch.Tensor:
+def predicted(backbone: StableDiffusion, start: Trajectory, x: torch.Tensor, t: int) -> torch.Tensor:
     with torch.no_grad():
-        return backbone.unet(x, torch.tensor(t), **start.positive.unet_inputs(), return_dict=False)[0]
+        return backbone.denoiser(x, torch.tensor(t), **unet_inputs(start.positive), return_dict=False)[0]
 
 
-def by_hand(backbone: Backbone, asked_for: RenoiseConfig) -> torch.Tensor:
+def by_hand(backbone: StableDiffusion, asked_for: RenoiseConfig) -> torch.Tensor:
     """The spec's recurrence, one UNet row at a time."""
     begun = inversion.begin(CONTENT, "a house", asked_for, backbone)
     generator = torch.Generator().manual_seed(asked_for.seed)
@@ -56,7 +56,7 @@ def by_hand(backbone: Backbone, asked_for: RenoiseConfig) -> torch.Tensor:
     return z
 
 
-def test_it_is_the_recurrence_of_the_spec(sdxl: Backbone, tiny_root: Path) -> None:
+def test_it_is_the_recurrence_of_the_spec(sdxl: StableDiffusion, tiny_root: Path) -> None:
     for K, close in ((0, 1e-3), (1, 2e-3), (9, 2e-2)):  # rounding grows with every refinement
         context = bench_on(sdxl, store(tiny_root))
         found = inversion.inverted(CONTENT, "a house", recipe(sdxl, steps=2, K=K), context)
@@ -64,7 +64,7 @@ def test_it_is_the_recurrence_of_the_spec(sdxl: Backbone, tiny_root: Path) -> No
         assert torch.allclose(found, expected, atol=close * float(expected.abs().max())), K
 
 
-def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: Backbone) -> None:
+def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: StableDiffusion) -> None:
     begun = inversion.begin(CONTENT, "", recipe(sdxl, steps=1, K=0), sdxl)
     scheduler = schedulers.build(schedulers.INVERSE, recipe(sdxl).config, 3)
     trajectory = Trajectory(begun.z_0, scheduler, begun.trajectory.positive, step=1)
@@ -76,15 +76,15 @@ def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: Backbone
     assert torch.allclose(seen[1], expected, atol=1e-5)
 
 
-def test_rows_are_two_a_step_and_one_more_late(sdxl: Backbone) -> None:
+def test_rows_are_two_a_step_and_one_more_late(sdxl: StableDiffusion) -> None:
     context, rows = bench_on(sdxl, lambda name: Path(name)), list[int]()
-    hook = sdxl.unet.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
+    hook = sdxl.denoiser.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
     inversion.inverted(CONTENT, "", recipe(sdxl, steps=5), context)
     hook.remove()
     assert rows == [2, 1, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_an_inversion_is_kept_for_its_picture_prompt_and_recipe(sdxl: Backbone) -> None:
+def test_an_inversion_is_kept_for_its_picture_prompt_and_recipe(sdxl: StableDiffusion) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     context = bench_on(sdxl, lambda name: Path(name), cache)
     usual = recipe(sdxl, steps=1)
