@@ -9,9 +9,9 @@ from app.uploads.fields import Field, fields
 from app.uploads.multipart import FormSchema
 from app.webhooks.url_policy import PUBLIC, UrlPolicy
 from model_store.catalogue import entry_of, needed_by
-from model_store.catalogue.entry import Entry
+from model_store.catalogue.entry import Base, Entry
+from workers.contract.spec import Defaults, Spec
 from workers.techniques import registry
-from workers.techniques.spec import Base, Defaults, Spec
 
 FILES = {"style_image": 4, "content_image": 1, "control_image": 1}
 

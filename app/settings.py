@@ -9,8 +9,8 @@ from pydantic_settings import NoDecode
 
 from app.webhooks.url_policy import UrlPolicy, origin_of
 from model_store.catalogue import base_of
+from model_store.catalogue.entry import Base
 from workers.contract.runtime.settings import Settings
-from workers.techniques.spec import Base
 
 MEGABYTE = 1_000_000
 

@@ -11,7 +11,7 @@ from app.schemas.job import InstalledModelView, LicenceView, MethodsView, Method
 from app.services import model_status
 from app.services.model_status import ModelStatus
 from model_store.errors import ModelStoreError
-from workers.techniques.spec import Spec
+from workers.contract.spec import Spec
 
 router = APIRouter(tags=["methods"], dependencies=[Depends(caller)])
 

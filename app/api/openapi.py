@@ -6,7 +6,7 @@ from app.capabilities import Capabilities
 from app.schemas.job import ProblemView
 from app.services.comparisons.grid import LISTS, MOST_CELLS, NOT_COMPARED
 from app.uploads.limits import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
-from workers.techniques.spec import Spec
+from workers.contract.spec import Spec
 
 SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "an API key; not needed while the host has none"}

@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field, JsonValue
 
 from app.auth.signed_urls import Links
 from app.services.model_status import State as ModelState
-from model_store.catalogue.entry import Kind, Licence
+from model_store.catalogue.entry import Base, Kind, Licence
 from workers.contract.jobs.models import Job, Priority, Progress, Request, State, Timings
 from workers.contract.jobs.results import QueueEstimate
-from workers.techniques.spec import Base, Cost, Defaults, Family, Inputs, Paper
+from workers.contract.spec import Cost, Defaults, Family, Inputs, Paper
 
 
 class FaultView(BaseModel):

@@ -15,10 +15,10 @@ from app.services.styles import outdated, style_view, used
 from app.uploads.cost import check_total, cost
 from workers.contract.jobs.models import Job, NewJob, Request, State
 from workers.contract.runtime.tracing import current_traceparent
+from workers.contract.spec import Spec
 from workers.contract.styles.precompute import precompute_key
 from workers.contract.styles.store import Style
 from workers.techniques import registry
-from workers.techniques.spec import Spec
 
 TRUSTED = timedelta(seconds=5)
 """How long a preparation that has just succeeded is believed before its worker tells that it still has it."""

@@ -5,9 +5,9 @@ from app.dependencies import Services
 from app.errors import Fault, Invalid
 from app.schemas.style import PrecomputeView, StyleLinksView, StyleView
 from app.uploads.multipart import Form
+from workers.contract.spec import Spec
 from workers.contract.styles.store import Style, StyleReference
 from workers.techniques import registry
-from workers.techniques.spec import Spec
 
 FIELD = "style_id"
 

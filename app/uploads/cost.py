@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from app.errors import Fault, Invalid
 from workers.contract.jobs.models import Request
+from workers.contract.spec import Spec
 from workers.techniques import registry
-from workers.techniques.spec import Spec
 
 UNIT_PIXELS = 512 * 512
 

@@ -16,8 +16,8 @@ from app.uploads.limits import MEDIA_TYPES, format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.contract.jobs.models import Priority, Request
+from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
-from workers.techniques.spec import Defaults, Params, Spec
 
 UNNAMED = "0" * 64
 """Stands for a picture that is checked but not decoded yet."""

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from workers.contract.spec import Spec
 from workers.techniques import registry
-from workers.techniques.spec import Spec
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 

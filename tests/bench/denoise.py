@@ -15,6 +15,7 @@ from diffusers import DDIMScheduler
 
 from model_store import tiny
 from tests.parity.__main__ import CACHE
+from workers.contract.spec import Params
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -22,7 +23,6 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
-from workers.techniques.spec import Params
 
 PROMPT = "an astronaut riding a horse"
 GOAL = 1.0

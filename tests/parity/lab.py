@@ -9,6 +9,7 @@ from torch import Tensor
 
 from model_store import tiny
 from tests.parity.case import Case
+from workers.contract.spec import Params
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -16,7 +17,6 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import Trajectory, denoise
 from workers.engine.noise import RecordedNoise
 from workers.engine.technique import GenerationInputs, Pictures, PrepareContext, Technique
-from workers.techniques.spec import Params
 
 
 def data_root(given: Path, cache: Path) -> Path:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.parity.converted import converted
+from workers.contract.spec import Params
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
@@ -17,7 +18,6 @@ from workers.engine.denoise import Trajectory, denoise
 from workers.engine.errors import WeightsMissing
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs, Pictures, PrepareContext, Technique
-from workers.techniques.spec import Params
 
 WEIGHTS = Path(__file__).parents[1] / "parity" / "cases" / "encoder" / "weights"
 PUBLISHED = {

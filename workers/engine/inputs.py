@@ -7,11 +7,11 @@ from pydantic import ValidationError
 
 from model_store.catalogue.entry import Base
 from workers.contract.jobs.models import Request
+from workers.contract.spec import Params, Spec
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs
 from workers.engine.types import Pictures
-from workers.techniques.spec import Params, Spec
 
 
 def generation_inputs(request: Request, pictures: Pictures, spec: Spec, base: Base) -> GenerationInputs:

@@ -9,10 +9,10 @@ from opentelemetry.trace import Span
 
 from workers.contract.jobs.models import Progress
 from workers.contract.runtime.tracing import start_span
+from workers.contract.spec import Spec
 from workers.engine.denoise import Trajectory
 from workers.engine.technique import GenerationInputs
 from workers.engine.types import Watcher
-from workers.techniques.spec import Spec
 
 Stage = Literal["load", "prepare", "denoise", "decode"]
 DENOISED = 0.95

@@ -55,6 +55,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
+from workers.contract.spec import Params, Spec
 from workers.engine import denoise
 from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import RequestCache
@@ -62,7 +63,6 @@ from workers.engine.denoise import Hooks, Trajectory, Watch
 from workers.engine.errors import Refused
 from workers.engine.noise import INITIAL, Noise
 from workers.engine.types import Pictures
-from workers.techniques.spec import Params, Spec
 
 P = TypeVar("P", bound=Params)
 

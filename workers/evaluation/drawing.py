@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from workers.contract.jobs.models import Request
+from workers.contract.spec import Spec
 from workers.engine.backbones.load import load
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.engine import DiffusionEngine
@@ -14,7 +15,6 @@ from workers.engine.types import Pictures, Work
 from workers.evaluation.cases import Case
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.techniques.spec import Spec
 from workers.training.starter.world.picture import SIZE
 from workers.worker import resources
 

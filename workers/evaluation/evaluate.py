@@ -7,13 +7,13 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import track
 
+from workers.contract.spec import Spec
 from workers.engine.errors import Refused, WeightsMissing
 from workers.evaluation.cases import Case
 from workers.evaluation.drawing import Drawer
 from workers.evaluation.figures import CONTENT, HEADER, PLAIN, Figures, judged
 from workers.evaluation.report import Report, sheet
 from workers.techniques import registry
-from workers.techniques.spec import Spec
 from workers.training.starter.judges import Judges
 
 SHEET_ROWS = 8

@@ -4,7 +4,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from workers.techniques.spec import Family, Spec
+from workers.contract.spec import Family, Spec
 
 if TYPE_CHECKING:
     from workers.engine.technique import Technique

@@ -10,14 +10,14 @@ from pathlib import Path
 from PIL import Image
 
 from model_store.catalogue import base_of, entry_of
-from model_store.catalogue.entry import Entry
+from model_store.catalogue.entry import Base, Entry
 from workers.contract.jobs.models import Progress, Request
+from workers.contract.spec import Spec
 from workers.engine import device
 from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, Refused
 from workers.engine.types import Pictures
 from workers.techniques import registry
-from workers.techniques.spec import Base, Spec
 
 log = logging.getLogger(__name__)
 

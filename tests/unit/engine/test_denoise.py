@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from workers.contract.spec import Params
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.denoise import DenoiserCall, Hooks, Trajectory, denoise, gather
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
-from workers.techniques.spec import Params
 
 # diffusers' sigma schedulers turn tensors into arrays in numpy's old way
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

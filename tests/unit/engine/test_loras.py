@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from model_store.add.add import add
 from tests.support import lora_files
 from tests.unit.engine.test_engine import STYLE, quiet, request
+from workers.contract.spec import Lora
 from workers.engine.backbones.load import load
 from workers.engine.backbones.lora_stack import apply_loras
 from workers.engine.backbones.pool import BackboneCache
@@ -24,7 +25,6 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine, Work
 from workers.engine.errors import Refused, WeightsMissing
 from workers.techniques import registry
-from workers.techniques.spec import Lora
 from workers.worker.resources import loras, terms, weights
 
 PIPELINES: dict[str, Any] = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.parity.converted import converted
+from workers.contract.spec import Spec
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -29,7 +30,6 @@ from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs, Pictures, PrepareContext, prepare_style
 from workers.techniques import registry
 from workers.techniques.prior_noise import stats_file
-from workers.techniques.spec import Spec
 
 SEQUENCES = 1000
 FAULTS = 0.1

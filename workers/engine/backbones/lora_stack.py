@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from model_store.catalogue.entry import Base
 from model_store.load.lora import PARTS
+from workers.contract.spec import Lora as Asked
 from workers.engine.backbones import lora_file, patches
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.lora_file import Change, LoraWeights
-from workers.techniques.spec import Lora as Asked
 
 Finder = Callable[[str, Base], Path]
 """Returns the folder of an installed LoRA for an architecture, by its id, or raises WeightsMissing or Refused."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from workers.techniques.spec import Params
+from workers.contract.spec import Params
 
 Variant = Literal["base", "plus", "light", "vit-h"]
 Blocks = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(min_length=1, max_length=32)]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workers.techniques.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
 SubjectText = Literal["style", "content", "style & content"]
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 from workers.techniques.encoder.params import RIGHTS
-from workers.techniques.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
 
 class InstantStylePlusParams(Params):

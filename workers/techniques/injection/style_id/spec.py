@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workers.techniques.spec import Base, Cost, Defaults, Inputs, Paper, Params, Spec
+from model_store.catalogue.entry import Base
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
 DecoderIndex = Annotated[int, Field(ge=0, le=11)]
 

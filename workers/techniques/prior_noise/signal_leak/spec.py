@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workers.techniques.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
+from workers.contract.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
 
 Coordinate = tuple[Annotated[int, Field(ge=0, le=511)], Annotated[int, Field(ge=0, le=511)]]
 Level = Annotated[float, Field(ge=-4, le=4)]

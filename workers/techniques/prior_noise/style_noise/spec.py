@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from workers.techniques.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
+from workers.contract.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
 
 
 class StyleNoiseParams(Params):

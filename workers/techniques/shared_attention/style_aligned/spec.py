@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workers.techniques.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
 SELF_ATTENTIONS = {"sd15": 16, "sdxl": 70}
 Pixels = Annotated[int, Field(ge=0, le=8192)]

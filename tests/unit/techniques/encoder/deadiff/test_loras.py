@@ -7,12 +7,12 @@ import torch
 
 from model_store.add.add import add
 from tests.support import lora_files
+from workers.contract.spec import Lora
 from workers.engine.backbones.load import load
 from workers.engine.backbones.lora_stack import apply_loras
 from workers.techniques.encoder.deadiff import dims, own_weights
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights, Tuned
-from workers.techniques.spec import Lora
 from workers.worker.resources import loras
 
 LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"

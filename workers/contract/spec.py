@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-Base = Literal["sd15", "sdxl"]
+from model_store.catalogue.entry import Base
+
 Family = Literal["encoder", "shared-attention", "injection", "prior-noise"]
-
-
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)]
 """The catalogue's id of an installed model: never a path."""
-
 
 MOST_LORAS = 4
 
