@@ -10,6 +10,15 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_exponential,
+)
+
 from model_store.errors import DigestMismatch, NotEnoughSpace, PullInterrupted, SourceUnavailable
 from model_store.fetch.progress import Watcher
 from model_store.fetch.source import RemoteFile, Source
@@ -33,14 +42,14 @@ class Patience:
 
 def patiently(ask: Callable[[], Answer], patience: Patience, stop: Event) -> Answer:
     """Return what `ask` returns, asked again while the source does not answer and patience lasts."""
-    for fruitless in range(1, max(1, patience.attempts)):
-        try:
-            return ask()
-        except SourceUnavailable:
-            stop.wait(patience.wait_seconds * 2 ** min(fruitless, 4))
-            if stop.is_set():
-                break
-    return ask()
+    retrying = Retrying(
+        retry=retry_if_exception_type(SourceUnavailable),
+        wait=wait_exponential(multiplier=2 * patience.wait_seconds, max=16 * patience.wait_seconds),
+        stop=stop_after_attempt(max(1, patience.attempts)) | stop_when_event_set(stop),
+        sleep=sleep_using_event(stop),
+        reraise=True,
+    )
+    return retrying(ask)
 
 
 @dataclass(frozen=True)
@@ -146,8 +155,10 @@ def _gather(source: Source, job: Transfer, partial: Path, patience: Patience, wa
     partial.touch()
     digests = digests_of(partial, job.remote.size)
     watcher.begin(job.name, job.remote.size, digests.done)
-    fruitless = 0
-    while digests.done < job.remote.size:
+
+    def connect() -> None:
+        """Take what one connection brings; it counts as failed when it brings nothing new."""
+        nonlocal digests
         before = digests.done
         try:
             digests = _take(source, job, partial, digests, watcher, stop)
@@ -155,10 +166,13 @@ def _gather(source: Source, job: Transfer, partial: Path, patience: Patience, wa
                 raise SourceUnavailable(f"{job.name}: the source ended at byte {digests.done} of {job.remote.size}")
         except SourceUnavailable:
             digests = digests_of(partial, job.remote.size)
-            fruitless = 0 if digests.done > before else fruitless + 1
-            if fruitless >= patience.attempts:
+            if digests.done <= before or not patience.attempts:
                 raise
-            stop.wait(patience.wait_seconds * 2 ** min(fruitless, 4))
+
+    while digests.done < job.remote.size:
+        patiently(connect, patience, stop)
+        if digests.done < job.remote.size:
+            stop.wait(patience.wait_seconds)
     return digests
 
 

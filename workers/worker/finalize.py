@@ -1,9 +1,18 @@
 """How a job that cannot go on is settled in the record, and how long we insist while Redis or the blobs are away."""
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, BlobRefused, BlobStoreUnavailable, Misconfigured, StoreUnavailable
@@ -34,16 +43,18 @@ def retry_verdict(verdict: Callable[[], bool], holding: Holding) -> bool:
 
     Returns False when the job turned out to be lost or Redis stayed away.
     """
-    ends = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return verdict()
-        except StoreUnavailable as fault:
-            if holding.reason is Lost or time.monotonic() > ends:
-                job_id = holding.claim.job.id
-                log.error("job %s is left to its lease: %s", job_id, fault, extra=job_fields(job_id))
-                return False
-            time.sleep(0.2)
+    retrying = Retrying(
+        retry=retry_if_exception(lambda fault: isinstance(fault, StoreUnavailable) and holding.reason is not Lost),
+        wait=wait_fixed(0.2),
+        stop=stop_after_delay(PATIENCE),
+        reraise=True,
+    )
+    try:
+        return retrying(verdict)
+    except StoreUnavailable as fault:
+        job_id = holding.claim.job.id
+        log.error("job %s is left to its lease: %s", job_id, fault, extra=job_fields(job_id))
+        return False
 
 
 def retry_blob(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
@@ -52,21 +63,29 @@ def retry_blob(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
     Raises BlobRefused when the store serves others but not this step, BlobStoreUnavailable when it stays away, another
     BlobError at once, or Interrupted when the job must stop meanwhile.
     """
-    began = time.monotonic()
-    while True:
-        try:
-            return step()
-        except (BlobRefused, BlobStoreUnavailable) as fault:
-            waited = time.monotonic() - began
-            holding.touch()
-            if (isinstance(fault, BlobRefused) or waited > DOUBT) and _serves(blobs):
-                raise BlobRefused(str(fault)) from fault
-            if waited > PATIENCE:
-                raise BlobStoreUnavailable(str(fault)) from fault
-            job_id = holding.claim.job.id
-            log.warning("job %s waits for the blob store: %s", job_id, fault, extra=job_fields(job_id))
-            holding.touch()
-            time.sleep(0.5)
+
+    def judge(attempt: RetryCallState) -> None:
+        """Raise when trying again is no use."""
+        holding.touch()
+        fault = attempt.outcome.exception() if attempt.outcome else None
+        doubtful = isinstance(fault, BlobRefused) or (attempt.seconds_since_start or 0.0) > DOUBT
+        if doubtful and _serves(blobs):
+            raise BlobRefused(str(fault)) from fault
+        job_id = holding.claim.job.id
+        log.warning("job %s waits for the blob store: %s", job_id, fault, extra=job_fields(job_id))
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((BlobRefused, BlobStoreUnavailable)),
+        after=judge,
+        before_sleep=lambda _: holding.touch(),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(PATIENCE),
+    )
+    try:
+        return retrying(step)
+    except RetryError as spent:
+        fault = spent.last_attempt.exception()
+        raise BlobStoreUnavailable(str(fault)) from fault
 
 
 def _serves(blobs: BlobStore) -> bool:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.jobs.previews import PreviewStore
@@ -194,14 +196,19 @@ def replace_process(fault: threading.ExceptHookArgs) -> None:
 
 def await_servers(store: JobStore, blobs: BlobStore, patience: float = 60.0) -> None:
     """Return once Redis and the blob store are as they must be. Raises Misconfigured when they are not."""
-    ends = time.monotonic() + patience
-    while True:
-        try:
-            store.verify()
-            blobs.probe()
-            return
-        except (StoreUnavailable, BlobError) as fault:
-            if time.monotonic() > ends:
-                raise Misconfigured(str(fault)) from fault
-            log.warning("waiting: %s", fault)
-            time.sleep(0.5)
+
+    def verify() -> None:
+        store.verify()
+        blobs.probe()
+
+    retrying = Retrying(
+        retry=retry_if_exception_type((StoreUnavailable, BlobError)),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(patience),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
+    try:
+        retrying(verify)
+    except (StoreUnavailable, BlobError) as fault:
+        raise Misconfigured(str(fault)) from fault
