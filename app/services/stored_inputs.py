@@ -18,9 +18,9 @@ Names = Mapping[str, Sha256]
 async def resolve(services: Services, form: Form, owner: str) -> Names:
     """Fill a form from its recipe or saved style and return the stored pictures that it uses.
 
-    Raises Invalid naming those that are no longer there, or were never the caller's.
+    Raises Invalid naming those that are no longer there, or were never the caller's; Unavailable.
     """
-    recipe.apply(form)
+    await recipe.apply(form, services.decoder)
     await styles.apply(services, form, owner)
     if not form.stored:
         return {}

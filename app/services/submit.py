@@ -23,9 +23,9 @@ async def submit(
     It fails unless it is done within its `lifetime`.
     Raises a Problem or a ContractError.
     """
+    admission = await admit(services, owner, key)  # before any picture is decoded, that of a recipe too
     stored = await resolve(services, form, owner)
     drafted = draft(form, services.capabilities, max_cost=services.settings.gateway_max_cost)
-    admission = await admit(services, owner, key)
     async with decoded(services, form.uploads()) as pictures:
         names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
         deadline = await services.call(services.store.now) + lifetime if lifetime else None

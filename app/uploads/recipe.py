@@ -1,11 +1,13 @@
 """A recipe comes back: the completed request of an earlier job, as JSON or inside one of its pictures."""
 
 import json
+from contextlib import closing
 
 from pydantic import ValidationError
 
-from app.errors import Fault, Invalid
-from app.uploads.decoder.embedded_recipe import embedded_recipe
+from app.errors import Fault, Invalid, Unavailable
+from app.uploads.decoder.pool import Decoder, DecoderLost
+from app.uploads.limits import PictureFileRefused
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.contract.jobs.models import Recipe
@@ -20,12 +22,15 @@ PLAIN = (
 )
 
 
-def apply(form: Form) -> None:
-    """Fill a form from its recipe, if it has one; what stands beside the recipe goes before it. Raises Invalid."""
+async def apply(form: Form, decoder: Decoder) -> None:
+    """Fill a form from its recipe, if it has one; what stands beside the recipe goes before it.
+
+    Raises Invalid or Unavailable.
+    """
     text, uploads = form.texts.pop(FIELD, ""), form.files.pop(FIELD, [])
     try:
         found = [text] if text else []
-        found += [_inside(upload) for upload in uploads]
+        found += [await _inside(upload, decoder) for upload in uploads]
     finally:
         for upload in uploads:
             upload.close()
@@ -49,16 +54,18 @@ def read(text: str) -> Recipe:
     )
 
 
-def _inside(upload: Upload) -> str:
-    """Return the recipe in a file: a picture that carries one, or the JSON itself. Raises Invalid."""
-
-    def part(offset: int, size: int) -> bytes:
-        return upload.file.mapped[offset : min(offset + size, upload.size)]
-
-    if part(0, 1) == b"{":
-        return part(0, upload.size).decode("utf-8", "replace")
-    recipe = embedded_recipe(part)
-    if recipe is None:
+async def _inside(upload: Upload, decoder: Decoder) -> str:
+    """Return the recipe in a file: a picture that carries one, or the JSON itself. Raises Invalid or Unavailable."""
+    if upload.head.startswith(b"{"):
+        return upload.file.mapped[: upload.size].decode("utf-8", "replace")
+    try:
+        with closing(await decoder.decode(upload)) as picture:
+            recipe = picture.recipe
+    except PictureFileRefused as refused:
+        raise Invalid.of([Fault("#/recipe", f"the file is no JSON, and as a picture: {refused}")]) from refused
+    except DecoderLost as lost:
+        raise Unavailable("pictures cannot be decoded now") from lost
+    if not recipe:
         raise Invalid.of([Fault("#/recipe", "the file is neither JSON nor a picture that carries a recipe")])
     return recipe
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 
-def get_or_load(name: Literal["VmRSS", "VmHWM"]) -> int:
+def resident(name: Literal["VmRSS", "VmHWM"]) -> int:
     """Return the bytes that are in memory (VmRSS), or were at most since the program began (VmHWM).
 
     `getrusage` would count for its peak what the parent had before the program began.

@@ -1,8 +1,9 @@
 """What gateway, zygote and child say to each other: fixed records, no pickles.
 
     gateway -> zygote   REQUEST, with two memory files: the upload, and the target for its PNG
-    child   -> zygote   RESULT at the start of a file of the child's own, the PNG from PNG_OFFSET on; then it ends
-    zygote  -> gateway  REPLY; the target holds the PNG
+    child   -> zygote   RESULT at the start of a file of the child's own, from PNG_OFFSET on the PNG and the text of the
+                        recipe that the picture carries; then it ends
+    zygote  -> gateway  REPLY; the target holds the PNG and the recipe behind it
 
 No child ever holds a file that outlives it, or that a later picture will use, once it looks at its picture.
 """
@@ -15,11 +16,11 @@ HELLO = struct.Struct("<?")
 REQUEST = struct.Struct("<QQ")
 """number, bytes of the upload"""
 
-RESULT = struct.Struct("<4sBIIQ")
-"""MAGIC, verdict, width, height, bytes of the PNG"""
+RESULT = struct.Struct("<4sBIIQI")
+"""MAGIC, verdict, width, height, bytes of the PNG, bytes of the recipe"""
 
-REPLY = struct.Struct("<QBIIQ32si")
-"""number, verdict, width, height, bytes of the PNG, sha256 of the PNG, wait status of the child"""
+REPLY = struct.Struct("<QBIIQI32si")
+"""number, verdict, width, height, bytes of the PNG, bytes of the recipe, sha256 of the PNG, wait status of the child"""
 
 MAGIC = b"STY1"
 PNG_OFFSET = 64

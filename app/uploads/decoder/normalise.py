@@ -78,7 +78,7 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
     """Return how to turn the picture upright; damaged EXIF says nothing and is no reason to refuse."""
     try:
         return TURNS.get(picture.getexif().get(ORIENTATION_TAG, 1))
-    except PILLOW_FAULTS:
+    except (TypeError, *PILLOW_FAULTS):  # it takes XMP for bytes, and a PNG's plain text of that name is a str
         return None
 
 

@@ -29,7 +29,10 @@ class DecoderLost(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture that passed; its PNG is the first `size` bytes of `file`. Close it after use."""
+    """A picture that passed; its PNG is the first `size` bytes of `file`. Close it after use.
+
+    `recipe` is the text of the recipe that it carries, empty without one.
+    """
 
     file: MemoryFile
     memory: UploadMemory
@@ -37,6 +40,7 @@ class Decoded:
     height: int
     size: int
     sha256: str
+    recipe: str
 
     def png(self) -> Pages:
         """Return the PNG where it lies."""
@@ -74,7 +78,8 @@ class Decoder:
         except BaseException:
             target.close()  # given up halfway: the zygote may still write to it
             raise
-        return Decoded(target, self._memory, reply.width, reply.height, reply.size, reply.sha256)
+        recipe = target.mapped[reply.size : reply.size + reply.recipe_size].decode("utf-8", "replace")
+        return Decoded(target, self._memory, reply.width, reply.height, reply.size, reply.sha256, recipe)
 
     async def close(self) -> None:
         """End the zygote and with it all its children."""
@@ -110,6 +115,7 @@ class Reply(NamedTuple):
     width: int
     height: int
     size: int
+    recipe_size: int
     sha256: str
 
 
@@ -178,14 +184,14 @@ class DecoderConnection:
         if not message:
             self.close()
             return
-        number, verdict, width, height, size, sha256, status = messages.REPLY.unpack(message)
+        number, verdict, width, height, size, recipe_size, sha256, status = messages.REPLY.unpack(message)
         if verdict == Verdict.CRASHED:
             log.warning("a picture ended its decoder with wait status %d", status)
         answer = self._waiting.pop(number)
         if answer.done():
             return
         if verdict == Verdict.ACCEPTED:
-            answer.set_result(Reply(width, height, size, sha256.hex()))
+            answer.set_result(Reply(width, height, size, recipe_size, sha256.hex()))
         else:
             answer.set_exception(PictureFileRefused(Verdict(verdict)))
 

@@ -19,14 +19,17 @@ from PIL import Image, ImageCms
 
 from app.uploads.decoder import messages, sandbox
 from app.uploads.decoder.normalise import encode, normalise
+from app.uploads.decoder.recipe_text import MAX_RECIPE_BYTES, recipe_text
 from app.uploads.limits import FORMATS, LONG_SIDE, PictureFileRefused, Verdict
 
-NOTHING = (0, 0, 0, bytes(32))
+NOTHING = (0, 0, 0, 0, bytes(32))
+Outcome = tuple[int, int, int, int, int, bytes]
+"""Verdict, width, height, bytes of the PNG, bytes of the recipe, sha256 of the PNG."""
 
 
 @dataclass(frozen=True)
 class DecodeChild:
-    """A picture being decoded: the child leaves its PNG in `result`, we copy it to the gateway's `target`."""
+    """A picture being decoded: the child leaves PNG and recipe in `result`, we copy them to the gateway's `target`."""
 
     number: int
     pid: int
@@ -98,7 +101,7 @@ def decode_and_end(source: int, size: int, result: int) -> None:
     status = 1
     try:
         upload = os.pread(source, size, 0)
-        result = sandbox.confine(result, max_output=messages.MAX_PNG_BYTES)
+        result = sandbox.confine(result, max_output=messages.MAX_PNG_BYTES + MAX_RECIPE_BYTES)
         os.pwrite(result, _decode(upload, result), 0)
         status = 0
     finally:
@@ -112,34 +115,36 @@ def _decode(upload: bytes, result: int) -> bytes:
             output.seek(messages.PNG_OFFSET)
             encode(picture, output)
             size = output.tell() - messages.PNG_OFFSET
-        return messages.RESULT.pack(messages.MAGIC, Verdict.ACCEPTED, *picture.size, size)
+            recipe_size = output.write(recipe_text(BytesIO(upload)))
+        return messages.RESULT.pack(messages.MAGIC, Verdict.ACCEPTED, *picture.size, size, recipe_size)
     except PictureFileRefused as refused:
-        return messages.RESULT.pack(messages.MAGIC, refused.verdict, 0, 0, 0)
+        return messages.RESULT.pack(messages.MAGIC, refused.verdict, 0, 0, 0, 0)
 
 
-def outcome(result: int, target: int, status: int, late: bool) -> tuple[int, int, int, int, bytes]:
-    """Return verdict, width, height, length and sha256 of what a child has left; its PNG is in `target` then."""
+def outcome(result: int, target: int, status: int, late: bool) -> Outcome:
+    """Return what a child has left; PNG and recipe are in `target` then, one behind the other."""
     if status == 0:
         return _taken_over(result, target) or (Verdict.CRASHED, *NOTHING)
     spent = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGXFSZ)
     return (Verdict.TIMED_OUT if late else Verdict.RESOURCE_LIMIT if spent else Verdict.CRASHED, *NOTHING)
 
 
-def _taken_over(result: int, target: int) -> tuple[int, int, int, int, bytes] | None:
+def _taken_over(result: int, target: int) -> Outcome | None:
     """Copy what the child says it made, None when that cannot be: a captured child may leave anything behind."""
     record = os.pread(result, messages.RESULT.size, 0)
     if len(record) < messages.RESULT.size:
         return None
-    magic, verdict, width, height, size = messages.RESULT.unpack(record)
+    magic, verdict, width, height, size, recipe_size = messages.RESULT.unpack(record)
     if magic == messages.MAGIC and verdict in PictureFileRefused.VERDICTS:
         return verdict, *NOTHING
     sides = 0 < width <= LONG_SIDE and 0 < height <= LONG_SIDE
-    if magic != messages.MAGIC or verdict != Verdict.ACCEPTED or not sides or not 0 < size <= messages.MAX_PNG_BYTES:
+    sizes = 0 < size <= messages.MAX_PNG_BYTES and recipe_size <= MAX_RECIPE_BYTES
+    if magic != messages.MAGIC or verdict != Verdict.ACCEPTED or not sides or not sizes:
         return None
-    png = os.pread(result, size, messages.PNG_OFFSET)
-    if len(png) != size or os.pwrite(target, png, 0) != size:
+    left = os.pread(result, size + recipe_size, messages.PNG_OFFSET)
+    if len(left) != size + recipe_size or os.pwrite(target, left, 0) != len(left):
         return None
-    return Verdict.ACCEPTED, width, height, size, hashlib.sha256(png).digest()
+    return Verdict.ACCEPTED, width, height, size, recipe_size, hashlib.sha256(memoryview(left)[:size]).digest()
 
 
 def warm_up() -> None:
@@ -150,6 +155,7 @@ def warm_up() -> None:
             Image.new(mode, (32, 32), "white").save(sample, kind, icc_profile=_profile())
             sample.seek(0)
             encode(normalise(sample), BytesIO())
+            recipe_text(sample)
 
 
 def _profile() -> bytes:

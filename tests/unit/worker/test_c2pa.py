@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
-from app.uploads.decoder.embedded_recipe import embedded_recipe
+from app.uploads.decoder.recipe_text import recipe_text
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import OutputFormat
 from workers.settings import WorkerSettings
@@ -105,9 +105,7 @@ def test_a_signed_picture_says_that_a_model_made_it(output_format: OutputFormat,
     (action,) = claim["assertions"][0]["data"]["actions"]
     assert (action["action"], action["digitalSourceType"]) == ("c2pa.created", MADE_BY_A_MODEL)
     assert Image.open(BytesIO(signed)).tobytes() == Image.open(BytesIO(file)).tobytes()
-    assert embedded_recipe(lambda offset, size: signed[offset : offset + size]) == RECIPE, (
-        "the recipe was written before"
-    )
+    assert recipe_text(BytesIO(signed)).decode() == RECIPE, "the recipe was written before"
     spoiled = signed.replace(b"garden", b"street")
     assert spoiled != signed
     assert read_back(spoiled, kind, trusting)[0] == "Invalid"

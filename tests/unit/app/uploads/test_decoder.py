@@ -189,6 +189,7 @@ def test_the_largest_pictures_fit_into_a_child(memory: UploadMemory, kind: str, 
         st.integers(0, 255),
         *[st.integers(0, 2**32 - 1)] * 2,
         st.integers(0, 2**64 - 1),
+        st.integers(0, 2**32 - 1),
     )
 )
 def test_a_captured_child_cannot_make_the_zygote_fail(left_behind: bytes) -> None:
@@ -197,9 +198,9 @@ def test_a_captured_child_cannot_make_the_zygote_fail(left_behind: bytes) -> Non
     verdict, *rest = outcome(result, target, 0, late=False)
     assert verdict in set(Verdict)
     if verdict == Verdict.ACCEPTED:
-        size, sha256 = rest[2], rest[3]
-        assert hashlib.sha256(os.pread(target, 1 << 20, 0)).digest() == sha256
-        assert os.fstat(target).st_size == size
+        size, recipe_size, sha256 = rest[2:]
+        assert hashlib.sha256(os.pread(target, size, 0)).digest() == sha256
+        assert os.fstat(target).st_size == size + recipe_size
     os.close(result)
     os.close(target)
 

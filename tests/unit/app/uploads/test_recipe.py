@@ -1,15 +1,14 @@
 """Recipes that come back: read out of JSON and pictures, and only for references that are the caller's and stored."""
 
 import json
-import random
-import struct
 from io import BytesIO
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from app.uploads.decoder.embedded_recipe import embedded_recipe
+from app.uploads.decoder.recipe_text import MAX_RECIPE_BYTES, recipe_text
+from tests.security.corpus.png import chunk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
@@ -19,43 +18,44 @@ from workers.worker.encode import encode
 TEXT = json.dumps({"prompt": "a \"house\" & 'tree' <über> \u96ea", "params": {"a": [1, None]}}, ensure_ascii=False)
 
 
-def reader(data: bytes) -> Any:
-    return lambda offset, size: data[offset : offset + size]
-
-
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-@pytest.mark.parametrize("text", [TEXT, json.dumps({"prompt": 'only "double" quotes'})])
+@pytest.mark.parametrize("text", [TEXT, json.dumps({"prompt": 'only "double" quotes'}), "one\r\n\ttwo &amp;copy &#9;"])
 def test_what_the_worker_writes_is_found(kind: OutputFormat, text: str) -> None:
     file = encode(picture(size=(64, 48)), kind, text)
-    assert embedded_recipe(reader(file)) == text
+    assert recipe_text(BytesIO(file)).decode() == text
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_other_pictures_carry_none(kind: str) -> None:
-    assert embedded_recipe(reader(encoded(picture(), kind))) is None
-    assert embedded_recipe(reader(b"GIF89a")) is None
+    assert recipe_text(BytesIO(encoded(picture(), kind))) == b""
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_damaged_files_end_the_walk(kind: OutputFormat) -> None:
-    drawn = random.Random(1)
-    file = encode(picture(size=(64, 48)), kind, TEXT)
-    for _ in range(500):
-        bad = bytearray(file[: drawn.randrange(13, len(file))])
-        for _ in range(4):
-            bad[drawn.randrange(8, len(bad))] = drawn.randrange(256)
-        embedded_recipe(reader(bytes(bad)))
+def test_a_recipe_that_is_too_long_is_none(kind: OutputFormat) -> None:
+    most = "é" * (MAX_RECIPE_BYTES // 2)
+    if kind != "jpeg":  # whose XMP has no room for more than that
+        assert recipe_text(BytesIO(encode(picture(), kind, most))).decode() == most
+        assert recipe_text(BytesIO(encode(picture(), kind, most + "e"))) == b""
+    assert recipe_text(BytesIO(encode(picture(), kind, "e" * 60_000))) == b"e" * 60_000
 
 
-def test_many_parts_are_not_read_to_the_end() -> None:
-    reads = []
-
-    def read(offset: int, size: int) -> bytes:
-        reads.append(offset)
-        return b"\x89PNG\r\n\x1a\n" if offset == 0 else struct.pack(">I4s", 0, b"abcd")
-
-    assert embedded_recipe(read) is None
-    assert len(reads) < 5000
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk(b"tEXt", b"xmp\x00stylize:recipe='text'")],
+        [chunk(b"iTXt", b"stylize:recipe\x00\x00\x00\x00\x00\xff\xfe")],
+        [chunk(b"iTXt", b"stylize:recipe\x00\x01\x00\x00\x00no zlib")],
+        [chunk(b"eXIf", b"stylize:recipe='exif'")],
+    ],
+)
+def test_hostile_text_is_no_recipe(gateway: Gateway, chunks: list[bytes]) -> None:
+    file = bytearray(encoded(picture()))
+    file[33:33] = b"".join(chunks)  # behind the header
+    Image.open(BytesIO(file)).load()
+    refused = gateway.client.post("/stylize", files={"recipe": ("a.png", bytes(file), "image/png")})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/recipe"), refused.text
+    assert "carries a recipe" in refused.text
+    gateway.accepted(files=style(bytes(file)))
 
 
 class TestPosting:
@@ -66,10 +66,11 @@ class TestPosting:
         assert again.json()["recipe"] == first["recipe"]
         assert again.json()["id"] != first["id"]
 
-    def test_a_picture_brings_its_recipe(self, gateway: Gateway) -> None:
+    @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+    def test_a_picture_brings_its_recipe(self, gateway: Gateway, kind: OutputFormat) -> None:
         first = gateway.accepted()
-        file = encode(picture(size=(64, 64)), "webp", json.dumps(first["recipe"]))
-        again = gateway.client.post("/stylize", files={"recipe": ("made.webp", file, "image/webp")})
+        file = encode(picture(size=(64, 64)), kind, json.dumps(first["recipe"]))
+        again = gateway.client.post("/stylize", files={"recipe": (f"made.{kind}", file, f"image/{kind}")})
         assert again.json()["recipe"] == first["recipe"]
 
     def test_what_stands_beside_the_recipe_goes_before_it(self, gateway: Gateway) -> None:
@@ -137,6 +138,12 @@ class TestPosting:
     def test_a_file_without_a_recipe_is_refused(self, gateway: Gateway) -> None:
         refused = gateway.client.post("/stylize", files={"recipe": ("a.png", encoded(picture()), "image/png")})
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/recipe")
+
+    def test_a_damaged_picture_is_refused_by_the_recipes_name(self, gateway: Gateway) -> None:
+        file = encode(picture(size=(64, 64)), "png", json.dumps(gateway.accepted()["recipe"]))
+        for bad in (file[:-200], b"GIF89a" + bytes(100), b""):
+            refused = gateway.client.post("/stylize", files={"recipe": ("made.png", bad, "image/png")})
+            assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/recipe"), refused.text
 
     def test_a_recipe_obeys_the_same_bounds(self, gateway: Gateway) -> None:
         recipe = gateway.accepted()["recipe"] | {"steps": 1000, "params": {"nonsense": 1}}
