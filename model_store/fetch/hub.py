@@ -50,7 +50,11 @@ class Hub:
 
     @contextmanager
     def read(self, file: RemoteFile, start: int) -> Iterator[RemoteStream]:
-        """Open a file from byte `start`."""
+        """Open a file from byte `start`.
+
+        hf_hub_download is not used: it writes to a new file at each call and deletes that when it is stopped, so that a
+        pull that was killed would begin anew.
+        """
         url = hf_hub_url(file.repository, file.path, revision=file.revision, endpoint=self._endpoint)
         asked = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         headers = build_hf_headers(token=self._token, headers=asked)

@@ -7,13 +7,13 @@ from app.capabilities import Capabilities
 from app.settings import GatewaySettings
 from app.uploads.buffers import UploadMemory
 from app.uploads.multipart import FormReader, boundary_of, read
-from tests.context._bare import serve
+from tests.bench._bare import serve
 
 
 def main() -> None:
     settings = GatewaySettings.read()
     memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
-    shape = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()).shape
+    shape = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()).schema
 
     async def take_in(scope: Scope, receive: Receive) -> None:
         with memory.entered(None) as share:

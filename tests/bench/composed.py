@@ -23,7 +23,7 @@ import yaml
 
 from deploy.embedded.demo import free_port
 from deploy.embedded.redis import find_server
-from tests.context._buildah import ROOT, ask_to_end, config, container, running
+from tests.bench._buildah import ROOT, ask_to_end, config, container, running
 from tests.support.service import finished, quick, style_file, until
 
 Service = dict[str, Any]

@@ -1,6 +1,6 @@
 """Our loop against diffusers' own pipeline: the same text, noise, scheduler and steps, interleaved in one run.
 
-`python -m tests.context.denoise [--rounds 15] [--steps 20]`, tiny models on one CPU thread. What is compared is the
+`python -m tests.bench.denoise [--rounds 15] [--steps 20]`, tiny models on one CPU thread. What is compared is the
 whole way from text to latents, in CPU time of the process, which other programs on the machine disturb least.
 """
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.context import composed
-from tests.context._buildah import BUILD_SECONDS, build, buildah, container, running
+from tests.bench import composed
+from tests.bench._buildah import BUILD_SECONDS, build, buildah, container, running
 
 USER = "10001:10001"
 MOST_BYTES = {"gateway": 250_000_000}
