@@ -29,9 +29,9 @@ export const stringify = (value, indent) =>
   JSON.stringify(value, (_, part) => (typeof part === "bigint" ? JSON.rawJSON(String(part)) : part), indent);
 
 let current = kept("key", "sessionStorage") || kept("key");
-const listeners = { reached: () => {}, lost: () => {}, locked: async () => false };
+const listeners = { reached: () => {}, lost: async () => {}, locked: async () => false };
 
-/** Be told when the gateway answers, when it does not, and when it asks for a key (resolve true once there is one). */
+/** Be told when the gateway answers, when it does not (resolve once it does) and when it asks for a key (resolve true once there is one). */
 export function listen(heard) {
   Object.assign(listeners, heard);
 }
@@ -67,15 +67,20 @@ async function described(answer) {
   return kind.includes("json") ? parse(await answer.text()) : {};
 }
 
-/** Ask; who needs a key is asked for it, then it goes on. Throws Away or Problem. */
+/** Ask; who needs a key is asked for it, then it goes on. What only reads waits for a gateway that is away. Throws Away or Problem. */
 export async function call(path, options = {}) {
   try {
     const answer = await ask(path, options);
     listeners.reached();
     return answer;
   } catch (fault) {
-    if (fault instanceof Away) listeners.lost();
-    else if (fault instanceof Problem) listeners.reached();
+    if (fault instanceof Away) {
+      const back = listeners.lost();
+      if (options.method) throw fault;
+      await back;
+      return call(path, options);
+    }
+    if (fault instanceof Problem) listeners.reached();
     if (fault instanceof Problem && fault.status === 401 && (await listeners.locked(fault))) return call(path, options);
     throw fault;
   }

@@ -1,26 +1,36 @@
 // One job on the wall: its picture, or in the same box what there is before it; how it stands; what can be done.
 
 import { read } from "./api.js";
-import { announce, button, fill, h, icon } from "./dom.js";
+import { announce, arrange, button, fill, h, icon } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { pathOf, previewPath, show } from "./pictures.js";
 import { standing } from "./words.js";
 
 /** A card. `desk` knows titles and does what is asked: {title(method), open(job), again(job)}. */
 export class Card {
-  constructor(desk, { compact = false } = {}) {
+  constructor(desk) {
     this.desk = desk;
     this.image = null;
     this.preview = null;
     this.sharpest = "";
+    this.stopping = false;
     this.frame = h("div", { class: "frame" });
     this.name = h("h3", { class: "card-name" });
     this.prompt = h("p", { class: "card-prompt" });
     this.state = h("p", { class: "card-state" });
     this.bar = h("progress", { max: 1, "aria-label": "Progress" });
     this.tools = h("div", { class: "card-tools" });
-    const caption = h("div", { class: "caption" }, this.name, !compact && this.prompt, h("div", { class: "card-foot" }, this.state, this.tools));
-    this.node = h("article", { class: "card" }, this.frame, this.bar, caption);
+    const caption = h("div", { class: "caption" }, this.name, this.prompt, h("div", { class: "card-foot" }, this.state, this.tools));
+    this.stop = button("Cancel", "stop", () => this.#cancel(), { quiet: true });
+    this.again = button("Again with this recipe", "again", () => desk.again(this.job), { quiet: true });
+    this.save = button("Download", "download", () => desk.download(this.job), { quiet: true });
+    this.node = h("article", { class: "card", tabindex: -1 }, this.frame, this.bar, caption);
+  }
+
+  /** Stand beside others of the same prompt. */
+  compact() {
+    this.prompt.hidden = true;
+    return this;
   }
 
   /** Show a job that is being sent: what it will be is known, its id is not yet. */
@@ -32,12 +42,12 @@ export class Card {
   /** Show a job as it is now. */
   update(job) {
     const { recipe } = job;
+    this.job = job;
     this.node.dataset.job = job.id;
     this.#caption(this.desk.title(job.method), recipe.prompt, recipe.width / recipe.height);
     this.#stands(standing(job), job.state);
     this.#picture(job);
-    if (this.shown !== job.state) this.#offer(job);
-    this.shown = job.state;
+    this.#offer();
   }
 
   #caption(title, prompt, ratio) {
@@ -90,27 +100,23 @@ export class Card {
     show(this.image, pathOf(job));
   }
 
-  #offer(job) {
-    const again = button("Again with this recipe", "again", () => this.desk.again(job), { quiet: true });
-    if (!jobs.isFinal(job)) {
-      const stop = button("Cancel", "stop", () => cancel(job.id, stop), { disabled: job.state === "canceling" });
-      this.tools.replaceChildren(stop);
-    } else if (job.state === "succeeded") {
-      this.tools.replaceChildren(again, button("Download", "download", () => this.desk.download(job), { quiet: true }));
-    } else {
-      this.tools.replaceChildren(again);
-    }
+  /** Show what can be done now. A disabled control would lose the focus: it says that it is, and does nothing. */
+  #offer() {
+    const { state } = this.job;
+    this.stop.ariaDisabled = String(this.stopping || state === "canceling");
+    arrange(this.tools, jobs.isFinal(this.job) ? [this.again, state === "succeeded" && this.save] : this.stop);
   }
-}
 
-/** Cancel a job. */
-export async function cancel(id, control) {
-  control.disabled = true;
-  try {
-    const job = await read(`jobs/${id}`, { method: "DELETE" });
-    jobs.put(job);
-    announce("Canceled");
-  } finally {
-    control.disabled = false;
+  async #cancel() {
+    if (this.stop.ariaDisabled === "true") return;
+    this.stopping = true;
+    this.#offer();
+    try {
+      jobs.put(await read(`jobs/${this.job.id}`, { method: "DELETE" }));
+      announce("Canceled");
+    } finally {
+      this.stopping = false;
+      this.#offer();
+    }
   }
 }

@@ -1,12 +1,13 @@
 // Whether the gateway answers: a line across the page while it does not, and a look at it until it does.
 
 import { ask, Away } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, hide } from "./dom.js";
 
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 10000;
 const back = new Set();
 let timer = null;
+let next = Promise.withResolvers();
 let pause = FIRST_PAUSE;
 
 /** Call `then` each time the gateway is back. */
@@ -14,12 +15,14 @@ export function whenBack(then) {
   back.add(then);
 }
 
-/** The gateway did not answer. */
+/** The gateway did not answer. Resolves once it does. */
 export function lost() {
-  if (timer !== null) return;
-  byId("away").hidden = false;
-  pause = FIRST_PAUSE;
-  timer = setTimeout(look, pause);
+  if (timer === null) {
+    byId("away").hidden = false;
+    pause = FIRST_PAUSE;
+    timer = setTimeout(look, pause);
+  }
+  return next.promise;
 }
 
 /** The gateway answered. */
@@ -27,7 +30,9 @@ export function reached() {
   if (timer === null) return;
   clearTimeout(timer);
   timer = null;
-  byId("away").hidden = true;
+  hide(byId("away"), true, byId("maker"));
+  next.resolve();
+  next = Promise.withResolvers();
   for (const then of back) then();
 }
 

@@ -28,6 +28,57 @@ export function fill(node, ...children) {
   return node;
 }
 
+/** Make these an element's children; false and null are left out. Those that stay keep the focus and a press in progress. */
+export function arrange(place, ...children) {
+  const wanted = children.flat().filter(Boolean);
+  for (const child of [...place.children]) if (!wanted.includes(child)) remove(child);
+  wanted.forEach((child, n) => {
+    if (place.children[n] !== child) move(place, child, place.children[n] || null);
+  });
+  return place;
+}
+
+function move(place, child, next) {
+  const held = document.activeElement;
+  if (place.moveBefore && place.isConnected && child.isConnected) place.moveBefore(child, next);
+  else place.insertBefore(child, next);
+  if (child.contains(held)) held.focus({ preventScroll: true });
+}
+
+/** Return a function that shows items in a place. Each key has one row, made once by `make`: {node, update(item, index)}. */
+export function keyedList(place, keyOf, make) {
+  let rows = new Map();
+  return (items) => {
+    const before = rows;
+    rows = new Map();
+    items.forEach((item, n) => {
+      const key = keyOf(item, n);
+      const row = before.get(key) || make(item);
+      row.update(item, n);
+      rows.set(key, row);
+    });
+    arrange(place, [...rows.values()].map((row) => row.node));
+  };
+}
+
+/** Remove an element. */
+export function remove(node) {
+  release(node);
+  node.remove();
+}
+
+/** Hide an element, or show it. */
+export function hide(node, hidden = true, heir = null) {
+  if (hidden) release(node, heir);
+  node.hidden = hidden;
+}
+
+/** Take the focus out of an element that goes: to its heir, the nearest around it that can hold the focus. */
+function release(node, heir = null) {
+  if (!node.contains(document.activeElement)) return;
+  (heir || node.parentElement.closest("[tabindex]"))?.focus({ preventScroll: true });
+}
+
 /** Return the element with an id. */
 export const byId = (id) => document.getElementById(id);
 

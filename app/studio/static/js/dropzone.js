@@ -1,6 +1,6 @@
 // A place for pictures: drop, paste or choose; what is picked shows in the same place.
 
-import { announce, complain, h, icon } from "./dom.js";
+import { announce, complain, h, hide, icon, keyedList } from "./dom.js";
 import { inputPath, show } from "./pictures.js";
 import { picturesIn } from "./picked.js";
 
@@ -21,6 +21,7 @@ export function dropzone(place, picked, what) {
     },
   });
   const list = h("ul", { class: "picked" });
+  const tiles = keyedList(list, (one, n) => (one.sha256 ? `${n} ${one.sha256}` : one), (one) => (one.sha256 ? saved(picked, one) : tile(picked, one, input)));
   const invitation = h(
     "label",
     { for: input.id, class: "invitation" },
@@ -36,7 +37,7 @@ export function dropzone(place, picked, what) {
     list.hidden = picked.count === 0;
     more.hidden = !picked.items.length || picked.items.length >= picked.most;
     place.classList.toggle("full", picked.count > 0);
-    list.replaceChildren(...(picked.style ? saved(picked) : picked.items.map((item, n) => tile(picked, item, n, input))));
+    tiles(picked.style ? picked.style.references : picked.items);
   }
   draw();
   return { draw, input };
@@ -75,45 +76,34 @@ export function catchDrops(place, taken) {
   });
 }
 
-function tile(picked, item, index, input) {
-  const remove = h(
-    "button",
-    {
-      type: "button",
-      class: "remove",
-      "aria-label": `Remove ${item.name}`,
-      title: "Remove",
-      onclick: () => {
-        picked.remove(index);
-        input.focus();
-      },
-    },
-    icon("close"),
-  );
-  const image = h("img", { src: item.address, alt: item.name, width: 96, height: 96 });
-  return h("li", {}, image, remove, picked.items.length > 1 && weight(item, index));
+function tile(picked, item, input) {
+  const onclick = () => {
+    picked.remove(item);
+    input.focus();
+  };
+  const remove = h("button", { type: "button", class: "remove", "aria-label": `Remove ${item.name}`, title: "Remove", onclick }, icon("close"));
+  const weight = weightOf(item);
+  const update = (_, index) => {
+    hide(weight, picked.items.length === 1);
+    weight.setAttribute("aria-label", `Weight of picture ${index + 1}`);
+    if (weight.value.trim() !== item.weight) weight.value = item.weight;
+  };
+  return { node: h("li", {}, h("img", { src: item.address, alt: item.name, width: 96, height: 96 }), remove, weight), update };
 }
 
-function weight(item, index) {
-  const entry = h("input", {
-    type: "text",
-    class: "weight",
-    inputmode: "decimal",
-    placeholder: "1",
-    value: item.weight,
-    title: "Weight of this picture",
-    "aria-label": `Weight of picture ${index + 1}`,
-    oninput: () => {
-      item.weight = entry.value.trim();
-    },
-  });
+function weightOf(item) {
+  const oninput = () => {
+    item.weight = entry.value.trim();
+  };
+  const entry = h("input", { type: "text", class: "weight", inputmode: "decimal", placeholder: "1", title: "Weight of this picture", oninput });
   return entry;
 }
 
-function saved(picked) {
-  return picked.style.references.map(({ sha256 }, n) => {
-    const image = h("img", { alt: `${picked.style.name}, picture ${n + 1}`, width: 96, height: 96 });
-    show(image, inputPath(sha256));
-    return h("li", {}, image);
-  });
+function saved(picked, { sha256 }) {
+  const image = h("img", { width: 96, height: 96 });
+  show(image, inputPath(sha256));
+  const update = (_, index) => {
+    image.alt = `${picked.style.name}, picture ${index + 1}`;
+  };
+  return { node: h("li", {}, image), update };
 }

@@ -1,7 +1,7 @@
 // The wall: all jobs of the caller, newest first, comparisons together. Cards are made once and change in place.
 
 import { read } from "./api.js";
-import { announce, byId } from "./dom.js";
+import { announce, byId, hide, remove } from "./dom.js";
 import { Card } from "./card.js";
 import { follow } from "./follow.js";
 import { Group, known, remember } from "./groups.js";
@@ -26,7 +26,7 @@ export class Gallery {
     this.belongs = new Map(known().flatMap((entry) => entry.jobs.map((id) => [id, entry])));
     for (const job of page.jobs) follow(jobs.put(job));
     this.cursor = page.cursor;
-    byId("older").hidden = !page.cursor;
+    hide(byId("older"), !page.cursor);
     this.#count();
   }
 
@@ -46,24 +46,20 @@ export class Gallery {
     const done = (comparison) => {
       const entry = remember(comparison);
       this.groups.set(entry.id, group);
-      for (const id of entry.jobs) this.#instead(id, group);
-      group.become(entry);
+      group.become(entry, new Map(entry.jobs.map((id) => [id, this.entries.get(id)])));
+      for (const id of entry.jobs) this.entries.set(id, group);
       for (const { job } of comparison.cells) if (job) follow(jobs.put(job));
       this.#count();
     };
     return { done, gone: () => this.#remove(group) };
   }
 
+  /** Show a job in the card that expected it, unless the list has shown it meanwhile. */
   #bind(card, job) {
-    this.#instead(job.id, card);
+    if (this.entries.has(job.id)) remove(card.node);
+    else this.entries.set(job.id, card);
     follow(jobs.put(job));
     this.#count();
-  }
-
-  /** Show a job in this entry; the list may have shown it in one of its own meanwhile. */
-  #instead(id, entry) {
-    this.entries.get(id)?.node.remove();
-    this.entries.set(id, entry);
   }
 
   #changed(job, before) {
@@ -110,7 +106,7 @@ export class Gallery {
   }
 
   #remove(entry) {
-    entry.node.remove();
+    remove(entry.node);
     this.#count();
   }
 

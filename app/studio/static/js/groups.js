@@ -2,7 +2,7 @@
 // jobs themselves are the service's.
 
 import { read } from "./api.js";
-import { announce, button, h } from "./dom.js";
+import { announce, arrange, button, h } from "./dom.js";
 import { Card } from "./card.js";
 import * as jobs from "./jobs.js";
 import { keep, kept } from "./keep.js";
@@ -33,13 +33,17 @@ export function remember(comparison) {
 export class Group {
   constructor(desk, labels) {
     this.desk = desk;
-    this.cards = labels.map((label) => ({ label, card: new Card(desk, { compact: true }) }));
+    this.cards = labels.map((label) => ({ label, card: new Card(desk).compact() }));
     this.references = h("div", { class: "group-references" });
     this.title = h("h3", {});
     this.about = h("p", { class: "aside" });
     this.tools = h("div", { class: "card-tools" });
+    this.stop = button("Cancel all", "stop", () => this.#cancel());
+    this.sheet = button("Contact sheet", "sheet", () => desk.save(`comparisons/${this.entry.id}/sheet`, `comparison-${this.entry.id.slice(0, 8)}.png`));
+    this.cells = h("div", { class: "group-cells" });
     const head = h("div", { class: "group-head" }, this.references, h("div", {}, this.title, this.about), this.tools);
-    this.node = h("section", { class: "group" }, head, h("div", { class: "group-cells" }, ...this.cards.map(({ card }) => card.node)));
+    this.node = h("section", { class: "group", tabindex: -1 }, head, this.cells);
+    this.#place();
   }
 
   /** Show a comparison that is being sent. */
@@ -49,13 +53,19 @@ export class Group {
     for (const { label, card } of this.cards) card.expect(label, "", ratio);
   }
 
-  /** Show the comparison that it became: {id, jobs}, in the order of the cards. */
-  become(entry) {
+  /** Show the comparison that it became: {id, jobs}, in the order of the cards. `shown` are cards that jobs of it have. */
+  become(entry, shown = new Map()) {
     this.entry = entry;
-    this.cards.forEach(({ card }, n) => {
-      card.node.hidden = !card.node.dataset.state && !jobs.get(entry.jobs[n]);
+    this.cards.forEach((cell, n) => {
+      cell.card = shown.get(entry.jobs[n])?.compact() || cell.card;
+      cell.card.node.hidden = !cell.card.node.dataset.state && !jobs.get(entry.jobs[n]);
     });
+    this.#place();
     this.#draw();
+  }
+
+  #place() {
+    arrange(this.cells, this.cards.map(({ card }) => card.node));
   }
 
   /** Show one of its jobs as it is now. */
@@ -74,9 +84,7 @@ export class Group {
     this.title.textContent = prompt || "Comparison";
     this.about.textContent = `${all.length} methods at seed ${seed} · ${done === all.length ? moment(all[0].created_at) : `${done} of ${all.length} done`}`;
     if (!this.references.childElementCount) this.#refer(all[0].recipe);
-    const stage = done === this.entry.jobs.length ? "final" : "running";
-    if (this.stage !== stage) this.#offer(stage);
-    this.stage = stage;
+    arrange(this.tools, done === this.entry.jobs.length ? this.sheet : this.stop);
   }
 
   #refer({ style_images: styles = [], content_image: content }) {
@@ -86,11 +94,6 @@ export class Group {
       show(image, inputPath(sha256));
       this.references.append(image);
     }
-  }
-
-  #offer(stage) {
-    if (stage === "final") this.tools.replaceChildren(button("Contact sheet", "sheet", () => this.desk.save(`comparisons/${this.entry.id}/sheet`, `comparison-${this.entry.id.slice(0, 8)}.png`)));
-    else this.tools.replaceChildren(button("Cancel all", "stop", () => this.#cancel()));
   }
 
   async #cancel() {

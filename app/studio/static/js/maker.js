@@ -1,7 +1,7 @@
 // The form: what is wanted, gathered from its parts, and sent.
 
 import { Away, identity, post, Problem, stringify } from "./api.js";
-import { byId, h, icon } from "./dom.js";
+import { arrange, byId, h, hide, icon } from "./dom.js";
 import { dropzone } from "./dropzone.js";
 import { Methods } from "./methods.js";
 import { Picked } from "./picked.js";
@@ -31,6 +31,7 @@ export class Maker {
     this.styleZone = dropzone(byId("style-drop"), this.style, "style pictures");
     this.contentZone = dropzone(byId("content-drop"), this.content, "a content picture");
     this.controlZone = dropzone(byId("control-drop"), this.control, "a control picture");
+    this.styleActions = styleActions(byId("style-actions"), this.style, () => this.styleShelf.reload());
     this.styleShelf = shelf(byId("style-shelf"), this.style, examples.styles, { withStyles: true });
     this.contentShelf = shelf(byId("content-shelf"), this.content, examples.contents);
     this.methods = new Methods(byId("methods"), examples.methods, () => this.#chosen());
@@ -94,7 +95,7 @@ export class Maker {
     this.lost = null;
     this.styleZone?.draw();
     this.styleShelf?.draw();
-    styleActions(byId("style-actions"), this.style, () => this.styleShelf.reload());
+    this.styleActions?.draw();
   }
 
   #drawContent() {
@@ -108,11 +109,11 @@ export class Maker {
     const chosen = this.methods.chosen();
     const [first] = chosen;
     const needs = chosen.map(({ inputs }) => inputs.content_image);
-    byId("all-methods").hidden = !this.methods.several;
-    byId("content-field").hidden = needs.every((need) => need === "none");
+    hide(byId("all-methods"), !this.methods.several);
+    hide(byId("content-field"), needs.every((need) => need === "none"));
     byId("content-aside").textContent = needs.includes("required") ? "to repaint, required" : "to repaint, optional";
     const controls = [...new Set(chosen.flatMap(({ inputs }) => inputs.controls))];
-    byId("control-field").hidden = !controls.length;
+    hide(byId("control-field"), !controls.length);
     byId("control-hint").textContent = `Shapes the picture. Say in the knobs what it is: ${controls.join(", ")}.`;
     this.settings.hint(first);
     if (!this.touched && first) this.#preset(first);
@@ -129,7 +130,6 @@ export class Maker {
   }
 
   #drawKnobs(chosen) {
-    const open = new Set([...byId("knobs").querySelectorAll("details[open]")].map((fold) => fold.dataset.method));
     const panels = chosen.map((method) => {
       if (!this.knobs.has(method.name)) this.knobs.set(method.name, new Knobs(method));
       const knobs = this.knobs.get(method.name);
@@ -139,10 +139,9 @@ export class Maker {
         h("summary", {}, `Knobs of ${method.title}`),
         h("div", { class: "fold-body" }, h("p", { class: "hint" }, `Strength: ${method.strength}`), ...knobs.fields()),
       );
-      knobs.panel.open = open.has(method.name);
       return knobs.panel;
     });
-    byId("knobs").replaceChildren(...panels);
+    arrange(byId("knobs"), panels);
   }
 
   /** Send what is wanted; while it travels its place on the wall is there. */

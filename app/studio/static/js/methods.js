@@ -1,6 +1,6 @@
 // The methods as cards: one picture and one sentence each, from `GET /methods`.
 
-import { fill, h } from "./dom.js";
+import { arrange, fill, h, hide, keyedList } from "./dom.js";
 import { emblem } from "./emblem.js";
 
 /** Return the first statement of a summary. */
@@ -23,6 +23,12 @@ export class Methods {
     this.changed = changed;
     this.all = [];
     this.several = false;
+    const list = h("div", { class: "cards" });
+    this.summary = h("summary", {});
+    this.reasons = h("dl", { class: "fold-body" });
+    this.others = h("details", { class: "fold others", hidden: true }, this.summary, this.reasons);
+    this.cards = keyedList(list, ({ name }) => name, (method) => this.#card(method));
+    arrange(place, list, this.others);
     place.addEventListener("change", () => this.changed());
   }
 
@@ -32,9 +38,8 @@ export class Methods {
     this.model = model;
     const before = this.chosen();
     const able = all.filter((method) => !hindrance(method, model));
-    const unable = all.filter((method) => hindrance(method, model));
-    const cards = able.map((method) => this.#card(method));
-    fill(this.place, h("div", { class: "cards" }, ...cards), unable.length > 0 && this.#others(unable));
+    this.cards(able);
+    this.#exclude(all.filter((method) => hindrance(method, model)));
     const kept = able.filter((method) => before.some(({ name }) => name === method.name));
     this.choose((kept.length ? kept : able.slice(0, 1)).map((method) => method.name));
   }
@@ -71,17 +76,16 @@ export class Methods {
   }
 
   #card(method) {
-    const experimental = method.experimental || method.experimental_on.length > 0;
-    const needs = { required: "repaints a content picture", optional: "can repaint a content picture" }[method.inputs.content_image];
-    const tags = [needs, experimental && "experimental"].filter(Boolean);
     const input = h("input", { type: this.several ? "checkbox" : "radio", name: "method", value: method.name });
-    return h(
-      "label",
-      { class: "method" },
-      input,
-      h("span", { class: "thumb" }, this.#thumbnail(method)),
-      h("span", { class: "words" }, h("span", { class: "name" }, method.title), h("span", { class: "about" }, sentence(method.summary)), tags.length > 0 && h("span", { class: "tags" }, tags.join(" · "))),
-    );
+    const [name, about, tags] = ["name", "about", "tags"].map((part) => h("span", { class: part }));
+    const update = (now) => {
+      name.textContent = now.title;
+      about.textContent = sentence(now.summary);
+      tags.textContent = tagsOf(now).join(" · ");
+      tags.hidden = !tags.textContent;
+    };
+    const thumbnail = h("span", { class: "thumb" }, this.#thumbnail(method));
+    return { node: h("label", { class: "method" }, input, thumbnail, h("span", { class: "words" }, name, about, tags)), update };
   }
 
   #thumbnail(method) {
@@ -89,11 +93,18 @@ export class Methods {
     return known ? h("img", { src: `studio/examples/${known}`, alt: "", width: 56, height: 56 }) : emblem(method);
   }
 
-  #others(unable) {
-    const rows = unable.map((method) => [h("dt", {}, method.title), h("dd", {}, hindrance(method, this.model))]);
-    const title = unable.length === 1 ? "1 more method cannot run here" : `${unable.length} more methods cannot run here`;
-    return h("details", { class: "fold others" }, h("summary", {}, title), h("dl", { class: "fold-body" }, ...rows.flat()));
+  /** Say which methods cannot run here, and why. */
+  #exclude(unable) {
+    this.summary.textContent = unable.length === 1 ? "1 more method cannot run here" : `${unable.length} more methods cannot run here`;
+    fill(this.reasons, ...unable.flatMap((method) => [h("dt", {}, method.title), h("dd", {}, hindrance(method, this.model))]));
+    hide(this.others, !unable.length);
   }
+}
+
+function tagsOf(method) {
+  const experimental = method.experimental || method.experimental_on.length > 0;
+  const needs = { required: "repaints a content picture", optional: "can repaint a content picture" }[method.inputs.content_image];
+  return [needs, experimental && "experimental"].filter(Boolean);
 }
 
 function fits(method, styles, hasContent) {

@@ -6,6 +6,7 @@ export class Picked {
     this.most = most;
     this.items = []; // {file, address, name, weight}
     this.style = null;
+    this.awaited = null; // the files that were asked for last, unless something else was picked since
     this.changed = changed;
   }
 
@@ -15,7 +16,7 @@ export class Picked {
 
   /** Add files; a field for one picture takes the last. Returns how many did not fit. */
   add(files) {
-    this.style = null;
+    this.awaited = this.style = null;
     const added = files.map((file) => ({ file, address: URL.createObjectURL(file), name: file.name, weight: "" }));
     const all = [...this.items, ...added];
     const fit = this.most === 1 ? all.slice(-1) : all.slice(0, this.most);
@@ -31,6 +32,13 @@ export class Picked {
     this.add(files);
   }
 
+  /** Hold the file that is being fetched and nothing else, unless something else is picked meanwhile. */
+  async fetch(file) {
+    this.awaited = file;
+    const fetched = await file;
+    if (this.awaited === file) this.replace([fetched]);
+  }
+
   /** Hold a saved style and nothing else; null lets it go. */
   take(style) {
     this.clear({ silently: true });
@@ -38,16 +46,16 @@ export class Picked {
     this.changed();
   }
 
-  remove(index) {
-    const [gone] = this.items.splice(index, 1);
-    URL.revokeObjectURL(gone.address);
+  remove(item) {
+    this.items = this.items.filter((one) => one !== item);
+    URL.revokeObjectURL(item.address);
     this.changed();
   }
 
   clear({ silently = false } = {}) {
     for (const item of this.items) URL.revokeObjectURL(item.address);
     this.items = [];
-    this.style = null;
+    this.awaited = this.style = null;
     if (!silently) this.changed();
   }
 

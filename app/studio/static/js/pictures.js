@@ -21,6 +21,7 @@ const near = new IntersectionObserver(
 /** Show the picture at a path in an element, once it comes near the screen. */
 export function show(image, path) {
   if (image.dataset.path === path) return;
+  if (image.dataset.path) image.removeAttribute("src");
   image.dataset.path = path;
   if (!key()) image.src = path;
   else if (image.isConnected || image.loading === "lazy") near.observe(image);
@@ -39,7 +40,7 @@ async function fetched(image, path) {
     if (image.dataset.path === path) image.src = address;
   } catch {
     kept.delete(path);
-    image.dispatchEvent(new Event("error"));
+    if (image.dataset.path === path) image.dispatchEvent(new Event("error"));
   }
 }
 

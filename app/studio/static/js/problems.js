@@ -1,6 +1,6 @@
 // Puts what the service found wrong where it belongs, in its own words: each error to the field its pointer names.
 
-import { h, icon } from "./dom.js";
+import { h, hide, icon } from "./dom.js";
 
 /** Take all errors away. */
 export function clear(form, summary) {
@@ -9,7 +9,7 @@ export function clear(form, summary) {
     error.textContent = "";
   }
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
-  summary.hidden = true;
+  hide(summary);
   summary.replaceChildren();
 }
 

@@ -1,13 +1,14 @@
 // What can be picked without a file: saved styles and the examples that come with the page.
 
 import { call, Problem, post, read } from "./api.js";
-import { announce, button, byId, h } from "./dom.js";
+import { announce, arrange, button, byId, h, keyedList } from "./dom.js";
 import { file, inputPath, show } from "./pictures.js";
 
 const MOST = 50;
 
-/** Fill `shelf` with saved styles, when it is the styles', and examples. Returns {reload, draw}. */
+/** Fill a shelf with saved styles, when it is the styles', and examples. Returns {reload, draw}. */
 export function shelf(place, picked, examples, { withStyles = false } = {}) {
+  const list = keyedList(place, (one) => one.id || one.file, swatch);
   let styles = [];
 
   async function reload() {
@@ -21,48 +22,47 @@ export function shelf(place, picked, examples, { withStyles = false } = {}) {
   }
 
   function draw() {
-    const held = place.contains(document.activeElement) && document.activeElement.dataset.name;
-    place.replaceChildren(...styles.map(ofStyle), ...examples.map(ofExample));
-    if (held) place.querySelector(`[data-name="${CSS.escape(held)}"]`)?.focus();
+    list([...styles, ...examples]);
   }
 
-  function ofStyle(style) {
+  function swatch({ id, name, file, small, references }) {
     const image = h("img", { alt: "", width: 52, height: 52 });
-    show(image, inputPath(style.references[0].sha256));
-    const pressed = picked.style?.id === style.id;
-    const onclick = () => picked.take(pressed ? null : style);
-    return swatch(image, style.name, onclick, pressed, "saved");
-  }
-
-  function ofExample(example) {
-    const image = h("img", { alt: "", width: 52, height: 52, src: `studio/examples/${example.small}` });
-    const pressed = picked.items.length === 1 && picked.items[0].file.name === example.file;
-    const onclick = async () => {
-      if (pressed) picked.clear();
-      else picked.replace([await file(`studio/examples/${example.file}`, example.file)]);
+    if (id) show(image, inputPath(references[0].sha256));
+    else image.src = `studio/examples/${small}`;
+    let current;
+    const onclick = () => toggle(current);
+    const node = h("button", { type: "button", class: "swatch", title: name, onclick }, image, h("span", {}, name), h("span", { class: "visually-hidden" }, `, ${id ? "saved" : "example"}`));
+    const update = (one) => {
+      current = one;
+      node.ariaPressed = String(isPicked(one));
     };
-    return swatch(image, example.name, onclick, pressed, "example");
+    return { node, update };
   }
 
-  function swatch(image, name, onclick, pressed, kind) {
-    const attributes = { type: "button", class: "swatch", title: name, "aria-pressed": pressed, "data-name": name, onclick };
-    return h("button", attributes, image, h("span", {}, name), h("span", { class: "visually-hidden" }, `, ${kind}`));
+  function isPicked({ id, file }) {
+    return id ? picked.style?.id === id : picked.items.length === 1 && picked.items[0].file.name === file;
+  }
+
+  function toggle(one) {
+    if (isPicked(one)) return picked.clear();
+    return one.id ? picked.take(one) : picked.fetch(file(`studio/examples/${one.file}`, one.file));
   }
 
   return { reload, draw };
 }
 
-/** Draw what can be done with the picked style: save it, or delete a saved one. `reload` follows both. */
+/** Show what can be done with the picked style: save it, or delete a saved one. `reload` follows both. Returns {draw}. */
 export function styleActions(place, picked, reload) {
-  if (picked.style) {
-    const gone = () => remove(picked, reload);
-    return place.replaceChildren(button(`Delete “${picked.style.name}”`, "trash", gone, { kind: "link" }));
+  const save = button("Save as a style", "check", () => name(picked, reload), { kind: "link" });
+  const gone = button("", "trash", () => forget(picked, reload), { kind: "link" });
+  function draw() {
+    if (picked.style) gone.lastElementChild.textContent = `Delete “${picked.style.name}”`;
+    arrange(place, picked.style ? gone : picked.items.length > 0 && save);
   }
-  const save = picked.items.length ? [button("Save as a style", "check", () => name(picked, reload), { kind: "link" })] : [];
-  place.replaceChildren(...save);
+  return { draw };
 }
 
-async function remove(picked, reload) {
+async function forget(picked, reload) {
   const { id, name: known } = picked.style;
   await call(`styles/${id}`, { method: "DELETE" });
   picked.clear();

@@ -2,7 +2,7 @@
 // #job=<id>, so it survives a reload.
 
 import { key, read } from "./api.js";
-import { announce, button, byId, h, icon } from "./dom.js";
+import { announce, arrange, button, byId, fill, h, icon, keyedList } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { looks } from "./looks.js";
 import { inputPath, pathOf, show } from "./pictures.js";
@@ -16,6 +16,7 @@ export class Viewer {
     this.desk = desk;
     this.dialog = byId("viewer");
     this.way = "alone";
+    this.#build();
     window.addEventListener("hashchange", () => this.follow());
     this.dialog.addEventListener("close", () => {
       if (location.hash.startsWith("#job=")) history.replaceState(null, "", location.pathname + location.search);
@@ -49,67 +50,102 @@ export class Viewer {
     return named;
   }
 
-  #draw() {
-    const { job } = this;
-    const title = h("h2", { id: "viewer-title" }, this.desk.title(job.method));
-    const close = button("Close", "close", () => this.dialog.close(), { quiet: true });
+  /** Make the dialog once: what a step to another job changes changes in place. */
+  #build() {
+    this.title = h("h2", { id: "viewer-title" });
     const previous = button("Newer picture", "left", () => this.step(-1), { quiet: true });
     const next = button("Older picture", "right", () => this.step(1), { quiet: true });
-    this.stage = h("div", { class: "viewer-stage" });
-    this.ways = h("div", { class: "segments", role: "radiogroup", "aria-label": "Way to look" }, ...WAYS.map((way) => this.#way(way)));
+    const close = button("Close", "close", () => this.dialog.close(), { quiet: true });
+    this.looks = looks();
+    this.stage = h("div", { class: "viewer-stage", tabindex: -1 });
+    this.ways = WAYS.map(([value]) => h("input", { type: "radio", name: "way", value, onchange: () => this.#take(value) }));
+    const ways = this.ways.map((input, n) => h("label", {}, input, h("span", {}, WAYS[n][1])));
+    const strip = h("div", { class: "strip", tabindex: -1 });
+    this.thumbs = keyedList(strip, (one) => `${one.path} ${one.name}`, (one) => this.#thumb(one));
+    this.facts = h("dl", { class: "facts" });
     this.dialog.replaceChildren(
-      h("header", { class: "viewer-head" }, title, h("div", { class: "row" }, previous, next, close)),
-      h("div", { class: "viewer-body" }, h("div", { class: "viewer-main" }, this.ways, this.stage, this.#strip()), this.#side()),
+      h("header", { class: "viewer-head" }, this.title, h("div", { class: "row" }, previous, next, close)),
+      h(
+        "div",
+        { class: "viewer-body" },
+        h("div", { class: "viewer-main" }, h("div", { class: "segments", role: "radiogroup", "aria-label": "Way to look" }, ...ways), this.stage, strip),
+        h("aside", { class: "viewer-side", "aria-label": "Recipe" }, this.facts, this.#actions()),
+      ),
     );
+  }
+
+  #actions() {
+    const act = (then) => () => {
+      this.dialog.close();
+      then();
+    };
+    return h(
+      "div",
+      { class: "stack" },
+      button("Again with this recipe", "again", act(() => this.desk.again(this.job)), { kind: "primary" }),
+      button("Keep this seed", "lock", act(() => this.desk.keepSeed(this.job.images[this.number].seed)), { kind: "secondary" }),
+      button("Download", "download", () => this.desk.download(this.job, this.number), { kind: "secondary" }),
+      this.#copier("Copy as curl", () => curl(this.job, Boolean(key()))),
+      this.#copier("Copy as Python", () => python(this.job, Boolean(key()))),
+    );
+  }
+
+  #draw() {
+    this.title.textContent = this.desk.title(this.job.method);
+    for (const input of this.ways) {
+      input.checked = input.value === this.way;
+      input.disabled = input.value !== "alone" && !this.reference;
+    }
     this.#look();
   }
 
-  #way([value, text]) {
-    const input = h("input", { type: "radio", name: "way", value, checked: value === this.way, disabled: value !== "alone" && !this.reference });
-    input.addEventListener("change", () => {
-      this.way = value;
-      this.#look();
-    });
-    return h("label", {}, input, h("span", {}, text));
+  #take(way) {
+    this.way = way;
+    this.#look();
   }
 
+  /** Show the picture, and which picture and reference it is. */
   #look() {
-    const way = this.reference ? this.way : "alone";
-    const given = {
+    this.#tell();
+    this.thumbs(this.#strip());
+    const look = this.looks[this.reference ? this.way : "alone"];
+    look.update({
       picture: pathOf(this.job, this.number),
       reference: this.reference && inputPath(this.reference.sha256),
       name: this.reference?.name,
       words: `${this.desk.title(this.job.method)}: ${this.job.recipe.prompt || "no prompt"}`,
-    };
+    });
     const { width, height } = this.job.images[this.number];
     this.stage.style.setProperty("--ratio", String(width / height));
-    this.stage.replaceChildren(looks(given)[way]());
+    arrange(this.stage, look.node);
   }
 
-  /** Return the strip of the job's pictures and of its references. */
+  /** Return what the strip shows: the job's pictures, when there are several, and its references. */
   #strip() {
-    const pictures = this.job.images.length > 1 ? this.job.images.map((_, n) => this.#thumb(pathOf(this.job, n), `Picture ${n + 1}`, () => (this.number = n), this.number === n)) : [];
-    const references = this.#references();
-    const choices = references.map((one) => this.#thumb(inputPath(one.sha256), one.name, () => (this.reference = one), this.reference.sha256 === one.sha256));
-    return h("div", { class: "strip" }, ...pictures, ...choices);
+    const several = this.job.images.length > 1 ? this.job.images : [];
+    const pictures = several.map((_, n) => ({ path: pathOf(this.job, n), name: `Picture ${n + 1}`, pressed: this.number === n, act: () => (this.number = n) }));
+    const references = this.#references().map((one) => ({ path: inputPath(one.sha256), name: one.name, pressed: this.reference.sha256 === one.sha256, act: () => (this.reference = one) }));
+    return [...pictures, ...references];
   }
 
-  #thumb(path, name, act, pressed) {
+  #thumb({ path, name }) {
     const image = h("img", { alt: "", width: 52, height: 52, loading: "lazy" });
     show(image, path);
+    let current;
     const onclick = () => {
-      act();
-      const [before, after] = [thumb.parentElement, this.#strip()];
-      const place = [...before.children].indexOf(thumb);
-      before.replaceWith(after);
-      after.children[place].focus();
+      current.act();
       this.#look();
     };
-    const thumb = h("button", { type: "button", class: "swatch", "aria-pressed": pressed, onclick }, image, h("span", {}, name));
-    return thumb;
+    const node = h("button", { type: "button", class: "swatch", onclick }, image, h("span", {}, name));
+    const update = (one) => {
+      current = one;
+      node.ariaPressed = String(one.pressed);
+    };
+    return { node, update };
   }
 
-  #side() {
+  /** Show the recipe. */
+  #tell() {
     const { job } = this;
     const { recipe } = job;
     const facts = [
@@ -122,25 +158,7 @@ export class Viewer {
       ["Model", job.model],
       ["Made", `${moment(job.created_at)} in ${seconds(total(job.timings))}`],
     ];
-    const list = h("dl", { class: "facts" }, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
-    const act = (then) => () => {
-      this.dialog.close();
-      then();
-    };
-    return h(
-      "aside",
-      { class: "viewer-side", "aria-label": "Recipe" },
-      list,
-      h(
-        "div",
-        { class: "stack" },
-        button("Again with this recipe", "again", act(() => this.desk.again(job)), { kind: "primary" }),
-        button("Keep this seed", "lock", act(() => this.desk.keepSeed(job.images[this.number].seed)), { kind: "secondary" }),
-        button("Download", "download", () => this.desk.download(job, this.number), { kind: "secondary" }),
-        this.#copier("Copy as curl", () => curl(job, Boolean(key()))),
-        this.#copier("Copy as Python", () => python(job, Boolean(key()))),
-      ),
-    );
+    fill(this.facts, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   }
 
   #copier(name, text) {

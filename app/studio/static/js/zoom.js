@@ -6,11 +6,11 @@ const MOST = 16;
 const STEP = 1.25;
 const PAN = 40;
 
-/** Return {node, reset}: a stage that zooms what is in `layers`, all of them together. */
-export function zoomable(layers, label) {
-  const moved = h("div", { class: "moved" }, ...layers);
+/** Return {node, begin(label)}: a stage that zooms a picture; `begin` shows it whole. */
+export function zoomable(picture) {
+  const moved = h("div", { class: "moved" }, picture);
   const shown = h("output", { class: "zoom-value" }, "100 %");
-  const stage = h("div", { class: "stage", tabindex: 0, role: "group", "aria-label": `${label}. Keys plus, minus and 0 zoom, arrows move` }, moved);
+  const stage = h("div", { class: "stage", tabindex: 0, role: "group" }, moved);
   const tools = h(
     "div",
     { class: "zoom-tools" },
@@ -44,6 +44,12 @@ export function zoomable(layers, label) {
   function reset() {
     Object.assign(view, { scale: 1, x: 0, y: 0 });
     draw();
+  }
+
+  function begin(label) {
+    stage.setAttribute("aria-label", `${label}. Keys plus, minus and 0 zoom, arrows move`);
+    fingers.clear();
+    reset();
   }
 
   function spot(event) {
@@ -87,7 +93,7 @@ export function zoomable(layers, label) {
     event.preventDefault();
     event.stopPropagation();
   });
-  return { node: h("div", { class: "zoom" }, stage, tools), reset };
+  return { node: h("div", { class: "zoom" }, stage, tools), begin };
 }
 
 const clamp = (value, edge) => Math.min(edge, Math.max(-edge, value));
