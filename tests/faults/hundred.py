@@ -1,7 +1,7 @@
 """`python -m tests.faults.hundred`: one fault a hundred times, each counted.
 
-Redis dies, workers are stopped, poison, a worker or the gateway dies at each named point. `--only redis`, `stop`,
-`poison`, `points` or `gateway` runs one of them; `--times` is another number than a hundred.
+Redis dies, workers are stopped, killed or hang, a connection is silently dead, poison, a worker or the gateway dies at
+each named point. `--only` with the name of one runs that one; `--times` is another number than a hundred.
 """
 
 import argparse
@@ -17,11 +17,12 @@ from itertools import product
 
 import httpx2
 
-from tests.faults.stack import Stack, stack
-from tests.support.service import until
+from tests.faults.stack import SETTINGS, Stack, stack
+from tests.support.service import kill, until
 from workers.contract.jobs.models import State
 
 CLAIM_SECONDS = 15.0
+STEP_TIMEOUT = float(SETTINGS["STYLIZE_WORKER_STEP_TIMEOUT_SECONDS"])
 POISON_ATTEMPTS = 3
 BACKLOG, BACKLOG_STEPS = 24, 6
 GOAL_GROWTH = 2.0
@@ -81,6 +82,37 @@ def stop(running: Stack, times: int, rng: random.Random) -> Verdict:
         running.await_workers()
     verdict = within("finished or claimed again after SIGTERM", seconds)
     return Verdict(verdict.kept, f"{verdict.text}; {finished} finished in grace")
+
+
+def lost(running: Stack, times: int, rng: random.Random) -> Verdict:
+    """A worker is killed or hangs in the middle of a job: the time until another has claimed it."""
+    seconds: list[float] = []
+    for n in range(times):
+        tell(seconds)
+        hangs = bool(n % 2)
+        job_id = running.post(f"a house {n} hang@step2*1" if hangs else f"a house {n}", steps=rng.randint(20, 60))
+        until(partial(stepping, running, job_id), "it runs")
+        token = running.record(job_id).token
+        began = time.monotonic()
+        if not hangs:
+            kill(running.worker_of(job_id))
+        until(partial(settled, running, job_id, token), "claimed again")
+        seconds.append(time.monotonic() - began - (STEP_TIMEOUT if hangs else 0))
+        running.succeeded(job_id, attempts=2)
+        running.await_workers()
+    return within("claimed again after a worker was killed or its time for a step was over", seconds)
+
+
+def silent(running: Stack, times: int, rng: random.Random) -> Verdict:
+    """A connection of an idle worker is forgotten by the network: the time from a job's acceptance to its claim."""
+    seconds: list[float] = []
+    for n in range(times):
+        tell(seconds)
+        running.proxies[0].forget()
+        job_id = running.post(f"a house {n}", seed=rng.randrange(1 << 31))
+        seconds.append(until(partial(claimed, running, [job_id]), "it is claimed"))
+        running.succeeded(job_id)
+    return within("claimed over a connection that was silently dead", seconds, CLAIM_SECONDS + 10)
 
 
 def stepping(running: Stack, job_id: str) -> bool:
@@ -165,10 +197,10 @@ def p99(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=100)[98]
 
 
-def within(what: str, seconds: list[float]) -> Verdict:
-    """Judge times against the fifteen seconds of the goal."""
-    good = sum(one <= CLAIM_SECONDS for one in seconds)
-    text = f"{what} within {CLAIM_SECONDS:.0f} s: {good} of {len(seconds)}; median {statistics.median(seconds):.2f} s"
+def within(what: str, seconds: list[float], most: float = CLAIM_SECONDS) -> Verdict:
+    """Judge times against the seconds of the goal."""
+    good = sum(one <= most for one in seconds)
+    text = f"{what} within {most:.0f} s: {good} of {len(seconds)}; median {statistics.median(seconds):.2f} s"
     return Verdict(good == len(seconds), f"{text}, worst {max(seconds):.2f} s")
 
 
@@ -181,6 +213,8 @@ def tell(seconds: list[float]) -> None:
 FAULTS: dict[str, tuple[Callable[[Stack, int, random.Random], Verdict], int]] = {
     "redis": (redis, 2),
     "stop": (stop, 2),
+    "lost": (lost, 2),
+    "silent": (silent, 1),
     "poison": (poison, 3),
     "points": (points, 3),
     "gateway": (gateway, 1),

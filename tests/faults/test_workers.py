@@ -1,15 +1,13 @@
 """Workers that die, hang, freeze, lose their device or their clock, at named points (F1, F3, F7, F9, F10)."""
 
 import signal
-import time
 
 import pytest
 
-from tests.faults.stack import LEASE, Stack
-from tests.support.service import kill, until
+from tests.faults.stack import Stack
+from tests.support.service import PATIENCE, kill, until
 
 pytestmark = pytest.mark.xdist_group("workers")
-STEP_TIMEOUT = 6.0
 
 
 @pytest.mark.parametrize("point", ["claimed", "step2", "stored"])
@@ -46,9 +44,7 @@ def test_a_clock_that_jumps_an_hour_changes_nothing(fake: Stack, direction: str)
 
 
 def test_a_hung_step_costs_its_worker(fake: Stack) -> None:
-    began = time.monotonic()
     fake.succeeded(fake.post("a house hang@step2*1"), attempts=2)
-    assert time.monotonic() - began < STEP_TIMEOUT + LEASE + 10
 
 
 def test_a_lost_device_costs_its_worker_but_no_lease(fake: Stack) -> None:
@@ -57,7 +53,7 @@ def test_a_lost_device_costs_its_worker_but_no_lease(fake: Stack) -> None:
     victim = fake.worker_of(job_id).process
     assert victim is not None
     fake.succeeded(job_id, attempts=2)
-    assert victim.wait(10) == 72
+    assert victim.wait(PATIENCE) == 72
 
 
 def test_what_does_not_fit_alone_is_refused(fake: Stack) -> None:

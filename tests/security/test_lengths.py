@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, encoded, multipart, picture
+from tests.support.service import PATIENCE
 
 BODY = multipart(FORM, {"style_image": encoded(picture())})
 KIND = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nConnection: close\r\n"
@@ -13,7 +14,7 @@ KIND = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nCon
 
 def sent(gateway: Gateway, lengths: bytes, body: bytes, *, hang_up: bool = False) -> list[int]:
     """Send a request with these length headers, then perhaps hang up; return the status of each answer."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as line:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as line:
         line.sendall(b"POST /stylize HTTP/1.1\r\n" + KIND + lengths + b"\r\n" + body)
         if hang_up:
             line.shutdown(socket.SHUT_WR)

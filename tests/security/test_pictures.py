@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import zlib
 from io import BytesIO
 
@@ -24,7 +23,6 @@ MUTANTS, PARTS = 50_000, 4
 POSTED = 200
 SEED = 20261120
 CORPUS_AT_LEAST = 300
-SLOWEST = 5.0
 
 
 @pytest.mark.parametrize(
@@ -52,9 +50,7 @@ def test_the_corpus_is_large() -> None:
 def test_of_the_corpus_nothing_outside_the_rules_is_accepted(gateway: Gateway, family: str) -> None:
     before = gateway.rss()
     for name, data in CORPUS[family].items():
-        began = time.monotonic()
         answer = gateway.post(files=style(data))
-        assert time.monotonic() - began < SLOWEST, name
         assert answer.status_code in STATUSES[family], (name, answer.text)
         if answer.status_code == 202:
             (sha256,) = answer.json()["recipe"]["style_images"]

@@ -16,6 +16,7 @@ import httpx2
 from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from tests.support.pictures import FORM, multipart, style
+from tests.support.service import PATIENCE
 from workers.contract.blobs import BlobStore, open_blobs, output_name
 from workers.contract.jobs.models import Image, Job, Result, Timings
 from workers.contract.jobs.results import Claim
@@ -23,7 +24,6 @@ from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.settings import Settings
 
 MODELS = "tiny-sd15,tiny-sdxl"
-START_SECONDS = 60.0
 
 
 class Gateway:
@@ -39,7 +39,7 @@ class Gateway:
             "STYLIZE_GATEWAY_PORT": str(self.port),
             **(environ or {}),
         }
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
         settings = Settings(
             redis_url=redis.url, blob_url=self.environ["STYLIZE_BLOB_URL"], lease_seconds=600, max_attempts=100
         )
@@ -56,7 +56,7 @@ class Gateway:
         command = (sys.executable, "-W", "error", "-m", "app")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **self.environ}, stderr=log, stdout=log)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not self._alive():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, "the gateway does not answer"
@@ -69,7 +69,7 @@ class Gateway:
         self.client.close()
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0, self.log.read_text()
+        assert self.process.wait(PATIENCE) == 0, self.log.read_text()
 
     def post(self, fields: Mapping[str, Any] | None = None, files: Any = None, **headers: str) -> httpx2.Response:
         """Post a request; `fields` change or, when None, remove those of a good one."""

@@ -62,7 +62,7 @@ class Service:
         self.workers = [
             ChildProcess(f"worker {n}", self.worker_command(), shared | self.worker_environ(n)) for n in range(workers)
         ]
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
 
     def gateway_command(self) -> tuple[str, ...]:
         return python("app")
@@ -139,7 +139,7 @@ def kill(child: ChildProcess, signum: int = signal.SIGKILL) -> None:
     assert child.process is not None
     child.process.send_signal(signum)
     if signum == signal.SIGKILL:
-        child.process.wait(30)
+        child.process.wait(PATIENCE)
 
 
 @contextmanager

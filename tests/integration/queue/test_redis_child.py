@@ -11,6 +11,7 @@ import pytest
 
 from deploy.embedded import redis
 from deploy.embedded.redis import RedisProcess, RedisUnavailable, find_server
+from tests.support.service import until
 from workers.contract.runtime.redis import connect
 
 
@@ -40,9 +41,7 @@ def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
         redis.set("kept", "yes")
         pid = child.pid
         os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while not child.revive() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(child.revive, "it is brought back")
         assert child.pid != pid
         assert redis.get("kept") == "yes"
 
@@ -73,10 +72,7 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    deadline = time.monotonic() + 5
-    while _runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not _runs(pid)
+    until(lambda: not _runs(pid), "it has died")
 
 
 def _runs(pid: int) -> bool:

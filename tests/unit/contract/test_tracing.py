@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.support.service import MODEL, Service, kill, quick, service, until
+from tests.support.service import MODEL, PATIENCE, Service, kill, quick, service, until
 from workers.contract.runtime.settings import Settings
 from workers.contract.runtime.tracing import current_traceparent, open_tracing, remote_span, start_span
 
@@ -180,7 +180,7 @@ def test_a_collector_that_is_away_costs_only_spans(traced: Service, tmp_path: Pa
     try:
         assert traced.finished(traced.submit(quick(seed=12))["id"])["state"] == "succeeded"
         lonely.terminate()
-        assert lonely.wait(30) == 0, (tmp_path / "log").read_text()
+        assert lonely.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
     finally:
         lonely.kill()
         lonely.wait()

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from deploy.embedded.demo import free_port, ready
-from tests.support.service import until
+from tests.support.service import PATIENCE, until
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -24,7 +24,7 @@ def up(*arguments: str, path: str | None = None) -> subprocess.Popen[str]:
 
 def refusal(*arguments: str, path: str | None = None) -> str:
     process = up(*arguments, path=path)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     [line] = errors.strip().splitlines()
     return line
@@ -54,7 +54,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_a_bad_setting_ends_everything_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLIZE_LEASE_SECONDS", "soon")
     process = up("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "STYLIZE_LEASE_SECONDS" in errors
 
@@ -69,7 +69,7 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
         family = below(process.pid)
         assert len(family) >= 4, "Redis, gateway, sweeper, worker"
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         left = [pid for pid in family if Path(f"/proc/{pid}").exists()]
         assert not left

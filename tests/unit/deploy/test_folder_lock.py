@@ -16,7 +16,7 @@ import pytest
 from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import NOTE, CannotLock, FolderLock, Holder, read_holder, redis_url_of
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
-from tests.support.service import until
+from tests.support.service import PATIENCE, until
 from tests.unit.deploy.test_embedded import refusal, up
 from workers.contract.runtime.redis import connect
 
@@ -40,7 +40,7 @@ def stack(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Holder]]:
 
 def redis_answers(folder: Path) -> bool:
     command = (sys.executable, "-m", "app.cli.main", "keys", "--data-dir", str(folder), "list")
-    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+    return subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE).returncode == 0
 
 
 def state(folder: Path, holder: Holder) -> tuple[object, ...]:
@@ -61,7 +61,7 @@ def test_a_second_stack_names_the_first_and_touches_nothing(tmp_path: Path) -> N
             assert f"{folder} is in use by pid {process.pid} on port {holder.port}" in line
         assert state(folder, holder) == before
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(PATIENCE)
         with stack(folder) as (_, later):
             assert later.port != holder.port
 

@@ -223,11 +223,11 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(hub: HubState, stor
     register("thing", "weights.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): content(20_000)}
     hub.answer = lambda path, start: Answer(block=1_000, pause_seconds=0.05)
-    source = Hub(endpoint=hub.url, timeout_seconds=0.7)
+    source = Hub(endpoint=hub.url, timeout_seconds=2)
     pull(["thing"], store, source, watcher=Silent(), patience=HASTY)
     assert finals(store) == {"thing/weights.safetensors": content(20_000)}
     (store / "models" / "thing" / "weights.safetensors").unlink()
-    hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=1.5)
+    hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=4)
     with pytest.raises(SourceUnavailable):
         pull(["thing"], store, source, watcher=Silent(), patience=ONE_TRY)
     assert finals(store) == {}

@@ -31,7 +31,7 @@ def claimed(store: JobStore) -> Claim:
 
 
 def stopped_by(holding: Holding) -> type[BaseException]:
-    until(lambda: holding.reason is not None, "the beat brings a reason", patience=20)
+    until(lambda: holding.reason is not None, "the beat brings a reason")
     with pytest.raises(Exception) as raised:
         holding.report(STEP)
     return raised.type
@@ -41,9 +41,9 @@ def test_a_beat_keeps_the_lease_and_writes_progress(store: JobStore, beat: Heart
     claim = claimed(store)
     with beat.hold(claim) as holding:
         holding.report(STEP)
-        until(lambda: _job(store, claim).progress == STEP, "the progress is written", patience=20)
+        until(lambda: _job(store, claim).progress == STEP, "the progress is written")
         first = _job(store, claim).lease_until
-        until(lambda: _job(store, claim).lease_until != first, "the lease is renewed", patience=20)
+        until(lambda: _job(store, claim).lease_until != first, "the lease is renewed")
         holding.check()
 
 

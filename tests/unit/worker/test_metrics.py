@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from tests.support.exposition import Samples, families, faults, samples
+from tests.support.service import PATIENCE
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import Progress, Request, Result, Timings
 from workers.worker.metrics import WorkerMetrics, resolution
@@ -111,7 +112,7 @@ def test_larger_pictures_are_one_class() -> None:
 
 def test_the_port_answers_and_a_taken_one_is_named() -> None:
     port = WorkerMetrics().serve("127.0.0.1", 0)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         assert b"stylize_oom_total" in answer.read()
     with pytest.raises(Misconfigured, match=f"STYLIZE_WORKER_METRICS_PORT: cannot listen on 127.0.0.1:{port}"):
         WorkerMetrics().serve("127.0.0.1", port)

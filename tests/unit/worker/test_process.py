@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.service import PATIENCE
 from workers.worker.threads.watchdog import EXIT_BROKEN
 
 PROGRAM = """
@@ -18,6 +19,6 @@ time.sleep(30)
 def test_a_thread_that_fails_takes_the_process_with_it() -> None:
     command = (sys.executable, "-c", PROGRAM)
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == EXIT_BROKEN
     assert "the thread beat failed" in done.stderr

@@ -14,7 +14,7 @@ import pytest
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
-from tests.support.service import until
+from tests.support.service import PATIENCE, until
 from workers.contract.blobs import BlobStore, input_name
 from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.redis import connect
@@ -76,7 +76,7 @@ def lost(gateway: Gateway) -> None:
 
 def spin(true: Callable[[], bool]) -> None:
     """Wait without a pause: the moment is short."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
 

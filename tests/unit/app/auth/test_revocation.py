@@ -23,6 +23,7 @@ from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import PATIENCE
 from workers.contract.errors import OwnerRevoked
 from workers.contract.jobs.models import State
 from workers.contract.jobs.operator import CanceledCounts, Operator
@@ -31,7 +32,6 @@ from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
 PNG = ("style.png", encoded(picture()), "image/png")
-PATIENCE = 60
 """What never ends is found out by this."""
 
 

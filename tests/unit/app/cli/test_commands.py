@@ -12,6 +12,7 @@ from app.cli.main import app
 from deploy.embedded.demo import free_port
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import PATIENCE
 from workers.contract.jobs.models import Failure, State
 
 PNG = encoded(picture(seed=3))
@@ -39,7 +40,7 @@ def work(gateway: Gateway) -> threading.Thread:
     """Do the next job that comes, as a worker would."""
 
     known = {job.id for job in gateway.store.page(limit=1).jobs}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
 
     def do() -> None:
         while not (new := [job.id for job in gateway.store.page(limit=1).jobs if job.id not in known]):

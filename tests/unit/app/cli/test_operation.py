@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import style
+from tests.support.service import PATIENCE
 from workers.contract.jobs.results import WorkerStatus
 from workers.techniques import registry
 
@@ -218,7 +219,7 @@ def test_bad_configuration_is_one_line(environ: dict[str, str], words: str, tmp_
         "STYLIZE_REDIS_URL": f"unix://{tmp_path}/none",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "app"], env=good | environ, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "app"], env=good | environ, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if " WARNING " not in line]
@@ -234,7 +235,7 @@ def test_a_volatile_redis_is_refused(tmp_path: Path) -> None:
             "STYLIZE_REDIS_URL": redis.url,
         }
         done = subprocess.run(
-            [sys.executable, "-m", "app"], env=environ, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-m", "app"], env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     assert done.returncode == 2
     assert "noeviction" in done.stderr

@@ -15,6 +15,7 @@ import pytest
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import PATIENCE
 from workers.contract.jobs.models import Failure, Job, State
 
 STYLE = encoded(picture())
@@ -31,7 +32,7 @@ def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
 @contextmanager
 def working(gateway: Gateway, work: Callable[[Job], object] | None = None) -> Iterator[list[Job]]:
     """Do the next job that comes, as a worker would; yield a list that it will be in."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     known = {job.id for job in gateway.store.page(limit=1).jobs}
     seen: list[Job] = []
 

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
+from tests.support.service import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess
 
 
 def connect(gateway: Gateway) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    return socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE)
 
 
 def answered(line: socket.socket) -> bytes:
@@ -30,13 +31,11 @@ def answered(line: socket.socket) -> bytes:
 
 
 def dribble(line: socket.socket, data: bytes, pause: float = 0.1) -> bytes:
-    """Send a byte at a time until the other end has had enough; return what it said."""
-    for at in range(len(data)):
-        try:
+    """Send a byte at a time until the other end has had enough, which must be before the last; return what it said."""
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        for at in range(len(data)):
             line.sendall(data[at : at + 1])
-        except (BrokenPipeError, ConnectionResetError):
-            break
-        time.sleep(pause)
+            time.sleep(pause)
     try:
         return answered(line)
     except ConnectionResetError:
@@ -49,10 +48,8 @@ def test_a_silent_connection_is_closed(strict: Gateway) -> None:
 
 
 def test_headers_that_dribble_in_are_cut_off(strict: Gateway) -> None:
-    started = time.monotonic()
     with connect(strict) as line:
         dribble(line, b"GET /livez HTTP/1.1\r\nX: " + b"a" * 600)
-    assert time.monotonic() - started < 20
 
 
 def test_a_body_that_dribbles_in_is_408(strict: Gateway) -> None:

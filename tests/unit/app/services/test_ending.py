@@ -13,6 +13,7 @@ import pytest
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import FORM, encoded, multipart, picture
+from tests.support.service import PATIENCE, until
 
 
 @pytest.fixture
@@ -33,10 +34,7 @@ def gone(pid: int) -> bool:
 
 
 def await_gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
-    while not gone(pid):
-        assert time.monotonic() < deadline, f"{pid} is still running"
-        time.sleep(0.05)
+    until(lambda: gone(pid), f"{pid} has ended")
 
 
 def test_a_request_under_way_is_answered_before_the_gateway_stops(ending: Gateway) -> None:
@@ -68,7 +66,7 @@ def test_the_decoder_ends_with_the_gateway(ending: Gateway) -> None:
     (zygote,) = children(ending.pid)
     assert ending.process is not None
     ending.process.send_signal(signal.SIGTERM)
-    assert ending.process.wait(30) == 0
+    assert ending.process.wait(PATIENCE) == 0
     await_gone(zygote)
 
 
@@ -77,7 +75,7 @@ def test_the_decoder_ends_with_a_gateway_that_is_killed(tmp_path: Path, gateway_
     assert gateway.process is not None
     (zygote,) = children(gateway.pid)
     gateway.process.kill()
-    gateway.process.wait(30)
+    gateway.process.wait(PATIENCE)
     gateway.client.close()
     await_gone(zygote)
 

@@ -23,6 +23,7 @@ from app.uploads.decoder.server import outcome
 from app.uploads.limits import LONG_SIDE, MAX_SIDE, PictureFileRefused, Verdict
 from app.uploads.upload import Upload
 from tests.support.pictures import encoded, picture
+from tests.support.service import PATIENCE
 
 LARGE = encoded(Image.effect_noise((4000, 4000), 60), "JPEG", quality=60)
 
@@ -40,7 +41,9 @@ def upload(memory: UploadMemory, data: bytes) -> Upload:
     return made
 
 
-def decoding(memory: UploadMemory, scenario: Callable[[Decoder], Awaitable[None]], *, seconds: float = 20) -> None:
+def decoding(
+    memory: UploadMemory, scenario: Callable[[Decoder], Awaitable[None]], *, seconds: float = PATIENCE
+) -> None:
     async def run() -> None:
         decoder = Decoder(memory, parallel=2, seconds=seconds)
         await decoder.start()
@@ -66,7 +69,7 @@ def decoding_zygotes() -> list[int]:
 
 async def until_one_decodes() -> int:
     """Wait until there is a zygote with a child, and return it."""
-    for _ in range(3000):
+    for _ in range(int(PATIENCE / 0.01)):
         if busy := decoding_zygotes():
             return busy[0]
         await asyncio.sleep(0.01)

@@ -4,12 +4,13 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, ClassVar, Self
+
+from tests.support.service import until
 
 
 class Trap:
@@ -31,9 +32,7 @@ class Trap:
         return int(self._listener.getsockname()[1])
 
     def await_caught(self, count: int) -> None:
-        deadline = time.monotonic() + 10
-        while len(self.caught) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: len(self.caught) >= count, f"{count} are caught")
 
     def __enter__(self) -> Self:
         return self
