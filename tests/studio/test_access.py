@@ -52,6 +52,23 @@ def test_axe_finds_nothing_serious(still: Desk, done: str, theme: str) -> None:
         assert violations(still.page) == [], way
 
 
+FOCUS_ONCE_SHOWN = """new MutationObserver(() => {
+    const oil = document.querySelector("#style-shelf [title=Oil]");
+    if ("loading" in document.body.dataset || !oil) return;
+    oil.focus();
+    window.taken = document.activeElement.title;
+}).observe(document, { attributes: true, subtree: true, attributeFilter: ["data-loading"] });"""
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_what_is_shown_takes_the_focus_at_once(still: Desk, motion: str) -> None:
+    still.page.emulate_media(reduced_motion=motion)  # type: ignore[arg-type]
+    still.page.add_init_script(FOCUS_ONCE_SHOWN)
+    still.open()
+    assert still.page.evaluate("window.taken") == "Oil"
+    expect(still.page.locator("#style-shelf").get_by_title("Oil")).to_be_focused()
+
+
 def test_what_arrives_late_does_not_take_the_focus(still: Desk) -> None:
     waiting: list[Route] = []
     still.page.route("**/styles?*", lambda route: waiting.append(route))

@@ -10,6 +10,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.studio.desk import CONTENT, STYLE, Desk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import PATIENCE
 
 LOOK_AGAIN = 4_000
 """Milliseconds after which the page asks anew whether a worker is ready."""
@@ -32,7 +33,9 @@ class Held:
 
     def take(self, page: Page) -> Route:
         """Return the oldest request that is kept back, once there is one."""
-        while not self._routes:
+        for _ in range(int(PATIENCE / 0.02)):
+            if self._routes:
+                break
             page.wait_for_timeout(20)
         return self._routes.pop(0)
 
