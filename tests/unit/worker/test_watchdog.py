@@ -66,7 +66,7 @@ def test_a_step_in_time_keeps_it(store: JobStore, clock: Clock) -> None:
         for _ in range(3):
             clock.now += 4.0
             dog.run_once()
-            holding.watch(Progress(stage="denoise"))
+            holding.report(Progress(stage="denoise"))
         assert not exits
         clock.now += 6.0
         dog.run_once()
