@@ -40,6 +40,7 @@ class Check:
 def examine(settings: WorkerSettings, store: JobStore) -> Iterator[Check]:
     """Look at everything in turn."""
     yield from redis(store)
+    yield from redis_version(store)
     yield from workers(store, settings)
     yield from blobs(settings)
     yield from disks(settings)
@@ -71,6 +72,18 @@ def redis(store: JobStore) -> Iterator[Check]:
         yield Check("clock", "fault", far, "synchronise both with NTP: timedatectl set-ntp true")
     else:
         yield Check("clock", "ok", "agrees with that of Redis")
+
+
+def redis_version(store: JobStore) -> Iterator[Check]:
+    """Which server is it, and is its scripting safe?"""
+    try:
+        server = store.server()
+    except StoreUnavailable:
+        return  # said before
+    if server.patched:
+        yield Check("redis version", "ok", str(server))
+    else:
+        yield Check("redis version", "warning", f"{server} has known holes in its scripting", server.advice)
 
 
 def workers(store: JobStore, settings: Settings) -> Iterator[Check]:

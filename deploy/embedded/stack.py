@@ -18,6 +18,9 @@ from deploy.embedded.folder_lock import CannotLock, FolderLock, Holder
 from deploy.embedded.processes import ChildProcess
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
 from model_store.store.presence import presence
+from workers.contract.errors import StoreUnavailable
+from workers.contract.runtime.redis import connect
+from workers.contract.runtime.redis_version import read_version
 
 GRACE_SECONDS = 10.0
 MISCONFIGURED = 2
@@ -49,11 +52,24 @@ def up(host: str, port: int, data_dir: Path, workers: int) -> int:
             redis = RedisProcess(data / "redis")
             lock.write(Holder(os.getpid(), port, redis.url))
             with redis:
+                report_server(redis)
                 run(children(host, port, data, redis.url, workers), redis, host, port)
     except (CannotStart, CannotLock, RedisUnavailable) as fault:
         print(f"stylize: {fault}", file=sys.stderr)
         return 1
     return 0
+
+
+def report_server(redis: RedisProcess) -> None:
+    """Print which server was started, and on standard error that it is to be updated. Raises CannotStart."""
+    try:
+        with connect(redis.url) as client:
+            server = read_version(client)
+    except StoreUnavailable as fault:
+        raise CannotStart(str(fault)) from fault
+    print(f"stylize: started {server} ({server.program})", flush=True)
+    if not server.patched:
+        print(f"stylize: warning: {server} has known holes in its scripting: {server.advice}", file=sys.stderr)
 
 
 def check_environment(environ: Mapping[str, str]) -> None:

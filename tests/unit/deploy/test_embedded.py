@@ -1,6 +1,7 @@
 """The embedded stack as its user meets it: one command up, one Ctrl-C down, one line when it cannot start."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,9 @@ import httpx2
 import pytest
 
 from deploy.embedded.demo import free_port, ready
+from deploy.embedded.redis import RedisProcess
+from deploy.embedded.stack import report_server
+from tests.support.old_redis import OLD_REDIS, install_server
 from tests.support.service import PATIENCE, until
 
 pytestmark = pytest.mark.xdist_group("service")
@@ -59,6 +63,18 @@ def test_a_bad_setting_ends_everything_and_is_named(tmp_path: Path, monkeypatch:
     assert "STYLIZE_LEASE_SECONDS" in errors
 
 
+def test_a_server_with_known_holes_is_named_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = install_server(tmp_path / "bin", "redis-server", OLD_REDIS)
+    monkeypatch.setenv("PATH", str(server.parent), prepend=os.pathsep)
+    with RedisProcess(tmp_path / "redis") as redis:
+        report_server(redis)
+    said = capsys.readouterr()
+    assert said.out == f"stylize: started Redis 7.2.4 ({server})\n"
+    assert said.err.startswith("stylize: warning: Redis 7.2.4 has known holes in its scripting: update it to 7.2.11")
+
+
 def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
     port = free_port()
     process = up("--port", str(port), "--data-dir", str(tmp_path / "data # ? %41 ; folder"))
@@ -69,8 +85,9 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
         family = below(process.pid)
         assert len(family) >= 4, "Redis, gateway, sweeper, worker"
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
+        assert re.search(r"^stylize: started (Redis|Valkey) [\d.]+ \(/.*-server\)$", said, re.MULTILINE), said
         left = [pid for pid in family if Path(f"/proc/{pid}").exists()]
         assert not left
     finally:

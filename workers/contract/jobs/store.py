@@ -28,6 +28,7 @@ from workers.contract.jobs.results import (
 from workers.contract.jobs.stored import RECORD_VERSION
 from workers.contract.jobs.submission import SubmissionVerbs
 from workers.contract.runtime.redis import connect, redis_errors, verify_server
+from workers.contract.runtime.redis_version import RedisVersion, read_version
 from workers.contract.runtime.settings import Settings
 
 SWEEP_LIMIT = 200
@@ -87,6 +88,10 @@ class JobStore(SubmissionVerbs, ReportVerbs):
             self._redis.ping()
         if not self._allow_volatile:
             verify_server(self._redis)
+
+    def server(self) -> RedisVersion:
+        """Return the name and version of the server."""
+        return read_version(self._redis)
 
     def claim(self, queue: str, worker: str, batch_key: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.

@@ -16,6 +16,7 @@ from app.cli.checks import GIGABYTE, Check
 from deploy.compose.make_bucket import make_bucket
 from deploy.embedded.redis import RedisProcess
 from model_store.tiny import build
+from tests.support.old_redis import OLD_VALKEY, install_server
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
@@ -77,7 +78,9 @@ def test_a_healthy_host_has_no_fault(redis: RedisProcess, tmp_path: Path) -> Non
     JobStore.from_settings(given).announce(WorkerStatus(id="w", queues=("tiny-sd15",), models=("tiny-sd15",)), 60)
     findings = list(checks.examine(given, JobStore.from_settings(given)))
     assert [finding for finding in findings if finding.level == "fault" and finding.about != "disk"] == []
-    assert {finding.about for finding in findings} == {"redis", "clock", "workers", "blobs", "disk", "models", "gpu"}
+    assert {finding.about for finding in findings} == {
+        *("redis", "redis version", "clock", "workers", "blobs", "disk", "models", "gpu"),
+    }
     assert all(bool(finding.advice) == (finding.level != "ok") for finding in findings)
 
 
@@ -96,6 +99,15 @@ def test_redis_that_evicts(tmp_path: Path) -> None:
 def test_redis_that_writes_nothing_down(tmp_path: Path) -> None:
     with RedisProcess(tmp_path / "redis", "--appendonly", "no") as volatile:
         assert_fault(found(settings(volatile, tmp_path), "redis"), "appendonly yes", "configuration of Redis")
+
+
+def test_redis_with_known_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = install_server(tmp_path / "bin", "redis-server", OLD_VALKEY)
+    monkeypatch.setenv("PATH", str(server.parent), prepend=os.pathsep)
+    with RedisProcess(tmp_path / "redis", "--appendonly", "no") as old:
+        finding = found(settings(old, tmp_path), "redis version")
+    assert (finding.level, finding.text) == ("warning", "Valkey 8.0.5 has known holes in its scripting")
+    assert "8.0.6" in finding.advice
 
 
 def test_redis_nearly_full(tmp_path: Path) -> None:
