@@ -22,7 +22,7 @@ from app.uploads.receive import REFUSALS, multipart, receive_form
 from app.uploads.validate import UNNAMED
 from workers.contract.errors import ContractError
 from workers.contract.jobs.admission import Admission, PutInputs
-from workers.contract.jobs.models import NewJob, Sha256
+from workers.contract.jobs.models import Job, PrecomputeRequest, Sha256
 from workers.contract.styles.store import Style, StyleReference
 from workers.techniques import registry
 
@@ -167,18 +167,18 @@ async def found(services: Services, style_id: str, owner: str) -> Style:
     return style
 
 
-def _asked(services: Services, style: Style, form: Form, name: str) -> list[precompute.PrecomputeRequest]:
+def _asked(services: Services, style: Style, form: Form, name: str) -> list[PrecomputeRequest]:
     """Return the preparations that a form asks for in its list `name`. Raises Invalid."""
     methods = [method.strip() for method in form.texts.get(name, "").split(",") if method.strip()]
     return precompute.asked(services, style, methods, form.texts.get("model"), f"#/{name}")
 
 
-def _wanted(services: Services, style: Style, form: Form) -> list[precompute.PrecomputeRequest]:
+def _wanted(services: Services, style: Style, form: Form) -> list[PrecomputeRequest]:
     """Return the preparations that a form asks for beside saving the style. Raises Invalid."""
     return _asked(services, style, form, "precompute") if form.texts.get("precompute") else []
 
 
-async def _admit(services: Services, caller: Caller, wanted: list[precompute.PrecomputeRequest]) -> Admission:
+async def _admit(services: Services, caller: Caller, wanted: list[PrecomputeRequest]) -> Admission:
     """Find out whether a caller may have a style, and count the jobs that prepare it.
 
     Raises a Problem or a ContractError.
@@ -195,7 +195,7 @@ def _with_pictures(style: Style, pictures: list[Sha256]) -> Style:
     return style.model_copy(update={"references": tuple(StyleReference(sha256=p, weight=r.weight) for p, r in pairs)})
 
 
-def _kept(services: Services, style: Style, wanted: list[precompute.PrecomputeRequest], put: PutInputs) -> list[NewJob]:
+def _kept(services: Services, style: Style, wanted: list[PrecomputeRequest], put: PutInputs) -> list[Job]:
     """Keep a style and write the jobs that prepare it, both or neither; return the jobs. Talks to the store.
 
     Raises Invalid, ContractError.

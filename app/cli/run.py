@@ -116,7 +116,7 @@ def show_job(job: JobView, *, quiet: bool) -> Iterator[Callable[[JobView], None]
 def draw(bar: Progress, task: TaskID, job: JobView) -> None:
     """Move the bar to where a job is."""
     progress = job.progress
-    steps = progress.steps if progress else job.recipe.steps
+    steps = progress.steps if progress else getattr(job.recipe, "steps", 0)
     bar.update(task, description=describe(job), completed=progress.step if progress else 0, total=steps or None)
 
 

@@ -21,7 +21,7 @@ from app.services.wait import wait_until_final
 from app.storage.send import OpenedResponse
 from app.uploads.multipart import HANG_UP, escaped
 from workers.contract.errors import ContractError
-from workers.contract.jobs.models import Image, Job, State
+from workers.contract.jobs.models import Image, Job, State, StylizeRequest
 
 JSON = "application/json"
 MAX_JSON = 65_536
@@ -148,6 +148,7 @@ async def pictures(request: Request, services: Services, job: Job, wanted: str) 
         for number, image in enumerate(done.result.images)
     ]
     asked = done.request
+    assert isinstance(asked, StylizeRequest)
     shown = PicturesView(
         created=int(time.time()),
         data=data,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, JsonValue
 from app.auth.signed_urls import Links
 from app.services.model_status import State as ModelState
 from model_store.catalogue.entry import Base, Kind, Licence
-from workers.contract.jobs.models import Job, Priority, Progress, Request, State, Timings
+from workers.contract.jobs.models import Job, JobKind, Payload, Priority, Progress, State, Timings
 from workers.contract.jobs.results import QueueEstimate
 from workers.contract.spec import Cost, Defaults, Family, Inputs, Paper
 
@@ -76,6 +76,7 @@ class JobView(BaseModel):
     """A job: what was asked for and what became of it."""
 
     id: str
+    kind: JobKind = Field(description="what is to be done; `recipe` is of this kind")
     state: State
     method: str
     model: str
@@ -96,7 +97,7 @@ class JobView(BaseModel):
     gpu_seconds: float | None
     cache: CacheView
     attempts: int
-    recipe: Request = Field(description="the completed request; posted again it gives the same pictures")
+    recipe: Payload = Field(description="the completed request; posted again it gives the same pictures")
     links: LinksView
 
 
@@ -194,6 +195,7 @@ def view(job: Job, links: Links, estimate: QueueEstimate | None) -> JobView:
     result = job.result
     return JobView(
         id=job.id,
+        kind=job.kind,
         state=job.state,
         method=job.request.method,
         model=job.request.model,

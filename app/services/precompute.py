@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Literal
@@ -13,7 +12,7 @@ from app.errors import Fault, Invalid
 from app.schemas.style import PrecomputeView, StyleView
 from app.services.styles import outdated, style_view, used
 from app.uploads.cost import check_total, cost
-from workers.contract.jobs.models import Job, NewJob, Request, State
+from workers.contract.jobs.models import Job, PrecomputeRequest, State
 from workers.contract.runtime.tracing import current_traceparent
 from workers.contract.spec import Spec
 from workers.contract.styles.precompute import precompute_key
@@ -24,21 +23,9 @@ TRUSTED = timedelta(seconds=5)
 """How long a preparation that has just succeeded is believed before its worker tells that it still has it."""
 
 
-@dataclass(frozen=True)
-class PrecomputeRequest:
-    """What is computed of a style in advance: that of a method's defaults on a model."""
-
-    request: Request
-
-    @property
-    def name(self) -> str:
-        """The name of its newest job among those of its style."""
-        return f"{self.request.method} {self.request.model}"
-
-    @property
-    def digest(self) -> str:
-        """What the workers call it."""
-        return precompute_key(self.request)
+def name_of(request: PrecomputeRequest) -> str:
+    """Return the name of its newest job among those of its style."""
+    return f"{request.method} {request.model}"
 
 
 def precomputable(capabilities: Capabilities, style: Style) -> list[PrecomputeRequest]:
@@ -56,17 +43,15 @@ def precompute_request(capabilities: Capabilities, style: Style, spec: Spec, mod
     defaults = capabilities.defaults_of(spec, model)
     assert defaults is not None
     references = used(style, spec.inputs.references[1])
-    request = Request(
+    return PrecomputeRequest(
         method=spec.name,
         model=model,
         style_images=tuple(reference.sha256 for reference in references),
         style_weights=tuple(reference.weight for reference in references),
         seed=0,
-        num_images=0,
         params=spec.params().model_dump(mode="json"),
         **dict(defaults),
     )
-    return PrecomputeRequest(request)
 
 
 def asked(
@@ -81,14 +66,14 @@ def asked(
     for method in methods:
         try:
             one = _asked(services, style, method, chosen)
-            found[one.name] = one
+            found[name_of(one)] = one
         except ValueError as impossible:
             faults.append(Fault(pointer, str(impossible)))
     if not methods:
         faults.append(Fault(pointer, "is required: the methods to prepare the style for"))
     if faults:
         raise Invalid.of(faults)
-    check_total([one.request for one in found.values()], services.settings.gateway_max_cost, pointer)
+    check_total(list(found.values()), services.settings.gateway_max_cost, pointer)
     return list(found.values())
 
 
@@ -108,28 +93,30 @@ def _asked(services: Services, style: Style, method: str, model: str) -> Precomp
         raise ValueError(f"{spec.name} does not run on {model}; it runs on {served}")
     one = precompute_request(capabilities, style, spec, model)
     most = services.settings.gateway_max_cost
-    if cost(one.request, spec) > most:
-        raise ValueError(f"preparing {spec.name} costs {cost(one.request, spec):.0f}; at most {most:.0f} is accepted")
+    if cost(one, spec) > most:
+        raise ValueError(f"preparing {spec.name} costs {cost(one, spec):.0f}; at most {most:.0f} is accepted")
     return one
 
 
-def begin(services: Services, style: Style, preparations: Sequence[PrecomputeRequest]) -> list[NewJob]:
+def begin(services: Services, style: Style, preparations: Sequence[PrecomputeRequest]) -> list[Job]:
     """Submit a job for each preparation that is cold, all or none; return the new ones, still to be rung for.
 
     Talks to the store: call it in a thread. Raises ContractError.
     """
     [jobs] = services.preparations.jobs([style.id])
-    views = _views(services, [(one, jobs.get(one.name)) for one in preparations])
+    views = _views(services, [(one, jobs.get(name_of(one))) for one in preparations])
     cold = [one for one, view in zip(preparations, views, strict=True) if view.state == "cold"]
-    new = [_job(services, style, one, after=jobs.get(one.name, "")) for one in cold]
-    ids = services.store.submit_all(new)
+    new = [_job(services, style, one, after=jobs.get(name_of(one), "")) for one in cold]
+    ids = services.store.submit_all(new, max_active=services.ring.in_flight(style.owner))
     if ids:
         longer = 2 * services.settings.retention_hours * 3600  # than the jobs, whose keys name those before them
-        services.preparations.begun(style.id, {one.name: job_id for one, job_id in zip(cold, ids, strict=True)}, longer)
+        services.preparations.begun(
+            style.id, {name_of(one): job_id for one, job_id in zip(cold, ids, strict=True)}, longer
+        )
     return [job for job, job_id in zip(new, ids, strict=True) if job.id == job_id]
 
 
-def notify_workers(services: Services, jobs: Sequence[NewJob]) -> None:
+def notify_workers(services: Services, jobs: Sequence[Job]) -> None:
     """Wake workers for new jobs."""
     for job in jobs:
         services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
@@ -147,7 +134,7 @@ def style_views(services: Services, styles: Sequence[Style]) -> list[StyleView]:
     """Return what callers see of styles. Talks to the store: call it in a thread."""
     jobs = services.preparations.jobs([style.id for style in styles])
     known = [precomputable(services.capabilities, style) for style in styles]
-    pairs = [(one, own.get(one.name)) for ones, own in zip(known, jobs, strict=True) for one in ones]
+    pairs = [(one, own.get(name_of(one))) for ones, own in zip(known, jobs, strict=True) for one in ones]
     views = iter(_views(services, pairs))
     return [
         style_view(style, services.links, list(islice(views, len(ones))))
@@ -155,17 +142,16 @@ def style_views(services: Services, styles: Sequence[Style]) -> list[StyleView]:
     ]
 
 
-def _job(services: Services, style: Style, one: PrecomputeRequest, *, after: str) -> NewJob:
+def _job(services: Services, style: Style, one: PrecomputeRequest, *, after: str) -> Job:
     """Return the job of a preparation. Its key, which no caller can send, makes simultaneous requests one job."""
-    return NewJob(
+    return Job(
         id=secrets.token_hex(16),
         owner=style.owner,
-        queue=one.request.model,
+        queue=one.model,
         priority="batch",
-        request=one.request,
-        digest=one.digest,
-        idempotency_key=f"prepare {style.id} {one.digest} {after}",
-        max_active=services.ring.in_flight(style.owner),
+        request=one,
+        digest=precompute_key(one),
+        idempotency_key=f"prepare {style.id} {precompute_key(one)} {after}",
         trace=current_traceparent(),
     )
 
@@ -173,14 +159,16 @@ def _job(services: Services, style: Style, one: PrecomputeRequest, *, after: str
 def _views(services: Services, preparations: Sequence[tuple[PrecomputeRequest, str | None]]) -> list[PrecomputeView]:
     """Return how far some preparations are, each given with the id of its newest job."""
     workers = [worker.id for worker in services.store.workers()]
-    count_workers_with = services.preparations.count_workers_with(workers, [one.digest for one, _ in preparations])
+    count_workers_with = services.preparations.count_workers_with(
+        workers, [precompute_key(one) for one, _ in preparations]
+    )
     jobs = services.store.many(job_id for _, job_id in preparations if job_id)
     now = services.store.now()
     views = []
     for (one, job_id), count in zip(preparations, count_workers_with, strict=True):
         job = jobs.get(job_id or "")
         state = "ready" if count else _state(job, now)
-        method, model = one.request.method, one.request.model
+        method, model = one.method, one.model
         views.append(
             PrecomputeView(method=method, model=model, state=state, workers=count, job=job.id if job else None)
         )

@@ -7,10 +7,10 @@ from functools import partial
 from app.dependencies import Services
 from app.errors import Conflict
 from app.services.admission import admit, decoded, store
-from app.services.stored_inputs import Names, resolve
+from app.services.stored_inputs import resolve
 from app.uploads.multipart import Form
-from app.uploads.validate import Draft, draft
-from workers.contract.jobs.models import NewJob
+from app.uploads.validate import digest_of, validate, with_pictures
+from workers.contract.jobs.models import Job, StylizeRequest
 from workers.contract.jobs.results import Submission
 from workers.contract.runtime.tracing import current_traceparent
 
@@ -25,14 +25,14 @@ async def submit(
     """
     admission = await admit(services, owner, key)  # before any picture is decoded, that of a recipe too
     stored = await resolve(services, form, owner)
-    drafted = draft(form, services.capabilities, max_cost=services.settings.gateway_max_cost)
+    request = validate(form, services.capabilities, max_cost=services.settings.gateway_max_cost)
     async with decoded(services, form.uploads()) as pictures:
         names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
         deadline = await services.call(services.store.now) + lifetime if lifetime else None
-        job = new_job(services, drafted, names, owner=owner, key=key, deadline=deadline)
+        job = build_job(services, form, with_pictures(request, names), owner=owner, key=key, deadline=deadline)
         if admission.digest not in (None, job.digest):
             raise Conflict("the Idempotency-Key was used before with another request")
-        accept = partial(services.store.submit, job)
+        accept = partial(services.store.submit, job, max_active=services.ring.in_flight(owner))
         submission = await store(services, owner, pictures, accept, admission=admission, stored=stored.items())
     if submission.created:
         services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
@@ -40,27 +40,25 @@ async def submit(
     return submission
 
 
-def new_job(
+def build_job(
     services: Services,
-    drafted: Draft,
-    names: Names,
+    form: Form,
+    request: StylizeRequest,
     *,
     owner: str,
     key: str | None = None,
     deadline: datetime | None = None,
-) -> NewJob:
-    """Return the job of a draft whose pictures are stored."""
-    request = drafted.named(names)
-    return NewJob(
+) -> Job:
+    """Return the job of a validated form whose pictures are stored."""
+    return Job(
         id=secrets.token_hex(16),
         owner=owner,
         queue=request.model,
-        priority=drafted.priority,
+        priority=form.values.get("priority", "interactive"),
         request=request,
-        digest=drafted.digest(request),
+        digest=digest_of(request, form),
         idempotency_key=key,
-        webhook_url=drafted.webhook_url,
-        max_active=services.ring.in_flight(owner),
+        webhook_url=form.values.get("webhook_url"),
         trace=current_traceparent(),
         deadline=deadline,
     )

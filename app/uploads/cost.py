@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 
 from app.errors import Fault, Invalid
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import GenerationRequest, StylizeRequest
 from workers.contract.spec import Spec
 from workers.techniques import registry
 
 UNIT_PIXELS = 512 * 512
 
 
-def cost(request: Request, spec: Spec) -> float:
+def cost(request: GenerationRequest, spec: Spec) -> float:
     """Return what a request costs when nothing is cached: steps x passes x pixels."""
-    passes = spec.cost.row_passes * request.num_images
+    passes = 0.0
+    if isinstance(request, StylizeRequest):
+        passes += spec.cost.row_passes * request.num_images
+        passes += spec.cost.content_passes * (request.content_image is not None)
     passes += spec.cost.style_passes * len(request.style_images)
-    passes += spec.cost.content_passes * (request.content_image is not None)
     return passes * request.steps * request.width * request.height / UNIT_PIXELS
 
 
-def check_total(requests: Sequence[Request], most: float, pointer: str) -> None:
+def check_total(requests: Sequence[GenerationRequest], most: float, pointer: str) -> None:
     """Raise Invalid when the jobs that one call asks for cost too much together."""
     total = sum(cost(request, registry.spec(request.method)) for request in requests)
     if total > most:

@@ -49,11 +49,13 @@ class Form:
     """What a form held. Close it to free the files.
 
     `stored` names pictures that the service has already, by field: sha256 in place of files.
+    `values` are the texts as validation read them.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, list[Upload]] = field(default_factory=dict)
     stored: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
     def count(self, name: str) -> int:
         """Return how many pictures a field has, sent or stored."""

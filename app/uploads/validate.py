@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -15,7 +14,7 @@ from app.uploads.fields import MAX_PIXELS, MAX_SEED
 from app.uploads.limits import MEDIA_TYPES, format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
-from workers.contract.jobs.models import Priority, Request
+from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
 
@@ -23,30 +22,27 @@ UNNAMED = "0" * 64
 """Stands for a picture that is checked but not decoded yet."""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A valid request whose pictures are not decoded yet."""
-
-    request: Request
-    priority: Priority
-    seed_drawn: bool
-    webhook_url: str | None = None
-
-    def named(self, names: Mapping[str, str]) -> Request:
-        """Return the request with its pictures' sha256, given by the pointer of each upload."""
-        styles = tuple(names[f"#/style_image/{n}"] for n in range(len(self.request.style_images)))
-        single = {"content_image": names.get("#/content_image"), "control_image": names.get("#/control_image")}
-        return self.request.model_copy(update={"style_images": styles, **single})
-
-    def digest(self, request: Request) -> str:
-        """Return the sha256 of what the caller asked for: the same for a repeated request, however it was encoded."""
-        asked = request.model_dump_json(exclude={"seed"} if self.seed_drawn else None)
-        return sha256(f"{self.priority} {self.webhook_url or ''} {asked}".encode()).hexdigest()
+def with_pictures(request: StylizeRequest, names: Mapping[str, str]) -> StylizeRequest:
+    """Return the request with its pictures' sha256, given by the pointer of each upload."""
+    styles = tuple(names[f"#/style_image/{n}"] for n in range(len(request.style_images)))
+    single = {"content_image": names.get("#/content_image"), "control_image": names.get("#/control_image")}
+    return request.model_copy(update={"style_images": styles, **single})
 
 
-def draft(form: Form, capabilities: Capabilities, *, max_cost: float) -> Draft:
-    """Return the request that a form asks for. Raises Invalid naming all faults, or UnsupportedMedia."""
+def digest_of(request: StylizeRequest, form: Form) -> str:
+    """Return the sha256 of what the caller asked for: the same for a repeated request, however it was encoded."""
+    asked = request.model_dump_json(exclude=None if "seed" in form.values else {"seed"})
+    priority, webhook = form.values.get("priority", "interactive"), form.values.get("webhook_url")
+    return sha256(f"{priority} {webhook or ''} {asked}".encode()).hexdigest()
+
+
+def validate(form: Form, capabilities: Capabilities, *, max_cost: float) -> StylizeRequest:
+    """Return the request that a form asks for, its pictures yet unnamed. The form's `values` are those read.
+
+    Raises Invalid naming all faults, or UnsupportedMedia.
+    """
     values, faults = _read(form, capabilities)
+    form.values = values
     spec = registry.spec(values["method"]) if "method" in values else None
     if spec is None:
         missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
@@ -66,12 +62,7 @@ def draft(form: Form, capabilities: Capabilities, *, max_cost: float) -> Draft:
     request = _completed(form, spec, model, values, params, defaults)
     _check_sizes(request, spec, max_cost)
     _check_types(form.uploads())
-    return Draft(
-        request,
-        values.get("priority", "interactive"),
-        seed_drawn="seed" not in values,
-        webhook_url=values.get("webhook_url"),
-    )
+    return request
 
 
 def _read(form: Form, capabilities: Capabilities) -> tuple[dict[str, Any], list[Fault]]:
@@ -133,7 +124,7 @@ def _input_faults(form: Form, spec: Spec, params: Params | None) -> list[Fault]:
 
 def _completed(
     form: Form, spec: Spec, model: str, values: Mapping[str, Any], params: Params, defaults: Defaults
-) -> Request:
+) -> StylizeRequest:
     styles = form.count("style_image")
     weights = values.get("style_weights", (1.0,) * styles)
     if len(weights) != styles:
@@ -142,7 +133,7 @@ def _completed(
         name: values[name] for name in ("num_images", "output_format", "prompt", "negative_prompt") if name in values
     }
     preset = {name: values.get(name, value) for name, value in defaults}
-    return Request(
+    return StylizeRequest(
         method=spec.name,
         model=model,
         style_images=(UNNAMED,) * styles,
@@ -156,7 +147,7 @@ def _completed(
     )
 
 
-def _check_sizes(request: Request, spec: Spec, max_cost: float) -> None:
+def _check_sizes(request: StylizeRequest, spec: Spec, max_cost: float) -> None:
     if request.width * request.height > MAX_PIXELS:
         raise Invalid.of([Fault("#/width", f"width x height must be at most {MAX_PIXELS} pixels")])
     price = cost(request, spec)

@@ -27,7 +27,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from model_store import configs, tiny
-from workers.contract.jobs.models import Progress, Request
+from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.engine.backbones.load import load, wrap
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
@@ -91,9 +91,9 @@ def fastest(work: Callable[[], object], device: torch.device, rounds: int = ROUN
     return statistics.median(seconds[1:])
 
 
-def request(shape: str, method: str, steps: int, pictures: int, *, strength: float, guidance: float) -> Request:
+def request(shape: str, method: str, steps: int, pictures: int, *, strength: float, guidance: float) -> StylizeRequest:
     side = SIDES[shape]
-    return Request(
+    return StylizeRequest(
         method=method,
         model=shape,
         prompt=PROMPT,

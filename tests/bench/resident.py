@@ -1,4 +1,4 @@
-"""`python -m tests.bench.get_or_load`: what keeping every technique warm costs, on the model of the demonstration.
+"""`python -m tests.bench.resident`: what keeping every technique warm costs, on the model of the demonstration.
 
 Resident memory of a process that has run all techniques against one that has run IP-Adapter alone, the most that was
 ever resident, and the seconds that a picture takes at the technique's default steps.
@@ -46,12 +46,12 @@ def run(methods: Sequence[str]) -> dict[str, Any]:
 
 def apart(*methods: str) -> dict[str, Any]:
     """Return what `run` says in a process of its own."""
-    command = (sys.executable, "-m", "tests.bench.get_or_load", "--run", *methods)
+    command = (sys.executable, "-m", "tests.bench.resident", "--run", *methods)
     return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.get_or_load", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.resident", description=__doc__)
     parser.add_argument("--run", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run is not None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from PIL import Image
 
 from tests.faults.trouble import Troubles
-from workers.contract.jobs.models import Job, Progress, Request
-from workers.engine.types import GenerationResult, Work
+from workers.contract.jobs.models import Job, Progress, StylizeRequest
+from workers.engine.types import BatchItem, GenerationResult
 from workers.worker.encode import encode, recipe
 
 
-def paint(request: Request, seed: int) -> Image.Image:
+def paint(request: StylizeRequest, seed: int) -> Image.Image:
     """Return the picture of a request and seed."""
     words = f"{request.method}|{request.prompt}|{request.style_images}|{request.steps}|{seed}"
     tiles = hashlib.shake_256(words.encode()).digest(8 * 8 * 3)
@@ -21,7 +21,7 @@ def paint(request: Request, seed: int) -> Image.Image:
 
 def expected_sha256(job: Job, seed: int) -> str:
     """Return the sha256 of the file that a run without faults publishes."""
-    file = encode(paint(job.request, seed), job.request.output_format, recipe(job, seed))
+    file = encode(paint(job.request, seed), job.request.output_format, recipe(job.request, seed))
     return hashlib.sha256(file).hexdigest()
 
 
@@ -32,7 +32,7 @@ class FakeEngine:
         self._troubles = troubles
         self._step_seconds = step_seconds
 
-    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
+    def run_batch(self, works: Sequence[BatchItem]) -> list[GenerationResult | Exception]:
         """Return the outcome of each request, in order."""
         began = time.monotonic()
         failures: dict[int, Exception] = {}
@@ -44,7 +44,7 @@ class FakeEngine:
         seconds = time.monotonic() - began
         return [failures.get(n) or rendered(work.request, seconds) for n, work in enumerate(works)]
 
-    def _step(self, work: Work, step: int, n: int, failures: dict[int, Exception]) -> None:
+    def _step(self, work: BatchItem, step: int, n: int, failures: dict[int, Exception]) -> None:
         steps = work.request.steps
         try:
             work.watch(Progress(stage="denoise", step=step, steps=steps, fraction=0.9 * step / steps))
@@ -53,7 +53,7 @@ class FakeEngine:
             failures[n] = failure
 
 
-def rendered(request: Request, seconds: float) -> GenerationResult:
+def rendered(request: StylizeRequest, seconds: float) -> GenerationResult:
     """Return what became of a request."""
     seeds = tuple(request.seed + n for n in range(request.num_images))
     return GenerationResult(

@@ -12,7 +12,7 @@ from tests.faults.receiver import Call
 from tests.faults.soak import gather
 from tests.faults.stack import Stack, stack
 from tests.support.service import until
-from workers.contract.jobs.models import Job, Request, State
+from workers.contract.jobs.models import Job, State, StylizeRequest
 
 pytestmark = pytest.mark.xdist_group("checker")
 
@@ -74,7 +74,7 @@ def test_a_claim_without_state_check_is_found() -> None:
 )
 def test_webhooks_that_are_lost_doubled_or_wrong_are_found(calls: list[Call], said: str) -> None:
     moment = datetime.now(UTC)
-    request = Request(method="m", model="m", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1)
+    request = StylizeRequest(method="m", model="m", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1)
     job = Job(
         id="job-1", owner="o", queue="q", priority="batch", state=State.SUCCEEDED, request=request, created_at=moment
     )

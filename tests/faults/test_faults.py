@@ -10,7 +10,7 @@ import pytest
 
 from deploy.embedded.processes import ChildProcess
 from tests.support.service import FINAL, MODEL, PATIENCE, Service, finished, kill, quick, slow, until
-from workers.contract.jobs.models import NewJob, Request
+from workers.contract.jobs.models import Job, StylizeRequest
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
@@ -72,9 +72,9 @@ def test_a_record_without_a_wake_up_runs_all_the_same(whole: Service) -> None:
         store = JobStore(redis, lease_seconds=LEASE)
         known = store.get(style["id"])
         assert known is not None
-        request: Request = known.request.model_copy(update={"seed": 99})
+        request: StylizeRequest = known.request.model_copy(update={"seed": 99})
         digest = sha256(b"another").hexdigest()
-        silent = NewJob(id=secrets.token_urlsafe(16), owner=known.owner, queue=MODEL, request=request, digest=digest)
+        silent = Job(id=secrets.token_urlsafe(16), owner=known.owner, queue=MODEL, request=request, digest=digest)
         store.submit(silent)
     assert whole.finished(silent.id)["state"] == "succeeded"
 

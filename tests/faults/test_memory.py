@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from tests.faults.memory import HOUR, Growth, first_child, own
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import StylizeRequest
 
 MEGABYTE = 2**20
 HOARDER = "import sys; hoard = []\nfor line in sys.stdin: hoard.append(b'x' * 2**20); print(flush=True)"
@@ -48,13 +48,13 @@ def test_a_process_that_ends_or_changes_is_told() -> None:
 
 def test_records_that_were_read_leave_nothing_behind() -> None:
     # Pydantic would keep 16,384 short strings of all that it has read: ids, prompts and digests that never come again.
-    request = Request(method="m", model="m", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1)
+    request = StylizeRequest(method="m", model="m", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1)
     texts = [request.model_copy(update={"prompt": f"subject {n}"}).model_dump_json() for n in range(2000)]
-    Request.model_validate_json(texts[0])
+    StylizeRequest.model_validate_json(texts[0])
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for text in texts:
-        Request.model_validate_json(text)
+        StylizeRequest.model_validate_json(text)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < 10_000

@@ -14,7 +14,7 @@ from workers.contract.blobs import BlobStore, Stored
 from workers.contract.errors import BlobStoreUnavailable
 from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import NOTHING_PUT, PutInputs
-from workers.contract.jobs.models import NewJob, Result
+from workers.contract.jobs.models import Job, Result
 from workers.contract.jobs.results import Claim, Submission
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
@@ -51,7 +51,7 @@ class WatchedStore(JobStore):
     journal: Journal
     troubles: Troubles
 
-    def submit(self, new: NewJob, put: PutInputs = NOTHING_PUT) -> Submission:
+    def submit(self, new: Job, put: PutInputs = NOTHING_PUT) -> Submission:
         self.troubles.at("kept", new.request.prompt)
         submission = super().submit(new, put)
         self.troubles.at("recorded", new.request.prompt)

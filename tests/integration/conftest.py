@@ -12,10 +12,14 @@ from redis import Redis
 from deploy.embedded.redis import RedisProcess
 from tests.support.faulty_s3 import FaultyS3, faulty_s3
 from workers.contract.blobs import BlobStore, open_blobs
-from workers.contract.jobs.models import NewJob, Priority, Request
+from workers.contract.jobs.models import Job, PrecomputeRequest, Priority, StylizeRequest
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.settings import Settings
+
+PRECOMPUTE = PrecomputeRequest(
+    method="style-id", model="sd15", seed=0, width=64, height=64, steps=2, guidance_scale=7.5, strength=0.5
+)
 
 
 def new_job(
@@ -27,9 +31,9 @@ def new_job(
     digest: str = "0" * 64,
     styles: tuple[str, ...] = (),
     **more: object,
-) -> NewJob:
-    """Return a job to submit; `more` are further fields of NewJob."""
-    request = Request(
+) -> Job:
+    """Return a job to submit; `more` are further fields of Job."""
+    request = StylizeRequest(
         method="signal-leak",
         model="sd15",
         style_images=styles,
@@ -41,7 +45,7 @@ def new_job(
         strength=0.5,
     )
     fields = {"id": job_id or secrets.token_hex(8), "owner": owner, "queue": queue, "priority": priority}
-    return NewJob.model_validate({**fields, "request": request, "digest": digest, **more})
+    return Job.model_validate({"request": request, **fields, "digest": digest, **more})
 
 
 @pytest.fixture(scope="session")

@@ -155,15 +155,11 @@ def test_connections_are_limited(strict: Gateway) -> None:
 @pytest.mark.parametrize("offer", [b"h2c", b"websocket", b"TLS/1.2, h2c"])
 @pytest.mark.parametrize("segments", [1, 2, 40])
 @pytest.mark.parametrize("lengths", ["length", "chunks"])
-def test_an_offer_of_another_protocol_is_ignored(
-    gateway: Gateway, capabilities: bytes, segments: int, lengths: str
-) -> None:
+def test_an_offer_of_another_protocol_is_ignored(gateway: Gateway, offer: bytes, segments: int, lengths: str) -> None:
     body = b'{"prompt": 1, "nonsense": 2}'
     framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     head = b"POST /v1/images/generations HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
-    head += (
-        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + capabilities + b"\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
-    )
+    head += b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + offer + b"\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
     length = b"Content-Length: %d\r\n\r\n" % len(body) + body
     data = head + (length if lengths == "length" else CHUNKED + framed)
     data += GET + b"Connection: close\r\n\r\n"
@@ -178,13 +174,11 @@ def test_an_offer_of_another_protocol_is_ignored(
 
 
 @pytest.mark.parametrize("offer", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"], ids=["plain", "with an offer"])
-def test_a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection(
-    gateway: Gateway, capabilities: bytes
-) -> None:
+def test_a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection(gateway: Gateway, offer: bytes) -> None:
     job = gateway.accepted()["id"]
     gateway.client.delete(f"/jobs/{job}")
     with connect(gateway) as line:
-        line.sendall(b"GET /jobs/" + job.encode() + b"/events HTTP/1.0\r\n" + capabilities + b"\r\n")
+        line.sendall(b"GET /jobs/" + job.encode() + b"/events HTTP/1.0\r\n" + offer + b"\r\n")
         head, _, body = answered(line).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
     assert body.startswith(b"event:")

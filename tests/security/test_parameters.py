@@ -7,7 +7,7 @@ from typing import Any
 from app.settings import GatewaySettings
 from app.uploads.cost import cost
 from tests.support.gateway import Gateway
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import StylizeRequest
 from workers.techniques import registry
 
 BOUNDS = {
@@ -34,7 +34,7 @@ def test_every_boundary_is_refused_or_within_the_price(gateway: Gateway) -> None
         statuses.add(answer.status_code)
         assert answer.status_code in (202, 422), answer.text
         if answer.status_code == 202:
-            request = Request.model_validate(answer.json()["recipe"])
+            request = StylizeRequest.model_validate(answer.json()["recipe"])
             assert cost(request, registry.spec(request.method)) <= ceiling
     assert statuses == {202, 422}
 

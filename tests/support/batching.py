@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 
 from tests.support.encoder_samples import picture
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import StylizeRequest
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import DiffusionEngine, GenerationResult, Work
+from workers.engine.engine import DiffusionEngine
 from workers.engine.technique import Pictures
+from workers.engine.types import BatchItem, GenerationResult
 from workers.techniques import registry
 
 
 def work(
     method: str, backbone: StableDiffusion, prompt: str, seed: int, *, content: bool = False, **params: Any
-) -> Work:
+) -> BatchItem:
     """Return a small request with a style picture of its own, and a content picture if asked."""
-    request = Request(
+    request = StylizeRequest(
         method=method,
         model=backbone.base,
         prompt=prompt,
@@ -35,18 +36,20 @@ def work(
         params=params,
     )
     shown = picture(seed + 5, (64, 64)) if content else None
-    return Work(request, Pictures((picture(seed),), shown), lambda progress: None)
+    return BatchItem(request, Pictures((picture(seed),), shown), lambda progress: None)
 
 
-def require_the_same_alone(works: list[Work], backbone: StableDiffusion, weights: Callable[[str], Path]) -> list[int]:
+def require_the_same_alone(
+    works: list[BatchItem], backbone: StableDiffusion, weights: Callable[[str], Path]
+) -> list[int]:
     """Require that every picture of the batch is the one its request gets alone; return the rows of its UNet calls."""
 
-    def made(some: list[Work]) -> list[Any]:
+    def made(some: list[BatchItem]) -> list[Any]:
         cache = StyleCache([MemoryTier("host", 1 << 28)])
         engine = DiffusionEngine(
             pool=BackboneCache(lambda model: backbone), cache=cache, technique=registry.technique, weights=weights
         )
-        return list(engine.stylize_together(some))
+        return list(engine.run_batch(some))
 
     calls: list[int] = []
     hook = backbone.denoiser.register_forward_pre_hook(lambda unet, given: calls.append(len(given[0])))

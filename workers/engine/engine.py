@@ -1,53 +1,34 @@
 """Requests in, pictures out: what may be denoised together is, and what does not fit at once is cut smaller.
 
-engine = Engine(pool=pool, cache=cache, technique=registry.technique, weights=locate)
-rendered = engine.stylize(request, pictures, watch=watch)
+engine = DiffusionEngine(pool=pool, cache=cache, technique=registry.technique, weights=locate)
+result = engine.stylize(request, pictures, watch=watch)
 """
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from model_store.catalogue.entry import Base
-from workers.contract.jobs.models import Request, Terms
+from workers.contract.jobs.models import GenerationRequest, PrecomputeRequest, Terms
+from workers.contract.spec import Spec
 from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
+from workers.engine.backbones import latent_preview
 from workers.engine.backbones.base import Backbone
-from workers.engine.backbones.latent_preview import projection, sketching
 from workers.engine.backbones.lora_stack import Finder, apply_loras
 from workers.engine.backbones.pool import BackboneCache
-from workers.engine.batch import Part
 from workers.engine.cache.precomputed import PrecomputedStyles
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.errors import DeviceLost, OutOfMemory, WeightsMissing
 from workers.engine.inputs import generation_inputs
 from workers.engine.progress import EngineObserver, ProgressReporter, prepare_share
 from workers.engine.technique import Technique
-from workers.engine.types import GenerationResult, Pictures, Watcher, Work
+from workers.engine.types import BatchItem, GenerationResult, Pictures, Watcher
 
 MOST_PICTURES = 64
-
-
-@dataclass(frozen=True)
-class Admitted:
-    """A request whose model is warm and whose inputs are in order."""
-
-    backbone: Backbone
-    technique: Technique
-    part: Part
-    request: Request
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for requests that may share a batch."""
-        key = None if self.part.style_only else self.technique.batch_key(self.part.inputs, self.backbone)
-        if key is None:
-            return id(self.part)
-        return self.technique.spec.name, self.backbone.name, self.part.inputs.params.loras, key
 
 
 class DiffusionEngine:
@@ -81,143 +62,151 @@ class DiffusionEngine:
         self._observer = observer or EngineObserver()
         self._most_pictures = most_pictures
 
-    def stylize(self, request: Request, pictures: Pictures, *, watch: Watcher) -> GenerationResult:
+    def stylize(self, request: GenerationRequest, pictures: Pictures, *, watch: Watcher) -> GenerationResult:
         """Return the pictures of one request. Raises Refused, or whatever `watch` raised."""
-        [outcome] = self.stylize_together([Work(request, pictures, watch)])
+        [outcome] = self.run_batch([BatchItem(request, pictures, watch)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
+    def run_batch(self, items: Sequence[BatchItem]) -> list[GenerationResult | Exception]:
         """Return the outcome of each request, in order; requests with equal batch keys are denoised together.
 
         One request's failure or cancellation is its own outcome and does not touch the others. When the device is lost,
         the outcome of those that it had is DeviceLost.
         """
-        admitted = [self._admit(work) for work in works]
-        groups: dict[Hashable, list[Admitted]] = {}
-        for one in admitted:
-            if isinstance(one, Admitted):
-                groups.setdefault(one.key, []).append(one)
-        for group in groups.values():
-            self._run_group(group[0].backbone, group[0].technique, [one.part for one in group])
-        outcomes = (one if isinstance(one, Exception) else self._outcome(one) for one in admitted)
-        return [device.verdict(one) if isinstance(one, Exception) else one for one in outcomes]
+        groups: dict[Hashable, list[BatchItem]] = {}
+        models: dict[Hashable, tuple[Backbone, Technique]] = {}
+        for item in items:
+            try:
+                technique = self._technique(item.request.method)
+                backbone = self._load(item, technique.spec)
+                key = _batch_key(item, technique, backbone)
+                groups.setdefault(key, []).append(item)
+                models[key] = backbone, technique
+            except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
+                item.failure = failure
+        for key, group in groups.items():
+            self._run_group(*models[key], group)
+        return [self._outcome(item) if item.failure is None else device.verdict(item.failure) for item in items]
 
-    def _admit(self, work: Work) -> Admitted | Exception:
-        meter = ProgressReporter(work.watch, work.span)
-        try:
-            meter.report("load")
-            technique = self._technique(work.request.method)
-            with meter.stage("load"):
-                backbone = self.pool.get(work.request.model)
-            inputs = generation_inputs(work.request, work.pictures, technique.spec, backbone.base)
-        except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
-            return failure
-        meter.set_prepare_share(prepare_share(technique.spec, inputs))
-        cache = RequestCache(self.cache, work.request.style_images)
-        fitted = projection(backbone) if work.show else None
-        show = sketching(fitted, work.show, meter) if fitted and work.show else None
-        part = Part(inputs, meter, cache, style_only=work.request.prepares_style, show=show)
-        return Admitted(backbone, technique, part, work.request)
+    def _load(self, item: BatchItem, spec: Spec) -> Backbone:
+        """Return the request's warm base model, its inputs put in order. Raises Refused."""
+        item.failure, item.used = None, {}
+        item.progress = ProgressReporter(item.watch, item.span)
+        item.progress.report("load")
+        with item.progress.stage("load"):
+            backbone = self.pool.get(item.request.model)
+            if item.on_preview:
+                latent_preview.projection(backbone)  # before LoRAs and processors are on the model
+        item.inputs = generation_inputs(item.request, item.pictures, spec, backbone.base)
+        item.progress.set_prepare_share(prepare_share(spec, item.inputs))
+        item.cache = RequestCache(self.cache, item.request.style_images)
+        return backbone
 
-    def _run_group(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
-        """Run parts as one batch, but those that alone have more pictures than may be denoised together in pieces."""
-        if fitting := [part for part in parts if len(part.inputs.seeds) <= self._most_pictures]:
+    def _run_group(self, backbone: Backbone, technique: Technique, items: Sequence[BatchItem]) -> None:
+        """Run items as one batch, but those that alone have more pictures than may be denoised together in pieces."""
+        if fitting := [item for item in items if len(item.inputs.seeds) <= self._most_pictures]:
             self._run(backbone, technique, fitting)
-        for part in parts:
-            if len(part.inputs.seeds) > self._most_pictures:
-                self._run_pieces(backbone, technique, part, part.pieces(self._most_pictures))
+        for item in items:
+            if len(item.inputs.seeds) > self._most_pictures:
+                self._run_pieces(backbone, technique, item, self._most_pictures)
 
-    def _run_pieces(self, backbone: Backbone, technique: Technique, part: Part, pieces: Sequence[Part]) -> None:
-        """Run a part piece after piece, as far as they succeed."""
+    def _run_pieces(self, backbone: Backbone, technique: Technique, item: BatchItem, most: int) -> None:
+        """Run an item in pieces of at most so many pictures, one after the other, as far as they succeed."""
+        pieces = batch.split(item, most)
         for number, piece in enumerate(pieces):
-            with part.meter.sub_range(number, len(pieces)):
+            with item.progress.sub_range(number, len(pieces)):
                 self._run(backbone, technique, [piece])
             if piece.failure is not None:
                 break
-        part.join(pieces)
+        batch.join(item, pieces)
 
-    def _run(self, backbone: Backbone, technique: Technique, parts: Sequence[Part]) -> None:
-        """Run parts as one batch; where it fails, one after the other; where memory is short, in smaller pieces."""
+    def _run(self, backbone: Backbone, technique: Technique, items: Sequence[BatchItem]) -> None:
+        """Run items as one batch; where it fails, one after the other; where memory is short, in smaller pieces."""
         with backbone.lock:
             try:
-                _require_memory(backbone, parts)
-                with self._observed(technique, parts), self._loras(backbone, parts):
-                    batch.run(backbone, technique, parts, self._weights)
+                _require_memory(backbone, items)
+                with self._observed(technique, items), self._loras(backbone, items):
+                    batch.run(backbone, technique, items, self._weights)
                 return
             except (torch.OutOfMemoryError, OutOfMemory) as full:
                 self._observer.ran_out_of_memory()
                 failure: Exception = OutOfMemory(str(full))
-            except Exception as fault:  # noqa: BLE001 - whatever it is, it is the fault of one of these parts
+            except Exception as fault:  # noqa: BLE001 - whatever it is, it is the fault of one of these items
                 failure = device.verdict(fault)
-            self._divide(backbone, technique, parts, failure)
+            self._divide(backbone, technique, items, failure)
 
-    def _divide(self, backbone: Backbone, technique: Technique, parts: Sequence[Part], failure: Exception) -> None:
+    def _divide(self, backbone: Backbone, technique: Technique, items: Sequence[BatchItem], failure: Exception) -> None:
         """Try again in smaller pieces what failed as a batch."""
         if isinstance(failure, OutOfMemory) and backbone.device.type == "cuda":
             torch.cuda.empty_cache()
         if isinstance(failure, DeviceLost):
-            for part in parts:
-                part.failure = failure
-        elif len(parts) > 1:
-            for part in parts:
-                self._run(backbone, technique, [part])
-        elif isinstance(failure, OutOfMemory) and len(parts[0].inputs.seeds) > 1:
-            half = (len(parts[0].inputs.seeds) + 1) // 2
-            self._run_pieces(backbone, technique, parts[0], parts[0].pieces(half))
+            for item in items:
+                item.failure = failure
+        elif len(items) > 1:
+            for item in items:
+                self._run(backbone, technique, [item])
+        elif isinstance(failure, OutOfMemory) and len(items[0].inputs.seeds) > 1:
+            half = (len(items[0].inputs.seeds) + 1) // 2
+            self._run_pieces(backbone, technique, items[0], half)
         else:
-            parts[0].failure = failure
+            items[0].failure = failure
 
-    def _outcome(self, admitted: Admitted) -> GenerationResult | Exception:
-        part = admitted.part
-        if part.failure is not None:
-            return part.failure
-        if part.style_only:
-            self.prepared.note(precompute_key(admitted.request), part.cache.keys)
-        seconds = dict(part.meter.seconds)
+    def _outcome(self, item: BatchItem) -> GenerationResult:
+        if isinstance(item.request, PrecomputeRequest):
+            self.prepared.note(precompute_key(item.request), item.cache.keys)
+        seconds = dict(item.progress.seconds)
         return GenerationResult(
-            pictures=part.pictures,
-            seeds=part.inputs.seeds[: admitted.request.num_images],
+            pictures=item.images,
+            seeds=item.inputs.seeds[: len(item.images)],
             timings=seconds,
             device_seconds=sum(seconds.get(stage, 0.0) for stage in ("prepare", "denoise", "decode")),
-            style_cache=part.cache.outcome,
-            licences=self._licences(admitted),
+            style_cache=item.cache.outcome,
+            licences=self._licences(item),
         )
 
-    def _licences(self, admitted: Admitted) -> tuple[Terms, ...]:
+    def _licences(self, item: BatchItem) -> tuple[Terms, ...]:
         """Return the terms of all that made a request's pictures."""
         if self._terms is None:
             return ()
-        spec, inputs = admitted.technique.spec, admitted.part.inputs
-        used = [admitted.backbone.name, *admitted.part.used, *(one.id for one in inputs.params.loras)]
+        spec = self._technique(item.request.method).spec
+        used = [item.request.model, *item.used, *(one.id for one in item.inputs.params.loras)]
         method = Terms(id=spec.name, kind="method", notes=spec.rights)
         return (*map(self._terms, dict.fromkeys(used)), method)
 
     @contextmanager
-    def _loras(self, backbone: Backbone, parts: Sequence[Part]) -> Iterator[None]:
-        """Run the model with the LoRAs that all parts ask for."""
+    def _loras(self, backbone: Backbone, items: Sequence[BatchItem]) -> Iterator[None]:
+        """Run the model with the LoRAs that all items ask for."""
         with ExitStack() as stack:
-            with batch.timed(parts, "prepare"):
-                stack.enter_context(apply_loras(backbone, parts[0].inputs.params.loras, self._find_lora))
+            with batch.timed(items, "prepare"):
+                stack.enter_context(apply_loras(backbone, items[0].inputs.params.loras, self._find_lora))
             yield
 
     @contextmanager
-    def _observed(self, technique: Technique, parts: Sequence[Part]) -> Iterator[None]:
+    def _observed(self, technique: Technique, items: Sequence[BatchItem]) -> Iterator[None]:
         began = time.perf_counter()
         try:
             yield
         finally:
-            pictures = sum(len(part.inputs.seeds) for part in parts if not part.style_only)
+            pictures = sum(len(item.inputs.seeds) for item in items if not isinstance(item.request, PrecomputeRequest))
             self._observer.ran(technique.spec.name, pictures, time.perf_counter() - began)
+
+
+def _batch_key(item: BatchItem, technique: Technique, backbone: Backbone) -> Hashable:
+    """Return what is equal for requests that may share a batch."""
+    if isinstance(item.request, PrecomputeRequest):
+        return id(item)
+    key = technique.batch_key(item.inputs, backbone)
+    return id(item) if key is None else (technique.spec.name, backbone.name, item.inputs.params.loras, key)
 
 
 def _no_lora(model: str, base: Base) -> Path:
     raise WeightsMissing(f"no LoRA named {model}: this engine has none")
 
 
-def _require_memory(backbone: Backbone, parts: Sequence[Part]) -> None:
-    inputs = parts[0].inputs
-    rows = sum(part.rows for part in parts)
+def _require_memory(backbone: Backbone, items: Sequence[BatchItem]) -> None:
+    inputs = items[0].inputs
+    rows = sum(item.rows for item in items)
     needed = backbone.estimate_memory(rows=rows, width=inputs.width, height=inputs.height)
     memory.require(needed.peak, backbone.device)

@@ -1,4 +1,4 @@
-"""From the request in a job to the order a technique understands."""
+"""From the request in a job to the inputs that a technique understands."""
 
 import json
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from model_store.catalogue.entry import Base
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import GenerationRequest, StylizeRequest
 from workers.contract.spec import Params, Spec
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
@@ -14,12 +14,12 @@ from workers.engine.technique import GenerationInputs
 from workers.engine.types import Pictures
 
 
-def generation_inputs(request: Request, pictures: Pictures, spec: Spec, base: Base) -> GenerationInputs:
-    """Return a request with its decoded pictures as an order.
+def generation_inputs(request: GenerationRequest, pictures: Pictures, spec: Spec, base: Base) -> GenerationInputs:
+    """Return what a technique gets of a request and its decoded pictures.
 
-    Picture i has the seed `request.seed + i`. An order for no picture, which prepares a style, is made out as for one,
-    without a content image. Raises Refused when the technique cannot do this on the base model, or
-    an input is missing; the gateway has refused the same before, from the same spec.
+    Picture i has the seed `request.seed + i`. To precompute a style takes no prompt and no content image.
+    Raises Refused when the technique cannot do this on the base model, or an input is missing; the gateway has refused
+    the same before, from the same spec.
     """
     if base not in spec.bases:
         raise Refused(f"{spec.name} runs on {', '.join(spec.bases)}, not on {base}")
@@ -28,11 +28,12 @@ def generation_inputs(request: Request, pictures: Pictures, spec: Spec, base: Ba
     instead = spec.inputs.instead_of_references
     if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead) is not None):
         raise Refused(f"{spec.name} takes {least} to {most} style images, not {len(pictures.styles)}")
-    if spec.inputs.content_image == "required" and pictures.content is None and not request.prepares_style:
+    content_needed = isinstance(request, StylizeRequest) and spec.inputs.content_image == "required"
+    if content_needed and pictures.content is None:
         raise Refused(f"{spec.name} needs a content_image")
-    seeds = tuple(request.seed + i for i in range(max(1, request.num_images)))
+    seeds = tuple(request.seed + i for i in range(request.batch_size))
     return GenerationInputs(
-        prompts=(request.prompt,) * len(seeds),
+        prompts=(getattr(request, "prompt", ""),) * len(seeds),
         seeds=seeds,
         width=request.width,
         height=request.height,
@@ -41,13 +42,13 @@ def generation_inputs(request: Request, pictures: Pictures, spec: Spec, base: Ba
         params=params,
         noise=SeededNoise(seeds),
         strength=request.strength,
-        negative_prompt=request.negative_prompt or None,
+        negative_prompt=getattr(request, "negative_prompt", "") or None,
         pictures=pictures,
         style_weights=request.style_weights,
     )
 
 
-def validated(spec: Spec, request: Request) -> Params:
+def validated(spec: Spec, request: GenerationRequest) -> Params:
     """Return the request's knobs as the technique's own class, as JSON validates them. Raises Refused."""
     try:
         return spec.params.model_validate_json(json.dumps(request.params))

@@ -1,13 +1,19 @@
 """What goes into an engine and what comes out of it. Plain data, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from opentelemetry.trace import Span
+from opentelemetry.trace import INVALID_SPAN, Span
 from PIL import Image
 
-from workers.contract.jobs.models import Progress, Request, Terms
+from workers.contract.jobs.models import GenerationRequest, Progress, Terms
+
+if TYPE_CHECKING:  # these need torch
+    from workers.engine.cache.style_cache import RequestCache
+    from workers.engine.denoise import Trajectory
+    from workers.engine.progress import ProgressReporter
+    from workers.engine.technique import GenerationInputs
 
 Watcher = Callable[[Progress], None]
 
@@ -29,18 +35,32 @@ class Pictures:
     control: Image.Image | None = None
 
 
-@dataclass(frozen=True)
-class Work:
-    """One request with its decoded pictures. `watch` is called at each step and may raise to stop.
+@dataclass(eq=False)
+class BatchItem:
+    """One request, or some of its pictures, on its way through an engine: in the end it has its images or a failure.
 
-    The spans of its stages go below `span`. `show`, where somebody wants to see it, gets a sketch after each step.
+    `watch` is called at each step and may raise to stop; the spans of its stages go below `span`. `on_preview`, where
+    somebody wants to see it, gets a frame after each step. The engine sets the rest; `used` names the weights that the
+    technique asked for, in order.
     """
 
-    request: Request
+    request: GenerationRequest
     pictures: Pictures
     watch: Watcher
-    span: Span | None = None
-    show: Callable[[PreviewFrame], None] | None = None
+    span: Span = INVALID_SPAN
+    on_preview: Callable[[PreviewFrame], None] | None = None
+    inputs: "GenerationInputs" = field(init=False)
+    progress: "ProgressReporter" = field(init=False)
+    cache: "RequestCache" = field(init=False)
+    used: dict[str, None] = field(init=False, default_factory=dict)
+    trajectory: "Trajectory | None" = field(init=False, default=None)
+    images: list[Image.Image] = field(init=False, default_factory=list)
+    failure: Exception | None = field(init=False, default=None)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the model's batch per step."""
+        return len(self.inputs.seeds) * (2 if self.inputs.guidance_scale > 1 else 1)
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,6 @@ class GenerationResult:
 class Engine(Protocol):
     """What runs requests: the engine, as the runner sees it."""
 
-    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
+    def run_batch(self, items: Sequence[BatchItem]) -> list[GenerationResult | Exception]:
         """Return the outcome of each request, in order. One request's failure does not touch the others."""
         ...

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Spec
 from workers.engine.backbones.load import load
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.engine import DiffusionEngine
-from workers.engine.types import Pictures, Work
+from workers.engine.types import BatchItem, Pictures
 from workers.evaluation.cases import Case
 from workers.settings import WorkerSettings
 from workers.techniques import registry
@@ -46,15 +46,17 @@ class Drawer:
         return drawn, (time.perf_counter() - began) / len(cases)
 
     def _batch(self, spec: Spec, cases: Sequence[Case], strength: float) -> Iterator[Image.Image]:
-        works = [Work(self._request(spec, case, strength), self._pictures(spec, case), _unwatched) for case in cases]
-        for outcome in self.engine.stylize_together(works):
+        works = [
+            BatchItem(self._request(spec, case, strength), self._pictures(spec, case), _unwatched) for case in cases
+        ]
+        for outcome in self.engine.run_batch(works):
             if isinstance(outcome, Exception):
                 raise outcome
             yield outcome.pictures[0]
 
-    def _request(self, spec: Spec, case: Case, strength: float) -> Request:
+    def _request(self, spec: Spec, case: Case, strength: float) -> StylizeRequest:
         defaults = spec.bases[self.backbone.base]
-        return Request(
+        return StylizeRequest(
             method=spec.name,
             model=MODEL,
             prompt=case.prompt,

@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from workers.contract.jobs.models import Job, OutputFormat, Terms
+from workers.contract.jobs.models import OutputFormat, StylizeRequest, Terms
 
 CONTENT_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 RECIPE_KEY = "stylize:recipe"
@@ -19,15 +19,15 @@ XMP = (
 )
 
 
-def recipe(job: Job, seed: int, licences: Sequence[Terms] = ()) -> str:
+def recipe(request: StylizeRequest, seed: int, licences: Sequence[Terms] = ()) -> str:
     """Return the JSON of a Recipe that makes this one picture again: the request with the picture's own seed.
 
     `licences` are the terms of the models and the method that made it.
     """
-    request = job.request.model_dump(mode="json", exclude_defaults=False) | {"seed": seed, "num_images": 1}
+    again = request.model_dump(mode="json", exclude_defaults=False) | {"seed": seed, "num_images": 1}
     if licences:
-        request["licences"] = [terms.model_dump(mode="json", exclude_defaults=True) for terms in licences]
-    return json.dumps(request, sort_keys=True, ensure_ascii=False)
+        again["licences"] = [terms.model_dump(mode="json", exclude_defaults=True) for terms in licences]
+    return json.dumps(again, sort_keys=True, ensure_ascii=False)
 
 
 def encode(picture: Image.Image, output_format: OutputFormat, recipe: str) -> bytes:

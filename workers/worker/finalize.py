@@ -20,13 +20,13 @@ from workers.contract.jobs.models import Failure
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import set_error
-from workers.worker.threads.heartbeat import (
+from workers.worker.running_job import (
     DeadlinePassed,
     GivenBack,
-    Holding,
     JobCanceledByCaller,
     JobInterrupted,
     Lost,
+    RunningJob,
 )
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ DOUBT = 20.0
 """Seconds after which a blob store that fails for one name is asked whether it serves others."""
 
 
-def retry_verdict(verdict: Callable[[], bool], holding: Holding) -> bool:
+def retry_verdict(verdict: Callable[[], bool], running: RunningJob) -> bool:
     """Return the store's answer, asking again while Redis is away. The token makes repeating harmless.
 
     Returns False when the job turned out to be lost or Redis stayed away.
     """
     retrying = Retrying(
-        retry=retry_if_exception(lambda fault: isinstance(fault, StoreUnavailable) and holding.reason is not Lost),
+        retry=retry_if_exception(lambda fault: isinstance(fault, StoreUnavailable) and running.reason is not Lost),
         wait=wait_fixed(0.2),
         stop=stop_after_delay(PATIENCE),
         reraise=True,
@@ -52,12 +52,12 @@ def retry_verdict(verdict: Callable[[], bool], holding: Holding) -> bool:
     try:
         return retrying(verdict)
     except StoreUnavailable as fault:
-        job_id = holding.claim.job.id
+        job_id = running.job.id
         log.error("job %s is left to its lease: %s", job_id, fault, extra=job_fields(job_id))
         return False
 
 
-def retry_blob(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
+def retry_blob(blobs: BlobStore, step: Callable[[], T], running: RunningJob) -> T:
     """Return what a step with the blob store returns, trying again while it is away; its effect must be repeatable.
 
     Raises BlobRefused when the store serves others but not this step, BlobStoreUnavailable when it stays away, another
@@ -66,18 +66,18 @@ def retry_blob(blobs: BlobStore, step: Callable[[], T], holding: Holding) -> T:
 
     def judge(attempt: RetryCallState) -> None:
         """Raise when trying again is no use."""
-        holding.touch()
+        running.touch()
         fault = attempt.outcome.exception() if attempt.outcome else None
         doubtful = isinstance(fault, BlobRefused) or (attempt.seconds_since_start or 0.0) > DOUBT
         if doubtful and _serves(blobs):
             raise BlobRefused(str(fault)) from fault
-        job_id = holding.claim.job.id
+        job_id = running.job.id
         log.warning("job %s waits for the blob store: %s", job_id, fault, extra=job_fields(job_id))
 
     retrying = Retrying(
         retry=retry_if_exception_type((BlobRefused, BlobStoreUnavailable)),
         after=judge,
-        before_sleep=lambda _: holding.touch(),
+        before_sleep=lambda _: running.touch(),
         wait=wait_fixed(0.5),
         stop=stop_after_delay(PATIENCE),
     )
@@ -97,26 +97,26 @@ def _serves(blobs: BlobStore) -> bool:
     return True
 
 
-def postpone(store: JobStore, holding: Holding, fault: Exception, detail: str) -> None:
+def postpone(store: JobStore, running: RunningJob, fault: Exception, detail: str) -> None:
     """Put a job off whose pictures cannot be read or stored; only a store that is away takes no attempt from it."""
-    job_id = holding.claim.job.id
+    job_id = running.job.id
     log.warning("job %s is put off: %s: %s", job_id, detail, fault, extra=job_fields(job_id))
     failure = Failure(code="blob", detail=detail)
-    set_error(holding.span, failure.code)
+    set_error(running.span, failure.code)
     away = isinstance(fault, BlobStoreUnavailable)
-    retry_verdict(lambda: store.postpone(holding.claim, failure, counted=not away), holding)
+    retry_verdict(lambda: store.postpone(running.claim, failure, counted=not away), running)
 
 
-def finalize(store: JobStore, holding: Holding, interrupted: JobInterrupted) -> None:
+def finalize(store: JobStore, running: RunningJob, interrupted: JobInterrupted) -> None:
     """Write down why the job stopped: canceled, failed by deadline, given back, or nothing when it is not ours."""
-    claim = holding.claim
-    holding.span.set_attribute("stylize.job.stopped", type(interrupted).__name__)
+    claim = running.claim
+    running.span.set_attribute("stylize.job.stopped", type(interrupted).__name__)
     log.info("job %s stopped: %s", claim.job.id, type(interrupted).__name__, extra=job_fields(claim.job.id))
     match interrupted:
         case JobCanceledByCaller():
-            retry_verdict(lambda: store.canceled(claim), holding)
+            retry_verdict(lambda: store.canceled(claim), running)
         case DeadlinePassed():
             passed = Failure(code="deadline", detail="the deadline passed while the job was running")
-            retry_verdict(lambda: store.fail(claim, passed, retry=False), holding)
+            retry_verdict(lambda: store.fail(claim, passed, retry=False), running)
         case GivenBack():
-            retry_verdict(lambda: store.release(claim), holding)
+            retry_verdict(lambda: store.release(claim), running)

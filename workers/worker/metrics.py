@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from workers.contract.errors import Misconfigured
-from workers.contract.jobs.models import Progress, Request, Result
+from workers.contract.jobs.models import GenerationRequest, Payload, Progress, Result
 from workers.engine.engine import DiffusionEngine
 from workers.engine.progress import EngineObserver
 from workers.engine.types import Watcher
@@ -25,7 +25,7 @@ PICTURES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 SIDES = (256, 512, 768, 1024)
 
 
-def resolution(request: Request) -> str:
+def resolution(request: GenerationRequest) -> str:
     """Return the smallest of a few squares that holds as many pixels as a picture of the request."""
     pixels = request.width * request.height
     return next((f"{side}x{side}" for side in SIDES if pixels <= side * side), "larger")
@@ -62,11 +62,11 @@ class WorkerMetrics(EngineObserver):
         """Note whether a base model can be served."""
         self._broken.labels(model).set(broken)
 
-    def claimed(self, request: Request, queue_seconds: float) -> None:
+    def claimed(self, request: Payload, queue_seconds: float) -> None:
         """Note a job that begins here."""
         self._waited.labels(request.method).observe(queue_seconds)
 
-    def published(self, request: Request, result: Result, seconds: float) -> None:
+    def published(self, request: GenerationRequest, result: Result, seconds: float) -> None:
         """Note a job that was committed, so many seconds after its claim."""
         method, size, timings = request.method, resolution(request), result.timings
         self._lasted.labels(method, size).observe(timings.queue + seconds)
@@ -76,7 +76,7 @@ class WorkerMetrics(EngineObserver):
         if result.style_cache != "none":
             self._styles.labels(method, result.style_cache).inc()
 
-    def watching(self, request: Request, watch: Watcher) -> Watcher:
+    def watching(self, request: GenerationRequest, watch: Watcher) -> Watcher:
         """Return a watcher that passes everything to `watch` and times the denoising steps between its calls."""
         steps = self._steps.labels(request.method, resolution(request))
         began, stage = 0.0, ""
@@ -101,12 +101,12 @@ class WorkerMetrics(EngineObserver):
         return timed
 
     def ran(self, method: str, pictures: int, seconds: float) -> None:
-        """See Observer."""
+        """See EngineObserver."""
         self._batches.labels(method).observe(pictures)
         self._device.labels(method).inc(seconds)
 
     def ran_out_of_memory(self) -> None:
-        """See Observer."""
+        """See EngineObserver."""
         self._full.inc()
 
     def serve(self, host: str, port: int) -> int:

@@ -12,7 +12,16 @@ from threading import BoundedSemaphore
 
 from workers.contract.blobs import BlobStore, manifest_name, output_name
 from workers.contract.errors import BlobError
-from workers.contract.jobs.models import Failure, Image, Job, Progress, Result, Timings
+from workers.contract.jobs.models import (
+    Failure,
+    Image,
+    Job,
+    PrecomputeRequest,
+    Progress,
+    Result,
+    StylizeRequest,
+    Timings,
+)
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import set_error, start_span
@@ -21,7 +30,7 @@ from workers.worker.c2pa import Seal
 from workers.worker.encode import CONTENT_TYPES, encode, recipe
 from workers.worker.finalize import finalize, postpone, retry_blob, retry_verdict
 from workers.worker.metrics import WorkerMetrics
-from workers.worker.threads.heartbeat import Holding, JobInterrupted
+from workers.worker.running_job import JobInterrupted, RunningJob
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +55,7 @@ class Publisher:
         self._slots = BoundedSemaphore(backlog)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
 
-    def submit(self, holding: Holding, rendered: GenerationResult, done: Callable[[], None]) -> None:
+    def submit(self, running: RunningJob, rendered: GenerationResult, done: Callable[[], None]) -> None:
         """Publish in the background, then call `done`. Waits while the backlog is full."""
         self._slots.acquire()
 
@@ -54,7 +63,7 @@ class Publisher:
             self._slots.release()
             done()
 
-        self._thread.submit(self._publish, holding, rendered).add_done_callback(published)
+        self._thread.submit(self._publish, running, rendered).add_done_callback(published)
 
     def finish(self) -> None:
         """Wait until everything submitted is committed. For the thread that submits."""
@@ -66,32 +75,34 @@ class Publisher:
         """Wait until everything submitted is committed; nothing may be submitted after."""
         self._thread.shutdown(wait=True)
 
-    def _publish(self, holding: Holding, rendered: GenerationResult) -> None:
-        job = holding.claim.job
+    def _publish(self, running: RunningJob, rendered: GenerationResult) -> None:
+        job = running.job
+        request = job.request
+        assert isinstance(request, StylizeRequest | PrecomputeRequest)
         try:
-            holding.report(Progress(stage="publish", step=job.request.steps, steps=job.request.steps, fraction=0.99))
-            with start_span("publish", holding.span):
-                result = self._write(holding, rendered)
-            with start_span("commit", holding.span):
-                committed = retry_verdict(lambda: self._store.commit(holding.claim, result), holding)
+            running.report(Progress(stage="publish", step=request.steps, steps=request.steps, fraction=0.99))
+            with start_span("publish", running.span):
+                result = self._write(running, rendered)
+            with start_span("commit", running.span):
+                committed = retry_verdict(lambda: self._store.commit(running.claim, result), running)
             if committed:
-                self._metrics.published(job.request, result, time.monotonic() - holding.claimed_at)
+                self._metrics.published(request, result, time.monotonic() - running.claimed_at)
             became = "published" if committed else "was no longer ours: nothing published"
             log.info("job %s %s", job.id, became, extra=job_fields(job.id))
         except JobInterrupted as interrupted:
-            finalize(self._store, holding, interrupted)
+            finalize(self._store, running, interrupted)
         except BlobError as fault:
-            postpone(self._store, holding, fault, "the pictures could not be stored")
+            postpone(self._store, running, fault, "the pictures could not be stored")
         except Exception:
             log.exception("job %s failed while publishing", job.id, extra=job_fields(job.id))
             problem = Failure(code="internal", detail="the pictures could not be encoded")
-            set_error(holding.span, problem.code)
-            retry_verdict(lambda: self._store.fail(holding.claim, problem, retry=False), holding)
+            set_error(running.span, problem.code)
+            retry_verdict(lambda: self._store.fail(running.claim, problem, retry=False), running)
 
-    def _write(self, holding: Holding, rendered: GenerationResult) -> Result:
+    def _write(self, running: RunningJob, rendered: GenerationResult) -> Result:
         started = time.monotonic()
-        job, token = holding.claim.job, holding.claim.token
-        images = tuple(self._write_image(holding, n, rendered) for n in range(len(rendered.pictures)))
+        job, token = running.job, running.claim.token
+        images = tuple(self._write_image(running, n, rendered) for n in range(len(rendered.pictures)))
         timings = Timings(
             queue=queue_seconds(job),
             **{stage: round(seconds, 6) for stage, seconds in rendered.timings.items()},
@@ -104,18 +115,19 @@ class Publisher:
             style_cache=rendered.style_cache,
         )
         manifest = job.model_copy(update={"result": result}).model_dump_json().encode()
-        self._put(holding, manifest_name(job.id, token), manifest, "application/json")
+        self._put(running, manifest_name(job.id, token), manifest, "application/json")
         return result
 
-    def _write_image(self, holding: Holding, n: int, rendered: GenerationResult) -> Image:
-        job, token = holding.claim.job, holding.claim.token
+    def _write_image(self, running: RunningJob, n: int, rendered: GenerationResult) -> Image:
+        request = running.job.request
+        assert isinstance(request, StylizeRequest)
         picture, seed = rendered.pictures[n], rendered.seeds[n]
-        file = encode(picture, job.request.output_format, recipe(job, seed, rendered.licences))
-        name = output_name(job.id, token, n, job.request.output_format)
-        content_type = CONTENT_TYPES[job.request.output_format]
+        file = encode(picture, request.output_format, recipe(request, seed, rendered.licences))
+        name = output_name(running.job.id, running.claim.token, n, request.output_format)
+        content_type = CONTENT_TYPES[request.output_format]
         if self._seal is not None:
             file = self._seal(file, content_type)
-        self._put(holding, name, file, content_type)
+        self._put(running, name, file, content_type)
         return Image(
             blob=name,
             width=picture.width,
@@ -125,8 +137,8 @@ class Publisher:
             seed=seed,
         )
 
-    def _put(self, holding: Holding, name: str, data: bytes, content_type: str) -> None:
-        retry_blob(self._blobs, lambda: self._blobs.put(name, data, content_type=content_type), holding)
+    def _put(self, running: RunningJob, name: str, data: bytes, content_type: str) -> None:
+        retry_blob(self._blobs, lambda: self._blobs.put(name, data, content_type=content_type), running)
 
 
 def queue_seconds(job: Job) -> float:

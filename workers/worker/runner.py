@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -15,35 +14,30 @@ from PIL import Image
 
 from workers.contract.blobs import BlobStore, read_input
 from workers.contract.errors import BlobError, StoreUnavailable
-from workers.contract.jobs.models import Failure, Job, Sha256
+from workers.contract.jobs.models import (
+    Failure,
+    GenerationRequest,
+    Job,
+    PrecomputeRequest,
+    Sha256,
+    StylizeRequest,
+)
 from workers.contract.jobs.record import batch_key
 from workers.contract.jobs.results import Claim
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import TRACER, record_span, remote_span, set_error, start_span
 from workers.engine.errors import DeviceLost, Refused
-from workers.engine.types import Engine, GenerationResult, Pictures, Work
+from workers.engine.types import BatchItem, Engine, GenerationResult, Pictures
 from workers.worker.c2pa import Seal
 from workers.worker.finalize import finalize, postpone, retry_blob, retry_verdict
 from workers.worker.metrics import WorkerMetrics
 from workers.worker.publisher import Publisher, queue_seconds
-from workers.worker.threads.heartbeat import GivenBack, Heartbeat, Holding, JobInterrupted
+from workers.worker.running_job import GivenBack, JobInterrupted, RunningJob
+from workers.worker.threads.heartbeat import Heartbeat
 from workers.worker.threads.watchdog import EXIT_DEVICE_LOST
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Errand:
-    """A job in hand, and what lets go of it."""
-
-    holding: Holding
-    hold: ExitStack
-
-    @property
-    def job(self) -> Job:
-        """The job."""
-        return self.holding.claim.job
 
 
 class Runner:
@@ -96,22 +90,23 @@ class Runner:
     def run(self, claims: Sequence[Claim]) -> None:
         """Run claimed jobs to their verdicts, or to the publisher's hands. Raises nothing of the jobs' own."""
         with ExitStack() as safety:
-            errands = []
+            jobs = []
             for claim in claims:
                 job = claim.job
                 log.info("job %s attempt %d: %s", job.id, job.attempts, job.request.method, extra=job_fields(job.id))
                 self._metrics.claimed(job.request, queue_seconds(job))
-                hold = safety.enter_context(ExitStack())
-                errand = Errand(hold.enter_context(self._beat.hold(claim)), hold)
-                errand.holding.span = self._job_span(job)
-                hold.callback(errand.holding.span.end)
-                errands.append(errand)
+                resources = safety.enter_context(ExitStack())
+                running = resources.enter_context(self._beat.hold(claim))
+                running.resources = resources
+                running.span = self._job_span(job)
+                resources.callback(running.span.end)
+                jobs.append(running)
             try:
-                self._await_solitude(errands)
-                self._render(errands)
+                self._await_solitude(jobs)
+                self._render(jobs)
             except BaseException:
-                for errand in errands:
-                    finalize(self._store, errand.holding, GivenBack())
+                for running in jobs:
+                    finalize(self._store, running, GivenBack())
                 raise
 
     def serve(self, queues: tuple[str, ...]) -> None:
@@ -131,8 +126,8 @@ class Runner:
         self._publisher.drain()
 
     def _give_back(self) -> None:
-        for holding in self._beat.held:
-            holding.stop(GivenBack)
+        for running in self._beat.held:
+            running.stop(GivenBack)
 
     def _claims(self) -> Iterator[Claim]:
         """Yield the next job and those waiting right behind it that may share its batch."""
@@ -143,7 +138,7 @@ class Runner:
             while claim is not None:
                 yield claim
                 job = claim.job
-                pictures += max(1, job.request.num_images)
+                pictures += job.request.batch_size
                 room = pictures < self._most_pictures and job.attempts == 1
                 claim = self._claim(job.queue, batch_key(job.request)) if room else None
         except StoreUnavailable as fault:
@@ -169,35 +164,41 @@ class Runner:
             {f"stylize.job.{name}": fact for name, fact in facts.items()},
         )
 
-    def _render(self, errands: Sequence[Errand]) -> None:
+    def _render(self, jobs: Sequence[RunningJob]) -> None:
         ready = []
-        for errand in errands:
+        for running in jobs:
             try:
-                watch = self._metrics.watching(errand.job.request, errand.holding.report)
-                with start_span("fetch", errand.holding.span):
-                    pictures = self._fetch(errand)
-                show = errand.holding.show if self._previews else None
-                ready.append((errand, Work(errand.job.request, pictures, watch, errand.holding.span, show)))
+                ready.append((running, self._batch_item(running)))
             except Exception as fault:  # noqa: BLE001  whatever it is, it is this job's own
-                self._conclude(errand, fault)
-        outcomes = self._stylize([work for _, work in ready])
-        for (errand, _), outcome in zip(ready, outcomes, strict=True):
+                self._conclude(running, fault)
+        outcomes = self._run_batch([item for _, item in ready])
+        for (running, _), outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, GenerationResult):
-                self._publisher.submit(errand.holding, outcome, done=errand.hold.pop_all().close)
+                self._publisher.submit(running, outcome, done=running.resources.pop_all().close)
             else:
-                self._conclude(errand, outcome)
+                self._conclude(running, outcome)
         if any(isinstance(outcome, DeviceLost) for outcome in outcomes):
             self._replace_process()
 
-    def _stylize(self, works: Sequence[Work]) -> Sequence[GenerationResult | Exception]:
-        try:
-            return self._engine.stylize_together(works) if works else ()
-        except Exception as fault:  # noqa: BLE001  an engine that fails as a whole fails all that it had
-            return [fault] * len(works)
+    def _batch_item(self, running: RunningJob) -> BatchItem:
+        """Return the job with its pictures, for the engine. Raises Refused for a kind that no engine runs."""
+        request = running.job.request
+        if not isinstance(request, StylizeRequest | PrecomputeRequest):
+            raise Refused(f"this worker runs no jobs of kind {request.kind}")
+        with start_span("fetch", running.span):
+            pictures = self._fetch(request, running)
+        on_preview = running.set_preview if self._previews else None
+        return BatchItem(request, pictures, self._metrics.watching(request, running.report), running.span, on_preview)
 
-    def _await_solitude(self, errands: Sequence[Errand]) -> None:
+    def _run_batch(self, items: Sequence[BatchItem]) -> Sequence[GenerationResult | Exception]:
+        try:
+            return self._engine.run_batch(items) if items else ()
+        except Exception as fault:  # noqa: BLE001  an engine that fails as a whole fails all that it had
+            return [fault] * len(items)
+
+    def _await_solitude(self, jobs: Sequence[RunningJob]) -> None:
         """Let nothing else be in hand when a job starts that may end this process."""
-        if any(errand.job.attempts > 1 for errand in errands):
+        if any(running.job.attempts > 1 for running in jobs):
             self._publisher.finish()
 
     def _replace_process(self) -> None:
@@ -205,36 +206,38 @@ class Runner:
         self._publisher.drain()
         self._exit(EXIT_DEVICE_LOST)
 
-    def _fetch(self, errand: Errand) -> Pictures:
-        request = errand.job.request
+    def _fetch(self, request: GenerationRequest, running: RunningJob) -> Pictures:
+        styles = tuple(self._read(sha256, running) for sha256 in request.style_images)
+        if isinstance(request, PrecomputeRequest):
+            return Pictures(styles)
         return Pictures(
-            styles=tuple(self._read(sha256, errand) for sha256 in request.style_images),
-            content=self._read(request.content_image, errand) if request.content_image else None,
-            control=self._read(request.control_image, errand) if request.control_image else None,
+            styles,
+            content=self._read(request.content_image, running) if request.content_image else None,
+            control=self._read(request.control_image, running) if request.control_image else None,
         )
 
-    def _read(self, sha256: Sha256, errand: Errand) -> Image.Image:
-        file = retry_blob(self._blobs, lambda: read_input(self._blobs, sha256), errand.holding)
+    def _read(self, sha256: Sha256, running: RunningJob) -> Image.Image:
+        file = retry_blob(self._blobs, lambda: read_input(self._blobs, sha256), running)
         return Image.open(BytesIO(file)).convert("RGB")
 
-    def _conclude(self, errand: Errand, fault: Exception) -> None:
+    def _conclude(self, running: RunningJob, fault: Exception) -> None:
         """Write down why a job has no pictures."""
         match fault:
             case JobInterrupted():
-                finalize(self._store, errand.holding, fault)
+                finalize(self._store, running, fault)
             case Refused():
-                self._fail(errand, Failure(code=fault.code, detail=str(fault)), retry=False)
+                self._fail(running, Failure(code=fault.code, detail=str(fault)), retry=False)
             case DeviceLost():
-                self._fail(errand, Failure(code="device-lost", detail="the device failed under this job"), retry=True)
+                self._fail(running, Failure(code="device-lost", detail="the device failed under this job"), retry=True)
             case BlobError() | OSError():
-                postpone(self._store, errand.holding, fault, "the job's pictures could not be read")
+                postpone(self._store, running, fault, "the job's pictures could not be read")
             case _:
-                log.error("job %s failed", errand.job.id, exc_info=fault, extra=job_fields(errand.job.id))
+                log.error("job %s failed", running.job.id, exc_info=fault, extra=job_fields(running.job.id))
                 failure = Failure(code="internal", detail="the technique failed; the worker's log has the details")
-                self._fail(errand, failure, retry=False)
+                self._fail(running, failure, retry=False)
 
-    def _fail(self, errand: Errand, failure: Failure, *, retry: bool) -> None:
-        job_id = errand.job.id
-        set_error(errand.holding.span, failure.code)
+    def _fail(self, running: RunningJob, failure: Failure, *, retry: bool) -> None:
+        job_id = running.job.id
+        set_error(running.span, failure.code)
         log.warning("job %s failed: %s: %s", job_id, failure.code, failure.detail, extra=job_fields(job_id))
-        retry_verdict(lambda: self._store.fail(errand.holding.claim, failure, retry=retry), errand.holding)
+        retry_verdict(lambda: self._store.fail(running.claim, failure, retry=retry), running)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from model_store.catalogue import base_of, entry_of
 from model_store.catalogue.entry import Base, Entry
-from workers.contract.jobs.models import Progress, Request
+from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.contract.spec import Spec
 from workers.engine import device
 from workers.engine.engine import DiffusionEngine
@@ -54,10 +54,10 @@ def _refusal(engine: DiffusionEngine, model: Entry, base: Base, spec: Spec) -> s
     return ""
 
 
-def _request(model: Entry, base: Base, spec: Spec) -> Request:
+def _request(model: Entry, base: Base, spec: Spec) -> StylizeRequest:
     defaults = spec.bases[base]
     side = model.native_size or defaults.width
-    return Request(
+    return StylizeRequest(
         method=spec.name,
         model=model.id,
         prompt="a house",

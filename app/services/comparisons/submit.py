@@ -11,13 +11,13 @@ from app.errors import Conflict, Fault, Invalid
 from app.services.admission import admit, decoded, store
 from app.services.comparisons.grid import Variant, expand
 from app.services.stored_inputs import Names, resolve
-from app.services.submit import new_job
+from app.services.submit import build_job
 from app.uploads.cost import check_total
 from app.uploads.multipart import Form
-from app.uploads.validate import Draft, draft
+from app.uploads.validate import validate, with_pictures
 from workers.contract.jobs.admission import Admission, PutInputs
 from workers.contract.jobs.comparisons import Cell, Comparison
-from workers.contract.jobs.models import NewJob
+from workers.contract.jobs.models import Job, StylizeRequest
 
 
 async def compare(services: Services, form: Form, *, caller: Caller, key: str | None) -> Comparison:
@@ -25,8 +25,8 @@ async def compare(services: Services, form: Form, *, caller: Caller, key: str | 
     owner, asked = caller.owner, dict(form.texts)
     cells = expand(form)
     stored = [await resolve(services, cell.form, owner) for cell in cells]
-    drafts = [_draft(services, cell) for cell in cells]
-    check_total([drafted.request for drafted in drafts], services.settings.gateway_max_cost, "#/method")
+    requests = [_validate(services, cell) for cell in cells]
+    check_total(requests, services.settings.gateway_max_cost, "#/method")
     group_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
     known = await services.call(services.groups.get, group_id, owner)
     admission = Admission(0, None) if known else await _admit(services, caller, len(cells))
@@ -36,19 +36,21 @@ async def compare(services: Services, form: Form, *, caller: Caller, key: str | 
         if known:
             return _same(known, digest)
         jobs = [
-            new_job(services, drafted, {**names, **_taken(cell.form, sent)}, owner=owner)
-            for cell, drafted, names in zip(cells, drafts, stored, strict=True)
+            build_job(services, cell.form, with_pictures(request, {**names, **_taken(cell.form, sent)}), owner=owner)
+            for cell, request, names in zip(cells, requests, stored, strict=True)
         ]
         group = Comparison(
             id=group_id,
             owner=owner,
             digest=digest,
-            cells=tuple(_cell(cell, job) for cell, job in zip(cells, jobs, strict=True)),
+            cells=tuple(_cell(cell, job.id, one) for cell, job, one in zip(cells, jobs, requests, strict=True)),
             created_at=await services.call(services.store.now),
         )
 
+        most = services.ring.in_flight(owner)
+
         def accept(put: PutInputs) -> Comparison:
-            return _same(services.store.submit_comparison(group, jobs, put), digest)
+            return _same(services.store.submit_comparison(group, jobs, put, max_active=most), digest)
 
         named = {pair for names in stored for pair in names.items()}
         accepted = await store(services, owner, pictures, accept, admission=admission, stored=named)
@@ -75,19 +77,18 @@ def _taken(form: Form, sent: Names) -> Names:
     return {upload.pointer: sent[upload.pointer] for upload in form.uploads()}
 
 
-def _draft(services: Services, cell: Variant) -> Draft:
+def _validate(services: Services, cell: Variant) -> StylizeRequest:
     try:
-        return draft(cell.form, services.capabilities, max_cost=services.settings.gateway_max_cost)
+        return validate(cell.form, services.capabilities, max_cost=services.settings.gateway_max_cost)
     except Invalid as invalid:
         raise type(invalid).of([Fault(f.pointer, f"{cell.label}: {f.detail}") for f in invalid.errors]) from invalid
 
 
-def _cell(ask: Variant, job: NewJob) -> Cell:
-    request = job.request
-    return Cell(job_id=job.id, label=ask.label, method=request.method, seed=request.seed, strength=request.strength)
+def _cell(variant: Variant, job_id: str, request: StylizeRequest) -> Cell:
+    return Cell(job_id=job_id, label=variant.label, method=request.method, seed=request.seed, strength=request.strength)
 
 
-def _ring(services: Services, jobs: Sequence[NewJob]) -> None:
+def _ring(services: Services, jobs: Sequence[Job]) -> None:
     for job in jobs:
         services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
         services.metrics.submitted.labels(job.request.method, "comparison").inc()

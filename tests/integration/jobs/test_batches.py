@@ -1,14 +1,14 @@
 """Jobs that may share a batch are claimed together, and nobody is passed over for it."""
 
 from tests.integration.conftest import new_job
-from workers.contract.jobs.models import NewJob, Priority
+from workers.contract.jobs.models import Job, Priority
 from workers.contract.jobs.record import batch_key
 from workers.contract.jobs.store import JobStore
 
 QUEUE, WORKER = "sd15", "worker"
 
 
-def sized(side: int, *, owner: str = "ann", priority: Priority = "interactive") -> NewJob:
+def sized(side: int, *, owner: str = "ann", priority: Priority = "interactive") -> Job:
     job = new_job(owner=owner, priority=priority)
     return job.model_copy(update={"request": job.request.model_copy(update={"width": side})})
 

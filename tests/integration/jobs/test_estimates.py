@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from tests.integration.conftest import new_job
-from workers.contract.jobs.models import NewJob, Progress, Result
+from workers.contract.jobs.models import Job, Progress, Result
 from workers.contract.jobs.record import batch_key
 from workers.contract.jobs.results import Claim, QueueEstimate, WorkerStatus
 from workers.contract.jobs.store import JobStore
@@ -31,14 +31,14 @@ class World:
         for name in names:
             self.store.announce(WorkerStatus(id=name, queues=(queue,), models=(queue,), state="idle"), 3600)
 
-    def submit(self, steps: int = 100, *, owner: str = "ann", size: int = 64) -> NewJob:
+    def submit(self, steps: int = 100, *, owner: str = "ann", size: int = 64) -> Job:
         new = new_job(owner=owner)
         request = new.request.model_copy(update={"steps": steps, "width": size, "height": size})
         new = new.model_copy(update={"request": request})
         self.store.submit(new)
         return new
 
-    def estimate(self, new: NewJob) -> QueueEstimate:
+    def estimate(self, new: Job) -> QueueEstimate:
         job = self.store.get(new.id)
         assert job is not None
         estimate = self.store.estimate(job)

@@ -42,23 +42,23 @@ def test_new_owners_are_served_as_they_came(store: JobStore) -> None:
 
 
 def test_unfinished_jobs_of_an_owner_are_bounded(store: JobStore) -> None:
-    first, second = (store.submit(new_job(owner="ann", max_active=2)).job for _ in range(2))
+    first, second = (store.submit(new_job(owner="ann"), max_active=2).job for _ in range(2))
     with pytest.raises(TooManyActive):
-        store.submit(new_job(owner="ann", max_active=2))
-    assert store.submit(new_job(owner="bob", max_active=2)).created
+        store.submit(new_job(owner="ann"), max_active=2)
+    assert store.submit(new_job(owner="bob"), max_active=2).created
     claim = store.claim("sd15", "w")
     assert claim is not None
     assert claim.job.id == first.id
     with pytest.raises(TooManyActive):
-        store.submit(new_job(owner="ann", max_active=2))
+        store.submit(new_job(owner="ann"), max_active=2)
     assert store.commit(claim, Result(images=()))
-    third = store.submit(new_job(owner="ann", max_active=2)).job
+    third = store.submit(new_job(owner="ann"), max_active=2).job
     store.cancel(second.id)
     store.cancel(third.id)
-    assert all(store.submit(new_job(owner="ann", max_active=2)).created for _ in range(2))
+    assert all(store.submit(new_job(owner="ann"), max_active=2).created for _ in range(2))
 
 
 def test_the_first_job_is_found_again_although_there_are_too_many(store: JobStore) -> None:
-    new = new_job(owner="ann", max_active=1, idempotency_key="k")
-    assert store.submit(new).created
-    assert not store.submit(new_job(owner="ann", max_active=1, idempotency_key="k")).created
+    new = new_job(owner="ann", idempotency_key="k")
+    assert store.submit(new, max_active=1).created
+    assert not store.submit(new_job(owner="ann", idempotency_key="k"), max_active=1).created

@@ -9,11 +9,12 @@ from redis import Redis
 from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
 from app.auth.keyring import KeyRing
-from tests.integration.conftest import new_job
+from tests.integration.conftest import PRECOMPUTE, new_job
 from workers.contract.errors import UnreadableRecord
-from workers.contract.jobs.models import Result, State
+from workers.contract.jobs.models import EvaluateRequest, PrecomputeRequest, Result, State, TrainRequest
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
+from workers.contract.jobs.stored import RECORD_VERSION
 
 
 def submit(store: JobStore, count: int = 1, **fields: Any) -> list[str]:
@@ -53,7 +54,7 @@ def test_a_field_of_a_newer_release_is_left_aside(redis: Redis, store: JobStore)
 
 def test_a_job_of_a_newer_version_waits_for_who_knows_it(redis: Redis, store: JobStore) -> None:
     newer, other, after = [*submit(store), *submit(store, owner="bob"), *submit(store)]
-    change(redis, store, newer, version=2, request='{"of": "another form"}')
+    change(redis, store, newer, version=RECORD_VERSION + 1, request='{"of": "another form"}')
     claimed = [claim.job.id for _ in range(3) if (claim := store.claim("sd15", "worker"))]
     assert sorted(claimed) == sorted([other, after])
     record = redis.hgetall(f"{store._prefix}job:{newer}")
@@ -64,7 +65,7 @@ def test_a_job_of_a_newer_version_waits_for_who_knows_it(redis: Redis, store: Jo
 
 def test_many_of_a_newer_version_hold_up_no_other_owner(redis: Redis, store: JobStore) -> None:
     for job_id in submit(store, 150):
-        change(redis, store, job_id, version=2)
+        change(redis, store, job_id, version=RECORD_VERSION + 1)
     (other,) = submit(store, owner="bob")
     claim = store.claim("sd15", "worker")
     assert claim is not None
@@ -133,7 +134,7 @@ def test_a_missing_record_leaves_all_places_and_stops_nobody(redis: Redis, store
 def test_a_worker_of_a_newer_release_is_known_by_what_we_know(redis: Redis, store: JobStore) -> None:
     store.announce(WorkerStatus(id="old", queues=("sd15",), state="idle"), 60)
     status = json.loads(WorkerStatus(id="new", queues=("sd15",), models=("sd15",), state="idle").model_dump_json())
-    for worker, more in (("new", {"version": 2, "shoes": 3}), ("odd", {"state": "dreaming"})):
+    for worker, more in (("new", {"version": RECORD_VERSION + 1, "shoes": 3}), ("odd", {"state": "dreaming"})):
         store._run("workers", worker, json.dumps(status | {"id": worker} | more), 60_000)
     assert [(worker.id, worker.models) for worker in store.workers()] == [("new", ("sd15",)), ("old", ())]
     assert submit(store)
@@ -151,7 +152,7 @@ def test_a_key_of_a_newer_release_opens_what_it_says_or_nothing(redis: Redis, st
     name = f"{store._prefix}keys"
     redis.hset(name, newer.id, json.dumps(json.loads(newer.model_dump_json()) | {"colour": "red"}))
     assert keys.all()[newer.id].name == "newer"
-    redis.hset(name, newer.id, json.dumps(json.loads(newer.model_dump_json()) | {"version": 2}))
+    redis.hset(name, newer.id, json.dumps(json.loads(newer.model_dump_json()) | {"version": RECORD_VERSION + 1}))
     redis.hset(name, "f" * 16, "{")
     keys.put(known)
     found = keys.all()
@@ -170,3 +171,33 @@ def test_what_the_release_before_wrote_has_no_version(redis: Redis, store: JobSt
     claim = store.claim("sd15", "worker")
     assert claim is not None
     assert claim.job.state is State.RUNNING
+
+
+def test_a_request_for_no_picture_of_release_0_1_0_prepares_a_style(redis: Redis, store: JobStore) -> None:
+    (job_id,) = submit(store)
+    add_to_request(redis, store, job_id, num_images=0)
+    redis.hdel(f"{store._prefix}job:{job_id}", "job_kind")
+    claim = store.claim("sd15", "worker")
+    assert claim is not None
+    assert isinstance(claim.job.request, PrecomputeRequest)
+    assert store.page(owner="ann").jobs == ()
+
+
+@pytest.mark.parametrize("kind", ["precompute", "train", "evaluate"])
+def test_release_0_1_0_never_claims_what_it_would_draw_pictures_for(redis: Redis, store: JobStore, kind: str) -> None:
+    payloads = {
+        "precompute": PRECOMPUTE,
+        "train": TrainRequest(method="lora", model="sd15", name="ink", images=("a" * 64,), seed=1, steps=10),
+        "evaluate": EvaluateRequest(method="style-id", model="sd15", strengths=(0.5,), cases=2, seed=1),
+    }
+    job = store.submit(new_job(request=payloads[kind])).job
+    assert redis.hget(f"{store._prefix}job:{job.id}", "version") == "2"
+    assert store.get(job.id) == job
+    assert job.kind == kind
+
+
+def test_a_kind_of_a_newer_release_cannot_be_read(redis: Redis, store: JobStore) -> None:
+    (job_id,) = submit(store)
+    change(redis, store, job_id, job_kind="upscale")
+    with pytest.raises(UnreadableRecord):
+        store.get(job_id)

@@ -20,7 +20,7 @@ from workers.contract.blobs.disk import DiskBlobs
 from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.settings import Settings
-from workers.engine.types import GenerationResult, Work
+from workers.engine.types import BatchItem, GenerationResult
 from workers.worker import finalize
 from workers.worker.runner import Runner
 from workers.worker.threads.heartbeat import Heartbeat
@@ -35,9 +35,9 @@ class CountingEngine(FakeEngine):
         super().__init__(Troubles(folder), 0.0)
         self.painted: list[tuple[str, ...]] = []
 
-    def stylize_together(self, works: Sequence[Work]) -> list[GenerationResult | Exception]:
+    def run_batch(self, works: Sequence[BatchItem]) -> list[GenerationResult | Exception]:
         self.painted.append(tuple(style for work in works for style in work.request.style_images))
-        return super().stylize_together(works)
+        return super().run_batch(works)
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from workers.contract.jobs.models import Progress, Request
+from workers.contract.jobs.models import PrecomputeRequest, Progress, StylizeRequest
 from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import DiffusionEngine, Work
+from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, NotFinite, OutOfMemory, Refused
 from workers.engine.technique import Pictures
-from workers.engine.types import PreviewFrame
+from workers.engine.types import BatchItem, PreviewFrame
 from workers.techniques import registry
 
 
@@ -30,7 +30,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (80, 64)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
-def request(**more: object) -> Request:
+def request(**more: object) -> StylizeRequest:
     fields: dict[str, object] = {
         "method": "signal-leak",
         "model": "sd15",
@@ -43,7 +43,7 @@ def request(**more: object) -> Request:
         "guidance_scale": 5.0,
         "strength": 1.0,
     }
-    return Request.model_validate(fields | more)
+    return StylizeRequest.model_validate(fields | more)
 
 
 def engine_of(sd15: StableDiffusion, **more: int) -> DiffusionEngine:
@@ -78,10 +78,11 @@ def test_a_request_becomes_pictures(engine: DiffusionEngine) -> None:
     assert engine.stylize(request(), STYLE, watch=quiet).style_cache == "hit"
 
 
-def test_a_request_for_no_picture_prepares_its_style(engine: DiffusionEngine) -> None:
+def test_a_style_is_precomputed_for_later_requests(engine: DiffusionEngine) -> None:
     seen: list[Progress] = []
     settings = {"method": "style-aligned", "width": 128, "height": 128}
-    asked = request(num_images=0, prompt="", **settings)
+    drawn = request(**settings).model_dump(include=set(PrecomputeRequest.model_fields))
+    asked = PrecomputeRequest.model_validate(drawn)
     rendered = engine.stylize(asked, STYLE, watch=seen.append)
     assert (rendered.pictures, rendered.seeds, rendered.style_cache) == ([], (), "miss")
     assert set(rendered.timings) == {"load", "prepare"}
@@ -113,7 +114,7 @@ def test_where_pictures_are_made_one_by_one_each_has_the_bytes_that_it_has_alone
     seen: list[Progress] = []
     large = {"method": method, "width": 128, "height": 128}
     asked = request(num_images=3, **large)
-    (together,) = engine.stylize_together([Work(asked, STYLE, seen.append, show=lambda sketch: None)])
+    (together,) = engine.run_batch([BatchItem(asked, STYLE, seen.append, on_preview=lambda sketch: None)])
     assert not isinstance(together, Exception), together
     for n, seed in enumerate(together.seeds):
         alone = engine.stylize(request(seed=seed, **large), STYLE, watch=quiet)
@@ -142,7 +143,7 @@ def test_compatible_requests_share_a_batch_and_others_do_not(
 
     monkeypatch.setattr(batch, "run", counting)
     asked = [request(), request(seed=5, guidance_scale=1.0, steps=3), request(width=128)]
-    outcomes = engine.stylize_together([Work(one, STYLE, quiet) for one in asked])
+    outcomes = engine.run_batch([BatchItem(one, STYLE, quiet) for one in asked])
     assert sorted(sizes) == [1, 2]
     for one, outcome in zip(asked, outcomes, strict=True):
         alone = engine.stylize(one, STYLE, watch=quiet).pictures[0]
@@ -165,8 +166,8 @@ def stop_at(stage: str, step: int = 0) -> Callable[[Progress], None]:
 def test_a_canceled_request_stops_at_once_and_its_partner_goes_on(
     engine: DiffusionEngine, stage: str, step: int
 ) -> None:
-    works = [Work(request(), STYLE, stop_at(stage, step)), Work(request(seed=9), STYLE, quiet)]
-    canceled, other = engine.stylize_together(works)
+    works = [BatchItem(request(), STYLE, stop_at(stage, step)), BatchItem(request(seed=9), STYLE, quiet)]
+    canceled, other = engine.run_batch(works)
     assert isinstance(canceled, InterruptedError)
     assert not isinstance(other, Exception)
     with pytest.raises(InterruptedError):
@@ -184,7 +185,7 @@ def test_a_canceled_request_stops_at_once_and_its_partner_goes_on(
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(
-    engine: DiffusionEngine, asked: Request, pictures: Pictures, text: str
+    engine: DiffusionEngine, asked: StylizeRequest, pictures: Pictures, text: str
 ) -> None:
     with pytest.raises(Refused, match=text):
         engine.stylize(asked, pictures, watch=quiet)
@@ -205,14 +206,14 @@ def test_memory_that_runs_out_midway_is_met_with_smaller_batches(
 ) -> None:
     real = batch.run
 
-    def tight(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
+    def tight(backbone: object, technique: object, parts: list[BatchItem], weights: object) -> None:
         if sum(part.rows for part in parts) > 2:
             raise torch.OutOfMemoryError("full")
         real(backbone, technique, parts, weights)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "run", tight)
-    works = [Work(request(num_images=2), STYLE, quiet), Work(request(seed=9), STYLE, quiet)]
-    outcomes = engine.stylize_together(works)
+    works = [BatchItem(request(num_images=2), STYLE, quiet), BatchItem(request(seed=9), STYLE, quiet)]
+    outcomes = engine.run_batch(works)
     assert [len(one.pictures) for one in outcomes if not isinstance(one, Exception)] == [2, 1]
 
 
@@ -227,13 +228,13 @@ def test_a_model_that_fails_for_one_request_fails_it_alone(
 ) -> None:
     real = batch.run
 
-    def broken(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
+    def broken(backbone: object, technique: object, parts: list[BatchItem], weights: object) -> None:
         if any(part.inputs.seeds == (9,) for part in parts):
             raise RuntimeError("shapes do not match")
         real(backbone, technique, parts, weights)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "run", broken)
-    sound, fault = engine.stylize_together([Work(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
+    sound, fault = engine.run_batch([BatchItem(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
     assert not isinstance(sound, Exception)
     assert isinstance(fault, RuntimeError)
 
@@ -241,13 +242,13 @@ def test_a_model_that_fails_for_one_request_fails_it_alone(
 def test_a_lost_device_is_told_to_all_that_it_had(engine: DiffusionEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     tries = []
 
-    def broken(backbone: object, technique: object, parts: list[batch.Part], weights: object) -> None:
+    def broken(backbone: object, technique: object, parts: list[BatchItem], weights: object) -> None:
         tries.append(len(parts))
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(batch, "run", broken)
     monkeypatch.setattr(device, "works", lambda: False)
-    outcomes = engine.stylize_together([Work(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
+    outcomes = engine.run_batch([BatchItem(request(seed=seed), STYLE, quiet) for seed in (1, 9)])
     assert [type(outcome) for outcome in outcomes] == [DeviceLost, DeviceLost]
     assert tries == [2]
 
@@ -259,11 +260,11 @@ def test_values_that_are_not_finite_are_no_picture(
     weight = sd15.denoiser.mid_block.resnets[0].conv1.weight
     kept = weight.detach().clone()
     shown: list[PreviewFrame] = []
-    work = Work(request(num_images=2), STYLE, lambda _: None, show=shown.append)
+    work = BatchItem(request(num_images=2), STYLE, lambda _: None, on_preview=shown.append)
     try:
         with torch.no_grad():
             weight.fill_(value)
-        (outcome,) = engine.stylize_together([work])
+        (outcome,) = engine.run_batch([work])
     finally:
         with torch.no_grad():
             weight.copy_(kept)

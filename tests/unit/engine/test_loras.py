@@ -22,8 +22,9 @@ from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
-from workers.engine.engine import DiffusionEngine, Work
+from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import Refused, WeightsMissing
+from workers.engine.types import BatchItem
 from workers.techniques import registry
 from workers.worker.resources import loras, terms, weights
 
@@ -227,11 +228,9 @@ def test_only_requests_with_the_same_loras_share_a_batch(
         {"loras": [{"id": "ink", "scale": 1}]},
         {"loras": [{"id": "ink", "scale": 0.5}]},
     ]
-    works = [Work(request(params=params, seed=9), STYLE, quiet) for params in asked]
+    works = [BatchItem(request(params=params, seed=9), STYLE, quiet) for params in asked]
     outcomes = [
-        np.asarray(outcome.pictures[0])
-        for outcome in engine.stylize_together(works)
-        if not isinstance(outcome, Exception)
+        np.asarray(outcome.pictures[0]) for outcome in engine.run_batch(works) if not isinstance(outcome, Exception)
     ]
     assert sorted(ran) == [1, 1, 2]
     assert np.abs(outcomes[1].astype(int) - outcomes[2]).max() <= 1
@@ -239,8 +238,8 @@ def test_only_requests_with_the_same_loras_share_a_batch(
 
 
 def test_a_missing_lora_fails_its_own_request_alone(sd15: StableDiffusion, store: Path) -> None:
-    works = [Work(request(params=params), STYLE, quiet) for params in ({}, {"loras": [{"id": "gone"}]})]
-    good, bad = engine_of(sd15, store).stylize_together(works)
+    works = [BatchItem(request(params=params), STYLE, quiet) for params in ({}, {"loras": [{"id": "gone"}]})]
+    good, bad = engine_of(sd15, store).run_batch(works)
     assert not isinstance(good, Exception)
     assert isinstance(bad, WeightsMissing)
 
@@ -249,14 +248,15 @@ def test_the_terms_of_all_that_made_a_picture_are_told(tiny_root: Path, installe
     backbone = load(tiny_root / "sd15", name="tiny-sd15")
     installed(backbone, "ink")
     params = {"loras": [{"id": "ink"}]}
-    told = engine_of(backbone, store).stylize(request(params=params), STYLE, watch=quiet).licences
+    asked = request(model="tiny-sd15", params=params)
+    told = engine_of(backbone, store).stylize(asked, STYLE, watch=quiet).licences
     assert [(one.id, one.kind, one.licence) for one in told] == [
         ("tiny-sd15", "base", "Apache-2.0"),
         ("ink", "lora", "unknown"),
         ("signal-leak", "method", ""),
     ]
     assert told[-1].notes == registry.spec("signal-leak").rights
-    halves = engine_of(backbone, store).stylize(request(num_images=2), STYLE, watch=quiet).licences
+    halves = engine_of(backbone, store).stylize(request(model="tiny-sd15", num_images=2), STYLE, watch=quiet).licences
     assert [one.id for one in halves] == ["tiny-sd15", "signal-leak"]
 
 

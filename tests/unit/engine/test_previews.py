@@ -16,7 +16,7 @@ from workers.engine.backbones.latent_preview import fit, projection
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.engine import DiffusionEngine
 from workers.engine.images import to_signed
-from workers.engine.types import PreviewFrame, Work
+from workers.engine.types import BatchItem, PreviewFrame
 from workers.training.starter.autoencoder import build_autoencoder
 from workers.training.starter.patch_code import CHANNELS, fit_patch_code
 
@@ -69,7 +69,7 @@ def test_the_map_is_always_the_same_and_draws_no_random_number(sd15: StableDiffu
 def test_a_sketch_after_each_step_and_the_same_picture(engine: DiffusionEngine, sampler: str, steps: int) -> None:  # noqa: F811
     shown: list[PreviewFrame] = []
     asked = request(steps=3, width=128, params={"sampler": sampler})
-    (watched,) = engine.stylize_together([Work(asked, STYLE, quiet, show=shown.append)])
+    (watched,) = engine.run_batch([BatchItem(asked, STYLE, quiet, on_preview=shown.append)])
     assert not isinstance(watched, Exception), watched
     assert [sketch.step for sketch in shown] == list(range(1, steps + 1))
     alone = engine.stylize(asked, STYLE, watch=quiet)

@@ -9,24 +9,16 @@ import pytest
 from PIL import Image
 
 from tests.integration.conftest import new_job
-from workers.contract.jobs.models import Job, OutputFormat, Recipe, Request, State, Terms, from_millis
+from workers.contract.jobs.models import OutputFormat, Recipe, StylizeRequest, Terms
 from workers.worker.encode import RECIPE_KEY, encode, recipe
 
 PROMPT = 'a "house" & <tree> – 猫'
 
 
-def job() -> Job:
-    new = new_job()
-    request = new.request.model_copy(update={"prompt": PROMPT})
-    return Job(
-        id=new.id,
-        owner="a",
-        queue="q",
-        priority="batch",
-        state=State.RUNNING,
-        request=request,
-        created_at=from_millis(0),
-    )
+def request() -> StylizeRequest:
+    made = new_job().request
+    assert isinstance(made, StylizeRequest)
+    return made.model_copy(update={"prompt": PROMPT})
 
 
 def picture() -> Image.Image:
@@ -34,29 +26,29 @@ def picture() -> Image.Image:
 
 
 def test_a_recipe_is_the_request_of_one_picture() -> None:
-    parsed = json.loads(recipe(job(), seed=9))
+    parsed = json.loads(recipe(request(), seed=9))
     assert (parsed["seed"], parsed["num_images"], parsed["prompt"]) == (9, 1, PROMPT)
 
 
 def test_a_recipe_tells_the_terms_beside_the_request_and_older_ones_are_read_too() -> None:
     terms = Terms(id="ink", kind="lora", licence="CC-BY-NC-4.0", url="https://example.org", non_commercial=True)
-    told = Recipe.model_validate_json(recipe(job(), 9, [terms]))
+    told = Recipe.model_validate_json(recipe(request(), 9, [terms]))
     assert told.licences == (terms,)
-    assert Request.model_validate(told.model_dump(exclude={"licences"})) == Request.model_validate_json(
-        recipe(job(), 9)
+    assert StylizeRequest.model_validate(told.model_dump(exclude={"licences"})) == StylizeRequest.model_validate_json(
+        recipe(request(), 9)
     )
-    assert Recipe.model_validate_json(recipe(job(), 9)).licences == ()
+    assert Recipe.model_validate_json(recipe(request(), 9)).licences == ()
 
 
 def test_png_keeps_pixels_and_recipe() -> None:
-    made = Image.open(BytesIO(encode(picture(), "png", recipe(job(), 9))))
+    made = Image.open(BytesIO(encode(picture(), "png", recipe(request(), 9))))
     assert made.tobytes() == picture().tobytes()
     assert json.loads(made.info[RECIPE_KEY])["prompt"] == PROMPT
 
 
 @pytest.mark.parametrize("output_format", ["jpeg", "webp"])
 def test_xmp_keeps_the_recipe(output_format: OutputFormat) -> None:
-    made = Image.open(BytesIO(encode(picture(), output_format, recipe(job(), 9))))
+    made = Image.open(BytesIO(encode(picture(), output_format, recipe(request(), 9))))
     assert made.size == (32, 24)
     found = re.search(r"stylize:recipe=(['\"])(.*?)\1", made.info["xmp"].decode())
     assert found is not None

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from tests.support.exposition import Samples, families, faults, samples
 from tests.support.service import PATIENCE
 from workers.contract.errors import Misconfigured
-from workers.contract.jobs.models import Progress, Request, Result, Timings
+from workers.contract.jobs.models import Progress, Result, StylizeRequest, Timings
 from workers.worker.metrics import WorkerMetrics, resolution
 
 NAMES = {
@@ -27,9 +27,9 @@ NAMES = {
 }
 
 
-def request(**fields: Any) -> Request:
+def request(**fields: Any) -> StylizeRequest:
     given = {"method": "a", "model": "m", "seed": 1, "width": 512, "height": 512, "steps": 2}
-    return Request.model_validate({**given, "guidance_scale": 1.0, "strength": 0.5, **fields})
+    return StylizeRequest.model_validate({**given, "guidance_scale": 1.0, "strength": 0.5, **fields})
 
 
 def told(metrics: WorkerMetrics) -> Samples:

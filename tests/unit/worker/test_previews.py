@@ -15,7 +15,8 @@ from workers.contract.jobs.previews import PreviewStore
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 from workers.engine.types import PreviewFrame
-from workers.worker.threads.heartbeat import Heartbeat, Holding
+from workers.worker.running_job import RunningJob
+from workers.worker.threads.heartbeat import Heartbeat
 from workers.worker.threads.previews import MOST_SIDE, PreviewPublisher, jpeg
 
 PERIOD = 0.2
@@ -32,7 +33,7 @@ def beat(store: JobStore) -> Heartbeat:
 
 
 @pytest.fixture
-def holding(store: JobStore, beat: Heartbeat) -> Iterator[Holding]:
+def running(store: JobStore, beat: Heartbeat) -> Iterator[RunningJob]:
     store.submit(new_job())
     claim = store.claim("sd15", "worker")
     assert claim is not None
@@ -49,15 +50,15 @@ def drawing(drawn: list[float], size: tuple[int, int] = (32, 16)) -> Callable[[]
 
 
 def test_steps_are_shown_no_more_often_than_the_period_and_only_once(
-    store: JobStore, beat: Heartbeat, holding: Holding, previews: PreviewStore
+    store: JobStore, beat: Heartbeat, running: RunningJob, previews: PreviewStore
 ) -> None:
     drawn: list[float] = []
     thread = PreviewPublisher(previews, beat, period=PERIOD)
     thread.start()
     for step in range(1, 101):
-        holding.show(PreviewFrame(step, drawing(drawn)))
+        running.set_preview(PreviewFrame(step, drawing(drawn)))
         time.sleep(0.01)
-    job_id = holding.claim.job.id
+    job_id = running.job.id
     until(lambda: (job := store.get(job_id)) and job.preview == 100, "the last step is shown")
     count = len(drawn)
     assert count >= 2
@@ -80,7 +81,7 @@ def test_a_preview_is_small() -> None:
 
 
 def test_neither_a_drawing_that_fails_nor_a_redis_away_ends_it(
-    beat: Heartbeat, holding: Holding, previews: PreviewStore
+    beat: Heartbeat, running: RunningJob, previews: PreviewStore
 ) -> None:
     tried: list[float] = []
 
@@ -94,9 +95,9 @@ def test_neither_a_drawing_that_fails_nor_a_redis_away_ends_it(
         thread = PreviewPublisher(store, beat, period=PERIOD)
         thread.start()
         for _ in range(2):
-            holding.show(PreviewFrame(1, draw))
+            running.set_preview(PreviewFrame(1, draw))
             so_far = len(tried)
             until(lambda: len(tried) > so_far, "it tries")  # noqa: B023  used at once
         thread.end()
         thread.join(PATIENCE)
-    assert previews.get(holding.claim.job.id) is None
+    assert previews.get(running.job.id) is None

@@ -62,11 +62,11 @@ def test_a_step_in_time_keeps_it(store: JobStore, clock: Clock) -> None:
     assert claim is not None
     exits: list[int] = []
     dog = watchdog(store, beat, exits, step=5.0)
-    with beat.hold(claim) as holding:
+    with beat.hold(claim) as running:
         for _ in range(3):
             clock.now += 4.0
             dog.run_once()
-            holding.report(Progress(stage="denoise"))
+            running.report(Progress(stage="denoise"))
         assert not exits
         clock.now += 6.0
         dog.run_once()

@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 OutputFormat = Literal["png", "jpeg", "webp"]
 Priority = Literal["interactive", "batch"]
+JobKind = Literal["stylize", "precompute", "train", "evaluate"]
 PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")
 
 
@@ -34,11 +35,30 @@ class State(StrEnum):
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELED)
 
 
-class Request(Frozen):
-    """A validated, completed request: every default filled in, pictures named by the sha256 of their PNG blobs."""
+class JobRequest(Frozen):
+    """What every kind of job names."""
+
+    kind: ClassVar[JobKind]
 
     method: str
     model: str
+
+    @property
+    def inputs(self) -> set[Sha256]:
+        """The pictures that the job reads."""
+        return set()
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures of a batch it takes."""
+        return 1
+
+
+class StylizeRequest(JobRequest):
+    """A validated, completed request: every default filled in, pictures named by the sha256 of their PNG blobs."""
+
+    kind: ClassVar[JobKind] = "stylize"
+
     prompt: str = ""
     negative_prompt: str = ""
     style_images: tuple[Sha256, ...] = ()
@@ -46,7 +66,7 @@ class Request(Frozen):
     content_image: Sha256 | None = None
     control_image: Sha256 | None = None
     seed: int
-    num_images: int = 1
+    num_images: int = Field(1, ge=1)
     width: int
     height: int
     steps: int
@@ -56,9 +76,70 @@ class Request(Frozen):
     output_format: OutputFormat = "png"
 
     @property
-    def prepares_style(self) -> bool:
-        """Whether it is for no picture: what depends on the style alone is computed for later."""
-        return self.num_images == 0
+    def inputs(self) -> set[Sha256]:
+        """The style, content and control pictures."""
+        return {*self.style_images, *(one for one in (self.content_image, self.control_image) if one)}
+
+    @property
+    def batch_size(self) -> int:
+        """The pictures asked for."""
+        return self.num_images
+
+
+class PrecomputeRequest(JobRequest):
+    """What depends on a style alone, computed before somebody draws in it; no picture comes of it."""
+
+    kind: ClassVar[JobKind] = "precompute"
+
+    style_images: tuple[Sha256, ...] = ()
+    style_weights: tuple[float, ...] = ()
+    seed: int
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    strength: float
+    params: dict[str, JsonValue] = {}
+
+    @property
+    def inputs(self) -> set[Sha256]:
+        """The style pictures."""
+        return set(self.style_images)
+
+
+class TrainRequest(JobRequest):
+    """A style to learn from pictures by a training method."""
+
+    kind: ClassVar[JobKind] = "train"
+
+    name: str
+    images: tuple[Sha256, ...]
+    seed: int
+    steps: int
+    params: dict[str, JsonValue] = {}
+
+    @property
+    def inputs(self) -> set[Sha256]:
+        """The pictures to learn from."""
+        return set(self.images)
+
+
+class EvaluateRequest(JobRequest):
+    """A technique to judge by its published metrics, at some strengths."""
+
+    kind: ClassVar[JobKind] = "evaluate"
+
+    strengths: tuple[float, ...]
+    cases: int = Field(ge=1)
+    seed: int
+
+
+GenerationRequest = StylizeRequest | PrecomputeRequest
+"""What an engine runs."""
+Payload = StylizeRequest | PrecomputeRequest | TrainRequest | EvaluateRequest
+PAYLOADS: dict[str, type[Payload]] = {
+    payload.kind: payload for payload in (StylizeRequest, PrecomputeRequest, TrainRequest, EvaluateRequest)
+}
 
 
 class Terms(Frozen):
@@ -72,26 +153,10 @@ class Terms(Frozen):
     notes: str = ""
 
 
-class Recipe(Request):
+class Recipe(StylizeRequest):
     """What a picture carries: the request that makes it again, and the terms of all that made it."""
 
     licences: tuple[Terms, ...] = ()
-
-
-class NewJob(Frozen):
-    """What the gateway submits. `queue` is the base model's queue; `digest` is the sha256 of the whole request body."""
-
-    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    owner: str
-    queue: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    priority: Priority = "interactive"
-    request: Request
-    digest: Sha256
-    idempotency_key: str | None = None
-    deadline: datetime | None = None
-    webhook_url: str | None = None
-    max_active: int | None = Field(None, ge=1, description="unfinished jobs the owner may have, this one included")
-    trace: str | None = Field(None, description="the traceparent of the request that asked for the job")
 
 
 class Progress(Frozen):
@@ -142,21 +207,25 @@ class Failure(Frozen):
 
 
 class Job(Frozen):
-    """The record of a job, as read from the store. Times are UTC, by the Redis clock.
+    """A job, as it is submitted and as the store keeps it. Times are UTC, by the Redis clock once it is accepted.
 
-    `preview` is the step of its newest preview, None when it has none.
+    `queue` is the base model's queue; `digest` is the sha256 of all that was asked for, by which the same
+    `idempotency_key` means the same job. `trace` is the traceparent of the request that asked for it. `preview` is the
+    step of its newest preview, None when it has none.
     """
 
-    id: str
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     owner: str
-    queue: str
-    priority: Priority
-    state: State
-    request: Request
+    queue: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    priority: Priority = "interactive"
+    state: State = State.QUEUED
+    request: Payload
+    digest: Sha256 = Field(exclude=True)
+    idempotency_key: str | None = Field(None, exclude=True)
     token: int = 0
     attempts: int = 0
     worker: str | None = None
-    created_at: datetime
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     started_at: datetime | None = None
     finished_at: datetime | None = None
     lease_until: datetime | None = None
@@ -167,6 +236,11 @@ class Job(Frozen):
     preview: int | None = None
     result: Result | None = None
     failure: Failure | None = None
+
+    @property
+    def kind(self) -> JobKind:
+        """What is to be done: which payload `request` is."""
+        return self.request.kind
 
 
 def from_millis(millis: int) -> datetime:

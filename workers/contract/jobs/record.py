@@ -1,59 +1,76 @@
 """A job's record as Redis keeps it: a flat hash of strings, written by the scripts, read here."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from workers.contract.errors import UnreadableRecord
-from workers.contract.jobs.models import Failure, Job, NewJob, Progress, Request, Result, State, from_millis, to_millis
+from workers.contract.jobs.models import (
+    PAYLOADS,
+    Failure,
+    Job,
+    JobKind,
+    Payload,
+    PrecomputeRequest,
+    Progress,
+    Result,
+    State,
+    StylizeRequest,
+    from_millis,
+    to_millis,
+)
 from workers.contract.jobs.results import QueueEstimate
 from workers.contract.jobs.stored import RECORD_VERSION, read_stored
 
+VERSIONS: dict[JobKind, int] = {"stylize": 1}
+"""The version of a record by its kind. Release 0.1.0 knows version 1 and would draw pictures for every kind."""
 
-def submission_fields(new: NewJob) -> tuple[str, ...]:
+
+def submission_fields(job: Job) -> tuple[str, ...]:
     """Return the arguments of `submit.lua` that describe a job, in the order of its GIVEN."""
+    request = job.request
     return (
-        new.id,
-        new.owner,
-        new.queue,
-        new.priority,
-        new.request.method,
-        batch_key(new.request),
-        new.request.model_dump_json(),
-        new.digest,
-        new.idempotency_key or "",
-        str(to_millis(new.deadline)) if new.deadline else "",
-        " ".join(sorted(inputs(new.request))),
-        duration_key(new.request),
-        f"{work_units(new.request):.6f}",
-        new.webhook_url or "",
-        new.trace or "",
-        str(RECORD_VERSION),
+        job.id,
+        job.owner,
+        job.queue,
+        job.priority,
+        request.method,
+        batch_key(request),
+        request.model_dump_json(),
+        job.digest,
+        job.idempotency_key or "",
+        str(to_millis(job.deadline)) if job.deadline else "",
+        " ".join(sorted(request.inputs)),
+        duration_key(request),
+        f"{work_units(request):.6f}",
+        job.webhook_url or "",
+        job.trace or "",
+        str(VERSIONS.get(job.kind, RECORD_VERSION)),
+        job.kind,
     )
 
 
-def batch_key(request: Request) -> str:
+def batch_key(request: Payload) -> str:
     """Return what requests have in common that are worth denoising together: technique, base model and size.
 
-    Those without pictures, which prepare a style, keep to themselves.
+    Kinds without pictures keep to themselves.
     """
-    batch_key = f"{request.method} {request.model} {request.width}x{request.height}"
-    return f"{batch_key} preparing" if request.prepares_style else batch_key
+    if isinstance(request, StylizeRequest):
+        return f"{request.method} {request.model} {request.width}x{request.height}"
+    return f"{request.kind} {request.method} {request.model}"
 
 
-def duration_key(request: Request) -> str:
-    """Return what jobs have in common that take equally long: a batch_key's, and the number of steps and pictures."""
-    return f"{batch_key(request)} {request.steps} {request.num_images}"
+def duration_key(request: Payload) -> str:
+    """Return what jobs have in common that take equally long: their batch key, number of steps and of pictures."""
+    steps = request.steps if isinstance(request, StylizeRequest | PrecomputeRequest) else 0
+    return f"{batch_key(request)} {steps} {request.batch_size}"
 
 
-def work_units(request: Request) -> float:
+def work_units(request: Payload) -> float:
     """Return how much work a job is beside others of its technique and model: steps of a 512 x 512 picture."""
+    if not isinstance(request, StylizeRequest):
+        return 0.0
     return request.steps * request.num_images * request.width * request.height / 512**2
-
-
-def inputs(request: Request) -> set[str]:
-    """Return the sha256 of every picture that the request uses."""
-    single = (request.content_image, request.control_image)
-    return {*request.style_images, *(sha256 for sha256 in single if sha256)}
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
@@ -61,20 +78,10 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def accepted(new: NewJob, created: int) -> Job:
-    """Return the job of the record that `submit.lua` has just made, at a reading of the clock of Redis."""
-    return Job(
-        id=new.id,
-        owner=new.owner,
-        queue=new.queue,
-        priority=new.priority,
-        state=State.QUEUED,
-        request=new.request,
-        created_at=from_millis(created),
-        deadline=from_millis(to_millis(new.deadline)) if new.deadline else None,
-        webhook_url=new.webhook_url,
-        trace=new.trace,
-    )
+def accepted(job: Job, created: int) -> Job:
+    """Return the job as `submit.lua` has just recorded it, at a reading of the clock of Redis."""
+    deadline = from_millis(to_millis(job.deadline)) if job.deadline else None
+    return job.model_copy(update={"created_at": from_millis(created), "deadline": deadline})
 
 
 def parse_estimate(numbers: Sequence[int]) -> QueueEstimate:
@@ -107,7 +114,9 @@ def _job_of(fields: Mapping[str, str]) -> Job:
         queue=fields["queue"],
         priority="batch" if fields["priority"] == "batch" else "interactive",
         state=State(fields["state"]),
-        request=read_stored(Request, fields["request"]),
+        request=_payload_of(fields),
+        digest=fields["digest"],
+        idempotency_key=fields.get("key") or None,
         token=int(fields["token"]),
         attempts=int(fields["attempts"]),
         worker=fields.get("worker"),
@@ -123,6 +132,13 @@ def _job_of(fields: Mapping[str, str]) -> Job:
         result=read_stored(Result, fields["result"]) if "result" in fields else None,
         failure=read_stored(Failure, fields["failure"]) if "failure" in fields else None,
     )
+
+
+def _payload_of(fields: Mapping[str, str]) -> Payload:
+    """Return what is asked for. Release 0.1.0 wrote no kind: there a request for no picture prepares a style."""
+    prepares = "job_kind" not in fields and json.loads(fields["request"]).get("num_images") == 0
+    kind = fields.get("job_kind", "precompute" if prepares else "stylize")
+    return read_stored(PAYLOADS[kind], fields["request"])
 
 
 def _progress_of(fields: Mapping[str, str]) -> Progress | None:

@@ -198,14 +198,14 @@ class JobStore(SubmissionVerbs, ReportVerbs):
     ) -> Page:
         """Return up to `limit` jobs of an owner (None: all) in a state (None: any), newest first.
 
-        Those without pictures, which prepare a style, are not listed: their style tells of them.
+        Those that precompute a style are not listed: their style tells of them.
         One call looks at PAGE_REACH records; a page may therefore hold few jobs, or none, and still have a next one.
         """
         index = "all" if owner is None else f"list:{owner}"
         before = cursor if cursor and cursor.isdecimal() else ""
         ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
         jobs, unreadable = self._jobs(ids)
-        shown = tuple(job for job in jobs if not job.request.prepares_style)
+        shown = tuple(job for job in jobs if job.kind != "precompute")
         return Page(shown, following or None, tuple(unreadable))
 
     def position(self, job: Job) -> int | None:

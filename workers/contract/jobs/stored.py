@@ -15,7 +15,7 @@ from workers.contract.jobs.models import Frozen
 
 log = logging.getLogger(__name__)
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """The newest version of records that this release knows, and writes."""
 
 Record = TypeVar("Record", bound=Frozen)

@@ -7,7 +7,7 @@ from typing import Any
 from workers.contract.errors import QueueFull, StoreUnavailable
 from workers.contract.jobs.admission import NOTHING_PUT, Admission, PutInputs, raise_refusal
 from workers.contract.jobs.comparisons import Comparison
-from workers.contract.jobs.models import NewJob
+from workers.contract.jobs.models import Job
 from workers.contract.jobs.record import accepted, job_of, pairs, parse_estimate, submission_fields
 from workers.contract.jobs.results import Submission
 from workers.contract.jobs.stored import read_known
@@ -30,38 +30,53 @@ class SubmissionVerbs(ABC):
         raise_refusal(verdict, rest, self._max_queued)
         return Admission(int(rest[0]), rest[1] or None)
 
-    def submit(self, new: NewJob, put: PutInputs = NOTHING_PUT) -> Submission:
-        """Accept a job; when this returns it is on disk. The same idempotency key and digest return the first job.
+    def submit(self, job: Job, put: PutInputs = NOTHING_PUT, *, max_active: int | None = None) -> Submission:
+        """Accept a job; when this returns it is on disk. `max_active` bounds its owner's unfinished jobs.
+
+        The same idempotency key and digest return the first job.
 
         Raises IdempotencyConflict (same key, other digest), QueueFull, TooManyActive, StorageQuota, InputsDeleted,
         StoreUnavailable.
         """
-        verdict, *rest = self._submit([new], put, "single")
+        verdict, *rest = self._submit([job], put, max_active, single="single")
         if verdict == "accepted":
-            return Submission(accepted(new, int(rest[0])), created=True, estimate=parse_estimate(rest[1]))
+            return Submission(accepted(job, int(rest[0])), created=True, estimate=parse_estimate(rest[1]))
         return Submission(job_of(pairs(rest[0])), created=verdict == "created")
 
-    def submit_all(self, jobs: Sequence[NewJob]) -> list[str]:
+    def submit_all(self, jobs: Sequence[Job], *, max_active: int | None = None) -> list[str]:
         """Accept jobs of one owner, or none of them. Raises as `submit`.
 
         Returns their ids: another than its own for each whose idempotency key was there.
         """
-        return list(self._submit(jobs, NOTHING_PUT)[2]) if jobs else []
+        return list(self._submit(jobs, NOTHING_PUT, max_active)[2]) if jobs else []
 
-    def submit_comparison(self, group: Comparison, jobs: Sequence[NewJob], put: PutInputs = NOTHING_PUT) -> Comparison:
-        """Accept all the jobs of a group and keep it for the retention, or none of it. Raises as `submit`.
+    def submit_comparison(
+        self,
+        comparison: Comparison,
+        jobs: Sequence[Job],
+        put: PutInputs = NOTHING_PUT,
+        *,
+        max_active: int | None = None,
+    ) -> Comparison:
+        """Accept all the jobs of a comparison and keep it for the retention, or none of it. Raises as `submit`.
 
-        Returns the group, or what is there under its id already.
+        Returns the comparison, or what is there under its id already.
         """
-        verdict, *rest = self._submit(jobs, put, group=group)
-        return read_known(Comparison, rest[0]) if verdict == "group" else group
+        verdict, *rest = self._submit(jobs, put, max_active, comparison=comparison)
+        return read_known(Comparison, rest[0]) if verdict == "group" else comparison
 
     def _submit(
-        self, jobs: Sequence[NewJob], put: PutInputs, single: str = "", group: Comparison | None = None
+        self,
+        jobs: Sequence[Job],
+        put: PutInputs,
+        max_active: int | None,
+        *,
+        single: str = "",
+        comparison: Comparison | None = None,
     ) -> list[Any]:
-        kept = (group.id, group.model_dump_json(), self._keep) if group else ("", "", "")
-        fields = [field for new in jobs for field in submission_fields(new)]
-        most = (self._max_queued, self._lease, jobs[0].max_active or "")
+        kept = (comparison.id, comparison.model_dump_json(), self._keep) if comparison else ("", "", "")
+        fields = [field for job in jobs for field in submission_fields(job)]
+        most = (self._max_queued, self._lease, max_active or "")
         try:
             answer: list[Any] = self._run("submit", *most, *put.arguments(), single, *kept, *fields)
         except StoreUnavailable as fault:

@@ -1,4 +1,4 @@
-"""Preparations: jobs without pictures, which compute what depends on a style alone before somebody draws in it.
+"""What depends on a style alone, computed before somebody draws in it: which jobs do so, which workers have it.
 
 A preparation is known by what it prepares, not by its job: the workers tell which they still have in their caches.
 """
@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from redis import Redis
 
-from workers.contract.jobs.models import Request
+from workers.contract.jobs.models import PrecomputeRequest
 from workers.contract.runtime.redis import redis_errors
 
 
-def precompute_key(request: Request) -> str:
+def precompute_key(request: PrecomputeRequest) -> str:
     """Return what stands for a preparation: the same for equal requests, here and at the workers."""
     return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 

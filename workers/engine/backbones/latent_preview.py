@@ -4,7 +4,6 @@ Fitted to the VAE that is there, the map needs no table of factors per model and
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +15,6 @@ from torch.nn.functional import avg_pool2d, interpolate
 from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Trajectory
 from workers.engine.images import from_signed
-from workers.engine.progress import ProgressReporter
 from workers.engine.types import PreviewFrame
 
 log = logging.getLogger(__name__)
@@ -79,13 +77,10 @@ def _blended(channels: int, side: int) -> Tensor:
     return interpolate(drawn, size=(side, side), mode="bilinear", align_corners=True)
 
 
-def sketching(
-    projection: Projection, show: Callable[[PreviewFrame], None], meter: ProgressReporter
-) -> Callable[[Trajectory], None]:
-    """Return what shows a trajectory after a step, to be drawn later: the step itself only keeps its tensors alive."""
-
-    def sketch(trajectory: Trajectory) -> None:
-        latents = trajectory.latents if trajectory.estimate is None else trajectory.estimate
-        show(PreviewFrame(meter.step, partial(projection.picture, latents)))
-
-    return sketch
+def frame(backbone: Backbone, trajectory: Trajectory, step: int) -> PreviewFrame | None:
+    """Return what a trajectory is becoming, drawn later: the step itself only keeps its tensors alive."""
+    fitted = projection(backbone)
+    if fitted is None:
+        return None
+    latents = trajectory.latents if trajectory.estimate is None else trajectory.estimate
+    return PreviewFrame(step, partial(fitted.picture, latents))

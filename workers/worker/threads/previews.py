@@ -8,7 +8,8 @@ from PIL import Image
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.previews import PreviewStore
 from workers.contract.runtime.logs import job_fields
-from workers.worker.threads.heartbeat import Heartbeat, Holding
+from workers.worker.running_job import RunningJob
+from workers.worker.threads.heartbeat import Heartbeat
 from workers.worker.threads.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
@@ -27,17 +28,17 @@ class PreviewPublisher(PeriodicThread):
 
     def run_once(self) -> None:
         """Show each job in hand that has made a step since the last look."""
-        for holding in self._beat.held:
-            self._show(holding)
+        for running in self._beat.held:
+            self._show(running)
 
-    def _show(self, holding: Holding) -> None:
-        sketch, job_id = holding.take_sketch(), holding.claim.job.id
-        if sketch is None:
+    def _show(self, running: RunningJob) -> None:
+        frame, job_id = running.pop_preview(), running.job.id
+        if frame is None:
             return
         try:
-            picture = sketch.draw()
+            picture = frame.draw()
             if picture is not None:
-                self._store.show(holding.claim, sketch.step, jpeg(picture))
+                self._store.show(running.claim, frame.step, jpeg(picture))
         except StoreUnavailable as fault:
             log.warning("no preview of job %s: %s", job_id, fault, extra=job_fields(job_id))
         except Exception:

@@ -12,14 +12,14 @@ import pytest
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
-from workers.contract.jobs.models import Failure, NewJob, Progress, Request
+from workers.contract.jobs.models import Failure, Job, Progress, StylizeRequest
 
 
 def other_owners_job(gateway: Gateway) -> str:
-    request = Request(
+    request = StylizeRequest(
         method="signal-leak", model="tiny-sd15", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1
     )
-    new = NewJob(id=uuid4().hex, owner="somebody", queue="tiny-sd15", request=request, digest="0" * 64)
+    new = Job(id=uuid4().hex, owner="somebody", queue="tiny-sd15", request=request, digest="0" * 64)
     return gateway.store.submit(new).job.id
 
 

@@ -20,7 +20,7 @@ from app.cli.main import app
 from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import NOTE
 from deploy.embedded.redis import RedisProcess
-from tests.integration.conftest import new_job
+from tests.integration.conftest import PRECOMPUTE, new_job
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
 from tests.support.service import PATIENCE
@@ -252,8 +252,7 @@ def test_an_operator_pages_through_many_jobs_and_sees_those_that_prepare_styles(
     with connect(server.url) as redis:
         store, operator = JobStore(redis, prefix="many:"), Operator(redis, prefix="many:")
         submitted = [store.submit(new_job(owner="ann")).job.id for _ in range(401)]
-        style = new_job(owner="ann")
-        style = style.model_copy(update={"request": style.request.model_copy(update={"num_images": 0})})
+        style = new_job(owner="ann", request=PRECOMPUTE)
         submitted.append(store.submit(style).job.id)
         assert [job.id for job in operator.jobs()] == submitted[::-1]
         assert operator.cancel_unfinished("bob") == CanceledCounts()

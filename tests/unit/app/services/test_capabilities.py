@@ -36,7 +36,7 @@ def test_a_model_of_the_operator_is_offered_at_its_own_size(tmp_path: Path) -> N
 
 
 def test_each_field_of_the_form_is_a_file_or_a_text() -> None:
-    assert set(OFFER.shape.files) & set(OFFER.shape.texts) == {"recipe"}, "which is text or a picture that carries it"
+    assert set(OFFER.schema.files) & set(OFFER.schema.texts) == {"recipe"}, "which is text or a picture that carries it"
 
 
 def test_only_aliases_of_registered_techniques_are_offered() -> None:

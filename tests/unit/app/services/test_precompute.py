@@ -54,7 +54,7 @@ def test_it_is_a_job_of_the_style_without_pictures(gateway: Gateway, style: dict
     names = [reference["sha256"] for reference in style["references"]]
     assert job.request.style_images == (names[1], names[3], names[4], names[5])
     assert job.request.style_weights == (3.0, 2.0, 3.0, 2.0)
-    assert (job.priority, job.request.num_images, job.state) == ("batch", 0, State.QUEUED)
+    assert (job.kind, job.priority, job.state) == ("precompute", "batch", State.QUEUED)
     other = job_of(gateway, stands(gateway, style["id"], "style-id"))
     assert other.request.style_images == (names[1],)
     ordinary = gateway.accepted({"width": None, "height": None, "steps": None})["recipe"]

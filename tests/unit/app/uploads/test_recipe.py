@@ -12,7 +12,7 @@ from tests.security.corpus.png import chunk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
-from workers.contract.jobs.models import NewJob, OutputFormat, Request
+from workers.contract.jobs.models import Job, OutputFormat, StylizeRequest
 from workers.worker.encode import encode
 
 TEXT = json.dumps({"prompt": "a \"house\" & 'tree' <über> \u96ea", "params": {"a": [1, None]}}, ensure_ascii=False)
@@ -110,11 +110,11 @@ class TestPosting:
 
     def test_another_callers_reference_is_as_good_as_gone(self, gateway: Gateway) -> None:
         recipe = gateway.accepted()["recipe"] | {"style_images": ["b" * 64]}
-        new = NewJob(
+        new = Job(
             id="with-a-private-reference",
             owner="somebody",
             queue="tiny-sd15",
-            request=Request.model_validate(recipe),
+            request=StylizeRequest.model_validate(recipe),
             digest="0" * 64,
         )
         gateway.store.submit(new)

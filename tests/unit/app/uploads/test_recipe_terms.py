@@ -6,9 +6,9 @@ import pytest
 
 from app.errors import Invalid
 from app.uploads.recipe import read
-from workers.contract.jobs.models import Request, Terms
+from workers.contract.jobs.models import StylizeRequest, Terms
 
-REQUEST = Request(
+REQUEST = StylizeRequest(
     method="signal-leak", model="tiny-sd15", seed=1, width=64, height=64, steps=2, guidance_scale=1.0, strength=1.0
 )
 TERMS = Terms(id="tiny-sd15", kind="base", licence="Apache-2.0")
@@ -18,7 +18,7 @@ def test_terms_are_no_part_of_the_request() -> None:
     carried = json.loads(REQUEST.model_dump_json()) | {"licences": [TERMS.model_dump()]}
     found = read(json.dumps(carried))
     assert found.licences == (TERMS,)
-    assert Request.model_validate(found.model_dump(exclude={"licences"})) == REQUEST
+    assert StylizeRequest.model_validate(found.model_dump(exclude={"licences"})) == REQUEST
     assert read(REQUEST.model_dump_json()).licences == ()
 
 

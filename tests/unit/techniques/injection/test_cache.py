@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 
 from tests.support.injection_requests import STEPS, counted, made, ordered, picture
-from workers.contract.jobs.models import Progress, Request
+from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier
-from workers.engine.engine import DiffusionEngine, GenerationResult, Work
+from workers.engine.engine import DiffusionEngine
 from workers.engine.technique import Pictures, PrepareContext
+from workers.engine.types import BatchItem, GenerationResult
 from workers.techniques import registry
 from workers.techniques.injection.style_id import inversion, sizes
 from workers.techniques.injection.style_id.inversion import InvertedImage
@@ -146,8 +147,8 @@ def test_features_come_back_from_the_disk(sd15: StableDiffusion, tmp_path: Path)
     assert torch.equal(warm, cold)
 
 
-def request(seed: int) -> Request:
-    return Request(
+def request(seed: int) -> StylizeRequest:
+    return StylizeRequest(
         method="style-id", model="tiny", seed=seed, width=64, height=64, steps=STEPS, guidance_scale=1, strength=0.5
     )
 
@@ -167,8 +168,8 @@ def nothing(progress: Progress) -> None:
 
 def test_requests_together_give_the_pictures_they_give_alone(sd15: StableDiffusion) -> None:
     works = [
-        Work(request(0), Pictures((picture(1),), picture(2)), nothing),
-        Work(
+        BatchItem(request(0), Pictures((picture(1),), picture(2)), nothing),
+        BatchItem(
             request(1).model_copy(update={"prompt": "a boat", "guidance_scale": 3.0, "strength": 1.0}),
             Pictures((picture(3),), picture(4)),
             nothing,
@@ -176,7 +177,7 @@ def test_requests_together_give_the_pictures_they_give_alone(sd15: StableDiffusi
     ]
     engine = engine_on(sd15)
     with counted(sd15) as rows:
-        together = engine.stylize_together(works)
+        together = engine.run_batch(works)
     assert rows == [2] * 2 * STEPS + [3] * STEPS
     for outcome, work in zip(together, works, strict=True):
         assert isinstance(outcome, GenerationResult)

@@ -16,7 +16,7 @@ from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
 from tests.support.models import around
 from tests.support.shared_attention_requests import picture
-from workers.contract.jobs.models import Progress, Request
+from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.engine import batch, schedulers
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
@@ -24,8 +24,9 @@ from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import Hooks, Trajectory, step
-from workers.engine.engine import DiffusionEngine, GenerationResult, Work
+from workers.engine.engine import DiffusionEngine
 from workers.engine.technique import Pictures
+from workers.engine.types import BatchItem, GenerationResult
 from workers.techniques.shared_attention.style_aligned.features import Features, token_bytes
 from workers.techniques.shared_attention.style_aligned.options import Options, shared_layers
 from workers.techniques.shared_attention.style_aligned.roles import Follower
@@ -38,7 +39,7 @@ def quiet(progress: Progress) -> None:
     pass
 
 
-def work(style: Image.Image | None, **more: Any) -> Work:
+def work(style: Image.Image | None, **more: Any) -> BatchItem:
     fields: dict[str, Any] = {
         "method": "style-aligned",
         "model": "sdxl",
@@ -52,7 +53,7 @@ def work(style: Image.Image | None, **more: Any) -> Work:
         "seed": 3,
         "strength": 1.0,
     }
-    return Work(Request.model_validate(fields | more), Pictures((style,) if style else ()), quiet)
+    return BatchItem(StylizeRequest.model_validate(fields | more), Pictures((style,) if style else ()), quiet)
 
 
 def engine_of(sdxl: StableDiffusion) -> DiffusionEngine:
@@ -82,7 +83,7 @@ def test_requests_of_different_styles_share_a_batch(sdxl: StableDiffusion, monke
         work(None, prompt="a tree", num_images=2),
     ]
     engine = engine_of(sdxl)
-    together = engine.stylize_together(works)
+    together = engine.run_batch(works)
     assert sizes == [3]
     for one, outcome in zip(works, together, strict=True):
         alone = engine.stylize(one.request, one.pictures, watch=quiet)

@@ -9,7 +9,7 @@ local sizes, revived = by_sha(ARGV[6]), by_sha(ARGV[7])
 local single, group, group_text, group_keep = ARGV[8] == 'single', ARGV[9], ARGV[10], ARGV[11]
 local GIVEN = {
   'id', 'owner', 'queue', 'priority', 'method', 'company', 'request', 'digest', 'key', 'deadline', 'inputs', 'kind', 'units',
-  'webhook', 'trace', 'version'}
+  'webhook', 'trace', 'version', 'job_kind'}
 local FIRST = 12 -- of the arguments that describe jobs
 
 local jobs = {}
@@ -49,7 +49,8 @@ local function create(job)
   redis.call('HSET', name('job', id),
     'id', id, 'owner', owner, 'queue', job.queue, 'priority', job.priority, 'method', job.method, 'company', job.company,
     'request', job.request, 'digest', job.digest, 'key', job.key, 'inputs', job.inputs, 'arrival', arrival,
-    'created', whole(NOW), 'state', 'queued', 'token', 0, 'attempts', 0, 'kind', job.kind, 'units', job.units, 'version', job.version)
+    'created', whole(NOW), 'state', 'queued', 'token', 0, 'attempts', 0, 'kind', job.kind, 'units', job.units, 'version', job.version,
+    'job_kind', job.job_kind)
   if job.deadline ~= '' then
     redis.call('HSET', name('job', id), 'deadline', job.deadline)
     redis.call('ZADD', DEADLINES, job.deadline, id)
