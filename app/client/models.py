@@ -147,10 +147,49 @@ class RecipeView(Answer):
     output_format: str
 
 
+class PrecomputeRecipeView(Answer):
+    """What is computed of a style before somebody draws in it."""
+
+    method: str
+    model: str
+    style_images: tuple[str, ...]
+    style_weights: tuple[float, ...]
+    seed: int
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    strength: float
+    params: dict[str, JsonValue]
+
+
+class TrainRecipeView(Answer):
+    """A style to learn from pictures."""
+
+    method: str
+    model: str
+    name: str
+    images: tuple[str, ...]
+    seed: int
+    steps: int
+    params: dict[str, JsonValue]
+
+
+class EvaluateRecipeView(Answer):
+    """A technique to judge."""
+
+    method: str
+    model: str
+    strengths: tuple[float, ...]
+    cases: int
+    seed: int
+
+
 class JobView(Answer):
-    """A job: what was asked for and what became of it."""
+    """A job: what was asked for and what became of it. `recipe` is of its `kind`."""
 
     id: str
+    kind: str = "stylize"
     state: JobState
     method: str
     model: str
@@ -167,7 +206,7 @@ class JobView(Answer):
     gpu_seconds: float | None = None
     cache: CacheView
     attempts: int
-    recipe: RecipeView
+    recipe: RecipeView | PrecomputeRecipeView | TrainRecipeView | EvaluateRecipeView
     links: LinksView
 
 
