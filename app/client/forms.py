@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .http import HTTPRequest, Operation, call
-from .models import File, RecipeView
+from .models import Answer, File
 
 FILES = {"style_images": "style_image", "content_image": "content_image", "control_image": "control_image"}
 """The part of a form by the name of what holds its pictures."""
@@ -22,7 +22,7 @@ def build_request(path: str, given: Mapping[str, Any], recipe: object = None) ->
     files: list[Part] = []
     for name in FILES:
         files += yield from read_files(name, given.get(name))
-    if isinstance(recipe, RecipeView):
+    if isinstance(recipe, Answer):
         fields["recipe"] = recipe.model_dump_json()
     elif isinstance(recipe, Mapping):
         fields["recipe"] = json.dumps(recipe)

@@ -12,12 +12,12 @@ from .forms import build_request, read_files, text_of
 from .http import HTTPRequest, Operation, Sleep, build_path, call, fetch, get_query, send
 from .methods import MethodsView
 from .models import (
+    Answer,
     ComparisonView,
     File,
     JobState,
     JobsView,
     JobView,
-    RecipeView,
     StylesView,
     StyleView,
     StylizeFields,
@@ -42,7 +42,7 @@ class Operations:
 
     @operation
     def submit_recipe(
-        self, recipe: RecipeView | Mapping[str, Any] | File, **changes: Unpack[StylizeFields]
+        self, recipe: Answer | Mapping[str, Any] | File, **changes: Unpack[StylizeFields]
     ) -> Operation[JobView]:
         """Ask for the pictures of a recipe: a job's `recipe`, or a picture that carries one; with changes if wanted."""
         request = yield from build_request("/stylize", changes, recipe)
