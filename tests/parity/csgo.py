@@ -35,7 +35,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     technique = CSGO()
     trajectory = technique.prepare(asked, context)
     steps = carry(technique, trajectory, context)
-    own = network.get_or_load(network.locate(params.num_style_tokens, context), context.backbone)
+    own = network.get_or_load(network.csgo_files(params.num_style_tokens, context), context.backbone)
     pictures: dict[Role, Any] = {"style": asked.pictures.styles[0], "content": content_of(asked, params)}
     found = {"latents_after_step_1": steps[1], "latents": trajectory.latents}
     for role, image in pictures.items():

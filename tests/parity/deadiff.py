@@ -14,7 +14,7 @@ from tests.parity.lab import Lab, carry, inputs
 from workers.engine.backbones.patches import forward_hook
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.deadiff import reader, style
-from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint, locate
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint, find_checkpoint
 from workers.techniques.encoder.deadiff.dims import FILE
 from workers.techniques.encoder.deadiff.math import Side
 from workers.techniques.encoder.deadiff.spec import DeadiffParams
@@ -43,7 +43,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     with observed(context.backbone.denoiser) as seen:
         steps = carry(technique, trajectory, context)
     latents = {"latents_after_step_1": steps[1], "latents": trajectory.latents}
-    return {**_intermediates(case, params, locate(context), context), **text, **seen, **latents}
+    return {**_intermediates(case, params, find_checkpoint(context), context), **text, **seen, **latents}
 
 
 def params_of(case: Case) -> DeadiffParams:

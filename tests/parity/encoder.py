@@ -19,7 +19,7 @@ from workers.techniques.encoder.instantstyle.technique import InstantStyle, subt
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
 from workers.techniques.encoder.ip_adapter.technique import IPAdapter
 from workers.techniques.encoder.params import EncoderParams
-from workers.techniques.encoder.weights import locate
+from workers.techniques.encoder.weights import adapter_files
 
 TECHNIQUES: dict[str, tuple[Technique, type[EncoderParams]]] = {
     "ip-adapter": (IPAdapter(), IPAdapterParams),
@@ -49,9 +49,9 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 
 
 def _intermediates(asked: GenerationInputs, params: EncoderParams, context: PrepareContext) -> dict[str, Tensor]:
-    found = adapter.get_or_load(locate(params.adapter, context), context.backbone)
+    found = adapter.get_or_load(adapter_files(params.adapter, context), context.backbone)
     refs = image_prompt.references(asked, params)
-    tower = clip.image_tower(found.located, context.backbone)
+    tower = clip.get_image_encoder(found.files, context.backbone)
     edit = subtraction(params, found, context) if isinstance(params, InstantStyleParams) else None
     return {
         "pixel_values": tower.pixels(refs.images, params.fit),

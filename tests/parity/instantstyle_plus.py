@@ -14,7 +14,7 @@ from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import guidance, inversion
 from workers.techniques.encoder.instantstyle_plus.inversion import RenoiseConfig, Rolls
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
-from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET, InstantStylePlus, recipe_of
+from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET, InstantStylePlus, renoise_config
 
 GIVEN = "inverted_latents"
 INSTALLED = {CONTROLNET: "controlnet", "clip-vit-h": "image_encoder", "clip-vit-bigg": "image_encoder", "csd": "csd"}
@@ -39,7 +39,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     context = lab.context(case, lambda model: _installed(case, model))
     [style], content = asked.pictures.styles, asked.pictures.content
     assert content is not None
-    found = _inverted(content, asked.prompts[0], recipe_of(asked, params, context.backbone), context)
+    found = _inverted(content, asked.prompts[0], renoise_config(asked, params, context.backbone), context)
     start = case.inputs[GIVEN] if GIVEN in case.facts["compare"].get("given", ()) else found[GIVEN]
     technique = InstantStylePlus(lambda *_: start)
     trajectory = technique.prepare(asked, context)
@@ -54,14 +54,14 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     }
 
 
-def _inverted(content: Image.Image, prompt: str, recipe: RenoiseConfig, context: PrepareContext) -> dict[str, Tensor]:
+def _inverted(content: Image.Image, prompt: str, config: RenoiseConfig, context: PrepareContext) -> dict[str, Tensor]:
     drawn: list[RecordedRolls] = []
 
     def rolls(generator: torch.Generator) -> Rolls:
         drawn.append(RecordedRolls(generator))
         return drawn[-1]
 
-    begun = inversion.begin(content, prompt, recipe, context.backbone, rolls)
+    begun = inversion.begin(content, prompt, config, context.backbone, rolls)
     seen: list[Tensor] = []
     watched = PrepareContext(context.backbone, context.cache, context.weights, lambda t: seen.append(t.latents.clone()))
     return {

@@ -1,6 +1,6 @@
 """Parity of the shared-attention family: cases as calls of style-aligned.
 
-The recordings hold the reference as entry 0; here it is run alone (or along, under full_attention_share), so its rows
+The recordings hold the reference as entry 0; here it is run alone (or jointly, under full_attention_share), so its rows
 are put in front of the request's own.
 """
 
@@ -88,8 +88,8 @@ def _carried(case: Case, asked: GenerationInputs, context: PrepareContext) -> tu
     seen: list[Seen] = []
 
     def look(trajectory: Trajectory) -> None:
-        along = follower(trajectory).along
-        leads = [along.latents] if along is not None else alone[len(rows) :][:1]
+        joint = follower(trajectory).joint_reference
+        leads = [joint.latents] if joint is not None else alone[len(rows) :][:1]
         rows.append(torch.cat([*leads, trajectory.latents]))
 
     technique = StyleAligned(draw=lambda seed, shape: case.inputs["latents"][:1])

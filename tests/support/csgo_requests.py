@@ -75,7 +75,7 @@ def asked(
 
 
 def own(context: PrepareContext) -> Network:
-    return network.get_or_load(network.locate(32, context), context.backbone)
+    return network.get_or_load(network.csgo_files(32, context), context.backbone)
 
 
 def without_residents(backbone: StableDiffusion) -> StableDiffusion:

@@ -1,8 +1,8 @@
-"""What a technique is to the pipelines, and how to add one.
+"""What a technique is to the engine, and how to add one.
 
 A technique is a folder `workers/techniques/<family>/<name>/` with
 
-- `spec.py`: SPEC, pydantic only (the gateway reads it without torch);
+- `spec.py`: SPEC, a `workers.contract.spec.Spec` (the gateway reads it without torch);
 - `math.py`: the paper's formulas as pure functions over tensors;
 - `technique.py`: TECHNIQUE, an object with the members of `Technique` below;
 
@@ -123,7 +123,7 @@ class Technique(Protocol):
         ...
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
-        """Return the request's pictures ready to denoise; seeds in the order's order."""
+        """Return the request's pictures ready to denoise; in the order of the request's seeds."""
         ...
 
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
@@ -136,12 +136,12 @@ class PreparesStyle(Protocol):
     """A technique whose `prepare` needs more than a style: a content picture, or a prompt."""
 
     def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
-        """Put into the cache what `prepare` would look for there of the order's style pictures alone."""
+        """Put into the cache what `prepare` would look for there of the request's style pictures alone."""
         ...
 
 
 def prepare_style(technique: Technique, inputs: GenerationInputs, context: PrepareContext) -> None:
-    """Compute what depends on an order's style alone, into the cache. Raises as the technique's `prepare`."""
+    """Compute what depends on a request's style alone, into the cache. Raises as the technique's `prepare`."""
     if isinstance(technique, PreparesStyle):
         technique.prepare_style(inputs, context)
     else:
@@ -149,7 +149,7 @@ def prepare_style(technique: Technique, inputs: GenerationInputs, context: Prepa
 
 
 def params_as(inputs: GenerationInputs, kind: type[P]) -> P:
-    """Return the order's parameters as the technique's own class."""
+    """Return the request's parameters as the technique's own class."""
     assert isinstance(inputs.params, kind)
     return inputs.params
 
@@ -160,7 +160,7 @@ def text_to_image_batch_key(inputs: GenerationInputs, backbone: Backbone) -> Has
 
 
 def check_size(inputs: GenerationInputs, backbone: Backbone) -> None:
-    """Raise Refused unless the base model can make pictures of the order's size."""
+    """Raise Refused unless the base model can make pictures of the request's size."""
     multiple = backbone.size_multiple
     if inputs.width % multiple or inputs.height % multiple:
         raise Refused(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,21 @@ from model_store.load.base import load_base
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
 
-PIPELINES: dict[str, tuple[Base, Any]] = {
-    "StableDiffusionPipeline": ("sd15", StableDiffusionPipeline),
-    "StableDiffusionXLPipeline": ("sdxl", StableDiffusionXLPipeline),
+
+def _sd15_settings(_: Mapping[str, Any]) -> dict[str, Any]:
+    return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+def _sdxl_settings(index: Mapping[str, Any]) -> dict[str, Any]:
+    zeros = bool(index.get("force_zeros_for_empty_prompt", True))
+    return {"add_watermarker": False, "force_zeros_for_empty_prompt": zeros}
+
+
+Settings = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Returns what a pipeline is told beside its parts, of those that are not used too, from the folder's index file."""
+PIPELINES: dict[str, tuple[Base, Any, Settings]] = {
+    "StableDiffusionPipeline": ("sd15", StableDiffusionPipeline, _sd15_settings),
+    "StableDiffusionXLPipeline": ("sdxl", StableDiffusionXLPipeline, _sdxl_settings),
 }
 
 
@@ -39,31 +51,21 @@ def load(
     index = _index(folder)
     if index["_class_name"] not in PIPELINES:
         raise ModelUnusable(f"{folder} holds a {index['_class_name']}; SD1.5 and SDXL pipelines can be used")
-    base, pipeline = PIPELINES[index["_class_name"]]
+    base, pipeline, settings = PIPELINES[index["_class_name"]]
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     try:
         parts = load_base(folder, base, device=device, dtype=dtype, vae=vae)
     except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded: {broken}") from broken
-    pipe = pipeline(**parts, **_absent(base, index))
+    pipe = pipeline(**parts, **settings(index))
     pipe.register_to_config(_name_or_path=str(folder))
     return wrap(pipe, name=name or folder.name, device=device, dtype=dtype, fingerprint=fingerprint(folder, vae))
 
 
-def _absent(base: Base, index: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a pipeline is told about parts that are not used, and the settings its index file holds."""
-    if base == "sd15":
-        return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    return {
-        "add_watermarker": False,
-        "force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt", True)),
-    }
-
-
 def wrap(pipe: Any, *, name: str, device: torch.device, dtype: torch.dtype, fingerprint: str) -> StableDiffusion:
     """Return a diffusers pipeline, its VAE in float32, as a backbone: frozen and on the device."""
-    base, _ = PIPELINES[type(pipe).__name__]
+    base, *_ = PIPELINES[type(pipe).__name__]
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():

@@ -48,7 +48,7 @@ class StyleCache:
         self.hits = 0
         self.misses = 0
         self._lock = threading.Lock()
-        self._flights: dict[str, PendingBuild] = {}
+        self._pending: dict[str, PendingBuild] = {}
 
     def get(self, key: str, build: Callable[[], Mapping[str, Tensor]]) -> tuple[Tensors, bool]:
         """Return the value under `key` and whether it was there; `build` makes it when it was not.
@@ -60,29 +60,29 @@ class StyleCache:
                 if (found := self._find(key)) is not None:
                     self.hits += 1
                     return found, True
-                flight = self._flights.get(key)
-                if flight is None:
-                    mine = self._flights[key] = PendingBuild()
+                pending = self._pending.get(key)
+                if pending is None:
+                    mine = self._pending[key] = PendingBuild()
                     self.misses += 1
                     break
-            flight.done.wait()
-            if flight.value is not None:
+            pending.done.wait()
+            if pending.value is not None:
                 with self._lock:
                     self.hits += 1
-                return flight.value, True
-        return self._fly(key, mine, build), False
+                return pending.value, True
+        return self._build(key, mine, build), False
 
-    def _fly(self, key: str, flight: PendingBuild, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
+    def _build(self, key: str, pending: PendingBuild, build: Callable[[], Mapping[str, Tensor]]) -> Tensors:
         try:
-            flight.value = dict(build())
+            pending.value = dict(build())
             with self._lock:
-                if not flight.discarded:
-                    self._store(0, key, flight.value)
-            return flight.value
+                if not pending.discarded:
+                    self._store(0, key, pending.value)
+            return pending.value
         finally:
             with self._lock:
-                del self._flights[key]
-            flight.done.set()
+                del self._pending[key]
+            pending.done.set()
 
     def _find(self, key: str) -> Tensors | None:
         for depth, tier in enumerate(self.tiers):
@@ -105,7 +105,7 @@ class StyleCache:
     def device_for(self, size: int) -> torch.device | None:
         """Return whose memory a value of `size` bytes would be kept in, None when no tier in memory has the room.
 
-        Large values are built right there; what has no home is better not kept at all.
+        Large values are built right there; what no tier has room for is better not kept at all.
         """
         return next((tier.device for tier in self.tiers if tier.device is not None and size <= tier.budget), None)
 
@@ -124,8 +124,8 @@ class StyleCache:
         with self._lock:
             for tier in self.tiers:
                 tier.drop(discarded)
-            for key, flight in self._flights.items():
-                flight.discarded = flight.discarded or discarded(key)
+            for key, pending in self._pending.items():
+                pending.discarded = pending.discarded or discarded(key)
 
     def clear(self) -> None:
         """Forget everything in every tier."""

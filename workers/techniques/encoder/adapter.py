@@ -25,7 +25,7 @@ KeysValues = dict[str, Tensor]
 class Adapter:
     """An adapter on the device of the base model, in its dtype. Layers are named as in `unet.attn_processors`."""
 
-    located: AdapterFiles
+    files: AdapterFiles
     kind: Kind
     tokens: int
     fingerprint: str
@@ -47,32 +47,32 @@ class Adapter:
         }
 
 
-def get_or_load(located: AdapterFiles, backbone: Backbone) -> Adapter:
+def get_or_load(files: AdapterFiles, backbone: Backbone) -> Adapter:
     """Return the adapter in a file, loaded and checked against UNet and image encoder on first use.
 
     Raises ModelUnusable when they do not belong together.
     """
-    adapter: Adapter = backbone.get_or_load(f"ip-adapter {located}", lambda: _load(located, backbone))
+    adapter: Adapter = backbone.get_or_load(f"ip-adapter {files}", lambda: _load(files, backbone))
     return adapter
 
 
-def _load(located: AdapterFiles, backbone: Backbone) -> Adapter:
-    file = adapter_file.read(located.adapter)
+def _load(files: AdapterFiles, backbone: Backbone) -> Adapter:
+    file = adapter_file.read(files.adapter)
     try:
-        image_config = CLIPVisionConfig.from_pretrained(located.image_encoder, local_files_only=True)
+        image_config = CLIPVisionConfig.from_pretrained(files.image_encoder, local_files_only=True)
     except (OSError, ValueError) as broken:
-        raise ModelUnusable(f"{located.image_encoder} holds no image encoder: {broken}") from broken
+        raise ModelUnusable(f"{files.image_encoder} holds no image encoder: {broken}") from broken
     compatibility.check_unet(file, backbone.denoiser)
-    compatibility.check_image_tower(file, image_config, clip=located.published.clip if located.published else None)
+    compatibility.check_image_encoder(file, image_config, clip=files.published.clip if files.published else None)
     projection = backbone.denoiser._convert_ip_adapter_image_proj_to_diffusers(dict(file.image_proj))
     processors = backbone.denoiser._convert_ip_adapter_attn_to_diffusers([file.state_dict()])
     layers = {name: _placed(layer, backbone) for name, layer in processors.items() if name.endswith("attn2.processor")}
     return Adapter(
-        located=located,
+        files=files,
         kind=file.kind,
         tokens=file.tokens,
         fingerprint=file.fingerprint,
-        encoder_fingerprint=fingerprint(located.image_encoder, located.preprocessor),
+        encoder_fingerprint=fingerprint(files.image_encoder, files.preprocessor),
         image_config=image_config,
         projection=_placed(projection, backbone),
         layers=layers,

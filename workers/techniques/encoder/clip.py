@@ -1,4 +1,4 @@
-"""The two towers of a CLIP model as adapters use them: images to features, a text to its embedding."""
+"""The two encoders of a CLIP model as adapters use them: images to features, a text to its embedding."""
 
 import json
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from workers.techniques.encoder.weights import AdapterFiles
 Fit = Literal["crop", "squash"]
 PICTURE_PARTS = (r"^vision_model\.", r"^visual_projection\.", r"^logit_scale$")
 TEXT_PARTS = (r"^text_model\.", r"^text_projection\.", r"^logit_scale$")
-"""What a whole CLIP model's file holds for its other tower."""
+"""What a whole CLIP model's file holds for its other encoder."""
 
 
-class ImageTower:
+class ClipImageEncoder:
     """An image encoder on the device of the base model, with the projects' own preprocessing (PIL, not torchvision)."""
 
     def __init__(self, model: CLIPVisionModelWithProjection, preprocessor: Path | None = None) -> None:
@@ -71,18 +71,18 @@ class ImageTower:
         return self.features(torch.zeros(1, 3, side, side), "plus")
 
 
-def image_tower(located: AdapterFiles, backbone: Backbone) -> ImageTower:
+def get_image_encoder(files: AdapterFiles, backbone: Backbone) -> ClipImageEncoder:
     """Return an adapter's image encoder, resident beside the base model. Raises ModelUnusable when it is broken."""
 
-    def build() -> ImageTower:
-        model = _load(CLIPVisionModelWithProjection, located.image_encoder, backbone, skip=TEXT_PARTS)
-        return ImageTower(model, located.preprocessor)
+    def build() -> ClipImageEncoder:
+        model = _load(CLIPVisionModelWithProjection, files.image_encoder, backbone, skip=TEXT_PARTS)
+        return ClipImageEncoder(model, files.preprocessor)
 
-    tower: ImageTower = backbone.get_or_load(f"image-encoder {located.image_encoder} {located.preprocessor}", build)
-    return tower
+    encoder: ClipImageEncoder = backbone.get_or_load(f"image-encoder {files.image_encoder} {files.preprocessor}", build)
+    return encoder
 
 
-class TextTower:
+class ClipTextEncoder:
     """A text encoder with its projection."""
 
     def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) -> None:
@@ -105,7 +105,7 @@ class TextTower:
 def text_config(folder: Path) -> CLIPTextConfig:
     """Return the configuration of the text encoder in a folder, which may hold a whole CLIP model.
 
-    A whole model says the width of its embeddings once for both towers. Raises ModelUnusable when there is none.
+    A whole model says the width of its embeddings once for both encoders. Raises ModelUnusable when there is none.
     """
     try:
         stated = json.loads((folder / "config.json").read_text())
@@ -117,15 +117,15 @@ def text_config(folder: Path) -> CLIPTextConfig:
     return config
 
 
-def text_tower(folder: Path, config: CLIPTextConfig, tokenizer: Path, backbone: Backbone) -> TextTower:
+def get_text_encoder(folder: Path, config: CLIPTextConfig, tokenizer: Path, backbone: Backbone) -> ClipTextEncoder:
     """Return the text encoder in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
 
-    def build() -> TextTower:
+    def build() -> ClipTextEncoder:
         model = _load(CLIPTextModelWithProjection, folder, backbone, skip=PICTURE_PARTS, config=config)
-        return TextTower(model, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True))
+        return ClipTextEncoder(model, CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True))
 
-    tower: TextTower = backbone.get_or_load(f"text-encoder {folder}", build)
-    return tower
+    encoder: ClipTextEncoder = backbone.get_or_load(f"text-encoder {folder}", build)
+    return encoder
 
 
 def _load(kind: Any, folder: Path, backbone: Backbone, *, skip: Sequence[str] = (), config: Any = None) -> Any:

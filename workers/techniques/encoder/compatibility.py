@@ -1,7 +1,8 @@
-"""Do adapter, image tower, text tower and UNet belong together? Asked of their configurations, before anything runs.
+"""Do adapter, image encoder, text encoder and UNet belong together? Asked of their configurations, before any runs.
 
-A wrong pair need not fail by its shapes: towers of different CLIP models can have equal widths. So a tower is known by
-what it declares (`clip_model` in its config.json), or by the numbers of the public models, and only then by its width.
+A wrong pair need not fail by its shapes: encoders of different CLIP models can have equal widths. So an encoder is
+known by what it declares (`clip_model` in its config.json), or by the numbers of the public models, and only then by
+its width.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ RESAMPLER_LAYERS = 4
 
 KNOWN: Mapping[tuple[int, int, int, int], tuple[str, str]] = MappingProxyType(
     {
-        # width, layers, heads, projection: which tower of which model
+        # width, layers, heads, projection: which encoder of which model
         (1280, 32, 16, 1024): ("image", VIT_H),
         (1024, 24, 16, 1024): ("text", VIT_H),
         (1664, 48, 16, 1280): ("image", VIT_BIGG),
@@ -29,19 +30,19 @@ KNOWN: Mapping[tuple[int, int, int, int], tuple[str, str]] = MappingProxyType(
 )
 
 
-def clip_model(tower: Any) -> str | None:
-    """Return which CLIP model a tower's transformers configuration belongs to, or None when it does not say."""
-    declared = getattr(tower, "clip_model", None)
+def clip_model(encoder: Any) -> str | None:
+    """Return which CLIP model an encoder's transformers configuration belongs to, or None when it does not say."""
+    declared = getattr(encoder, "clip_model", None)
     if declared is not None:
         return str(declared)
-    numbers = (tower.hidden_size, tower.num_hidden_layers, tower.num_attention_heads, tower.projection_dim)
-    side = "image" if hasattr(tower, "image_size") else "text"
+    numbers = (encoder.hidden_size, encoder.num_hidden_layers, encoder.num_attention_heads, encoder.projection_dim)
+    side = "image" if hasattr(encoder, "image_size") else "text"
     found_side, model = KNOWN.get(numbers, (None, None))
     return model if found_side == side else None
 
 
-def check_image_tower(adapter: AdapterFile, image: Any, *, clip: str | None) -> None:
-    """Raise ModelUnusable unless the adapter reads the features of this image tower; `clip` is the model it needs."""
+def check_image_encoder(adapter: AdapterFile, image: Any, *, clip: str | None) -> None:
+    """Raise ModelUnusable unless the adapter reads the features of this image encoder; `clip` is the model it needs."""
     model = clip_model(image)
     if clip is not None and model is not None and model != clip:
         raise ModelUnusable(f"{adapter.path.name} was trained with the image encoder of {clip}, not with {model}")
@@ -52,17 +53,17 @@ def check_image_tower(adapter: AdapterFile, image: Any, *, clip: str | None) -> 
         )
 
 
-def check_text_tower(image: Any, text: Any) -> None:
-    """Raise Refused unless both towers' embeddings live in one space: only then may one be subtracted."""
+def check_text_encoder(image: Any, text: Any) -> None:
+    """Raise Refused unless both encoders' embeddings live in one space: only then may one be subtracted."""
     models = clip_model(image), clip_model(text)
     if models[0] != models[1]:
         seen, read = (model or "an unknown CLIP model" for model in models)
         raise Refused(
-            f"content subtraction needs towers of one CLIP model: images go through {seen}, text through {read}"
+            f"content subtraction needs encoders of one CLIP model: images go through {seen}, text through {read}"
         )
     if image.projection_dim != text.projection_dim:
         raise Refused(
-            "content subtraction needs towers of one CLIP model: image embeddings are "
+            "content subtraction needs encoders of one CLIP model: image embeddings are "
             f"{image.projection_dim} wide, text embeddings {text.projection_dim}"
         )
 

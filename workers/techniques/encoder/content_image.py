@@ -26,8 +26,8 @@ def floored(size: Size, multiple: int) -> Size:
 def result_size(inputs: GenerationInputs, fit: Fit, multiple: int) -> Size:
     """Return the (width, height) of the result.
 
-    `content`: the content image's proportions inside the order's size, sides rounded down to the multiple. `exact`, or
-    without a content image, or with one that has the order's size already: the order's.
+    `content`: the content image's proportions inside the request's size, sides rounded down to the multiple. `exact`,
+    or without a content image, or with one that has the request's size already: the request's.
     """
     content, box = inputs.pictures.content, (inputs.width, inputs.height)
     if content is None or fit == "exact" or content.size == box:
@@ -38,7 +38,7 @@ def result_size(inputs: GenerationInputs, fit: Fit, multiple: int) -> Size:
 def fitted(
     inputs: GenerationInputs, fit: Fit, multiple: int, resample: Image.Resampling, *, twice: bool = False
 ) -> Image.Image:
-    """Return the order's content image in RGB at the size of the result; it must have one.
+    """Return the request's content image in RGB at the size of the result; it must have one.
 
     `exact` covers the size and crops. `twice` scales to the size before rounding first, then to the rounded one.
     """

@@ -55,13 +55,13 @@ def features(refs: References, adapter: Adapter, context: PrepareContext, *, of_
     """Return the images' features (n, D) or (n, L, H), float32; each image is encoded once."""
     encoder, kind, fit = adapter.encoder_fingerprint, adapter.kind, refs.params.fit
     return torch.cat(
-        [encoded(image, adapter.located, encoder, kind, context, fit=fit, of_style=of_style) for image in refs.images]
+        [encoded(image, adapter.files, encoder, kind, context, fit=fit, of_style=of_style) for image in refs.images]
     )
 
 
 def encoded(
     image: Image.Image,
-    located: AdapterFiles,
+    files: AdapterFiles,
     encoder: str,
     kind: Kind,
     context: PrepareContext,
@@ -81,8 +81,8 @@ def encoded(
     )
 
     def build() -> dict[str, Tensor]:
-        tower = clip.image_tower(located, context.backbone)
-        return {"features": tower.features(tower.pixels([image], fit), kind)}
+        vision = clip.get_image_encoder(files, context.backbone)
+        return {"features": vision.features(vision.pixels([image], fit), kind)}
 
     return context.cache.get(key, build, of_style=of_style)["features"].to(context.backbone.device)
 
@@ -115,7 +115,7 @@ def unconditional_tokens(adapter: Adapter, context: PrepareContext) -> Tensor:
     if adapter.kind == "base":
         nothing = torch.zeros(1, adapter.image_config.projection_dim)
     else:
-        nothing = clip.image_tower(adapter.located, context.backbone).zero_pixels()
+        nothing = clip.get_image_encoder(adapter.files, context.backbone).zero_pixels()
     return adapter.project(nothing).flatten(0, 1)
 
 

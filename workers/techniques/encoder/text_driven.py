@@ -10,7 +10,7 @@ from workers.techniques.encoder.adapter import Adapter
 from workers.techniques.encoder.attention import ImageStream
 from workers.techniques.encoder.image_prompt import FeatureEdit
 from workers.techniques.encoder.params import EncoderParams
-from workers.techniques.encoder.weights import locate
+from workers.techniques.encoder.weights import adapter_files
 
 
 def batch_key(inputs: GenerationInputs, params: EncoderParams, backbone: Backbone) -> Hashable:
@@ -45,7 +45,7 @@ def _stream(
     target_blocks: Sequence[str],
     edit: Callable[[Adapter], FeatureEdit | None],
 ) -> ImageStream:
-    found = adapter.get_or_load(locate(params.adapter, context), context.backbone)
+    found = adapter.get_or_load(adapter_files(params.adapter, context), context.backbone)
     layers = blocks.selected(found.layers, target_blocks)
     refs = image_prompt.references(inputs, params)
     return ImageStream(

@@ -1,4 +1,4 @@
-"""Where an adapter, its image encoder and its CLIP model's text tower are: with the base model, or in the store."""
+"""Where an adapter, its image encoder and its CLIP model's text encoder are: with the base model, or in the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ SECOND_TEXT_ENCODER: Literal["text_encoder_2"] = "text_encoder_2"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedAdapter:
     """Catalogue ids of an adapter and what belongs to it.
 
-    `clip` is the CLIP model its image encoder is of. `text` is the text tower of the same model: a catalogue id, the
+    `clip` is the CLIP model its image encoder is of. `text` is the text encoder of the same model: a catalogue id, the
     base model's own second text encoder, or None where the adapter reads no embedding.
     """
 
@@ -31,14 +31,14 @@ class Published:
 
 
 VIT_H, VIT_BIGG = "ViT-H/14", "ViT-bigG/14"
-PUBLISHED: Mapping[tuple[Base, Variant], Published] = MappingProxyType(
+PUBLISHED: Mapping[tuple[Base, Variant], PublishedAdapter] = MappingProxyType(
     {
-        ("sd15", "base"): Published("ip-adapter-sd15", "clip-vit-h", VIT_H, "clip-vit-h-text"),
-        ("sd15", "light"): Published("ip-adapter-light-sd15", "clip-vit-h", VIT_H, "clip-vit-h-text"),
-        ("sd15", "plus"): Published("ip-adapter-plus-sd15", "clip-vit-h", VIT_H, None),
-        ("sdxl", "base"): Published("ip-adapter-sdxl", "clip-vit-bigg", VIT_BIGG, SECOND_TEXT_ENCODER),
-        ("sdxl", "vit-h"): Published("ip-adapter-sdxl-vit-h", "clip-vit-h", VIT_H, "clip-vit-h-text"),
-        ("sdxl", "plus"): Published("ip-adapter-plus-sdxl-vit-h", "clip-vit-h", VIT_H, None),
+        ("sd15", "base"): PublishedAdapter("ip-adapter-sd15", "clip-vit-h", VIT_H, "clip-vit-h-text"),
+        ("sd15", "light"): PublishedAdapter("ip-adapter-light-sd15", "clip-vit-h", VIT_H, "clip-vit-h-text"),
+        ("sd15", "plus"): PublishedAdapter("ip-adapter-plus-sd15", "clip-vit-h", VIT_H, None),
+        ("sdxl", "base"): PublishedAdapter("ip-adapter-sdxl", "clip-vit-bigg", VIT_BIGG, SECOND_TEXT_ENCODER),
+        ("sdxl", "vit-h"): PublishedAdapter("ip-adapter-sdxl-vit-h", "clip-vit-h", VIT_H, "clip-vit-h-text"),
+        ("sdxl", "plus"): PublishedAdapter("ip-adapter-plus-sdxl-vit-h", "clip-vit-h", VIT_H, None),
     }
 )
 
@@ -52,11 +52,11 @@ class AdapterFiles:
 
     adapter: Path
     image_encoder: Path
-    published: Published | None
+    published: PublishedAdapter | None
     preprocessor: Path | None = None
 
 
-def locate(variant: Variant, context: PrepareContext) -> AdapterFiles:
+def adapter_files(variant: Variant, context: PrepareContext) -> AdapterFiles:
     """Return the files of an adapter: the base model's own if its folder has one, else those of the store.
 
     Raises WeightsMissing with the command that fetches them, and Refused when no such adapter is published.
@@ -68,8 +68,8 @@ def locate(variant: Variant, context: PrepareContext) -> AdapterFiles:
     if published is None:
         raise Refused(f"there is no {variant} adapter for {context.backbone.base}; params.adapter base is always one")
     return AdapterFiles(
-        adapter=adapter_in(installed(published.adapter, published.adapter, context)),
-        image_encoder=installed(published.image_encoder, published.adapter, context),
+        adapter=adapter_in(installed_path(published.adapter, published.adapter, context)),
+        image_encoder=installed_path(published.image_encoder, published.adapter, context),
         published=published,
     )
 
@@ -96,7 +96,7 @@ def _variant(stem: str) -> Variant:
     return next((variant for variant in variants if variant in stem.replace("_", "-")), "base")
 
 
-def installed(model: str, pulled_by: str, context: PrepareContext) -> Path:
+def installed_path(model: str, pulled_by: str, context: PrepareContext) -> Path:
     """Return the folder or file of an installed model. Raises WeightsMissing with the command that fetches it."""
     try:
         return context.weights(model)

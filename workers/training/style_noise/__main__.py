@@ -41,7 +41,7 @@ def main() -> int:
     captions = [path.with_suffix(".txt") for path in paths]
     backbone = load(chosen.model, device=chosen.device)
     side = chosen.size or SPEC.bases[backbone.base].width
-    recipe = TrainingConfig(chosen.steps, chosen.batch, chosen.rank, chosen.learning_rate, seed=chosen.seed)
+    config = TrainingConfig(chosen.steps, chosen.batch, chosen.rank, chosen.learning_rate, seed=chosen.seed)
     try:
         train(
             backbone,
@@ -50,8 +50,8 @@ def main() -> int:
             chosen.out,
             width=side,
             height=side,
-            recipe=recipe,
-            report=lambda number, loss: print(f"step {number} of {recipe.steps}: loss {loss:.4f}", flush=True),
+            config=config,
+            report=lambda number, loss: print(f"step {number} of {config.steps}: loss {loss:.4f}", flush=True),
         )
     except ValueError as refusal:
         print(refusal, file=sys.stderr)

@@ -66,7 +66,7 @@ def train(
     *,
     width: int,
     height: int,
-    recipe: TrainingConfig,
+    config: TrainingConfig,
     report: Callable[[int, float], None],
 ) -> None:
     """Train a style's LoRA on a base model of its own and write it with its statistics into the folder `out`.
@@ -78,8 +78,8 @@ def train(
     z = style_set.latents(pictures, backbone, width, height)
     mu, var = statistics.pixel(z, statistics.equal(len(z)))
     unet = backbone.denoiser
-    unet.add_adapter(LoraConfig(r=recipe.rank, lora_alpha=recipe.rank, target_modules=list(LAYERS)))
-    for number, loss in _descend(backbone, z, mu, var.sqrt(), captions, (width, height), recipe):
+    unet.add_adapter(LoraConfig(r=config.rank, lora_alpha=config.rank, target_modules=list(LAYERS)))
+    for number, loss in _descend(backbone, z, mu, var.sqrt(), captions, (width, height), config):
         report(number, loss)
     out.mkdir(parents=True, exist_ok=True)
     stats_file.write(out, "pixel", {"mean_pixels": mu, "var_pixels": var})
@@ -95,20 +95,20 @@ def _descend(
     sig: Tensor,
     captions: Sequence[str],
     size: tuple[int, int],
-    recipe: TrainingConfig,
+    config: TrainingConfig,
 ) -> Any:
     """Yield (number, loss) of each optimizer step."""
-    unet, draw = backbone.denoiser, torch.Generator("cpu").manual_seed(recipe.seed)
+    unet, draw = backbone.denoiser, torch.Generator("cpu").manual_seed(config.seed)
     abar = schedulers.build("ddim", backbone.scheduler_config, 1).alphas_cumprod.to(backbone.device)
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate)
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate)
     texts, _ = backbone.condition([*captions, ""], None, guided=False, width=size[0], height=size[1])
-    for number in range(1, recipe.steps + 1):
-        chosen = torch.randint(len(z), (recipe.batch,), generator=draw)
-        dropped = torch.rand(recipe.batch, generator=draw) < recipe.caption_dropout
+    for number in range(1, config.steps + 1):
+        chosen = torch.randint(len(z), (config.batch,), generator=draw)
+        dropped = torch.rand(config.batch, generator=draw) < config.caption_dropout
         condition = texts.select(torch.where(dropped, len(captions), chosen).to(backbone.device))
-        t = torch.randint(len(abar), (recipe.batch,), generator=draw)
-        e = torch.randn(recipe.batch, *z.shape[1:], generator=draw)
+        t = torch.randint(len(abar), (config.batch,), generator=draw)
+        e = torch.randn(config.batch, *z.shape[1:], generator=draw)
         z_0, e, t, m, s = (x.to(backbone.device) for x in (z[chosen], e, t, mu, sig))
         with torch.enable_grad():
             made = step(unet, abar, z_0, condition, t, e, m, s)

@@ -16,7 +16,7 @@ from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused, WeightsMissing
 from workers.techniques.encoder import adapter_file
 from workers.techniques.encoder.csgo import checkpoint as csgo
-from workers.techniques.encoder.weights import adapter_in, locate
+from workers.techniques.encoder.weights import adapter_files, adapter_in
 
 
 def test_both_layouts_are_read() -> None:
@@ -76,9 +76,9 @@ def test_a_store_folder_gives_its_safetensors_file_first(tmp_path: Path) -> None
 @pytest.mark.parametrize("variant", ["base", "plus"])
 def test_what_is_missing_is_named_with_the_command_that_fetches_it(backbone: StableDiffusion, variant: str) -> None:
     with pytest.raises(WeightsMissing, match=f"stylize models pull ip-adapter-.*{backbone.base}"):
-        locate(variant, bench_on(backbone, nothing_installed))  # type: ignore[arg-type]
+        adapter_files(variant, bench_on(backbone, nothing_installed))  # type: ignore[arg-type]
 
 
 def test_a_variant_that_was_never_published_is_refused(sd15: StableDiffusion) -> None:
     with pytest.raises(Refused, match="no vit-h adapter for sd15"):
-        locate("vit-h", bench_on(sd15, nothing_installed))
+        adapter_files("vit-h", bench_on(sd15, nothing_installed))

@@ -13,7 +13,7 @@ from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder import adapter, adapter_file, compatibility, content
 from workers.techniques.encoder.adapter_file import AdapterFile
-from workers.techniques.encoder.weights import VIT_BIGG, VIT_H, AdapterFiles, Published, locate
+from workers.techniques.encoder.weights import VIT_BIGG, VIT_H, AdapterFiles, PublishedAdapter, adapter_files
 
 
 def vision(width: int, layers: int, heads: int, projection: int, **more: str) -> CLIPVisionConfig:
@@ -69,7 +69,7 @@ def test_a_declaration_survives_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("image", "words"), [(H_IMAGE, H_TEXT), (G_IMAGE, G_TEXT)])
 def test_towers_of_one_model_may_be_subtracted(image: CLIPVisionConfig, words: CLIPTextConfig) -> None:
-    compatibility.check_text_tower(image, words)
+    compatibility.check_text_encoder(image, words)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_towers_of_one_model_may_be_subtracted(image: CLIPVisionConfig, words: C
     ],
 )
 def test_towers_of_different_models_are_refused(image: CLIPVisionConfig, words: CLIPTextConfig) -> None:
-    with pytest.raises(Refused, match="towers of one CLIP model"):
-        compatibility.check_text_tower(image, words)
+    with pytest.raises(Refused, match="encoders of one CLIP model"):
+        compatibility.check_text_encoder(image, words)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_towers_of_different_models_are_refused(image: CLIPVisionConfig, words: 
     ],
 )
 def test_an_adapter_and_its_image_tower_fit(file: AdapterFile, image: CLIPVisionConfig, clip: str | None) -> None:
-    compatibility.check_image_tower(file, image, clip=clip)
+    compatibility.check_image_encoder(file, image, clip=clip)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_adapter_with_another_image_tower_is_refused(
     file: AdapterFile, image: CLIPVisionConfig, clip: str | None, why: str
 ) -> None:
     with pytest.raises(ModelUnusable, match=why):
-        compatibility.check_image_tower(file, image, clip=clip)
+        compatibility.check_image_encoder(file, image, clip=clip)
 
 
 def test_an_adapter_of_another_base_is_refused(sd15: StableDiffusion, sdxl: StableDiffusion) -> None:
@@ -151,7 +151,7 @@ def test_a_wrong_pair_is_found_before_the_encoder_is_loaded(
     sd15: StableDiffusion, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vision(64, 2, 4, 48).save_pretrained(tmp_path)
-    published = Published("ip-adapter-sd15", "clip-vit-h", VIT_H, None)
+    published = PublishedAdapter("ip-adapter-sd15", "clip-vit-h", VIT_H, None)
     with pytest.raises(ModelUnusable, match="48"):
         adapter.get_or_load(AdapterFiles(adapter_of("ip-adapter-sd15"), tmp_path, published), sd15)
 
@@ -160,7 +160,7 @@ def test_sdxl_subtracts_with_its_own_second_tower_only_for_its_own_encoder(
     sdxl: StableDiffusion, installed: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = bench_on(sdxl, installed)
-    found = adapter.get_or_load(locate("base", context), sdxl)
+    found = adapter.get_or_load(adapter_files("base", context), sdxl)
     assert content.text_source(found, context).fingerprint == sdxl.fingerprint
-    with pytest.raises(Refused, match="towers of one CLIP model"):
+    with pytest.raises(Refused, match="encoders of one CLIP model"):
         content.text_source(dataclasses.replace(found, image_config=H_IMAGE), context)

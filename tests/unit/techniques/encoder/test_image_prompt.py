@@ -37,7 +37,7 @@ from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
 from workers.techniques.encoder.ip_adapter.technique import IPAdapter
-from workers.techniques.encoder.weights import locate
+from workers.techniques.encoder.weights import adapter_files
 
 Installed = Callable[[str], Path]
 IP, STYLE = IPAdapter(), InstantStyle()
@@ -233,7 +233,7 @@ def test_an_adapter_in_the_base_models_folder_is_used(
 
 def test_its_own_text_tower_is_subtracted_with_if_it_has_one(with_adapter: Path) -> None:
     params = InstantStyleParams(mode="all", neg_content_prompt="a cat")
-    with pytest.raises(Refused, match="no text tower"):
+    with pytest.raises(Refused, match="no text encoder"):
         STYLE.prepare(inputs(params), bench_on(load(with_adapter), nothing_installed))
     shutil.copytree(WEIGHTS / "clip-text", with_adapter / "text_projector")
     context = bench_on(load(with_adapter), nothing_installed)
@@ -248,13 +248,13 @@ def test_its_own_way_of_preparing_pictures_is_kept(with_adapter: Path) -> None:
     backbone = load(with_adapter)
     [own] = latents(IP, bench_on(backbone, nothing_installed), inputs(BASE))
     assert not torch.allclose(own, clips, atol=1e-3)
-    located = locate("base", bench_on(backbone, nothing_installed))
-    pixels = clip.image_tower(located, backbone).pixels([picture()])
+    files = adapter_files("base", bench_on(backbone, nothing_installed))
+    pixels = clip.get_image_encoder(files, backbone).pixels([picture()])
     assert pixels.shape == (1, 3, 32, 32)
     assert pixels.abs().max() <= 1
 
 
 def test_an_encoder_is_loaded_once(with_adapter: Path) -> None:
     backbone = load(with_adapter)
-    located = locate("base", bench_on(backbone, nothing_installed))
-    assert clip.image_tower(located, backbone) is clip.image_tower(located, backbone)
+    files = adapter_files("base", bench_on(backbone, nothing_installed))
+    assert clip.get_image_encoder(files, backbone) is clip.get_image_encoder(files, backbone)

@@ -18,7 +18,7 @@ from workers.engine.denoise import denoise
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs, Technique, text_to_image
 from workers.techniques.encoder.attention import ImageStream
-from workers.techniques.encoder.clip import ImageTower
+from workers.techniques.encoder.clip import ClipImageEncoder
 from workers.techniques.encoder.instantstyle.spec import InstantStyleParams
 from workers.techniques.encoder.instantstyle.technique import InstantStyle
 from workers.techniques.encoder.ip_adapter.spec import IPAdapterParams
@@ -74,7 +74,7 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     [cold] = latents(technique, bench_on(backbone, installed, cache), inputs(params))
     rows.clear()
-    monkeypatch.setattr(ImageTower, "features", None)
+    monkeypatch.setattr(ClipImageEncoder, "features", None)
     warm_bench = bench_on(backbone, installed, cache)
     [warm] = latents(technique, warm_bench, inputs(params))
     warm_rows = sum(rows)
@@ -124,13 +124,13 @@ def test_simultaneous_first_requests_build_a_style_once(
     sd15: StableDiffusion, installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[int] = []
-    features = ImageTower.features
+    features = ClipImageEncoder.features
 
-    def counted(self: ImageTower, *given: Any) -> torch.Tensor:
+    def counted(self: ClipImageEncoder, *given: Any) -> torch.Tensor:
         built.append(1)
         return features(self, *given)
 
-    monkeypatch.setattr(ImageTower, "features", counted)
+    monkeypatch.setattr(ClipImageEncoder, "features", counted)
     cache, technique, params = StyleCache([MemoryTier("host", 1 << 28)]), IPAdapter(), IPAdapterParams()
 
     def prepare(_: int) -> ImageStream:

@@ -21,7 +21,7 @@ from workers.techniques import registry
 from workers.techniques.injection.style_id import inversion, sizes
 from workers.techniques.injection.style_id.inversion import InvertedImage
 from workers.techniques.injection.style_id.spec import StyleIdParams
-from workers.techniques.injection.style_id.technique import StyleId, recipe_of
+from workers.techniques.injection.style_id.technique import StyleId, inversion_config
 
 COLD = [2] * STEPS + [1] * STEPS
 CLOSE = 1e-4
@@ -115,8 +115,8 @@ def test_the_caches_outcome_speaks_of_the_style(sd15: StableDiffusion) -> None:
 
 def test_features_are_built_where_the_cache_keeps_them(sd15: StableDiffusion) -> None:
     context = PrepareContext(sd15, RequestCache(StyleCache([MemoryTier("far", 1 << 28, "meta")])), no_weights)
-    recipe = recipe_of(ordered(), StyleIdParams(), sd15)
-    [kept] = inversion.inverted([InvertedImage("style", picture(1))], recipe, context)
+    inverting = inversion_config(ordered(), StyleIdParams(), sd15)
+    [kept] = inversion.inverted([InvertedImage("style", picture(1))], inverting, context)
     assert {value.device.type for name, value in kept.items() if name != "z"} == {"meta"}
 
 

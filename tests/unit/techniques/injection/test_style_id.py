@@ -186,8 +186,8 @@ def test_size_is_counted_as_it_is_kept(context: PrepareContext) -> None:
     config = schedule.configuration(backbone.scheduler_config, None)
     chosen = layers.chosen(backbone.denoiser, (6, 9))
     for guidance in (1.0, 2.0):
-        recipe = InversionConfig(backbone, "aligned", config, 2, "", guidance, chosen)
-        subject = InvertedImage("style", picture(1, 72, 64))
-        [kept] = inversion.inverted([subject], recipe, context)
+        inverting = InversionConfig(backbone, "aligned", config, 2, "", guidance, chosen)
+        style = InvertedImage("style", picture(1, 72, 64))
+        [kept] = inversion.inverted([style], inverting, context)
         held = sum(value.nbytes for name, value in kept.items() if name != "z")
-        assert held == inversion.size_of(subject, recipe)
+        assert held == inversion.size_of(style, inverting)

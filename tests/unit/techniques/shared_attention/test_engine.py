@@ -32,7 +32,7 @@ from workers.techniques.shared_attention.style_aligned.options import Options, s
 from workers.techniques.shared_attention.style_aligned.roles import Follower
 from workers.techniques.shared_attention.style_aligned.technique import TECHNIQUE
 
-SWITCHES = Options(True, True, True, False, True, False, 0.0)
+OPTIONS = Options(True, True, True, False, True, False, 0.0)
 
 
 def quiet(progress: Progress) -> None:
@@ -94,7 +94,7 @@ def test_requests_of_different_styles_share_a_batch(sdxl: StableDiffusion, monke
 @pytest.mark.parametrize(("base", "width", "steps", "gigabytes"), [("sdxl", 1024, 30, 25.2), ("sd15", 512, 30, 2.77)])
 def test_the_size_of_a_recording_is_known_before(base: Base, width: int, steps: int, gigabytes: float) -> None:
     backbone = on_meta(base)
-    layers = shared_layers(backbone.denoiser, 0.0)
+    layers = shared_layers(backbone, 0.0)
     size = token_bytes(backbone, layers, width, width) * steps * 2
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
@@ -137,7 +137,7 @@ def test_counted_work_of_the_real_shapes(base: Base, cells: int, allowed: float)
     with FlopCounterMode(display=False) as plain:
         step(backbone.predict, [trajectory_on_meta(backbone, cells)], Hooks())
     warm_one = trajectory_on_meta(backbone, cells)
-    warm_one.extra = Follower(SWITCHES, Shapes(backbone.denoiser, cells, cells), w=1.0, shift=0.7)
+    warm_one.extra = Follower(OPTIONS, Shapes(backbone.denoiser, cells, cells), w=1.0, shift=0.7)
     with TECHNIQUE.patch(backbone, [warm_one]) as hooks, FlopCounterMode(display=False) as warm:
         step(backbone.predict, [warm_one], hooks)
     ratio = warm.get_total_flops() / plain.get_total_flops()

@@ -18,7 +18,8 @@ from workers.techniques.encoder import compatibility
 from workers.techniques.encoder.adapter_file import AdapterFile
 from workers.techniques.encoder.csgo import checkpoint
 from workers.techniques.encoder.csgo.math import Maps
-from workers.techniques.encoder.weights import VIT_BIGG, AdapterFiles, Published, adapter_in, installed
+from workers.techniques.encoder.csgo.spec import PUBLISHED_FOR
+from workers.techniques.encoder.weights import VIT_BIGG, AdapterFiles, PublishedAdapter, adapter_in, installed_path
 
 CHECKPOINTS = {32: "csgo", 16: "csgo-16"}
 CONTROLNET = "controlnet-tile-sdxl-ttplanet"
@@ -37,7 +38,7 @@ class CSGOFiles:
 class Network:
     """The method's own modules on the device of the base model, in its dtype."""
 
-    located: AdapterFiles
+    files: AdapterFiles
     fingerprint: str
     encoder_fingerprint: str
     vision: CLIPVisionConfig
@@ -55,34 +56,36 @@ class Network:
         return projection(features.to(weight.device, weight.dtype))[0]
 
 
-def locate(num_style_tokens: int, context: PrepareContext) -> CSGOFiles:
+def csgo_files(num_style_tokens: int, context: PrepareContext) -> CSGOFiles:
     """Return the files: the base model's own if its folder has them, else the installed ones.
 
     Raises WeightsMissing with the command that fetches what is not there, Refused when none are published for the base.
     """
-    if (own := beside(context.backbone)) is not None:
+    if (own := csgo_files_beside(context.backbone)) is not None:
         return own
-    if context.backbone.base != "sdxl":
-        raise Refused(f"CSGO is published for sdxl only, and {context.backbone.name} has no csgo weights of its own")
+    if context.backbone.base != PUBLISHED_FOR:
+        raise Refused(
+            f"CSGO is published for {PUBLISHED_FOR} only, and {context.backbone.name} has no csgo weights of its own"
+        )
     model = CHECKPOINTS[num_style_tokens]
-    published = Published(model, IMAGE_ENCODER, VIT_BIGG, None)
+    published = PublishedAdapter(model, IMAGE_ENCODER, VIT_BIGG, None)
     return CSGOFiles(
         checkpoint=AdapterFiles(
-            adapter=adapter_in(installed(model, model, context)),
-            image_encoder=installed(IMAGE_ENCODER, model, context),
+            adapter=adapter_in(installed_path(model, model, context)),
+            image_encoder=installed_path(IMAGE_ENCODER, model, context),
             published=published,
         ),
-        controlnet=installed(CONTROLNET, CONTROLNET, context),
+        controlnet=installed_path(CONTROLNET, CONTROLNET, context),
     )
 
 
-def beside(backbone: Backbone) -> CSGOFiles | None:
+def csgo_files_beside(backbone: Backbone) -> CSGOFiles | None:
     """Return the base model's own files, or None: `csgo/*.safetensors`, `controlnet-tile/` and `image_encoder/`."""
     folder = backbone.folder
     if folder is None or not (files := sorted((folder / "csgo").glob("*.safetensors"))):
         return None
-    located = AdapterFiles(files[0], folder / "image_encoder", None, folder / "feature_extractor")
-    return CSGOFiles(located, folder / "controlnet-tile")
+    checkpoint_files = AdapterFiles(files[0], folder / "image_encoder", None, folder / "feature_extractor")
+    return CSGOFiles(checkpoint_files, folder / "controlnet-tile")
 
 
 def get_or_load(files: CSGOFiles, backbone: Backbone) -> Network:
@@ -95,19 +98,21 @@ def get_or_load(files: CSGOFiles, backbone: Backbone) -> Network:
 
 
 def _load(files: CSGOFiles, backbone: Backbone) -> Network:
-    located, unet = files.checkpoint, backbone.denoiser
-    stored = checkpoint.read(located.adapter)
+    checkpoint_files, unet = files.checkpoint, backbone.denoiser
+    stored = checkpoint.read(checkpoint_files.adapter)
     stored.check_unet(unet)
-    vision = _vision(located.image_encoder)
+    vision = _vision(checkpoint_files.image_encoder)
     for projection in (stored.content, stored.style):
-        compatibility.check_image_tower(projection, vision, clip=located.published.clip if located.published else None)
-    net = controlnet.load(files.controlnet, backbone, completed=located.published is None)
+        compatibility.check_image_encoder(
+            projection, vision, clip=checkpoint_files.published.clip if checkpoint_files.published else None
+        )
+    net = controlnet.load(files.controlnet, backbone, completed=checkpoint_files.published is None)
     adapters = stored.style_in_controlnet(net)
     net.load_state_dict(stored.controlnet_values(net), strict=False)
     return Network(
-        located=located,
+        files=checkpoint_files,
         fingerprint=f"{stored.style.fingerprint} {fingerprint(files.controlnet)}",
-        encoder_fingerprint=fingerprint(located.image_encoder),
+        encoder_fingerprint=fingerprint(checkpoint_files.image_encoder),
         vision=vision,
         content=_projection(stored.content, backbone),
         style=_projection(stored.style, backbone),

@@ -31,7 +31,7 @@ def tokens(role: Role, image: Image.Image | None, network: Network, context: Pre
     features = math.nothing(network.vision)
     if image is not None:
         features = image_prompt.encoded(
-            image, network.located, network.encoder_fingerprint, "plus", context, of_style=role == "style"
+            image, network.files, network.encoder_fingerprint, "plus", context, of_style=role == "style"
         )
     return network.project(network.style if role == "style" else network.content, features)
 

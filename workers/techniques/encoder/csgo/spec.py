@@ -4,9 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from model_store.catalogue.entry import Base
 from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
 Task = Literal["image_driven", "text_driven", "text_edit_driven"]
+PUBLISHED_FOR: Base = "sdxl"
 
 
 class CSGOParams(Params):

@@ -69,7 +69,7 @@ class CSGO:
         if len(inputs.pictures.styles) != 1:
             raise Refused(f"csgo takes one style image, not {len(inputs.pictures.styles)}")
         if inputs.strength * params.style_scale:
-            own = network.get_or_load(network.locate(params.num_style_tokens, context), context.backbone)
+            own = network.get_or_load(network.csgo_files(params.num_style_tokens, context), context.backbone)
             for image in (inputs.pictures.styles[0], None):
                 prompts.seen("style", image, own, context)
 
@@ -142,9 +142,9 @@ def _asked(
     style: Image.Image, content: Image.Image, scales: Scales, params: CSGOParams, context: PrepareContext
 ) -> CSGOInputs:
     backbone = context.backbone
-    own = network.get_or_load(network.locate(params.num_style_tokens, context), backbone)
+    own = network.get_or_load(network.csgo_files(params.num_style_tokens, context), backbone)
     if scales.lambda_c and not own.content_in_unet:
-        raise Refused(f"{own.located.adapter.name} has no content adapters for the UNet: leave content_in_unet out")
+        raise Refused(f"{own.files.adapter.name} has no content adapters for the UNet: leave content_in_unet out")
     unet, net = _streams(style, content, scales, own, context)
     pixels = to_unit(content).to(backbone.device, backbone.dtype)
     control = Control(own.controlnet, pixels, scales.delta_c) if scales.delta_c else None

@@ -65,7 +65,7 @@ class DeadiffCheckpoint:
             raise ModelUnusable(f"this is no DEADiff checkpoint for this model: {broken}") from broken
 
 
-def locate(context: PrepareContext) -> DeadiffCheckpoint:
+def find_checkpoint(context: PrepareContext) -> DeadiffCheckpoint:
     """Return the checkpoint: in `deadiff/` of the base model's folder if there is one, else that of the store.
 
     Raises WeightsMissing with the command that fetches it, ModelUnusable with the one that converts a pickled file.

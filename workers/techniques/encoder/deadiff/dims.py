@@ -18,7 +18,7 @@ class DimsModel(BaseModel):
 
 
 class Vision(DimsModel):
-    """The image tower: CLIP ViT-L/14 without its last layer."""
+    """The image encoder: CLIP ViT-L/14 without its last layer."""
 
     image_size: PositiveInt = 224
     patch_size: PositiveInt = 14

@@ -1,4 +1,4 @@
-"""What looks at the picture: image tower, Q-Former told a word, projector; from pixels to 16 tokens (spec, 1 to 4)."""
+"""What reads the picture: image encoder, Q-Former told a word, projector; from pixels to 16 tokens (spec, 1 to 4)."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from workers.techniques.encoder.deadiff.math import Side
 
 POSITIONS = "blip.qformer.embeddings.position_embeddings.weight"
 SPLIT = re.compile(r"^(blip\.vision\..*self_attn\.)[qkv]_proj\.(weight|bias)$")
-"""What is three tensors in transformers and one, `in_proj_*`, in the published tower."""
+"""What is three tensors in transformers and one, `in_proj_*`, in the published encoder."""
 
 
 class Projector(nn.Module):
@@ -41,7 +41,7 @@ class Projector(nn.Module):
 
 
 class Blip(nn.Module):
-    """Image tower without its last norm, and a Q-Former with its queries."""
+    """Image encoder without its last norm, and a Q-Former with its queries."""
 
     def __init__(self, sizes: Dims, positions: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Reader(nn.Module):
 
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
-        """Return the tower's tokens (1, patches + 1, width) of pixel values."""
+        """Return the encoder's tokens (1, patches + 1, width) of pixel values."""
         place = self.blip.query_tokens
         seen = self.blip.vision(pixels.to(place.device, place.dtype)).last_hidden_state
         normed: Tensor = self.blip.ln_vision(seen)
@@ -93,15 +93,15 @@ class Reader(nn.Module):
 
 
 def get_or_load(side: Side, checkpoint: DeadiffCheckpoint, backbone: Backbone) -> Reader:
-    """Return a side's reader, loaded beside the base model on first use; equal image towers are one.
+    """Return a side's reader, loaded beside the base model on first use; equal image encoders are one.
 
     Raises ModelUnusable, naming the key, when the checkpoint has another layout.
     """
 
     def build() -> Reader:
         reader = load(side, checkpoint, backbone.dtype)
-        tower = f"{checkpoint.file} image tower {digest(reader.blip.vision)}"
-        reader.blip.vision = backbone.get_or_load(tower, lambda: reader.blip.vision)
+        encoder = f"{checkpoint.file} image encoder {digest(reader.blip.vision)}"
+        reader.blip.vision = backbone.get_or_load(encoder, lambda: reader.blip.vision)
         return reader.to(backbone.device)
 
     found: Reader = backbone.get_or_load(f"{checkpoint.file} {side} reader", build)
@@ -123,7 +123,7 @@ def load(side: Side, checkpoint: DeadiffCheckpoint, dtype: torch.dtype) -> Reade
 
 
 def _expected(reader: Reader) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors as published, by the model's names; the tower's q, k, v lie in one."""
+    """Return the shapes of the tensors as published, by the model's names; the encoder's q, k, v lie in one."""
     state = reader.state_dict()
     found: dict[str, tuple[int, ...]] = {}
     for name, fused, _ in _sources(reader):

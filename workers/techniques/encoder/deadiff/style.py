@@ -47,7 +47,7 @@ def projections(checkpoint: DeadiffCheckpoint, backbone: Backbone) -> dict[str, 
 def keys_values(
     inputs: GenerationInputs, subject_text: SubjectText, checkpoint: DeadiffCheckpoint, context: PrepareContext
 ) -> KeysValues:
-    """Return keys and values of the order's picture, unweighted, for the layers that the subject text shows it to."""
+    """Return keys and values of the request's picture, unweighted, for the layers that the subject text shows it to."""
     found: KeysValues = {}
     for side in SIDES[subject_text]:
         found |= _of_side(inputs, side, checkpoint, context)

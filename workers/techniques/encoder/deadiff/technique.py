@@ -12,7 +12,7 @@ from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
 from workers.techniques.encoder.deadiff import attention, own_weights, style
 from workers.techniques.encoder.deadiff.attention import ShownImage
-from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint, locate
+from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint, find_checkpoint
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights
 from workers.techniques.encoder.deadiff.spec import SPEC, DeadiffParams
 
@@ -37,7 +37,7 @@ class Deadiff:
         params = params_as(inputs, DeadiffParams)
         if inputs.strength == 0:
             return scheduled(text_to_image(inputs, context, sampler=params.sampler), params)
-        found = locate(context)
+        found = find_checkpoint(context)
         own = own_weights_of(params, found, context.backbone)
         with own.in_text_encoder(context.backbone):
             trajectory = scheduled(text_to_image(inputs, context, sampler=params.sampler), params)

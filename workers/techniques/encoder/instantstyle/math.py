@@ -1,17 +1,23 @@
 """InstantStyle (arXiv 2404.02733): which attentions see the image, and what the image must not say."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor
 
+from model_store.catalogue.entry import Base
+
 Mode = Literal["style", "style+layout", "all"]
 
-STYLE = {"sd15": ("up_blocks.1",), "sdxl": ("up_blocks.0.attentions.1",)}
-LAYOUT = {"sd15": ("down_blocks.2", "mid_block"), "sdxl": ("down_blocks.2.attentions.1",)}
+STYLE: Mapping[Base, tuple[str, ...]] = {"sd15": ("up_blocks.1",), "sdxl": ("up_blocks.0.attentions.1",)}
+LAYOUT: Mapping[Base, tuple[str, ...]] = {
+    "sd15": ("down_blocks.2", "mid_block"),
+    "sdxl": ("down_blocks.2.attentions.1",),
+}
 ALL = ("block",)
 
 
-def target_blocks(mode: Mode, base: Literal["sd15", "sdxl"]) -> tuple[str, ...]:
+def target_blocks(mode: Mode, base: Base) -> tuple[str, ...]:
     """Return the name parts of the attentions that see the image (section 3.2 and the authors' code)."""
     return {"style": STYLE[base], "style+layout": STYLE[base] + LAYOUT[base], "all": ALL}[mode]
 

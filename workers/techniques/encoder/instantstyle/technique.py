@@ -25,7 +25,7 @@ class InstantStyle:
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image that sees the style images in the style blocks; plain exactly at strength 0.
 
-        Raises WeightsMissing without the adapter, or without the text tower that content subtraction needs; Refused
+        Raises WeightsMissing without the adapter, or without the text encoder that content subtraction needs; Refused
         for knobs it cannot follow.
         """
         params = params_as(inputs, InstantStyleParams)

@@ -16,7 +16,7 @@ from workers.engine.denoise import DenoiserCall, Hooks, Rows, Trajectory
 from workers.engine.images import digest
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import math
-from workers.techniques.encoder.weights import adapter_in, installed
+from workers.techniques.encoder.weights import adapter_in, installed_path
 
 CSD = "csd"
 
@@ -32,7 +32,7 @@ class Guidance:
 
 def descriptor(context: PrepareContext) -> Descriptor:
     """Return CSD, resident beside the base model. Raises WeightsMissing with the command that fetches it."""
-    path = adapter_in(installed(CSD, CSD, context))
+    path = adapter_in(installed_path(CSD, CSD, context))
     device = context.backbone.device
     found: Descriptor = context.backbone.get_or_load(f"csd {path}", lambda: csd.load(path).to(device))
     return found

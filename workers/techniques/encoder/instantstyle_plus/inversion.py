@@ -27,9 +27,9 @@ from workers.techniques.encoder.instantstyle_plus.spec import SPEC
 
 @dataclass(frozen=True)
 class RenoiseConfig:
-    """All that an inversion depends on beside picture, prompt and model. config: of the scheduler; K: refinements."""
+    """All that an inversion depends on beside picture, prompt and model. K: refinements."""
 
-    config: Mapping[str, Any]
+    scheduler_config: Mapping[str, Any]
     steps: int
     K: int
     seed: int
@@ -121,21 +121,21 @@ class Rolls:
 def begin(
     content: Image.Image,
     prompt: str,
-    recipe: RenoiseConfig,
+    config: RenoiseConfig,
     backbone: Backbone,
     rolls: Callable[[torch.Generator], Roll] = Rolls,
 ) -> Inversion:
     """Return a picture ready to be inverted. One generator draws posterior sample, forward noise, rolls, in order."""
-    generator = torch.Generator("cpu").manual_seed(recipe.seed)
+    generator = torch.Generator("cpu").manual_seed(config.seed)
     z_0 = backbone.encode(to_signed(content), generator)
     n = torch.randn(z_0.shape, generator=generator).to(z_0.device)
     text, _ = backbone.condition((prompt,), None, guided=False, width=content.width, height=content.height)
-    scheduler = schedulers.build(schedulers.INVERSE, recipe.config, recipe.steps)
-    hooks = Renoise(backbone.predict, z_0, n, recipe.K, rolls(generator))
+    scheduler = schedulers.build(schedulers.INVERSE, config.scheduler_config, config.steps)
+    hooks = Renoise(backbone.predict, z_0, n, config.K, rolls(generator))
     return Inversion(Trajectory(z_0, scheduler, text), hooks, z_0, n)
 
 
-def inverted(content: Image.Image, prompt: str, recipe: RenoiseConfig, context: PrepareContext) -> Tensor:
+def inverted(content: Image.Image, prompt: str, config: RenoiseConfig, context: PrepareContext) -> Tensor:
     """Return the inverted latents (1, C, h, w) of a picture, kept in the cache; they do not depend on any style."""
     backbone = context.backbone
     key = key_of(
@@ -146,10 +146,10 @@ def inverted(content: Image.Image, prompt: str, recipe: RenoiseConfig, context: 
         dtype=str(backbone.dtype),
         image=digest(content),
         prompt=prompt,
-        config={name: value for name, value in recipe.config.items() if not name.startswith("_")},
-        steps=recipe.steps,
-        K=recipe.K,
-        seed=recipe.seed,
+        config={name: value for name, value in config.scheduler_config.items() if not name.startswith("_")},
+        steps=config.steps,
+        K=config.K,
+        seed=config.seed,
     )
-    kept = context.cache.get(key, lambda: {"z": begin(content, prompt, recipe, backbone).run(context)}, of_style=False)
+    kept = context.cache.get(key, lambda: {"z": begin(content, prompt, config, backbone).run(context)}, of_style=False)
     return kept["z"].to(backbone.device)

@@ -26,7 +26,7 @@ from workers.techniques.encoder.instantstyle_plus.guidance import Guidance
 from workers.techniques.encoder.instantstyle_plus.inversion import RenoiseConfig
 from workers.techniques.encoder.instantstyle_plus.spec import SPEC, InstantStylePlusParams
 from workers.techniques.encoder.params import EncoderParams
-from workers.techniques.encoder.weights import installed, locate
+from workers.techniques.encoder.weights import adapter_files, installed_path
 
 CONTROLNET = "controlnet-tile-sdxl"
 MULTIPLE = 64
@@ -67,15 +67,15 @@ class InstantStylePlus:
         style, content = _pictures(inputs, params)
         width, height = content.size
         check_size(replace(inputs, width=width, height=height), backbone)
-        recipe = recipe_of(inputs, params, backbone)
+        config = renoise_config(inputs, params, backbone)
         asked = _asked(inputs, params, style, content, context)
-        z = {prompt: self._invert(content, prompt, recipe, context) for prompt in dict.fromkeys(inputs.prompts)}
+        z = {prompt: self._invert(content, prompt, config, context) for prompt in dict.fromkeys(inputs.prompts)}
         positive, negative = backbone.condition(
             inputs.prompts, inputs.negative_prompt, guided=inputs.guidance_scale > 1, width=width, height=height
         )
         return Trajectory(
             latents=torch.cat([z[prompt] for prompt in inputs.prompts]),
-            scheduler=schedulers.build("ddim", recipe.config, inputs.steps),
+            scheduler=schedulers.build("ddim", config.scheduler_config, inputs.steps),
             positive=positive,
             negative=negative,
             guidance_scale=inputs.guidance_scale,
@@ -90,7 +90,7 @@ class InstantStylePlus:
             raise Refused("instantstyle-plus needs one style image")
         [style] = inputs.pictures.styles
         if s := inputs.strength * params.scale_style:
-            found = adapter.get_or_load(locate(params.adapter, context), context.backbone)
+            found = adapter.get_or_load(adapter_files(params.adapter, context), context.backbone)
             _stream(style, s, math.STYLE, found, context, of_style=True)
         if inputs.strength * params.style_guidance_scale:
             guidance.described(style, guidance.descriptor(context), context, of_style=True)
@@ -124,14 +124,16 @@ class PlusHooks(Hooks):
         return guidance.guided(trajectory, asked, noise, call, self._rows, self._backbone)
 
 
-def recipe_of(inputs: GenerationInputs, params: InstantStylePlusParams, backbone: Backbone) -> RenoiseConfig:
+def renoise_config(inputs: GenerationInputs, params: InstantStylePlusParams, backbone: Backbone) -> RenoiseConfig:
     """Return how the content is inverted: on the model's own noise levels. Raises Refused for other predictions."""
-    config = {**backbone.scheduler_config, **DDIM, **(inputs.scheduler_config or {})}
-    config["_use_default_values"] = [name for name in config.get("_use_default_values", ()) if name not in DDIM]
-    if config.get("prediction_type", "epsilon") != "epsilon":
+    scheduler_config = {**backbone.scheduler_config, **DDIM, **(inputs.scheduler_config or {})}
+    scheduler_config["_use_default_values"] = [
+        name for name in scheduler_config.get("_use_default_values", ()) if name not in DDIM
+    ]
+    if scheduler_config.get("prediction_type", "epsilon") != "epsilon":
         raise Refused(f"instantstyle-plus needs a base model that predicts noise; {backbone.name} does not")
     steps = params.num_inversion_steps or inputs.steps
-    return RenoiseConfig(config, steps, params.num_renoise_steps, params.inversion_seed)
+    return RenoiseConfig(scheduler_config, steps, params.num_renoise_steps, params.inversion_seed)
 
 
 def _pictures(inputs: GenerationInputs, params: InstantStylePlusParams) -> tuple[Image.Image, Image.Image]:
@@ -173,7 +175,7 @@ def _streams(
     seen = [each for each in wanted if each[1]]
     if not seen:
         return ()
-    found = adapter.get_or_load(locate(params.adapter, context), context.backbone)
+    found = adapter.get_or_load(adapter_files(params.adapter, context), context.backbone)
     return tuple(_stream(image, s, target, found, context, of_style=own) for image, s, target, own in seen)
 
 
@@ -192,7 +194,7 @@ def _control(content: Image.Image, scale: float, context: PrepareContext) -> Con
     if not scale:
         return None
     backbone = context.backbone
-    folder = installed(CONTROLNET, CONTROLNET, context)
+    folder = installed_path(CONTROLNET, CONTROLNET, context)
     net = backbone.get_or_load(f"controlnet {folder}", lambda: controlnet.load(folder, backbone))
     return Control(net, to_unit(content).to(backbone.device, backbone.dtype), scale)
 

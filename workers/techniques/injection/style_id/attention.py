@@ -37,17 +37,17 @@ class AttentionHooks(Hooks):
 class Processor:
     """A diffusers attention processor for an `attn1` of a transformer block: projections, no masks, no norms."""
 
-    def __init__(self, layer: str, attending: AttentionHooks) -> None:
+    def __init__(self, layer: str, hooks: AttentionHooks) -> None:
         self._layer = layer
-        self._attending = attending
+        self._hooks = hooks
 
     def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return the layer's output (rows, tokens, channels)."""
         to_out, dropout = attn.to_out
-        return dropout(to_out(self._attending.attend(self._layer, attn, hidden_states)))
+        return dropout(to_out(self._hooks.attend(self._layer, attn, hidden_states)))
 
 
-def installed(unet: Any, layers: Iterable[Layer], attending: AttentionHooks) -> AbstractContextManager[None]:
-    """Let `attending` answer for these layers of the UNet."""
-    processors = {f"{layer.name}.processor": Processor(layer.name, attending) for layer in layers}
+def hooked_attention(unet: Any, layers: Iterable[Layer], hooks: AttentionHooks) -> AbstractContextManager[None]:
+    """Let `hooks` answer for these layers of the UNet."""
+    processors = {f"{layer.name}.processor": Processor(layer.name, hooks) for layer in layers}
     return patches.attention_processors(unet, processors)

@@ -31,26 +31,26 @@ class Injection:
 
 
 class Injector(AttentionHooks):
-    """Injects each request's own plan into its own rows."""
+    """Injects each request's own features into its own rows."""
 
     def attend(self, layer: str, attn: Any, x: Tensor) -> Tensor:
-        """Return the rows of every trajectory: injected by its plan, or as they are."""
+        """Return the rows of every trajectory: injected as its request says, or as they are."""
         Q = attn.to_q(x)
         results = [self._rows(layer, attn, x[rows], Q[rows], owner) for owner, rows in self.trajectories()]
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _rows(self, layer: str, attn: Any, x: Tensor, Q: Tensor, owner: Trajectory) -> Tensor:
-        plan: Injection | None = owner.extra
-        share = plan.share if plan and f"{layer}.k" in plan.style else 0.0
-        if plan is None or share == 0:
+        injection: Injection | None = owner.extra
+        share = injection.share if injection and f"{layer}.k" in injection.style else 0.0
+        if injection is None or share == 0:
             return math.attention(Q, attn.to_k(x), attn.to_v(x), heads=attn.heads, scale=attn.scale)
-        now = plan.at[int(owner.timestep)]
+        now = injection.at[int(owner.timestep)]
         Q_c, K_s, V_s = (
             spread(features[f"{layer}.{part}"][now], owner).to(Q, non_blocking=True)
-            for features, part in ((plan.content, "q"), (plan.style, "k"), (plan.style, "v"))
+            for features, part in ((injection.content, "q"), (injection.style, "k"), (injection.style, "v"))
         )
-        mixed = math.preserved_query(Q_c, Q, plan.gamma)
-        injected = math.attention(mixed, K_s, V_s, heads=attn.heads, scale=plan.temperature * attn.scale)
+        mixed = math.preserved_query(Q_c, Q, injection.gamma)
+        injected = math.attention(mixed, K_s, V_s, heads=attn.heads, scale=injection.temperature * attn.scale)
         if share == 1:
             return injected
         plain = math.attention(Q, attn.to_k(x), attn.to_v(x), heads=attn.heads, scale=attn.scale)

@@ -20,13 +20,13 @@ class Sizes:
 
 
 Sizing = Callable[[GenerationInputs, int], Sizes]
-"""From an order with both pictures, and what sides must be a multiple of."""
+"""From a request with both pictures, and what sides must be a multiple of."""
 
 
 def fitted(inputs: GenerationInputs, multiple: int) -> Sizes:
     """Return the result's size for both pictures, so that they can be inverted together.
 
-    With params.fit `content` it is the content picture's own, see `bounded`; else the order's.
+    With params.fit `content` it is the content picture's own, see `bounded`; else the request's.
     """
     content = inputs.pictures.content
     assert content is not None

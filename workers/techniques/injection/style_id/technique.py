@@ -17,7 +17,7 @@ from workers.engine.errors import Refused
 from workers.engine.images import cover
 from workers.engine.technique import GenerationInputs, PrepareContext, check_size, params_as
 from workers.techniques.injection.style_id import inversion, layers, math, schedule, sizes
-from workers.techniques.injection.style_id.attention import installed
+from workers.techniques.injection.style_id.attention import hooked_attention
 from workers.techniques.injection.style_id.injection import Injection, Injector
 from workers.techniques.injection.style_id.inversion import InversionConfig, InvertedImage
 from workers.techniques.injection.style_id.sizes import Size, Sizing
@@ -39,21 +39,21 @@ class StyleId:
         return backbone.name, self._sizing(inputs, backbone.size_multiple).content
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
-        """Return the content's inverted latents, with the style's statistics, and the plan of what to inject.
+        """Return the content's inverted latents, with the style's statistics, and what to inject.
 
         Raises Refused when a picture is missing or of a size, or a layer not among those, that the model has.
         """
         params, backbone = params_as(inputs, StyleIdParams), context.backbone
-        style, content = self._subjects(inputs, backbone)
-        recipe = recipe_of(inputs, params, backbone)
-        scheduler = schedule.sampling(params.schedule, recipe.config, inputs.steps, params.start_step)
+        style, content = self._pictures(inputs, backbone)
+        config = inversion_config(inputs, params, backbone)
+        scheduler = schedule.sampling(params.schedule, config.scheduler_config, inputs.steps, params.start_step)
         share = math.injected_share(inputs.strength)
         if share == 0:
-            z, plan = inversion.one(content, recipe, context)["z"], None
+            z, injection = inversion.features_of(content, config, context)["z"], None
         else:
-            kept_style, kept_content = inversion.both(style, content, recipe, context)
-            z = start(kept_content["z"], kept_style["z"], params, share)
-            plan = plan_of(inputs, params, recipe, kept_style, kept_content)
+            kept_style, kept_content = inversion.features_of_both(style, content, config, context)
+            z = initial_latents(kept_content["z"], kept_style["z"], params, share)
+            injection = injection_of(inputs, params, config, kept_style, kept_content)
         positive, negative = conditions(inputs, backbone, content.image.size)
         return Trajectory(
             latents=z.to(backbone.device).repeat(len(inputs.seeds), 1, 1, 1),
@@ -62,7 +62,7 @@ class StyleId:
             negative=negative,
             guidance_scale=inputs.guidance_scale,
             seeds=inputs.seeds,
-            extra=plan,
+            extra=injection,
         )
 
     def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
@@ -71,13 +71,13 @@ class StyleId:
         if len(inputs.pictures.styles) != 1:
             raise Refused("style-id needs one style image")
         check_size(inputs, backbone)
-        inversion.one(
+        inversion.features_of(
             InvertedImage("style", cover(inputs.pictures.styles[0], *size)),
-            recipe_of(inputs, params, backbone),
+            inversion_config(inputs, params, backbone),
             context,
         )
 
-    def _subjects(self, inputs: GenerationInputs, backbone: Backbone) -> tuple[InvertedImage, InvertedImage]:
+    def _pictures(self, inputs: GenerationInputs, backbone: Backbone) -> tuple[InvertedImage, InvertedImage]:
         pictures = inputs.pictures
         if len(pictures.styles) != 1 or pictures.content is None:
             raise Refused("style-id needs one style image and a content_image")
@@ -90,19 +90,19 @@ class StyleId:
     @contextmanager
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
         """Inject into the layers that any of the trajectories wants, each into its own rows."""
-        plans = [trajectory.extra for trajectory in trajectories if trajectory.extra is not None]
-        wanted = dict.fromkeys(layer for plan in plans for layer in plan.layers)
+        injections = [trajectory.extra for trajectory in trajectories if trajectory.extra is not None]
+        wanted = dict.fromkeys(layer for injection in injections for layer in injection.layers)
         injector = Injector()
-        with installed(backbone.denoiser, wanted, injector):
+        with hooked_attention(backbone.denoiser, wanted, injector):
             yield injector
 
 
-def recipe_of(inputs: GenerationInputs, params: StyleIdParams, backbone: Backbone) -> InversionConfig:
-    """Return how the order's pictures are inverted. Raises Refused for layers that the model does not have."""
+def inversion_config(inputs: GenerationInputs, params: StyleIdParams, backbone: Backbone) -> InversionConfig:
+    """Return how the request's pictures are inverted. Raises Refused for layers that the model does not have."""
     return InversionConfig(
         backbone=backbone,
         schedule=params.schedule,
-        config=schedule.configuration(backbone.scheduler_config, inputs.scheduler_config),
+        scheduler_config=schedule.configuration(backbone.scheduler_config, inputs.scheduler_config),
         steps=inputs.steps,
         prompt=params.inversion_prompt,
         guidance_scale=params.inversion_guidance_scale,
@@ -110,7 +110,7 @@ def recipe_of(inputs: GenerationInputs, params: StyleIdParams, backbone: Backbon
     )
 
 
-def start(z_c: Tensor, z_s: Tensor, params: StyleIdParams, share: float) -> Tensor:
+def initial_latents(z_c: Tensor, z_s: Tensor, params: StyleIdParams, share: float) -> Tensor:
     """Return the starting latents (1, C, h, w): the content's, moved to the style's statistics by `share`."""
     if not params.init_adain:
         return z_c
@@ -118,15 +118,15 @@ def start(z_c: Tensor, z_s: Tensor, params: StyleIdParams, share: float) -> Tens
     return z if share == 1 else z_c + share * (z - z_c)
 
 
-def plan_of(
-    inputs: GenerationInputs, params: StyleIdParams, recipe: InversionConfig, style: Tensors, content: Tensors
+def injection_of(
+    inputs: GenerationInputs, params: StyleIdParams, config: InversionConfig, style: Tensors, content: Tensors
 ) -> Injection:
-    """Return what the order injects, and how strongly."""
-    ascending = schedule.inverse(recipe.schedule, recipe.config, recipe.steps).timesteps.tolist()
+    """Return what the request injects, and how strongly."""
+    ascending = schedule.inverse(config.schedule, config.scheduler_config, config.steps).timesteps.tolist()
     return Injection(
         style=style,
         content=content,
-        layers=recipe.layers,
+        layers=config.layers,
         at={t: index for index, t in enumerate(ascending)},
         gamma=math.preservation(inputs.strength, params.gamma),
         temperature=params.temperature,

@@ -4,8 +4,8 @@ A tensor of the recording is (steps, halves, ...); halves are the unconditional 
 conditional one without guidance. Names are `<layer>.<quality>`.
 
 In bfloat16 with guidance SDXL at 1024 px leaves 0.84 GB a step, 25 GB in 30; SD1.5 at 512 px 92 MB, 2.8 GB. A tier of
-the style cache in memory needs that budget; where none has it, nothing is recorded and the reference is denoised along
-with every request: the same pictures at twice the price.
+the style cache in memory needs that budget; where none has it, nothing is recorded and the reference is denoised
+jointly with every request: the same pictures at twice the price.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ from workers.engine.backbones.base import Backbone
 class Recording:
     """Takes the reference's features step by step, into memory of a device that has room for them."""
 
-    def __init__(self, steps: int, device_for: torch.device) -> None:
+    def __init__(self, steps: int, device: torch.device) -> None:
         self.steps = steps
         self.step = 0
         self.tensors: dict[str, Tensor] = {}
-        self._home = device_for
+        self._device = device
 
     def put(self, name: str, value: Tensor) -> None:
         """Keep a feature (halves, ...) of the current step."""
         if name not in self.tensors:
-            self.tensors[name] = torch.empty(self.steps, *value.shape, dtype=value.dtype, device=self._home)
+            self.tensors[name] = torch.empty(self.steps, *value.shape, dtype=value.dtype, device=self._device)
         self.tensors[name][self.step].copy_(value)
 
 

@@ -71,7 +71,7 @@ def offset(inputs: GenerationInputs, params: StyleAlignedParams) -> int:
     return params.inversion_offset
 
 
-class Path(Hooks):
+class LatentsRecorder(Hooks):
     """Collects the latents of an inversion."""
 
     def __init__(self, start: Tensor) -> None:
@@ -100,9 +100,9 @@ def _invert(inputs: GenerationInputs, params: StyleAlignedParams, context: Prepa
         negative=None if negative is None else with_time_ids(negative, ids),
         guidance_scale=guidance(params),
     )
-    path = Path(start)
-    context.denoise([trajectory], path)
-    return torch.cat(path.latents[::-1])
+    recorder = LatentsRecorder(start)
+    context.denoise([trajectory], recorder)
+    return torch.cat(recorder.latents[::-1])
 
 
 def _squashed(inputs: GenerationInputs) -> Image.Image:

@@ -1,14 +1,13 @@
-"""What a request shares with its reference, decided: every knob that is null by default, and which layers."""
+"""What a request shares with its reference, decided: every parameter that is null by default, and which layers."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from model_store.catalogue.entry import Base
 from workers.engine.backbones.base import Backbone
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs
 from workers.techniques.shared_attention.style_aligned import math
-from workers.techniques.shared_attention.style_aligned.spec import StyleAlignedParams
+from workers.techniques.shared_attention.style_aligned.spec import GROUP_NORM_WITHOUT_IMAGE, StyleAlignedParams
 
 IMAGE_SHIFT = 0.6931471805599453
 
@@ -32,10 +31,10 @@ class Options:
 
 
 def read_options(inputs: GenerationInputs, params: StyleAlignedParams, base: Base) -> Options:
-    """Return the switches of a request on a base model."""
+    """Return the options of a request on a base model."""
     group_norm = params.share_group_norm
     if group_norm is None:
-        group_norm = base == "sd15" or bool(inputs.pictures.styles)
+        group_norm = bool(inputs.pictures.styles) or base in GROUP_NORM_WITHOUT_IMAGE
     return Options(
         share_attention=params.share_attention,
         adain_queries=params.adain_queries,
@@ -54,9 +53,9 @@ def shift(inputs: GenerationInputs, params: StyleAlignedParams) -> float:
     return IMAGE_SHIFT if inputs.pictures.styles else 0.0
 
 
-def shared_layers(unet: Any, level: float) -> tuple[str, ...]:
+def shared_layers(backbone: Backbone, level: float) -> tuple[str, ...]:
     """Return the names of the self-attentions that share. Raises Refused when only_self_level picks none."""
-    names = [name.removesuffix(".processor") for name in unet.attn_processors if "attn1" in name]
+    names = [name.removesuffix(".processor") for name in backbone.attention_layers if "attn1" in name]
     try:
         plain = math.plain_layers(len(names), level)
     except ZeroDivisionError as none:

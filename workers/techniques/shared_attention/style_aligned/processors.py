@@ -17,49 +17,49 @@ Forward = Callable[[nn.Module], Callable[[Tensor], Tensor]]
 class SharedAttention:
     """Self-attention whose rows take their reference's statistics and attend to its keys and values, too."""
 
-    def __init__(self, layer: str, lineup: ReferenceRows, switches: Options) -> None:
+    def __init__(self, layer: str, reference_rows: ReferenceRows, options: Options) -> None:
         self._layer = layer
-        self._lineup = lineup
-        self._switches = switches
+        self._reference_rows = reference_rows
+        self._options = options
 
     def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return the layer's output for tokens (rows, N, C)."""
         q, k, v = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
-        if self._switches.adain_queries:
+        if self._options.adain_queries:
             q = self._aligned(q, "q")
-        if self._switches.adain_keys:
+        if self._options.adain_keys:
             k = self._aligned(k, "k")
-        if self._switches.adain_values:
+        if self._options.adain_values:
             v = self._aligned(v, "v")
-        if not self._switches.share_attention:
+        if not self._options.share_attention:
             return _finished(attn, math.attention(q, k, v, attn.heads, None))
         tokens = k.shape[1]
         k, v = (
-            self._lineup.concat_reference(k, f"{self._layer}.k"),
-            self._lineup.concat_reference(v, f"{self._layer}.v"),
+            self._reference_rows.concat_reference(k, f"{self._layer}.k"),
+            self._reference_rows.concat_reference(v, f"{self._layer}.v"),
         )
-        if self._lineup.scaled:
-            k[:, tokens:] *= self._lineup.scales.to(k.dtype)
-        return _finished(attn, math.attention(q, k, v, attn.heads, self._lineup.bias(tokens, q.dtype)))
+        if self._reference_rows.scaled:
+            k[:, tokens:] *= self._reference_rows.scales.to(k.dtype)
+        return _finished(attn, math.attention(q, k, v, attn.heads, self._reference_rows.bias(tokens, q.dtype)))
 
     def _aligned(self, x: Tensor, name: str) -> Tensor:
         m, s = math.statistics(x)
-        m_r = self._lineup.reference(f"{self._layer}.{name}_mean", m)
-        s_r = self._lineup.reference(f"{self._layer}.{name}_std", s)
-        return math.adain(x, m, s, m_r, s_r, self._lineup.w)
+        m_r = self._reference_rows.reference(f"{self._layer}.{name}_mean", m)
+        s_r = self._reference_rows.reference(f"{self._layer}.{name}_std", s)
+        return math.adain(x, m, s, m_r, s_r, self._reference_rows.w)
 
 
 class FullAttention:
     """Self-attention over all pictures of a request and their reference, which are rows of the same call."""
 
-    def __init__(self, lineup: ReferenceRows) -> None:
-        self._lineup = lineup
+    def __init__(self, reference_rows: ReferenceRows) -> None:
+        self._reference_rows = reference_rows
 
     def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return the layer's output for tokens (rows, N, C)."""
         q, k, v = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
         attended = torch.empty_like(q)
-        for part in self._lineup.parts:
+        for part in self._reference_rows.parts:
             if not part.own:
                 rows = [*range(part.rows.start, part.rows.stop), part.lead]
                 K, V = (x[rows].reshape(1, -1, x.shape[2]).expand(len(rows), -1, -1) for x in (k, v))
@@ -71,10 +71,10 @@ class FullAttention:
 class RecordingAttention:
     """Plain self-attention that leaves its features in a recording."""
 
-    def __init__(self, layer: str, recording: Recording, switches: Options) -> None:
+    def __init__(self, layer: str, recording: Recording, options: Options) -> None:
         self._layer = layer
         self._recording = recording
-        self._keeps_tokens = switches.keeps_tokens
+        self._keeps_tokens = options.keeps_tokens
 
     def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return the layer's output for tokens (halves, N, C)."""
@@ -89,7 +89,7 @@ class RecordingAttention:
         return _finished(attn, math.attention(q, k, v, attn.heads, None))
 
 
-def shared_norm(names: dict[nn.Module, str], lineup: ReferenceRows) -> Forward:
+def shared_norm(names: dict[nn.Module, str], reference_rows: ReferenceRows) -> Forward:
     """Return what makes GroupNorm's forward pool each row's moments with its reference's."""
 
     def replacement(norm: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -97,9 +97,9 @@ def shared_norm(names: dict[nn.Module, str], lineup: ReferenceRows) -> Forward:
 
         def forward(x: Tensor) -> Tensor:
             mu, var = math.moments(x, norm.num_groups)
-            mu_r = lineup.reference(f"{names[norm]}.mean", mu)
-            var_r = lineup.reference(f"{names[norm]}.var", var)
-            mu, var = math.mixed_moments(mu, var, mu_r, var_r, lineup.w[:, 0])
+            mu_r = reference_rows.reference(f"{names[norm]}.mean", mu)
+            var_r = reference_rows.reference(f"{names[norm]}.var", var)
+            mu, var = math.mixed_moments(mu, var, mu_r, var_r, reference_rows.w[:, 0])
             return math.normalised(x, mu, var, norm.weight, norm.bias, norm.eps)
 
         return forward

@@ -62,29 +62,29 @@ def recorded(
     inputs: GenerationInputs,
     params: StyleAlignedParams,
     context: PrepareContext,
-    switches: Options,
+    options: Options,
     trajectory: Callable[[], Trajectory],
 ) -> Features | None:
     """Return the reference's features, from the style cache where they were recorded before.
 
-    None where no memory tier of the cache has room for them: then the reference is denoised along.
+    None where no memory tier of the cache has room for them: then the reference is denoised jointly.
     """
     backbone = context.backbone
-    layers = shared_layers(backbone.denoiser, switches.only_self_level)
+    layers = shared_layers(backbone, options.only_self_level)
     halves = 2 if inputs.guidance_scale > 1 else 1
-    size = token_bytes(backbone, layers, inputs.width, inputs.height) * inputs.steps * halves * switches.keeps_tokens
-    device_for = context.cache.device_for(size)
-    if device_for is None:
+    size = token_bytes(backbone, layers, inputs.width, inputs.height) * inputs.steps * halves * options.keeps_tokens
+    device = context.cache.device_for(size)
+    if device is None:
         return None
-    key = key_of(**_facts(inputs, params, context, switches))
-    kept = context.cache.get(key, lambda: _record(context, trajectory(), layers, switches, device_for))
+    key = key_of(**_facts(inputs, params, context, options))
+    kept = context.cache.get(key, lambda: _record(context, trajectory(), layers, options, device))
     return Features(kept, backbone.device)
 
 
 def _facts(
-    inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext, switches: Options
+    inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext, options: Options
 ) -> dict[str, Any]:
-    """Return everything the features depend on; strength, scale, shift and AdaIN's switches are not among it."""
+    """Return everything the features depend on; strength, scale, shift and AdaIN's options are not among it."""
     facts: dict[str, Any] = {
         "what": "reference features",
         "technique": SPEC.name,
@@ -93,9 +93,9 @@ def _facts(
         "reference_prompt": params.reference_prompt,
         "negative_prompt": inputs.negative_prompt,
         "guided": inputs.guidance_scale > 1,
-        "only_self_level": switches.only_self_level,
-        "keeps_tokens": switches.keeps_tokens,
-        "group_norm": switches.share_group_norm,
+        "only_self_level": options.only_self_level,
+        "keeps_tokens": options.keeps_tokens,
+        "group_norm": options.share_group_norm,
     }
     if inputs.pictures.styles:
         facts |= {"inversion": inversion.facts(inputs, params), "offset": inversion.offset(inputs, params)}
@@ -127,20 +127,20 @@ def _record(
     context: PrepareContext,
     trajectory: Trajectory,
     layers: tuple[str, ...],
-    switches: Options,
-    device_for: torch.device,
+    options: Options,
+    device: torch.device,
 ) -> Mapping[str, Tensor]:
-    recording = Recording(trajectory.steps, device_for)
-    with _listening(context.backbone, recording, layers, switches):
+    recording = Recording(trajectory.steps, device)
+    with _listening(context.backbone, recording, layers, options):
         context.denoise([trajectory], _Recorder(recording))
     return recording.tensors
 
 
 @contextmanager
-def _listening(backbone: Backbone, recording: Recording, layers: tuple[str, ...], switches: Options) -> Iterator[None]:
+def _listening(backbone: Backbone, recording: Recording, layers: tuple[str, ...], options: Options) -> Iterator[None]:
     """Let the self-attentions that share, and the GroupNorms if they do, leave their features in a recording."""
     unet = backbone.denoiser
-    norms = group_norms(unet) if switches.share_group_norm else {}
-    processors = {f"{layer}.processor": RecordingAttention(layer, recording, switches) for layer in layers}
+    norms = group_norms(unet) if options.share_group_norm else {}
+    processors = {f"{layer}.processor": RecordingAttention(layer, recording, options) for layer in layers}
     with patches.attention_processors(unet, processors), patches.forward(norms, recording_norm(norms, recording)):
         yield

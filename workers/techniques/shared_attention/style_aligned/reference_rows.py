@@ -1,4 +1,4 @@
-"""Which rows of the UNet call under way follow which reference: where the processors look things up."""
+"""Which rows of the call under way follow which reference: where the processors look things up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from workers.techniques.shared_attention.style_aligned.roles import Follower
 class RowPart:
     """Rows that follow one reference: recorded `features` at a step, or the row `lead` of the same call.
 
-    `own` is True for a reference that is denoised along: it follows itself.
+    `own` is True for a reference that is denoised jointly: it follows itself.
     """
 
     rows: slice
@@ -34,7 +34,7 @@ class RowPart:
 
 
 class ReferenceRows:
-    """The rows of the current UNet call. One object serves one denoising."""
+    """The rows of the current call. One object serves one denoising."""
 
     def __init__(self) -> None:
         self.parts: tuple[RowPart, ...] = ()
@@ -43,7 +43,7 @@ class ReferenceRows:
         self.scales = torch.empty(0)
 
     def arrange(self, call: DenoiserCall) -> None:
-        """Note a call's rows: followers, and references that are denoised along."""
+        """Note a call's rows: followers, and references that are denoised jointly."""
         leads = {(rows.trajectory, rows.conditional): rows.start for rows in call.rows}
         self.parts = tuple(_part(rows, leads) for rows in call.rows)
         self.w = self._column([part.w for part in self.parts], call.sample)
@@ -95,5 +95,6 @@ def _part(rows: Rows, leads: dict[tuple[Trajectory, bool], int]) -> RowPart:
     half = -1 if rows.conditional else 0
     if not isinstance(role, Follower):
         return RowPart(span, half, rows.trajectory.step, None, rows.start, True, 1.0, 1.0, 0.0)
-    lead = -1 if role.along is None else leads[role.along, rows.conditional]
+    joint = role.joint_reference
+    lead = -1 if joint is None else leads[joint, rows.conditional]
     return RowPart(span, half, rows.trajectory.step, role.features, lead, False, role.w, role.scale, role.shift)

@@ -30,13 +30,14 @@ class ReferenceRole:
 class Follower:
     """A request's pictures: how strongly they follow which reference.
 
-    Either `features` were recorded, or the reference is denoised `along`; neither at strength 0, when `switches` is
-    None. scale: factor on the reference's keys. shift: added to the logits of its columns, strength included.
+    Either `features` were recorded, or there is a `joint_reference` to denoise with it; neither at strength 0, when
+    `options` is None. scale: factor on the reference's keys. shift: added to the logits of its columns, with the
+    strength.
     """
 
-    switches: Options | None = None
+    options: Options | None = None
     features: Features | None = None
-    along: Trajectory | None = None
+    joint_reference: Trajectory | None = None
     w: float = 0.0
     scale: float = 1.0
     shift: float = 0.0

@@ -1,12 +1,16 @@
 """StyleAligned: pictures that attend to a reference's self-attention features. No training, no weights."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from model_store.catalogue.entry import Base
 from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
-SELF_ATTENTIONS = {"sd15": 16, "sdxl": 70}
+SELF_ATTENTIONS: Mapping[Base, int] = {"sd15": 16, "sdxl": 70}
+GROUP_NORM_WITHOUT_IMAGE: frozenset[Base] = frozenset({"sd15"})
+"""Where a generated reference shares its GroupNorm unless the request says."""
 Pixels = Annotated[int, Field(ge=0, le=8192)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -35,7 +39,7 @@ class StyleAlignedParams(Params):
     full_attention_share: bool = Field(
         False,
         description="all pictures of the request attend to each other, without AdaIN, scale or shift; the reference "
-        "then depends on them and is denoised along each time",
+        "then depends on them and is denoised with them each time",
     )
     shared_score_scale: float = Field(
         1.0, ge=0, le=4, description="factor on the reference's keys; 0.5 with shift 0 for very famous pictures"

@@ -43,8 +43,8 @@ class StyleAligned:
     def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with every request of its size whose layers compute alike, whatever its style or strength."""
         params = params_as(inputs, StyleAlignedParams)
-        shared = read_options(inputs, params, backbone.base) if inputs.strength > 0 else None
-        return text_to_image_batch_key(inputs, backbone), shared, params.control
+        options = read_options(inputs, params, backbone.base) if inputs.strength > 0 else None
+        return text_to_image_batch_key(inputs, backbone), options, params.control
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image whose pictures know their reference; plain at strength 0.
@@ -64,17 +64,17 @@ class StyleAligned:
         self, inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext, controlled: Control | None
     ) -> Follower:
         _check(inputs, params, context.backbone)
-        shared = read_options(inputs, params, context.backbone.base)
+        options = read_options(inputs, params, context.backbone.base)
 
-        def lone() -> Trajectory:
+        def reference_only() -> Trajectory:
             return trajectory_of(inputs, params, context, controlled, self._draw)
 
-        full = shared.full_attention_share
-        features = None if full else recorded(inputs, params, context, shared, lone)
+        full = options.full_attention_share
+        features = None if full else recorded(inputs, params, context, options, reference_only)
         return Follower(
-            switches=shared,
+            options=options,
             features=features,
-            along=lone() if features is None else None,
+            joint_reference=reference_only() if features is None else None,
             w=inputs.strength,
             scale=params.shared_score_scale,
             shift=math.reference_shift(0.0 if full else shift(inputs, params), inputs.strength),
@@ -84,33 +84,34 @@ class StyleAligned:
     @contextmanager
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
         """Let self-attentions and GroupNorms share with each request's reference."""
-        shared = follower(trajectories[0]).switches
-        lineup = ReferenceRows()
-        hooks = Following(lineup)
+        options = follower(trajectories[0]).options
+        reference_rows = ReferenceRows()
+        hooks = Following(reference_rows)
         with ExitStack() as stack:
-            if shared is not None:
+            if options is not None:
                 unet = backbone.denoiser
-                stack.enter_context(patches.attention_processors(unet, _processors(unet, lineup, shared)))
-                norms = group_norms(unet) if shared.share_group_norm else {}
-                stack.enter_context(patches.forward(norms, shared_norm(norms, lineup)))
+                processors = _processors(backbone, reference_rows, options)
+                stack.enter_context(patches.attention_processors(unet, processors))
+                norms = group_norms(unet) if options.share_group_norm else {}
+                stack.enter_context(patches.forward(norms, shared_norm(norms, reference_rows)))
                 stack.enter_context(patches.forward_hook(unet, hooks.see))
             yield hooks
 
 
 class Following(Hooks):
-    """Arranges each UNet call, and takes along the references that were not recorded."""
+    """Arranges each call, and denoises jointly the references that were not recorded."""
 
-    def __init__(self, lineup: ReferenceRows) -> None:
-        self._lineup = lineup
+    def __init__(self, reference_rows: ReferenceRows) -> None:
+        self._reference_rows = reference_rows
         self._call: DenoiserCall | None = None
         self._predicted: Tensor | None = None
 
     def before_predict(self, call: DenoiserCall) -> None:
-        """Add the rows of references that go along, note who follows whom, add control."""
+        """Add the rows of joint references, note who follows whom, add control."""
         followers = list(dict.fromkeys(rows.trajectory for rows in call.rows))
-        along = [reference for one in followers if (reference := follower(one).along) is not None]
-        if along:
-            whole = gather([*followers, *along])
+        joint = [reference for one in followers if (reference := follower(one).joint_reference) is not None]
+        if joint:
+            whole = gather([*followers, *joint])
             call.sample, call.timestep, call.condition, call.rows = (
                 whole.sample,
                 whole.timestep,
@@ -118,7 +119,7 @@ class Following(Hooks):
                 whole.rows,
             )
         self._call = call
-        self._lineup.arrange(call)
+        self._reference_rows.arrange(call)
         control.add(call)
 
     def see(self, unet: Any, args: Any, kwargs: Any, output: tuple[Tensor]) -> None:
@@ -126,13 +127,13 @@ class Following(Hooks):
         self._predicted = output[0]
 
     def after_step(self, trajectory: Trajectory) -> None:
-        """Make the step of a reference that goes along."""
-        along = follower(trajectory).along
-        if along is not None:
+        """Make the step of a joint reference."""
+        joint = follower(trajectory).joint_reference
+        if joint is not None:
             assert self._call is not None
             assert self._predicted is not None
-            advance(along, guide(self._predicted[self._call.of(along)], along))
-            reference(along).correct(along)
+            advance(joint, guide(self._predicted[self._call.of(joint)], joint))
+            reference(joint).correct(joint)
 
 
 def _check(inputs: GenerationInputs, params: StyleAlignedParams, backbone: Backbone) -> None:
@@ -141,14 +142,14 @@ def _check(inputs: GenerationInputs, params: StyleAlignedParams, backbone: Backb
     if not inputs.pictures.styles and params.reference_prompt is None:
         raise Refused("style-aligned needs a style image, or params.reference_prompt to make a reference from")
     check_size(inputs, backbone)
-    shared_layers(backbone.denoiser, params.only_self_level)
+    shared_layers(backbone, params.only_self_level)
 
 
-def _processors(unet: Any, lineup: ReferenceRows, shared: Options) -> dict[str, Any]:
-    layers = shared_layers(unet, shared.only_self_level)
-    if shared.full_attention_share:
-        return {f"{layer}.processor": FullAttention(lineup) for layer in layers}
-    return {f"{layer}.processor": SharedAttention(layer, lineup, shared) for layer in layers}
+def _processors(backbone: Backbone, reference_rows: ReferenceRows, options: Options) -> dict[str, Any]:
+    layers = shared_layers(backbone, options.only_self_level)
+    if options.full_attention_share:
+        return {f"{layer}.processor": FullAttention(reference_rows) for layer in layers}
+    return {f"{layer}.processor": SharedAttention(layer, reference_rows, options) for layer in layers}
 
 
 TECHNIQUE = StyleAligned()

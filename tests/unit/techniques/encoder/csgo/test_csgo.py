@@ -20,7 +20,7 @@ from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.technique import GenerationInputs, Pictures, text_to_image
-from workers.techniques.encoder.clip import ImageTower
+from workers.techniques.encoder.clip import ClipImageEncoder
 from workers.techniques.encoder.csgo import network, prompts
 from workers.techniques.encoder.csgo.spec import SPEC, CSGOParams
 from workers.techniques.encoder.csgo.technique import TECHNIQUE
@@ -117,7 +117,7 @@ def test_a_warm_style_costs_no_more_rows_than_plain_and_gives_the_same(
 ) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(params))
-    monkeypatch.setattr(ImageTower, "features", None)
+    monkeypatch.setattr(ClipImageEncoder, "features", None)
     monkeypatch.setattr(network.Network, "project", None)
     context = bench_on(sdxl, weights, cache)
     rows: dict[str, int] = {"unet": 0, "controlnet": 0}
@@ -155,13 +155,13 @@ def test_simultaneous_first_requests_build_a_style_once(
     sdxl: StableDiffusion, weights: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    features = ImageTower.features
+    features = ClipImageEncoder.features
 
-    def counted(self: ImageTower, *given: Any) -> torch.Tensor:
+    def counted(self: ClipImageEncoder, *given: Any) -> torch.Tensor:
         seen.append(1)
         return features(self, *given)
 
-    monkeypatch.setattr(ImageTower, "features", counted)
+    monkeypatch.setattr(ClipImageEncoder, "features", counted)
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     ours = own(bench_on(sdxl, weights))
 

@@ -19,7 +19,7 @@ from workers.engine.denoise import Hooks, denoise, gather
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs
-from workers.techniques.encoder.clip import ImageTower
+from workers.techniques.encoder.clip import ClipImageEncoder
 from workers.techniques.encoder.instantstyle_plus import guidance, math
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
 from workers.techniques.encoder.instantstyle_plus.technique import CONTROLNET, TECHNIQUE
@@ -121,7 +121,7 @@ def test_a_warm_request_costs_its_own_rows_and_gives_the_same(
 ) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     [cold] = latents(TECHNIQUE, bench_on(sdxl, weights, cache), asked(GUIDED))
-    monkeypatch.setattr(ImageTower, "features", None)
+    monkeypatch.setattr(ClipImageEncoder, "features", None)
     monkeypatch.setattr(Descriptor, "describe", None)
     context, rows = bench_on(sdxl, weights, cache), list[int]()
     hook = sdxl.denoiser.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))

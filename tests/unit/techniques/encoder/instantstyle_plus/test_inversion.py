@@ -15,13 +15,13 @@ from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.instantstyle_plus import inversion, renoise
 from workers.techniques.encoder.instantstyle_plus.inversion import RenoiseConfig, Rolls
 from workers.techniques.encoder.instantstyle_plus.spec import InstantStylePlusParams
-from workers.techniques.encoder.instantstyle_plus.technique import recipe_of
+from workers.techniques.encoder.instantstyle_plus.technique import renoise_config
 
 CONTENT = picture(7, (64, 64))
 
 
-def recipe(backbone: StableDiffusion, steps: int = 3, K: int = 1) -> RenoiseConfig:
-    return recipe_of(asked(steps=steps), InstantStylePlusParams(num_renoise_steps=K), backbone)
+def config(backbone: StableDiffusion, steps: int = 3, K: int = 1) -> RenoiseConfig:
+    return renoise_config(asked(steps=steps), InstantStylePlusParams(num_renoise_steps=K), backbone)
 
 
 def predicted(backbone: StableDiffusion, start: Trajectory, x: torch.Tensor, t: int) -> torch.Tensor:
@@ -59,14 +59,14 @@ def by_hand(backbone: StableDiffusion, asked_for: RenoiseConfig) -> torch.Tensor
 def test_it_is_the_recurrence_of_the_spec(sdxl: StableDiffusion, tiny_root: Path) -> None:
     for K, close in ((0, 1e-3), (1, 2e-3), (9, 2e-2)):  # rounding grows with every refinement
         context = bench_on(sdxl, store(tiny_root))
-        found = inversion.inverted(CONTENT, "a house", recipe(sdxl, steps=2, K=K), context)
-        expected = by_hand(sdxl, recipe(sdxl, steps=2, K=K))
+        found = inversion.inverted(CONTENT, "a house", config(sdxl, steps=2, K=K), context)
+        expected = by_hand(sdxl, config(sdxl, steps=2, K=K))
         assert torch.allclose(found, expected, atol=close * float(expected.abs().max())), K
 
 
 def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: StableDiffusion) -> None:
-    begun = inversion.begin(CONTENT, "", recipe(sdxl, steps=1, K=0), sdxl)
-    scheduler = schedulers.build(schedulers.INVERSE, recipe(sdxl).config, 3)
+    begun = inversion.begin(CONTENT, "", config(sdxl, steps=1, K=0), sdxl)
+    scheduler = schedulers.build(schedulers.INVERSE, config(sdxl).scheduler_config, 3)
     trajectory = Trajectory(begun.z_0, scheduler, begun.trajectory.positive, step=1)
     expected = scheduler.step(predicted(sdxl, trajectory, begun.z_0, 334), torch.tensor(334), begun.z_0).prev_sample
     context = bench_on(sdxl, lambda name: Path(name))
@@ -79,7 +79,7 @@ def test_without_refinement_an_early_step_is_plain_ddim_inversion(sdxl: StableDi
 def test_rows_are_two_a_step_and_one_more_late(sdxl: StableDiffusion) -> None:
     context, rows = bench_on(sdxl, lambda name: Path(name)), list[int]()
     hook = sdxl.denoiser.register_forward_pre_hook(lambda unet, given: rows.append(len(given[0])))
-    inversion.inverted(CONTENT, "", recipe(sdxl, steps=5), context)
+    inversion.inverted(CONTENT, "", config(sdxl, steps=5), context)
     hook.remove()
     assert rows == [2, 1, 2, 1, 1, 1, 1, 1, 1, 1]
 
@@ -87,15 +87,15 @@ def test_rows_are_two_a_step_and_one_more_late(sdxl: StableDiffusion) -> None:
 def test_an_inversion_is_kept_for_its_picture_prompt_and_recipe(sdxl: StableDiffusion) -> None:
     cache = StyleCache([MemoryTier("host", 1 << 28)])
     context = bench_on(sdxl, lambda name: Path(name), cache)
-    usual = recipe(sdxl, steps=1)
-    other = RenoiseConfig(usual.config, usual.steps, usual.K, usual.seed + 1)
+    usual = config(sdxl, steps=1)
+    other = RenoiseConfig(usual.scheduler_config, usual.steps, usual.K, usual.seed + 1)
     kinds = [
         (CONTENT, "", usual),
         (picture(8, (64, 64)), "", usual),
         (CONTENT, "a house", usual),
         (CONTENT, "", other),
-        (CONTENT, "", recipe(sdxl, steps=2)),
-        (CONTENT, "", recipe(sdxl, steps=1, K=0)),
+        (CONTENT, "", config(sdxl, steps=2)),
+        (CONTENT, "", config(sdxl, steps=1, K=0)),
     ]
     found = [inversion.inverted(*kind, context) for kind in kinds]
     assert cache.misses == len(kinds)
