@@ -77,7 +77,7 @@ class Defaults(DeclaredSpec):
 
 
 class Cost(DeclaredSpec):
-    """UNet sample-evaluations of a request: fixed per style and content, and per step and picture.
+    """Sample-evaluations of the denoiser for a request: fixed per style and content, and per step and picture.
 
     `style_passes` and `content_passes` count evaluations per step to prepare each reference (0 when nothing is
     inverted); `row_passes` counts evaluations per step and picture with guidance (2 = a conditional and an

@@ -14,12 +14,12 @@ ABSENT = object()
 
 
 @contextmanager
-def attention_processors(unet: Any, processors: Mapping[str, Any]) -> Iterator[None]:
-    """Use other attention processors for the layers named as in `unet.attn_processors`; the others stay.
+def attention_processors(model: Any, processors: Mapping[str, Any]) -> Iterator[None]:
+    """Use other attention processors for the layers named as in `model.attn_processors`; the others stay.
 
     Raises KeyError when a name is unknown, before anything is changed.
     """
-    layers = {name: unet.get_submodule(name.removesuffix(".processor")) for name in unet.attn_processors}
+    layers = {name: model.get_submodule(name.removesuffix(".processor")) for name in model.attn_processors}
     chosen = [(layers[name], processor) for name, processor in processors.items()]
     before = [(layer, _state(layer, "processor")) for layer, _ in chosen]
     try:

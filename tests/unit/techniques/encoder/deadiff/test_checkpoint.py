@@ -113,7 +113,7 @@ def test_weights_of_its_own_are_used(sd15: StableDiffusion, installed: Installed
         tensors["model.diffusion_model.out.2.bias"] *= 1.5
 
     context = bench_on(sd15, changed(tune))
-    own = own_weights.get_or_load(checkpoint.locate(context), sd15)
+    own = own_weights.get_or_load(checkpoint.find_checkpoint(context), sd15)
     assert set(own.unet.replaced) == {"conv_out.weight", "conv_out.bias"}
     [tuned], [published] = (
         latents(TECHNIQUE, context, inputs(PARAMS)),
