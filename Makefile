@@ -58,7 +58,7 @@ bench: $(VENV)/dev.done ## measured: latency, uploads, our loop against diffuser
 	$(BIN)/python -m tests.bench
 
 bench-gpu: $(VENV)/dev.done ## time per image on a CUDA device, true sizes, random weights
-	$(BIN)/python -m tests.bench.gpu
+	$(BIN)/python -m tests.bench.engine.gpu
 
 bench-prometheus: $(VENV)/dev.done ## a real Prometheus scrapes the service (needs Debian's prometheus)
 	$(BIN)/python -m tests.bench.prometheus

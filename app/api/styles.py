@@ -20,9 +20,10 @@ from app.uploads.fields import Field, text, weights
 from app.uploads.multipart import Form, FormSchema
 from app.uploads.receive import REFUSALS, multipart, receive_form
 from app.uploads.validate import UNNAMED
+from workers.contract.blobs.names import Sha256
 from workers.contract.errors import ContractError
 from workers.contract.jobs.admission import Admission, PutInputs
-from workers.contract.jobs.models import Job, PrecomputeRequest, Sha256
+from workers.contract.jobs.models import Job, PrecomputeRequest
 from workers.contract.styles.store import Style, StyleReference
 from workers.techniques import registry
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 from limits import parse
 from pydantic import Field, field_validator
 
-from workers.contract.jobs.models import Sha256
+from workers.contract.blobs.names import Sha256
 from workers.contract.jobs.stored import Versioned
 
 Scope = Literal["read", "write"]

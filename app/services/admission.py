@@ -14,10 +14,10 @@ from app.uploads.decoder.pool import Decoded, DecoderLost
 from app.uploads.limits import PictureFileRefused
 from app.uploads.upload import Upload
 from workers.contract.blobs import input_name
+from workers.contract.blobs.names import Sha256
 from workers.contract.errors import BlobError, ContractError, InputsDeleted, StoreUnavailable
 from workers.contract.jobs.admission import Admission, PutInputs, quota
 from workers.contract.jobs.inputs import delete_unused
-from workers.contract.jobs.models import Sha256
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from app.services import styles
 from app.uploads import recipe
 from app.uploads.multipart import Form
 from workers.contract.blobs import input_name, read_input
+from workers.contract.blobs.names import Sha256
 from workers.contract.errors import BlobDamaged, BlobMissing
-from workers.contract.jobs.models import Sha256
 
 Names = Mapping[str, Sha256]
 """sha256 of stored pictures by the pointer of their field."""

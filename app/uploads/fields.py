@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from app.webhooks.url_policy import MAX_URL, PUBLIC, UrlPolicy
-from workers.contract.jobs.models import PRIORITIES, OutputFormat
+from workers.contract.blobs.names import OutputFormat
+from workers.contract.jobs.models import PRIORITIES
 
 MAX_TEXT = 2000
 MAX_SEED = 2**63 - 1

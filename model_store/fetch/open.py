@@ -34,5 +34,5 @@ def _bucket(words: str, endpoint_url: str | None, timeout_seconds: float) -> Sou
     from model_store.fetch.bucket import Bucket
 
     bucket, _, prefix = words.partition("/")
-    patience = Config(connect_timeout=timeout_seconds, read_timeout=timeout_seconds, retries={"max_attempts": 2})
-    return Bucket(boto3.client("s3", endpoint_url=endpoint_url, config=patience), bucket, prefix)
+    policy = Config(connect_timeout=timeout_seconds, read_timeout=timeout_seconds, retries={"max_attempts": 2})
+    return Bucket(boto3.client("s3", endpoint_url=endpoint_url, config=policy), bucket, prefix)

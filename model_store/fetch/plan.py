@@ -10,7 +10,7 @@ from model_store.catalogue import folder_of
 from model_store.catalogue.entry import Entry, WantedFile, safe_path
 from model_store.errors import DigestMismatch, ModelNotFound
 from model_store.fetch.source import RemoteFile, Source
-from model_store.fetch.transfer import Patience, Transfer, digests_of, matches, partial_of, patiently
+from model_store.fetch.transfer import RetryPolicy, Transfer, digests_of, matches, partial_of, retry_source
 from model_store.store.lockfile import Lock, PinnedFile, PinnedModel
 
 
@@ -48,8 +48,8 @@ def _bytes_needed(step: FileDownload) -> int:
     return max(0, step.job.remote.size - arrived) + converted
 
 
-def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patience, stop: Event) -> PullPlan:
-    """Ask the source, patiently, for what is missing of an entry.
+def plan(entry: Entry, store: Path, source: Source, lock: Lock, policy: RetryPolicy, stop: Event) -> PullPlan:
+    """Ask the source for what is missing of an entry.
 
     Raises FetchError's kinds; DigestMismatch when the source already states another digest than the pinned one.
     """
@@ -58,13 +58,13 @@ def plan(entry: Entry, store: Path, source: Source, lock: Lock, patience: Patien
     folder = folder_of(entry.id, store)
     steps: list[FileDownload] = []
     kept: dict[str, PinnedFile] = {}
-    for wanted in patiently(partial(_expanded, entry, source, revision, pinned), patience, stop):
+    for wanted in retry_source(partial(_expanded, entry, source, revision, pinned), policy, stop):
         known = pinned.files.get(wanted.target) if pinned is not None else None
         final = folder / wanted.target
         if known is not None and final.is_file() and final.stat().st_size == known.size:
             kept[wanted.target] = known
             continue
-        remote = patiently(partial(source.stat, _repository(entry), revision, wanted.path), patience, stop)
+        remote = retry_source(partial(source.stat, _repository(entry), revision, wanted.path), policy, stop)
         revision = remote.revision
         found = None if wanted.convert else _already_there(final, remote)
         if found is not None and known is None and wanted.sha256 in (None, found.sha256):

@@ -13,7 +13,7 @@ from model_store.fetch.plan import FileDownload, PullPlan, plan
 from model_store.fetch.progress import Silent, Watcher
 from model_store.fetch.source import Source
 from model_store.fetch.space import require_space
-from model_store.fetch.transfer import Patience, digests_of, fetch_file, matches
+from model_store.fetch.transfer import RetryPolicy, digests_of, fetch_file, matches
 from model_store.store.files import held, put_in_place, sha256_of
 from model_store.store.lockfile import PinnedFile, PinnedModel, pin, read_lock
 
@@ -24,7 +24,7 @@ def pull(
     source: Source,
     *,
     watcher: Watcher | None = None,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
     parallel: int = 4,
     stop: Event | None = None,
 ) -> tuple[PullPlan, ...]:
@@ -34,29 +34,29 @@ def pull(
     Interrupted. Raises UnknownModel, StoreBusy, ConversionFailed and FetchError's kinds; whatever happens, a file has
     its final name only when it is whole and verified, and the next call resumes.
     """
-    watcher, patience, stop = watcher or Silent(), patience or Patience(), stop or Event()
+    watcher, policy, stop = watcher or Silent(), policy or RetryPolicy(), stop or Event()
     fetched = [entry_of(model, store) for model in with_required(models, store)]
     fetched = [entry for entry in fetched if entry.origin == "hub"]
     with ExitStack() as locks:
         for entry in sorted(fetched, key=lambda entry: entry.id):
             locks.enter_context(held(store, entry.id))
         lock = read_lock(store)
-        plans = tuple(plan(entry, store, source, lock, patience, stop) for entry in fetched)
+        plans = tuple(plan(entry, store, source, lock, policy, stop) for entry in fetched)
         require_space(store, sum(each.bytes_needed for each in plans))
         steps = [step for each in plans for step in each.steps]
-        digests = _fetch_all(steps, source, patience, watcher, stop, parallel)
+        digests = _fetch_all(steps, source, policy, watcher, stop, parallel)
         for each in plans:
             _finish(each, store, digests, watcher)
     return plans
 
 
 def _fetch_all(
-    steps: Sequence[FileDownload], source: Source, patience: Patience, watcher: Watcher, stop: Event, parallel: int
+    steps: Sequence[FileDownload], source: Source, policy: RetryPolicy, watcher: Watcher, stop: Event, parallel: int
 ) -> dict[Path, str]:
     """Fetch all files, a few at a time, the largest first; return their digests by where they lie."""
     ordered = sorted(steps, key=lambda step: -step.job.remote.size)
     with ThreadPoolExecutor(parallel, thread_name_prefix="pull") as pool:
-        running = {pool.submit(_fetch, step, source, patience, watcher, stop): step for step in ordered}
+        running = {pool.submit(_fetch, step, source, policy, watcher, stop): step for step in ordered}
         try:
             _await_all(running)
         except BaseException as fault:
@@ -77,7 +77,7 @@ def _await_all(running: dict[Future[str], FileDownload]) -> None:
             future.result()
 
 
-def _fetch(step: FileDownload, source: Source, patience: Patience, watcher: Watcher, stop: Event) -> str:
+def _fetch(step: FileDownload, source: Source, policy: RetryPolicy, watcher: Watcher, stop: Event) -> str:
     """Fetch one file, unless it is a pickled one that arrived before and could not be converted then."""
     there = step.job.target
     if step.keymap is not None and there.is_file():
@@ -86,7 +86,7 @@ def _fetch(step: FileDownload, source: Source, patience: Patience, watcher: Watc
         if expected and matches(step.job.remote, digests.done, digests.sha256, digests.git_sha1):
             return digests.sha256
         there.unlink()
-    return fetch_file(source, step.job, patience=patience, watcher=watcher, stop=stop)
+    return fetch_file(source, step.job, policy=policy, watcher=watcher, stop=stop)
 
 
 def _finish(done: PullPlan, store: Path, digests: dict[Path, str], watcher: Watcher) -> None:

@@ -30,7 +30,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """When to give up: after `attempts` connections in a row without a new byte (0: at the first break).
 
     Before each further connection it waits `wait_seconds`, doubling up to sixteenfold.
@@ -40,12 +40,12 @@ class Patience:
     wait_seconds: float = 1.0
 
 
-def patiently(ask: Callable[[], Answer], patience: Patience, stop: Event) -> Answer:
-    """Return what `ask` returns, asked again while the source does not answer and patience lasts."""
+def retry_source(ask: Callable[[], Answer], policy: RetryPolicy, stop: Event) -> Answer:
+    """Return what `ask` returns, asked again while the source does not answer and policy lasts."""
     retrying = Retrying(
         retry=retry_if_exception_type(SourceUnavailable),
-        wait=wait_exponential(multiplier=2 * patience.wait_seconds, max=16 * patience.wait_seconds),
-        stop=stop_after_attempt(max(1, patience.attempts)) | stop_when_event_set(stop),
+        wait=wait_exponential(multiplier=2 * policy.wait_seconds, max=16 * policy.wait_seconds),
+        stop=stop_after_attempt(max(1, policy.attempts)) | stop_when_event_set(stop),
         sleep=sleep_using_event(stop),
         reraise=True,
     )
@@ -110,7 +110,7 @@ def digests_of(path: Path, size: int) -> Digests:
     return digests
 
 
-def fetch_file(source: Source, job: Transfer, *, patience: Patience, watcher: Watcher, stop: Event) -> str:
+def fetch_file(source: Source, job: Transfer, *, policy: RetryPolicy, watcher: Watcher, stop: Event) -> str:
     """Fetch one file and return its SHA-256; it appears under its final name only when whole and verified.
 
     Raises FetchError's kinds; unless the bytes were wrong, what has arrived is kept and resumed by the next call.
@@ -122,10 +122,10 @@ def fetch_file(source: Source, job: Transfer, *, patience: Patience, watcher: Wa
             other.unlink()
     resumed = partial.exists() and partial.stat().st_size > 0
     try:
-        digests = _gather(source, job, partial, patience, watcher, stop)
+        digests = _gather(source, job, partial, policy, watcher, stop)
         if resumed and not _verified(job, digests):
             partial.unlink()
-            digests = _gather(source, job, partial, patience, watcher, stop)
+            digests = _gather(source, job, partial, policy, watcher, stop)
     except OSError as fault:
         if fault.errno not in _FULL:
             raise
@@ -150,8 +150,10 @@ def _complaint(job: Transfer, digests: Digests) -> str:
     )
 
 
-def _gather(source: Source, job: Transfer, partial: Path, patience: Patience, watcher: Watcher, stop: Event) -> Digests:
-    """Complete the partial file over as many connections as patience allows; return its digests."""
+def _gather(
+    source: Source, job: Transfer, partial: Path, policy: RetryPolicy, watcher: Watcher, stop: Event
+) -> Digests:
+    """Complete the partial file over as many connections as policy allows; return its digests."""
     partial.touch()
     digests = digests_of(partial, job.remote.size)
     watcher.begin(job.name, job.remote.size, digests.done)
@@ -166,13 +168,13 @@ def _gather(source: Source, job: Transfer, partial: Path, patience: Patience, wa
                 raise SourceUnavailable(f"{job.name}: the source ended at byte {digests.done} of {job.remote.size}")
         except SourceUnavailable:
             digests = digests_of(partial, job.remote.size)
-            if digests.done <= before or not patience.attempts:
+            if digests.done <= before or not policy.attempts:
                 raise
 
     while digests.done < job.remote.size:
-        patiently(connect, patience, stop)
+        retry_source(connect, policy, stop)
         if digests.done < job.remote.size:
-            stop.wait(patience.wait_seconds)
+            stop.wait(policy.wait_seconds)
     return digests
 
 

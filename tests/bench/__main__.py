@@ -5,18 +5,23 @@ import sys
 from pathlib import Path
 
 ELSEWHERE = {"composed", "gpu", "images", "prometheus"}
-NAMES = sorted({path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - ELSEWHERE)
+FOLDER = Path(__file__).parent
+MODULES = {
+    path.stem: ".".join(("tests.bench", *path.relative_to(FOLDER).with_suffix("").parts))
+    for path in sorted(FOLDER.rglob("[!_]*.py"))
+    if path.stem not in ELSEWHERE
+}
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or NAMES
-    if unknown := set(chosen) - set(NAMES):
-        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
+    chosen = sys.argv[1:] or list(MODULES)
+    if unknown := set(chosen) - set(MODULES):
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(MODULES)}", file=sys.stderr)
         return 2
     statuses = []
     for name in chosen:
         print(f"== {name}", flush=True)
-        statuses.append(subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False).returncode)
+        statuses.append(subprocess.run([sys.executable, "-m", MODULES[name]], check=False).returncode)
     return max(statuses)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.memory import first_child
+from tests.faults.harness.memory import first_child
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 3600

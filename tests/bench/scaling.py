@@ -6,7 +6,7 @@ The engine sleeps instead of denoising, so that the protocol is measured and not
 import sys
 from collections.abc import Sequence
 
-from tests.faults.stack import Stack, stack
+from tests.faults.harness.stack import Stack, stack
 from tests.support.service import until
 from workers.contract.jobs.models import State
 

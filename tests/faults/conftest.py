@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.stack import Stack, stack
+from tests.faults.harness.stack import Stack, stack
 from tests.support.service import Service, ready, service, until
 
 

@@ -17,7 +17,7 @@ from itertools import product
 
 import httpx2
 
-from tests.faults.stack import SETTINGS, Stack, stack
+from tests.faults.harness.stack import SETTINGS, Stack, stack
 from tests.support.service import kill, until
 from workers.contract.jobs.models import State
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from tests.faults.callers import Callers, asks
-from tests.faults.checker import violations
-from tests.faults.history import Evidence, History
-from tests.faults.injector import Injector
-from tests.faults.receiver import Receiver
-from tests.faults.stack import Stack, stack
+from tests.faults.harness.callers import Callers, asks
+from tests.faults.harness.checker import violations
+from tests.faults.harness.history import Evidence, History
+from tests.faults.harness.injector import Injector
+from tests.faults.harness.receiver import Receiver
+from tests.faults.harness.stack import Stack, stack
 
 FAULTS = "kill=1000,redis=100,freeze=100,cut=100"
 PATIENCE = 90.0

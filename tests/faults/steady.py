@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.faults.memory import Growth, first_child
-from tests.faults.stack import Stack, stack
-from tests.faults.visitors import Visitors
+from tests.faults.harness.memory import Growth, first_child
+from tests.faults.harness.stack import Stack, stack
+from tests.faults.harness.visitors import Visitors
 
 GOAL_SLOPE = 0.01
 WARM_UP = 1 / 6

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.stack import Stack
-from tests.faults.watched import FAILING, FULL, LYING, SLOW
+from tests.faults.harness.stack import Stack
+from tests.faults.harness.watched import FAILING, FULL, LYING, SLOW
 from tests.support.service import until
 
 pytestmark = pytest.mark.xdist_group("redis")

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.embedded.processes import ChildProcess
 from deploy.embedded.stack import python
-from tests.faults.stack import Stack
+from tests.faults.harness.stack import Stack
 from tests.support.service import kill, until
 from workers.contract.queue.celery import WAKE
 from workers.contract.runtime.redis import connect

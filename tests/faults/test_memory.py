@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from tests.faults.memory import HOUR, Growth, first_child, own
+from tests.faults.harness.memory import HOUR, Growth, first_child, own
 from workers.contract.jobs.models import StylizeRequest
 
 MEGABYTE = 2**20

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.stack import stack
+from tests.faults.harness.stack import stack
 from tests.support.service import until
 
 pytestmark = pytest.mark.xdist_group("workers")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from tests.faults.proxy import Proxy
-from tests.faults.stack import LEASE, Stack, stack
+from tests.faults.harness.proxy import Proxy
+from tests.faults.harness.stack import LEASE, Stack, stack
 from tests.support.service import until
 from workers.contract.runtime.redis import connect
 

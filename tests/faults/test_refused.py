@@ -7,7 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from deploy.embedded.demo import EXAMPLES
-from tests.faults.stack import Stack, stack
+from tests.faults.harness.stack import Stack, stack
 from tests.support.faulty_s3 import FaultyS3, Rule, faulty_s3
 from tests.support.service import quick, until
 

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from tests.faults.callers import Callers, asks
-from tests.faults.checker import violations
-from tests.faults.history import History
+from tests.faults.harness.callers import Callers, asks
+from tests.faults.harness.checker import violations
+from tests.faults.harness.history import History
+from tests.faults.harness.stack import Stack, stack
 from tests.faults.soak import gather
-from tests.faults.stack import Stack, stack
 from tests.support.service import PATIENCE, kill, until
 
 pytestmark = pytest.mark.xdist_group("workers")

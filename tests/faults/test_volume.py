@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from tests.faults.receiver import Receiver
+from tests.faults.harness.receiver import Receiver
+from tests.faults.harness.stack import LEASE, stack
 from tests.faults.soak import SETTINGS, soak
-from tests.faults.stack import LEASE, stack
 
 pytestmark = pytest.mark.xdist_group("volume")
 PLAN = {"kill": 24, "term": 6, "redis": 6, "freeze": 8, "cut": 8, "truncate": 4, "stall": 4}

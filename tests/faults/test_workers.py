@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.faults.stack import Stack
+from tests.faults.harness.stack import Stack
 from tests.support.service import PATIENCE, kill, until
 
 pytestmark = pytest.mark.xdist_group("workers")

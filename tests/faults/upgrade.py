@@ -17,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded.processes import ChildProcess
-from tests.faults.callers import Callers, asks
-from tests.faults.checker import violations
-from tests.faults.history import History
-from tests.faults.receiver import Receiver
+from tests.faults.harness.callers import Callers, asks
+from tests.faults.harness.checker import violations
+from tests.faults.harness.history import History
+from tests.faults.harness.receiver import Receiver
+from tests.faults.harness.stack import Stack
 from tests.faults.soak import SETTINGS, gather
-from tests.faults.stack import Stack
 from tests.support.service import until
 
 WORKERS = 3

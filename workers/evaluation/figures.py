@@ -8,7 +8,7 @@ from PIL import Image
 from workers.evaluation.cases import Case, pixels
 from workers.training.starter.judges import Judges
 from workers.training.starter.metrics import Measured, content_accuracy, leak_rate, style_similarity
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.patch_code import as_tensor
 
 PLAIN = "plain text-to-image"
 CONTENT = "content picture untouched"

@@ -8,7 +8,8 @@ from xml.sax.saxutils import quoteattr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from workers.contract.jobs.models import OutputFormat, StylizeRequest, Terms
+from workers.contract.blobs.names import OutputFormat
+from workers.contract.jobs.models import StylizeRequest, Terms
 
 CONTENT_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 RECIPE_KEY = "stylize:recipe"

@@ -1,4 +1,4 @@
-"""How a job that cannot go on is settled in the record, and how long we insist while Redis or the blobs are away."""
+"""How a job that cannot go on is settled in the record, and how long to try again while Redis or the blobs are away."""
 
 import logging
 from collections.abc import Callable

@@ -78,10 +78,10 @@ class Worker:
             seal=build_signer(settings),
         )
         self.watchdog = watchdog(settings, self.store, self.beat)
-        self.previewer = PreviewPublisher(
+        self.preview_publisher = PreviewPublisher(
             PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
         )
-        self.forgetter = CacheInvalidator(StyleStore(connect(settings.redis_url)), forget)
+        self.invalidator = CacheInvalidator(StyleStore(connect(settings.redis_url)), forget)
         self.teller = PrecomputeReporter(PrecomputeStore(connect(settings.redis_url)), self.name, prepared)
         self.presence = PresenceReporter(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
@@ -115,10 +115,10 @@ class Worker:
         self.runner.serve(served)
         self.watchdog.serve(served)
         self.beat.start()
-        self.forgetter.start()
+        self.invalidator.start()
         self.teller.start()
         if self.settings.worker_preview_seconds:
-            self.previewer.start()
+            self.preview_publisher.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))
         try:
             return consume(

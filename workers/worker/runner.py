@@ -13,15 +13,9 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from PIL import Image
 
 from workers.contract.blobs import BlobStore, read_input
+from workers.contract.blobs.names import Sha256
 from workers.contract.errors import BlobError, StoreUnavailable
-from workers.contract.jobs.models import (
-    Failure,
-    GenerationRequest,
-    Job,
-    PrecomputeRequest,
-    Sha256,
-    StylizeRequest,
-)
+from workers.contract.jobs.models import Failure, GenerationRequest, Job, PrecomputeRequest, StylizeRequest
 from workers.contract.jobs.record import batch_key
 from workers.contract.jobs.results import Claim
 from workers.contract.jobs.store import JobStore

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from tests.faults.fake import FakeEngine
-from tests.faults.trouble import Troubles
+from tests.faults.harness.fake import FakeEngine
+from tests.faults.harness.trouble import Troubles
 from tests.integration.blobs.test_s3 import s3_through
 from tests.integration.conftest import new_job
 from tests.support.faulty_s3 import FaultyS3, Rule

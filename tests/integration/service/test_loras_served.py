@@ -11,8 +11,8 @@ from PIL import Image
 from model_store import tiny
 from model_store.add.add import add
 from model_store.catalogue.entry import Licence
-from tests.support import lora_files
 from tests.support.service import Service, quick, service, style_file
+from tests.support.techniques import lora_files
 from workers.engine.backbones.load import load
 from workers.worker.encode import RECIPE_KEY
 

@@ -16,7 +16,7 @@ from workers.techniques import registry
 from workers.training.starter.export import recipe_of
 from workers.training.starter.judges import Judges, load_judges
 from workers.training.starter.metrics import style_similarity
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.patch_code import as_tensor
 
 pytestmark = pytest.mark.xdist_group("starter")
 WEIGHTS = Path(model_store.__file__).parent / "starter" / "weights"

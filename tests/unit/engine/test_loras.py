@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from pydantic import ValidationError
 
 from model_store.add.add import add
-from tests.support import lora_files
+from tests.support.techniques import lora_files
 from tests.unit.engine.test_engine import STYLE, quiet, request
 from workers.contract.spec import Lora
 from workers.engine.backbones.load import load

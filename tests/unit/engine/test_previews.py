@@ -17,8 +17,8 @@ from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.engine import DiffusionEngine
 from workers.engine.images import to_signed
 from workers.engine.types import BatchItem, PreviewFrame
-from workers.training.starter.autoencoder import build_autoencoder
-from workers.training.starter.patch_code import CHANNELS, fit_patch_code
+from workers.training.starter.networks.autoencoder import build_autoencoder
+from workers.training.starter.networks.patch_code import CHANNELS, fit_patch_code
 
 
 def blots(seed: int, side: int) -> Image.Image:

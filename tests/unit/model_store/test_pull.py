@@ -19,23 +19,23 @@ from model_store.errors import (
 from model_store.fetch.hub import Hub
 from model_store.fetch.progress import Silent
 from model_store.fetch.pull import pull
-from model_store.fetch.transfer import Patience
+from model_store.fetch.transfer import RetryPolicy
 from model_store.store.files import held
 from model_store.store.lockfile import read_lock
 from model_store.store.presence import presence, require_installed
 from tests.support.hub_server import COMMIT, Answer, HubState, Server
 from tests.unit.model_store.conftest import Register
 
-HASTY = Patience(attempts=1, wait_seconds=0.0)
-ONE_TRY = Patience(attempts=0, wait_seconds=0.0)
+HASTY = RetryPolicy(attempts=1, wait_seconds=0.0)
+ONE_TRY = RetryPolicy(attempts=0, wait_seconds=0.0)
 
 
 def content(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
-def bring(hub: HubState, store: Path, *models: str, patience: Patience = HASTY, **more: object) -> object:
-    return pull(models, store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent(), patience=patience, **more)
+def bring(hub: HubState, store: Path, *models: str, policy: RetryPolicy = HASTY, **more: object) -> object:
+    return pull(models, store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent(), policy=policy, **more)
 
 
 def finals(store: Path) -> dict[str, bytes]:
@@ -96,7 +96,7 @@ def test_200_cuts_at_random_bytes_never_show_a_part(hub: HubState, store: Path, 
     while cuts < 200:
         hub.answer = lambda path, start: Answer(cut_at=chance.randrange(max(2, (len(whole) - start) // 40)))
         with pytest.raises(SourceUnavailable):
-            bring(hub, store, "thing", patience=ONE_TRY)
+            bring(hub, store, "thing", policy=ONE_TRY)
         assert finals(store) == {}
         cuts += 1
         if cuts % 60 == 0:  # let one through now and then, and begin again
@@ -131,7 +131,7 @@ def test_a_part_that_was_spoilt_on_disk_is_fetched_anew(hub: HubState, store: Pa
     hub.files = {("them/thing", "weights.safetensors"): content(200_000)}
     hub.answer = lambda path, start: Answer(cut_at=100_000)
     with pytest.raises(SourceUnavailable):
-        bring(hub, store, "thing", patience=ONE_TRY)
+        bring(hub, store, "thing", policy=ONE_TRY)
     partial = next((store / "models" / "thing").glob("*.partial"))
     partial.write_bytes(b"\0" * partial.stat().st_size)
     hub.answer = lambda path, start: Answer()
@@ -211,7 +211,7 @@ def test_a_broken_server_is_retried_then_named(hub: HubState, store: Path, regis
     hub.heads_refused = 2
     answers = iter([Answer(status=503), Answer(status=500), Answer()])
     hub.answer = lambda path, start: next(answers)
-    bring(hub, store, "thing", patience=Patience(attempts=3, wait_seconds=0.0))
+    bring(hub, store, "thing", policy=RetryPolicy(attempts=3, wait_seconds=0.0))
     assert finals(store) == {"thing/weights.safetensors": content(5_000)}
     (store / "models" / "thing" / "weights.safetensors").unlink()
     hub.answer = lambda path, start: Answer(status=503)
@@ -224,12 +224,12 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(hub: HubState, stor
     hub.files = {("them/thing", "weights.safetensors"): content(20_000)}
     hub.answer = lambda path, start: Answer(block=1_000, pause_seconds=0.05)
     source = Hub(endpoint=hub.url, timeout_seconds=2)
-    pull(["thing"], store, source, watcher=Silent(), patience=HASTY)
+    pull(["thing"], store, source, watcher=Silent(), policy=HASTY)
     assert finals(store) == {"thing/weights.safetensors": content(20_000)}
     (store / "models" / "thing" / "weights.safetensors").unlink()
     hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=4)
     with pytest.raises(SourceUnavailable):
-        pull(["thing"], store, source, watcher=Silent(), patience=ONE_TRY)
+        pull(["thing"], store, source, watcher=Silent(), policy=ONE_TRY)
     assert finals(store) == {}
 
 
@@ -254,7 +254,7 @@ def test_stopping_keeps_what_arrived(hub: HubState, store: Path, register: Regis
 
     source = Hub(endpoint=hub.url, timeout_seconds=5)
     with pytest.raises(PullInterrupted, match="kept for the next pull"):
-        pull(["thing"], store, source, watcher=StopAt(), patience=HASTY, stop=stop)
+        pull(["thing"], store, source, watcher=StopAt(), policy=HASTY, stop=stop)
     assert finals(store) == {}
     assert sum(file.stat().st_size for file in (store / "models").rglob("*.partial")) > 100_000
     bring(hub, store, "thing")
@@ -270,7 +270,7 @@ def test_two_pulls_of_one_model_do_not_meet(hub: HubState, store: Path, register
 def test_an_unreachable_hub_is_named(store: Path, register: Register) -> None:
     register("thing", "weights.safetensors")
     with pytest.raises(SourceUnavailable, match=r"127\.0\.0\.1:9"):
-        pull(["thing"], store, Hub(endpoint="http://127.0.0.1:9", timeout_seconds=1), watcher=Silent(), patience=HASTY)
+        pull(["thing"], store, Hub(endpoint="http://127.0.0.1:9", timeout_seconds=1), watcher=Silent(), policy=HASTY)
 
 
 def test_the_token_is_sent(hub: HubState, store: Path, register: Register) -> None:
@@ -290,7 +290,7 @@ def test_the_token_stays_with_the_hub_when_the_bytes_are_elsewhere(
         elsewhere.state.answer = lambda path, start: Answer(cut_at=90_000)
         hub.moved_to = elsewhere.state.url
         source = Hub(endpoint=hub.url, timeout_seconds=5, token="hf_secret")
-        pull(["thing"], store, source, watcher=Silent(), patience=HASTY)
+        pull(["thing"], store, source, watcher=Silent(), policy=HASTY)
         assert finals(store) == {"thing/weights.safetensors": content(200_000)}
         assert hub.tokens == {"Bearer hf_secret"}
         assert elsewhere.state.tokens == {None}

@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
 from app.uploads.decoder.recipe_text import recipe_text
+from workers.contract.blobs.names import OutputFormat
 from workers.contract.errors import Misconfigured
-from workers.contract.jobs.models import OutputFormat
 from workers.settings import WorkerSettings
 from workers.worker.c2pa import MADE_BY_A_MODEL, build_signer
 from workers.worker.encode import CONTENT_TYPES, encode

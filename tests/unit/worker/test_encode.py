@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.integration.conftest import new_job
-from workers.contract.jobs.models import OutputFormat, Recipe, StylizeRequest, Terms
+from workers.contract.blobs.names import OutputFormat
+from workers.contract.jobs.models import Recipe, StylizeRequest, Terms
 from workers.worker.encode import RECIPE_KEY, encode, recipe
 
 PROMPT = 'a "house" & <tree> – 猫'

@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from workers.contract.blobs.memory_file import Pages
-from workers.contract.blobs.names import input_name, input_sha256
+from workers.contract.blobs.names import Sha256, input_name, input_sha256
 from workers.contract.errors import BlobDamaged, BlobExists, Misconfigured
-from workers.contract.jobs.models import Sha256
 
 PROBES = "probes/"
 BLOCK = 65_536

@@ -6,10 +6,14 @@ jobs/<id>/<token>/manifest.json     what that attempt made
 """
 
 import re
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from workers.contract.errors import BlobError
-from workers.contract.jobs.models import OutputFormat, Sha256
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+OutputFormat = Literal["png", "jpeg", "webp"]
 INPUTS = "inputs/"
 JOBS = "jobs/"
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")

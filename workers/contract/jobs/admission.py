@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from workers.contract.blobs.names import Sha256
 from workers.contract.errors import (
     IdempotencyConflict,
     InputsDeleted,
@@ -13,7 +14,6 @@ from workers.contract.errors import (
     StorageQuota,
     TooManyActive,
 )
-from workers.contract.jobs.models import Sha256
 
 BUSY_SECONDS = 5
 """When an owner with too many jobs may try again."""

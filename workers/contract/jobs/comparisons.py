@@ -5,7 +5,8 @@ from typing import Any
 
 from redis import Redis
 
-from workers.contract.jobs.models import Frozen, Sha256
+from workers.contract.blobs.names import Sha256
+from workers.contract.jobs.models import Frozen
 from workers.contract.jobs.stored import Versioned, read_known
 from workers.contract.runtime.redis import redis_errors
 

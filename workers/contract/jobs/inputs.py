@@ -8,10 +8,10 @@ from typing import Any
 from redis import Redis
 
 from workers.contract.blobs import BlobStore, input_name
+from workers.contract.blobs.names import Sha256
 from workers.contract.errors import BlobRefused
 from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import marks_of, numbered
-from workers.contract.jobs.models import Sha256
 from workers.contract.runtime.redis import redis_errors
 
 LEASE_SECONDS = 120

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-OutputFormat = Literal["png", "jpeg", "webp"]
+from workers.contract.blobs.names import OutputFormat, Sha256
+
 Priority = Literal["interactive", "batch"]
 JobKind = Literal["stylize", "precompute", "train", "evaluate"]
 PRIORITIES: tuple[Priority, ...] = ("interactive", "batch")

@@ -96,7 +96,7 @@ class JobStore(SubmissionVerbs, ReportVerbs):
     def claim(self, queue: str, worker: str, batch_key: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.
 
-        With a `batch_key` (see `company_of`) the next job is given only if it is of that batch_key and was never tried.
+        With a `batch_key` (see `batch_key`) the next job is given only if it is of that batch_key and was never tried.
 
         A record that cannot be read fails its job; one of a version that this release does not know stays in line.
         Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from pydantic import Field
 from redis import Redis
 
+from workers.contract.blobs.names import Sha256
 from workers.contract.jobs import scripts
 from workers.contract.jobs.admission import NOTHING_PUT, PutInputs, raise_refusal
-from workers.contract.jobs.models import Frozen, Sha256
+from workers.contract.jobs.models import Frozen
 from workers.contract.jobs.stored import Versioned, read_known, readable
 from workers.contract.runtime.redis import redis_errors
 

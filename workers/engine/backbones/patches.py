@@ -122,7 +122,7 @@ def _stores(owner: Any, name: str) -> dict[str, Any]:
 
 
 def _state(owner: Any, name: str) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """Return the holding dictionary and its items, so that value and order come back."""
+    """Return the dictionary of an attribute and its items, so that value and order come back."""
     store = _stores(owner, name)
     return store, list(store.items())
 

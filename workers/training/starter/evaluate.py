@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workers.training.starter.adapter import set_scale
-from workers.training.starter.captioner import Captioner
 from workers.training.starter.dataset import Portion
 from workers.training.starter.judges import Judges, load_judges
 from workers.training.starter.metrics import Measured, content_accuracy, leak_rate, style_similarity
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.adapter import set_scale
+from workers.training.starter.networks.captioner import Captioner
+from workers.training.starter.networks.patch_code import as_tensor
 from workers.training.starter.recipe import RECIPES
 from workers.training.starter.sample import decode, denoise, load_unet, sample
 from workers.training.starter.sheet import contact_sheet

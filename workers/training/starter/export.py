@@ -14,20 +14,20 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
-from workers.training.starter import csgo, qformer
-from workers.training.starter.adapter import read_adapter
-from workers.training.starter.controlnet import build_controlnet, write_controlnet
-from workers.training.starter.image_encoder import build_image_processor
-from workers.training.starter.qformer_file import write_readers
+from workers.training.starter.networks import csgo, qformer
+from workers.training.starter.networks.adapter import read_adapter
+from workers.training.starter.networks.controlnet import build_controlnet, write_controlnet
+from workers.training.starter.networks.image_encoder import build_image_processor
+from workers.training.starter.networks.qformer_file import write_readers
+from workers.training.starter.networks.text import build_tokenizer, write_tokenizer
+from workers.training.starter.networks.unet import build_scheduler
 from workers.training.starter.recipe import RECIPES, StarterConfig
 from workers.training.starter.sample import load_unet
 from workers.training.starter.stages.clip import load_shared
 from workers.training.starter.stages.fitting import restore, trained_state
 from workers.training.starter.stages.ip_adapter import load_ip_adapter
 from workers.training.starter.stages.vae import load_autoencoder
-from workers.training.starter.text import build_tokenizer, write_tokenizer
 from workers.training.starter.train import DEFAULT_FOLDER
-from workers.training.starter.unet import build_scheduler
 from workers.training.starter.workspace import Workspace
 
 LARGEST_BYTES = 60_000_000

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.training.starter.captioner import Captioner
 from workers.training.starter.counterparts import load_counterparts
 from workers.training.starter.dataset import PictureSet
-from workers.training.starter.patch_code import as_tensor, encode_all
+from workers.training.starter.networks.captioner import Captioner
+from workers.training.starter.networks.patch_code import as_tensor, encode_all
+from workers.training.starter.networks.unet import build_scheduler
 from workers.training.starter.stages.clip import load_shared
 from workers.training.starter.stages.unet import noised
-from workers.training.starter.unet import build_scheduler
 from workers.training.starter.workspace import Workspace
 
 

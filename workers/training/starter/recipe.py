@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from workers.training.starter.world.captions import CaptionDropout
 from workers.training.starter.world.objects import OBJECTS
+from workers.training.starter.world.registry import STYLES
 from workers.training.starter.world.scene import Placement
-from workers.training.starter.world.styles.registry import STYLES
 
 
 @dataclass(frozen=True)

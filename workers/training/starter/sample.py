@@ -10,10 +10,10 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.training.starter.captioner import Captioner
-from workers.training.starter.patch_code import CHANNELS, PATCH, SCALING_FACTOR
+from workers.training.starter.networks.captioner import Captioner
+from workers.training.starter.networks.patch_code import CHANNELS, PATCH, SCALING_FACTOR
+from workers.training.starter.networks.unet import build_scheduler, build_unet
 from workers.training.starter.stages.vae import load_autoencoder
-from workers.training.starter.unet import build_scheduler, build_unet
 from workers.training.starter.workspace import Workspace, placed
 from workers.training.starter.world.picture import SIZE
 

@@ -1,7 +1,7 @@
 """Which pictures training never sees: some object-style pairs, and every style instance above a seed."""
 
 from workers.training.starter.world.objects import OBJECTS
-from workers.training.starter.world.styles.registry import STYLES
+from workers.training.starter.world.registry import STYLES
 
 HELD_OUT_INSTANCES = 1_000_000
 """Style seeds from here on are for judging only."""

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from workers.training.starter.dataset import PictureSet, Portion, load_pictures
-from workers.training.starter.patch_code import PatchCode, fit_patch_code, load_patch_code, save_patch_code
+from workers.training.starter.networks.patch_code import PatchCode, fit_patch_code, load_patch_code, save_patch_code
 from workers.training.starter.recipe import Stage, StarterConfig
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -1,4 +1,4 @@
-"""The forgetter: drops from this worker's caches what was computed from the pictures of deleted styles."""
+"""The invalidator: drops from this worker's caches what was computed from the pictures of deleted styles."""
 
 import logging
 from collections.abc import Callable, Collection
@@ -25,7 +25,7 @@ class CacheInvalidator(PeriodicThread):
         *,
         period: float = PERIOD_SECONDS,
     ) -> None:
-        super().__init__("forgetter", period)
+        super().__init__("invalidator", period)
         self._styles = styles
         self._forget = forget
         self._seen = 0

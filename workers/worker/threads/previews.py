@@ -1,4 +1,4 @@
-"""The previewer: one thread draws what the jobs in hand are becoming, so that no step waits for it."""
+"""One thread draws what the jobs in hand are becoming, so that no step waits for it."""
 
 import logging
 from io import BytesIO

@@ -60,7 +60,7 @@ class Watchdog(PeriodicThread):
         """End the process if no job in hand moves, or if jobs wait and none is claimed."""
         now = time.monotonic()
         held = self._beat.held
-        if held and all(now - holding.moved_at > self._step_timeout for holding in held):
+        if held and all(now - running.moved_at > self._step_timeout for running in held):
             log.critical("no job made a step for %.0f s: replacing this process", self._step_timeout)
             self._exit(EXIT_HUNG)
         elif held:

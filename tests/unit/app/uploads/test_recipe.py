@@ -12,7 +12,8 @@ from tests.security.corpus.png import chunk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
-from workers.contract.jobs.models import Job, OutputFormat, StylizeRequest
+from workers.contract.blobs.names import OutputFormat
+from workers.contract.jobs.models import Job, StylizeRequest
 from workers.worker.encode import encode
 
 TEXT = json.dumps({"prompt": "a \"house\" & 'tree' <über> \u96ea", "params": {"a": [1, None]}}, ensure_ascii=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import encoder_samples
+from tests.support.techniques import encoder_samples
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.support.encoder_samples import PUBLISHED, adapter_of, bench_on, nothing_installed
+from tests.support.techniques.encoder_samples import PUBLISHED, adapter_of, bench_on, nothing_installed
 from workers.engine.backbones import csd
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused, WeightsMissing

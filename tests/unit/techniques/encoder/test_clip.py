@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from tests.support.encoder_samples import WEIGHTS, picture
+from tests.support.techniques.encoder_samples import WEIGHTS, picture
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
 from workers.techniques.encoder import clip

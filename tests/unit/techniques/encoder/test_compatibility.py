@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPVisionConfig
 
-from tests.support.encoder_samples import adapter_of, bench_on
+from tests.support.techniques.encoder_samples import adapter_of, bench_on
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder import adapter, adapter_file, compatibility, content

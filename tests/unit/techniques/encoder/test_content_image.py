@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from tests.support.encoder_samples import inputs, picture
+from tests.support.techniques.encoder_samples import inputs, picture
 from workers.engine.technique import GenerationInputs, Pictures
 from workers.techniques.encoder import content_image
 from workers.techniques.encoder.csgo.spec import CSGOParams

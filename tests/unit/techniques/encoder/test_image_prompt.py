@@ -17,7 +17,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from tests.support.encoder_samples import (
+from tests.support.techniques.encoder_samples import (
     PUBLISHED,
     WEIGHTS,
     adapter_of,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.batching import require_the_same_alone, work
-from tests.support.caching import require_no_trace
-from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
+from tests.support.techniques.batching import require_the_same_alone, work
+from tests.support.techniques.caching import require_no_trace
+from tests.support.techniques.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.support.injection_requests import STEPS, counted, made, ordered, picture
+from tests.support.techniques.injection_requests import STEPS, counted, made, ordered, picture
 from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from tests.support.injection_requests import ordered
+from tests.support.techniques.injection_requests import ordered
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import Refused
 from workers.techniques.injection.style_id import layers, sizes

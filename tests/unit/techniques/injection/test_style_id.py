@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
-from tests.support.injection_requests import STEPS, counted, made, ordered, picture
+from tests.support.techniques.caching import BrokenOffError, break_off, require_no_trace, unchanged
+from tests.support.techniques.injection_requests import STEPS, counted, made, ordered, picture
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier

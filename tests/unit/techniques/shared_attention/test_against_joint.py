@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.shared_attention_requests import REFERENCE, bench_of, inputs, off, run
+from tests.support.techniques.shared_attention_requests import REFERENCE, bench_of, inputs, off, run
 from tests.unit.techniques.shared_attention.joint import generate
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.technique import GenerationInputs

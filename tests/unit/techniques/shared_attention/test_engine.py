@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
 from tests.support.models import around
-from tests.support.shared_attention_requests import picture
+from tests.support.techniques.shared_attention_requests import picture
 from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.engine import batch, schedulers
 from workers.engine.backbones.pool import BackboneCache

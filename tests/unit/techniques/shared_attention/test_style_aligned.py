@@ -10,8 +10,8 @@ import torch
 from diffusers import ControlNetModel
 from pydantic import ValidationError
 
-from tests.support.caching import BrokenOffError, break_off, require_no_trace, unchanged
-from tests.support.shared_attention_requests import bench_of, counted, inputs, off, picture, run, together
+from tests.support.techniques.caching import BrokenOffError, break_off, require_no_trace, unchanged
+from tests.support.techniques.shared_attention_requests import bench_of, counted, inputs, off, picture, run, together
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache

@@ -15,18 +15,18 @@ from model_store.load.component import load_component
 from workers.techniques.encoder.csgo import checkpoint as csgo_checkpoint
 from workers.techniques.encoder.deadiff import dims, math, reader
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
-from workers.training.starter import csgo, qformer
-from workers.training.starter.attention import StarterShown, cross_attentions
-from workers.training.starter.controlnet import OWN, build_controlnet, residuals, tiles, write_controlnet
 from workers.training.starter.counterparts import counterpart
-from workers.training.starter.image_encoder import build_image_encoder
-from workers.training.starter.patch_code import as_tensor
-from workers.training.starter.qformer_file import write_readers
+from workers.training.starter.networks import csgo, qformer
+from workers.training.starter.networks.attention import StarterShown, cross_attentions
+from workers.training.starter.networks.controlnet import OWN, build_controlnet, residuals, tiles, write_controlnet
+from workers.training.starter.networks.image_encoder import build_image_encoder
+from workers.training.starter.networks.patch_code import as_tensor
+from workers.training.starter.networks.qformer_file import write_readers
+from workers.training.starter.networks.unet import build_unet
 from workers.training.starter.recipe import RECIPES, Stage
 from workers.training.starter.split import HELD_OUT_INSTANCES, is_held_out
 from workers.training.starter.stages.fitting import fit, restore, trained_state
 from workers.training.starter.stages.qformer import QUERIES, references
-from workers.training.starter.unet import build_unet
 from workers.training.starter.workspace import Workspace
 from workers.training.starter.world.picture import PictureSpec, draw
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from workers.training.starter.adapter import attach, new_adapter, read_adapter, set_scale
-from workers.training.starter.autoencoder import build_autoencoder
-from workers.training.starter.image_encoder import build_image_encoder
-from workers.training.starter.patch_code import (
+from workers.training.starter.networks.adapter import attach, new_adapter, read_adapter, set_scale
+from workers.training.starter.networks.autoencoder import build_autoencoder
+from workers.training.starter.networks.image_encoder import build_image_encoder
+from workers.training.starter.networks.patch_code import (
     SCALING_FACTOR,
     as_tensor,
     encode_all,
@@ -13,9 +13,9 @@ from workers.training.starter.patch_code import (
     load_patch_code,
     save_patch_code,
 )
+from workers.training.starter.networks.unet import build_scheduler, build_unet
 from workers.training.starter.recipe import RECIPES, Stage
 from workers.training.starter.stages.unet import noised
-from workers.training.starter.unet import build_scheduler, build_unet
 from workers.training.starter.workspace import learning_rate
 from workers.training.starter.world.picture import PictureSpec, draw
 

@@ -2,7 +2,14 @@ import pytest
 import torch
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from workers.training.starter.text import TOKENS, WIDTH, build_text_encoder, build_tokenizer, tokenise, write_tokenizer
+from workers.training.starter.networks.text import (
+    TOKENS,
+    WIDTH,
+    build_text_encoder,
+    build_tokenizer,
+    tokenise,
+    write_tokenizer,
+)
 from workers.training.starter.world.captions import WORD_KINDS, CaptionDropout, caption, dropped_caption
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import model_store
 from workers.training.starter.export import LARGEST_BYTES, wrong_files
 from workers.training.starter.judges import load_judges
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.patch_code import as_tensor
 from workers.training.starter.world.picture import PictureSpec, draw
 
 WEIGHTS = Path(model_store.__file__).parent / "starter" / "weights"

@@ -8,8 +8,8 @@ from workers.training.starter.split import HELD_OUT_INSTANCES, is_held_out, pair
 from workers.training.starter.world.objects import OBJECTS
 from workers.training.starter.world.palette import COLOUR_WORDS, random_palette
 from workers.training.starter.world.picture import PictureSpec, draw
+from workers.training.starter.world.registry import STYLES
 from workers.training.starter.world.scene import Placement, build_scene
-from workers.training.starter.world.styles.registry import STYLES
 
 
 def test_the_world_is_as_large_as_promised() -> None:

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-from workers.training.starter.captioner import Captioner
-from workers.training.starter.image_encoder import build_image_encoder
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.captioner import Captioner
+from workers.training.starter.networks.image_encoder import build_image_encoder
+from workers.training.starter.networks.patch_code import as_tensor
+from workers.training.starter.networks.text import tokenise
 from workers.training.starter.recipe import StarterConfig
 from workers.training.starter.stages.judges import same_style_loss
-from workers.training.starter.text import tokenise
 from workers.training.starter.workspace import Workspace, learning_rate, placed, set_learning_rate, steps
 from workers.training.starter.world.captions import caption
 from workers.training.starter.world.picture import PictureSpec

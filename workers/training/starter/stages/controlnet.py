@@ -5,12 +5,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.training.starter.controlnet import FACTORS, build_controlnet, residuals, tiles
 from workers.training.starter.lesson import Lesson, load_lesson
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.controlnet import FACTORS, build_controlnet, residuals, tiles
+from workers.training.starter.networks.patch_code import as_tensor
+from workers.training.starter.networks.unet import attend_for_training
 from workers.training.starter.sample import load_unet
 from workers.training.starter.stages.fitting import fit
-from workers.training.starter.unet import attend_for_training
 from workers.training.starter.workspace import Workspace
 
 ANOTHER_STYLE = 0.7

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workers.training.starter import csgo
-from workers.training.starter.controlnet import build_controlnet, residuals
 from workers.training.starter.lesson import load_lesson
+from workers.training.starter.networks import csgo
+from workers.training.starter.networks.controlnet import build_controlnet, residuals
+from workers.training.starter.networks.unet import attend_for_training
 from workers.training.starter.sample import load_unet
 from workers.training.starter.stages.controlnet import content_tiles
 from workers.training.starter.stages.fitting import fit, restore, trained_state
-from workers.training.starter.unet import attend_for_training
 from workers.training.starter.workspace import Workspace
 from workers.training.starter.world.captions import caption
 

@@ -5,16 +5,16 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from workers.training.starter.adapter import attach, new_adapter
-from workers.training.starter.captioner import Captioner
 from workers.training.starter.dataset import PictureSet
 from workers.training.starter.lesson import Noised
-from workers.training.starter.patch_code import as_tensor, encode_all
+from workers.training.starter.networks.adapter import attach, new_adapter
+from workers.training.starter.networks.captioner import Captioner
+from workers.training.starter.networks.patch_code import as_tensor, encode_all
+from workers.training.starter.networks.unet import attend_for_training, build_scheduler
 from workers.training.starter.sample import load_unet
 from workers.training.starter.stages.clip import load_shared
 from workers.training.starter.stages.fitting import fit, restore, trained_state
 from workers.training.starter.stages.unet import noised
-from workers.training.starter.unet import attend_for_training, build_scheduler
 from workers.training.starter.workspace import Workspace
 from workers.training.starter.world.captions import caption
 

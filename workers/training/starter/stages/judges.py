@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from workers.training.starter.dataset import PictureSet, Portion
 from workers.training.starter.judges import Judges, ObjectJudge, StyleJudge, save_judges
-from workers.training.starter.patch_code import as_tensor
+from workers.training.starter.networks.patch_code import as_tensor
 from workers.training.starter.workspace import Workspace, learning_rate, set_learning_rate, steps
 from workers.training.starter.world.objects import OBJECTS
+from workers.training.starter.world.registry import STYLES
 from workers.training.starter.world.scene import Placement
-from workers.training.starter.world.styles.registry import STYLES
 
 TEMPERATURE = 0.07
 JUDGED = 1024

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from workers.training.starter import qformer
 from workers.training.starter.lesson import Lesson, load_lesson
+from workers.training.starter.networks import qformer
+from workers.training.starter.networks.unet import attend_for_training
 from workers.training.starter.sample import load_unet
 from workers.training.starter.stages.fitting import fit
-from workers.training.starter.unet import attend_for_training
 from workers.training.starter.workspace import Workspace
 from workers.training.starter.world.captions import caption
 from workers.training.starter.world.picture import PictureSpec

@@ -8,9 +8,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from workers.training.starter.average import Average
-from workers.training.starter.captioner import Captioner
-from workers.training.starter.patch_code import encode_all
-from workers.training.starter.unet import attend_for_training, build_scheduler, build_unet
+from workers.training.starter.networks.captioner import Captioner
+from workers.training.starter.networks.patch_code import encode_all
+from workers.training.starter.networks.unet import attend_for_training, build_scheduler, build_unet
 from workers.training.starter.workspace import (
     Workspace,
     half_precision,

@@ -5,9 +5,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor
 
-from workers.training.starter.autoencoder import build_autoencoder
 from workers.training.starter.average import Average
-from workers.training.starter.patch_code import PATCH, SCALING_FACTOR, PatchCode, as_tensor
+from workers.training.starter.networks.autoencoder import build_autoencoder
+from workers.training.starter.networks.patch_code import PATCH, SCALING_FACTOR, PatchCode, as_tensor
 from workers.training.starter.workspace import Workspace, learning_rate, placed, set_learning_rate, steps
 from workers.training.starter.world.picture import SIZE
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from workers.training.starter.world.objects import OBJECTS
 from workers.training.starter.world.palette import COLOUR_WORDS
-from workers.training.starter.world.styles.registry import STYLES
+from workers.training.starter.world.registry import STYLES
 
 PLACE_WORDS = ("small", "large", "left", "right")
 FILLING_WORDS = (

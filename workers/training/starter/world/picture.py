@@ -8,8 +8,8 @@ from PIL import Image
 
 from workers.training.starter.world.canvas import rasterise, to_image
 from workers.training.starter.world.palette import random_palette
+from workers.training.starter.world.registry import STYLES
 from workers.training.starter.world.scene import Placement, build_scene
-from workers.training.starter.world.styles.registry import STYLES
 
 DRAWN_SIZE = 256
 SIZE = 128

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support import csgo_requests
-from tests.support.csgo_requests import PUBLISHED, Installed, Stored, asked, own, saved, store, stored
-from tests.support.csgo_requests import without_residents as fresh
-from tests.support.encoder_samples import bench_on, latents
+from tests.support.techniques import csgo_requests
+from tests.support.techniques.csgo_requests import PUBLISHED, Installed, Stored, asked, own, saved, store, stored
+from tests.support.techniques.csgo_requests import without_residents as fresh
+from tests.support.techniques.encoder_samples import bench_on, latents
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.encoder.csgo import checkpoint

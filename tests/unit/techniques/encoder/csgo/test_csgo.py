@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionXLControlNetPipeline
 
-from tests.support.batching import require_the_same_alone, work
-from tests.support.caching import require_no_trace
-from tests.support.csgo_requests import Installed, asked, own, store
-from tests.support.encoder_samples import bench_on, latents, nothing_installed, picture
+from tests.support.techniques.batching import require_the_same_alone, work
+from tests.support.techniques.caching import require_no_trace
+from tests.support.techniques.csgo_requests import Installed, asked, own, store
+from tests.support.techniques.encoder_samples import bench_on, latents, nothing_installed, picture
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache

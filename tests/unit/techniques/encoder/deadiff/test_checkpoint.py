@@ -16,7 +16,7 @@ from torch import Tensor
 from model_store.convert.keymap import keymap_of
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import ConversionFailed
-from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed
+from tests.support.techniques.encoder_samples import bench_on, inputs, latents, nothing_installed
 from tests.unit.techniques.encoder.deadiff.conftest import WEIGHTS
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from model_store.add.add import add
-from tests.support import lora_files
+from tests.support.techniques import lora_files
 from workers.contract.spec import Lora
 from workers.engine.backbones.load import load
 from workers.engine.backbones.lora_stack import apply_loras

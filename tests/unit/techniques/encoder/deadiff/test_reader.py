@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.support.encoder_samples import picture
+from tests.support.techniques.encoder_samples import picture
 from workers.engine.backbones.load import load
 from workers.techniques.encoder.deadiff import dims, reader
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint

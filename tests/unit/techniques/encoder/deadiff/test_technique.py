@@ -12,10 +12,10 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.support.batching import require_the_same_alone, work
-from tests.support.caching import require_no_trace, unchanged
-from tests.support.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
 from tests.support.models import around
+from tests.support.techniques.batching import require_the_same_alone, work
+from tests.support.techniques.caching import require_no_trace, unchanged
+from tests.support.techniques.encoder_samples import bench_on, inputs, latents, nothing_installed, picture
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache

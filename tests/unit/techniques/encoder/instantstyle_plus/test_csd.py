@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import layer_norm, normalize
 
-from tests.support.encoder_samples import picture
-from tests.support.instantstyle_plus_requests import CSD_PUBLISHED, csd_file
+from tests.support.techniques.encoder_samples import picture
+from tests.support.techniques.instantstyle_plus_requests import CSD_PUBLISHED, csd_file
 from workers.engine.backbones import csd
 from workers.engine.errors import ModelUnusable
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.batching import require_the_same_alone, work
-from tests.support.caching import require_no_trace
-from tests.support.encoder_samples import bench_on, carry, inputs, latents, picture
-from tests.support.instantstyle_plus_requests import Installed, asked, store
+from tests.support.techniques.batching import require_the_same_alone, work
+from tests.support.techniques.caching import require_no_trace
+from tests.support.techniques.encoder_samples import bench_on, carry, inputs, latents, picture
+from tests.support.techniques.instantstyle_plus_requests import Installed, asked, store
 from workers.engine.backbones import controlnet
 from workers.engine.backbones.csd import Descriptor
 from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from tests.support.encoder_samples import bench_on, picture
-from tests.support.instantstyle_plus_requests import asked, store
+from tests.support.techniques.encoder_samples import bench_on, picture
+from tests.support.techniques.instantstyle_plus_requests import asked, store
 from workers.engine import schedulers
 from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
 from workers.engine.cache.style_cache import StyleCache
