@@ -58,7 +58,7 @@ def validated(spec: Spec, request: GenerationRequest) -> Params:
 
 
 def pieces(inputs: GenerationInputs, most: int) -> list[GenerationInputs]:
-    """Return an order as smaller ones of at most so many pictures each."""
+    """Return inputs as smaller ones of at most so many pictures each."""
     return [_some(inputs, slice(first, first + most)) for first in range(0, len(inputs.seeds), most)]
 
 
