@@ -54,7 +54,7 @@ lint: $(VENV)/dev.done ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.done ## measured: latency, uploads, our loop against diffusers, checkpoint loading, memory under attack
+bench: $(VENV)/dev.done ## measured: latency, uploads, what waits, our loop against diffusers, checkpoint loading, memory under attack
 	$(BIN)/python -m tests.bench
 
 bench-gpu: $(VENV)/dev.done ## time per image on a CUDA device, true sizes, random weights

@@ -89,7 +89,8 @@ class Services:
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
         blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
         watch = JobWatch(
-            lambda ids: asyncio.get_running_loop().run_in_executor(threads, store.versions, ids),
+            store,
+            threads,
             per_caller=settings.gateway_streams_per_caller,
             most=settings.gateway_streams,
         )

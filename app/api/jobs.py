@@ -11,7 +11,7 @@ from app.api.problems import documented
 from app.dependencies import GatewayDep, OwnerDep, ViewerDep
 from app.errors import Invalid, NotFound
 from app.schemas.job import JobsView, JobView
-from app.services.jobs import get_owned_job, seen
+from app.services.jobs import all_seen, get_owned_job, seen
 from workers.contract.jobs.models import State
 
 router = APIRouter(tags=["jobs"])
@@ -40,8 +40,7 @@ async def read_jobs(
 
     def page() -> JobsView:
         found = services.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
-        jobs = [seen(services, job) for job in found.jobs]
-        return JobsView(jobs=jobs, cursor=found.cursor, unreadable=list(found.unreadable))
+        return JobsView(jobs=all_seen(services, found.jobs), cursor=found.cursor, unreadable=list(found.unreadable))
 
     return await services.call(page)
 

@@ -25,11 +25,19 @@ class Access:
             await self.services.call(self.services.ring.refresh)
         self.services.ring.check(self.owner, self.scope)
 
-    async def await_news(self, observer: JobObserver, seconds: float) -> None:
-        """Return when something is new, the time is up or the gateway stops. Raises as `check`."""
+    async def await_news(self, observer: JobObserver, seconds: float) -> bool:
+        """Return True once something is new or the gateway stops, False when the time is up. Raises as `check`."""
         until = time.monotonic() + seconds
         while True:
-            fresh = await observer.changed(min(max(until - time.monotonic(), 0), CHECK_SECONDS))
+            now = time.monotonic()
+            fresh = await observer.changed(max(min(until, last_tick(now, CHECK_SECONDS) + CHECK_SECONDS) - now, 0))
             await self.check()
-            if fresh or observer.closed or time.monotonic() >= until:
-                return
+            if fresh or observer.closed:
+                return True
+            if time.monotonic() >= until:
+                return False
+
+
+def last_tick(moment: float, period: float) -> float:
+    """Return the tick before a moment. Who waits wakes at ticks: all together cost less than one after another."""
+    return moment // period * period

@@ -10,16 +10,13 @@ from fastapi.sse import ServerSentEvent
 from app.dependencies import Services
 from app.errors import Forbidden, NotFound, Unauthorized
 from app.schemas.job import JobView
-from app.services.access import Access
+from app.services.access import CHECK_SECONDS, Access, last_tick
 from app.services.job_watch import JobObserver
 from app.services.jobs import get_owned_job, seen
 from workers.contract.errors import StoreUnavailable
-from workers.contract.jobs.models import State
 
 EVENT = "job"
 HEARTBEAT = "alive"
-QUEUE_SECONDS = 2.0
-"""A waiting job's place is looked up this often: it changes without any change of the job itself."""
 RETRY_MILLISECONDS = 1000
 
 
@@ -47,20 +44,17 @@ class EventStream:
     async def _events(self) -> AsyncIterator[ServerSentEvent]:
         access = Access(self.services, self.owner, "read")
         heartbeat = self.services.settings.gateway_heartbeat_seconds
-        last_id, sent_at = self.last_id, time.monotonic()
+        tick = min(CHECK_SECONDS, heartbeat)
+        last_id, sent_at = self.last_id, last_tick(time.monotonic(), tick)
         while (job := await self._look()) is not None:
             if (identity := identity_of(job)) != last_id:
-                last_id, sent_at = identity, time.monotonic()
+                last_id, sent_at = identity, last_tick(time.monotonic(), tick)
                 yield snapshot(job, identity)
             if job.state.final or self.observer.closed:
                 return
-            quiet = heartbeat - (time.monotonic() - sent_at)
-            if quiet <= 0:
-                sent_at = time.monotonic()
+            while not await access.await_news(self.observer, heartbeat - (time.monotonic() - sent_at)):
+                sent_at = last_tick(time.monotonic(), tick)
                 yield ServerSentEvent(comment=HEARTBEAT)
-                continue
-            pause = min(quiet, QUEUE_SECONDS) if job.state is State.QUEUED else quiet
-            await access.await_news(self.observer, pause)
 
     async def _look(self) -> JobView | None:
         """Return the job, None when its record has been deleted meanwhile."""

@@ -1,23 +1,34 @@
 """Waiting for jobs to change: one reader of the store for everybody who waits in this process.
 
-Nothing is lost between two looks: who waits is told that something is new, then reads the record, which is the truth.
+The reader follows the store's list of changes, so that its cost grows with what changes, not with who waits. Places in
+the queue are not in that list, nor is what processes of the release before change: every LOOK_SECONDS it looks at all
+watched jobs together. Who waits is told that something is new, then reads the record, which is the truth.
 """
 
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from app.errors import TooManyStreams
 from workers.contract.errors import StoreUnavailable
+from workers.contract.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
-PERIOD_SECONDS = 0.05
+PAUSE_SECONDS = 0.05
+"""Between two readings of the list: what changes meanwhile is told together."""
+READ_SECONDS = 0.5
+"""One reading waits so long for a change; the process may end as much later."""
+LOOK_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 
-Look = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class JobObserver:
@@ -30,7 +41,8 @@ class JobObserver:
     async def changed(self, seconds: float) -> bool:
         """Return whether something is new within the time; also False once the gateway stops."""
         try:
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
         except TimeoutError:
             return False
         self._news.clear()
@@ -47,14 +59,14 @@ class JobObserver:
 
 
 class JobWatch:
-    """Asks `look` for the state of all watched jobs, as opaque text, and tells those who wait for what is new.
+    """Tells those who wait for a job when it changes. To be made in the event loop; `threads` run what talks to Redis.
 
-    To be made in the event loop. The reader runs only while somebody waits. One caller may wait `per_caller` times at
-    once, all together `most`.
+    The reader runs only while somebody waits. One caller may wait `per_caller` times at once, all together `most`.
     """
 
-    def __init__(self, look: Look, *, per_caller: int, most: int) -> None:
-        self._look = look
+    def __init__(self, store: JobStore, threads: Executor, *, per_caller: int, most: int) -> None:
+        self._store = store
+        self._threads = threads
         self._per_caller = per_caller
         self._most = most
         self._callers: Counter[str] = Counter()
@@ -101,19 +113,33 @@ class JobWatch:
             del self._observers[job_id], self._seen[job_id]
 
     async def _read(self) -> None:
+        mark, look_at = "", 0.0
         while self._observers and not self._closed:
             try:
-                found = await self._look(tuple(self._observers))
+                if not mark:
+                    mark = await self._call(self._store.newest_change)
+                if self._loop.time() >= look_at:
+                    look_at = self._loop.time() + LOOK_SECONDS
+                    for job_id, version in (await self._call(self._store.versions, tuple(self._observers))).items():
+                        self._note(job_id, version)
+                mark, changed = await self._call(self._store.changes, mark, READ_SECONDS)
             except StoreUnavailable as away:
                 log.warning("cannot watch jobs: %s", away)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
-            for job_id, state in found.items():
-                self._note(job_id, state)
-            await asyncio.sleep(PERIOD_SECONDS)
+            for job_id in changed & self._observers.keys():
+                self._tell(job_id)
+            if changed:
+                await asyncio.sleep(PAUSE_SECONDS)
 
-    def _note(self, job_id: str, state: str) -> None:
-        if job_id in self._seen and self._seen[job_id] != state:
-            self._seen[job_id] = state
-            for observer in self._observers[job_id]:
-                observer.tell()
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._loop.run_in_executor(self._threads, partial(function, *args, **kwargs))
+
+    def _note(self, job_id: str, version: str) -> None:
+        if job_id in self._seen and self._seen[job_id] != version:
+            self._seen[job_id] = version
+            self._tell(job_id)
+
+    def _tell(self, job_id: str) -> None:
+        for observer in self._observers[job_id]:
+            observer.tell()

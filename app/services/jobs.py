@@ -1,5 +1,7 @@
 """A caller's own job, and what the caller gets to see of it. Both talk to the store: call them in a thread."""
 
+from collections.abc import Sequence
+
 from app.dependencies import Services
 from app.errors import NotFound
 from app.schemas.job import JobView, view
@@ -22,4 +24,11 @@ def get_owned_job(services: Services, job_id: str, owner: str | None) -> Job:
 
 def seen(services: Services, job: Job) -> JobView:
     """Return what callers see of a job, with its place in the queue and when it will be done."""
-    return view(job, services.links, None if job.state.final else services.store.estimate(job))
+    (shown,) = all_seen(services, [job])
+    return shown
+
+
+def all_seen(services: Services, jobs: Sequence[Job]) -> list[JobView]:
+    """Return what callers see of some jobs; all estimates are asked for at once."""
+    estimates = services.store.estimates(job.id for job in jobs if not job.state.final)
+    return [view(job, services.links, estimates.get(job.id)) for job in jobs]

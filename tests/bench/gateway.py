@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -127,7 +127,7 @@ def connected(port: int) -> http.client.HTTPConnection:
 
 
 @contextmanager
-def serving(module: str, data: Path, redis_url: str) -> Iterator[Server]:
+def serving(module: str, data: Path, redis_url: str, more: Mapping[str, str] | None = None) -> Iterator[Server]:
     port = free_port()
     environ = HEAP | {
         "STYLIZE_REDIS_URL": redis_url,
@@ -137,6 +137,7 @@ def serving(module: str, data: Path, redis_url: str) -> Iterator[Server]:
         "STYLIZE_GATEWAY_PORT": str(port),
         "STYLIZE_GATEWAY_HEADER_SECONDS": "60",
         "STYLIZE_GATEWAY_DECODE_SECONDS": "60",
+        **(more or {}),
     }
     process = subprocess.Popen([sys.executable, "-m", module], env={**os.environ, **environ}, stderr=subprocess.DEVNULL)
     try:

@@ -3,15 +3,15 @@
 from app.dependencies import Services
 from app.schemas.job import JobView
 from app.schemas.style import CellView, ComparisonLinksView, ComparisonProgressView, ComparisonView
-from app.services.jobs import seen
-from workers.contract.jobs.comparisons import Cell, Comparison
-from workers.contract.jobs.models import Job
+from app.services.jobs import all_seen
+from workers.contract.jobs.comparisons import Comparison
 
 
 def comparison_view(services: Services, group: Comparison) -> ComparisonView:
     """Return what callers see of a group. Talks to the store: call it in a thread."""
     jobs = services.store.many(cell.job_id for cell in group.cells)
-    cells = [_cell_view(services, cell, jobs.get(cell.job_id)) for cell in group.cells]
+    shown = {job.id: job for job in all_seen(services, list(jobs.values()))}
+    cells = [CellView(**cell.model_dump(exclude={"job_id"}), job=shown.get(cell.job_id)) for cell in group.cells]
     fractions = [_fraction(cell.job) for cell in cells]
     finished = sum(cell.job is None or cell.job.state.final for cell in cells)
     done = finished == len(cells)
@@ -24,10 +24,6 @@ def comparison_view(services: Services, group: Comparison) -> ComparisonView:
         created_at=group.created_at,
         links=ComparisonLinksView(self=address, sheet=f"{address}/sheet" if done else None),
     )
-
-
-def _cell_view(services: Services, cell: Cell, job: Job | None) -> CellView:
-    return CellView(**cell.model_dump(exclude={"job_id"}), job=seen(services, job) if job else None)
 
 
 def _fraction(job: JobView | None) -> float:

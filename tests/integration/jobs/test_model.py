@@ -3,6 +3,7 @@
 import copy
 import os
 import secrets
+from collections import Counter
 from typing import Any, ClassVar
 
 import pytest
@@ -71,8 +72,13 @@ class Protocol(RuleBasedStateMachine):
             clock=lambda: self.model.now,
         )
         self.marks: dict[str, int] = {}
+        for name in scripts.PARTS["position"]:  # so that of the few jobs of this test most are beyond it
+            text = scripts.source(name)
+            assert "local REACH = 64" in text
+            self.store._scripts[name] = self.redis.register_script(text.replace("local REACH = 64", "local REACH = 1"))
         for name, (right, wrong) in self.faults.items():
-            assert right in scripts.source(name)
+            if right not in scripts.source(name):
+                raise LookupError(right)
             self.store._scripts[name] = self.redis.register_script(scripts.source(name).replace(right, wrong))
         self.seen: dict[str, Job] = {}
         self.published: dict[str, Result] = {}
@@ -274,6 +280,24 @@ class Protocol(RuleBasedStateMachine):
         running = sum(job.state in (State.RUNNING, State.CANCELING) for job in self.model.jobs.values())
         assert queue_stats.running == ({"signal-leak": running} if running else {})
 
+    @invariant()
+    def owners_are_indexed_as_their_queues_are(self) -> None:
+        for queue, priority in self.model.turns:
+            key = f"{priority}:{queue}"
+            depth = {owner: int(jobs) for owner, jobs in self.read(f"depth:{key}").items()}
+            assert depth == {owner: n for owner in OWNERS if (n := len(self.model.queued((queue, priority), owner)))}
+            counted = {int(jobs): int(owners) for jobs, owners in self.read(f"depths:{key}").items()}
+            assert counted == Counter(depth.values())
+            turns: dict[str, float] = {}
+            for jobs in counted:
+                at: Any = self.redis.zrange(f"{self.store._prefix}turns_at:{key}:{jobs}", 0, -1, withscores=True)
+                turns |= dict(at)
+            assert turns == dict(self.redis.zrange(f"{self.store._prefix}turns:{key}", 0, -1, withscores=True))  # type: ignore[arg-type]
+
+    def read(self, key: str) -> dict[str, str]:
+        found: Any = self.redis.hgetall(f"{self.store._prefix}{key}")
+        return dict(found)
+
     def positions_tell_the_order_of_service(self, queue: str) -> None:
         future = copy.deepcopy(self.model)
         order = []
@@ -311,7 +335,10 @@ FAULTS = {
     },
     "a picture that is deleted is named": {"submit": ("if mark and (", "if false and (")},
     "a deleted picture need not be put again": {"submit": (" or tonumber(mark) ~= revived[sha])", ")")},
-    "one owner is always first": {"claim": ("if redis.call('ZSCORE', turns, owner)", "if false")},
+    "a claim leaves its owner's turn in the index": {
+        "claim": ("index_owner(job.priority, queue, job.owner)\nredis.call('HDEL'", "redis.call('HDEL'")
+    },
+    "one owner is always first": {"claim": ("if redis.call('ZSCORE', rotation, job.owner)", "if false")},
 }
 
 

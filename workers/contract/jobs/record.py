@@ -19,7 +19,6 @@ from workers.contract.jobs.models import (
     from_millis,
     to_millis,
 )
-from workers.contract.jobs.results import QueueEstimate
 from workers.contract.jobs.stored import RECORD_VERSION, read_stored
 
 VERSIONS: dict[JobKind, int] = {"stylize": 1}
@@ -82,13 +81,6 @@ def accepted(job: Job, created: int) -> Job:
     """Return the job as `submit.lua` has just recorded it, at a reading of the clock of Redis."""
     deadline = from_millis(to_millis(job.deadline)) if job.deadline else None
     return job.model_copy(update={"created_at": from_millis(created), "deadline": deadline})
-
-
-def parse_estimate(numbers: Sequence[int]) -> QueueEstimate:
-    """Return the estimate of a script's answer: jobs before, milliseconds to start and end; -1 for unknown."""
-    before, *millis = (int(number) if int(number) >= 0 else None for number in numbers)
-    start, finish = (None if number is None else number / 1000 for number in millis)
-    return QueueEstimate(before, start, finish)
 
 
 def job_of(fields: Mapping[str, str]) -> Job:

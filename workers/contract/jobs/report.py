@@ -1,7 +1,9 @@
-"""The verbs of the job store by which it is watched: who works, what waits, what is wrong."""
+"""The verbs of the job store by which it is watched: who works, what waits, what changes, what is wrong."""
 
+import json
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from redis import Redis
@@ -16,6 +18,9 @@ from workers.contract.runtime.redis import redis_errors
 
 log = logging.getLogger(__name__)
 
+VERSIONS_LIMIT = 500
+"""Jobs that one look at versions touches: Redis serves nobody else meanwhile."""
+
 
 class ReportVerbs(ABC):
     """Part of `JobStore`, which runs the scripts."""
@@ -27,6 +32,30 @@ class ReportVerbs(ABC):
         """Return how many jobs wait and run; the cost does not grow with the number of jobs."""
         lines, running, counts = self._run("queue_stats")
         return parse_queue_stats(lines, pairs(running), pairs(counts))
+
+    def versions(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return a text per job that changes whenever its state, its progress or its place in the queue does."""
+        asked, texts = list(ids), []
+        for at in range(0, len(asked), VERSIONS_LIMIT):
+            texts += list(json.loads(self._run("versions", *asked[at : at + VERSIONS_LIMIT])))
+        return {job_id: str(text) for job_id, text in zip(asked, texts, strict=True)}
+
+    def newest_change(self) -> str:
+        """Return the mark of the last change of any job."""
+        with redis_errors():
+            entries: Any = self._redis.xrevrange(f"{self._prefix}changes", count=1)
+        return str(entries[0][0]) if entries else "0-0"
+
+    def changes(self, after: str, seconds: float) -> tuple[str, set[str]]:
+        """Return the mark of the last change and the ids of the jobs that changed since the mark `after`.
+
+        Waits up to some seconds for the first. The last thousand changes are kept; a place in the queue is none, and
+        the release before notes none: look at `versions` as well, now and then.
+        """
+        with redis_errors():
+            found: Any = self._redis.xread({f"{self._prefix}changes": after}, block=round(seconds * 1000))
+        entries = found[0][1] if found else []
+        return (str(entries[-1][0]) if entries else after), {str(fields["job"]) for _, fields in entries}
 
     def memory(self) -> RedisMemory:
         """Return how full Redis is."""

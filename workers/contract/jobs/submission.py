@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from workers.contract.errors import QueueFull, StoreUnavailable
 from workers.contract.jobs.admission import NOTHING_PUT, Admission, PutInputs, raise_refusal
 from workers.contract.jobs.comparisons import Comparison
+from workers.contract.jobs.estimate import estimates
 from workers.contract.jobs.models import Job
-from workers.contract.jobs.record import accepted, job_of, pairs, parse_estimate, submission_fields
-from workers.contract.jobs.results import Submission
+from workers.contract.jobs.record import accepted, job_of, pairs, submission_fields
+from workers.contract.jobs.results import QueueEstimate, Submission
+from workers.contract.jobs.snapshot import Snapshot
 from workers.contract.jobs.stored import read_known
 from workers.contract.runtime.redis import is_out_of_memory
 
@@ -40,8 +43,16 @@ class SubmissionVerbs(ABC):
         """
         verdict, *rest = self._submit([job], put, max_active, single="single")
         if verdict == "accepted":
-            return Submission(accepted(job, int(rest[0])), created=True, estimate=parse_estimate(rest[1]))
+            return Submission(accepted(job, int(rest[0])), created=True, estimate=self._first_estimate(job.id, rest[1]))
         return Submission(job_of(pairs(rest[0])), created=verdict == "created")
+
+    def _first_estimate(self, job_id: str, taken: str) -> QueueEstimate | None:
+        snapshot = Snapshot.model_validate_json(taken)
+        (estimate,) = estimates(snapshot)
+        if estimate and estimate.finish_seconds is not None:
+            with suppress(StoreUnavailable):  # the job is accepted: only how good estimates are is told without it
+                self._run("note_estimate", job_id, round(snapshot.now + estimate.finish_seconds * 1000))
+        return estimate
 
     def submit_all(self, jobs: Sequence[Job], *, max_active: int | None = None) -> list[str]:
         """Accept jobs of one owner, or none of them. Raises as `submit`.

@@ -1,22 +1,25 @@
 """The Lua scripts that move jobs between states; each runs atomically inside Redis.
 
-`shared.lua` is put before every other file: key names, the clock and the moves that the verbs share. Scripts that learn
-or tell how long jobs take get `estimate.lua` as well, those that let something in `admission.lua`.
+`shared.lua` is put before every other file: key names, the clock and the moves that the verbs share. PARTS tells which
+scripts get what else before them.
 """
 
 from importlib.resources import files
 
 NAMES = (
-    *("submit", "admit", "claim", "beat", "finish", "cancel"),
-    *("sweep", "page", "queue_estimate", "queue_stats", "workers"),
+    *("submit", "admit", "claim", "beat", "finish", "cancel", "sweep"),
+    *("page", "queue_estimate", "note_estimate", "queue_stats", "versions", "workers"),
 )
-ESTIMATING = ("submit", "finish", "queue_estimate")
-ADMITTING = ("submit", "admit", "style", "inputs")
+PARTS = {
+    "admission": ("submit", "admit", "style", "inputs"),
+    "durations": ("finish",),
+    "position": ("submit", "queue_estimate", "versions"),
+    "estimate": ("submit", "queue_estimate"),
+}
 
 
 def source(name: str) -> str:
-    """Return the text of the script `name`, the shared part before it."""
+    """Return the text of the script `name`, what it shares with others before it."""
     folder = files(__name__)
-    wanted = {"shared": True, "admission": name in ADMITTING, "estimate": name in ESTIMATING}
-    parts = (*(part for part, needed in wanted.items() if needed), name)
+    parts = ("shared", *(part for part, users in PARTS.items() if name in users), name)
     return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)

@@ -5,5 +5,8 @@ if not job then return {0, 0, 0} end
 redis.call('ZREM', LEASES, id)
 redis.call('ZADD', LEASES, whole(NOW + lease), id)
 redis.call('HSET', name('job', id), 'lease', whole(NOW + lease))
-if progress ~= '' then redis.call('HSET', name('job', id), 'progress', progress) end
+if progress ~= '' and redis.call('HGET', name('job', id), 'progress') ~= progress then
+  redis.call('HSET', name('job', id), 'progress', progress)
+  note_change(id)
+end
 return {1, job.state == 'canceling' and 1 or 0, job.late and 1 or 0}

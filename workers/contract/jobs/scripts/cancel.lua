@@ -7,5 +7,6 @@ if job.state == 'queued' then
 elseif job.state == 'running' then
   redis.call('ZREM', DEADLINES, id)
   redis.call('HSET', name('job', id), 'state', 'canceling')
+  note_change(id)
 end
 return record(id)

@@ -17,7 +17,7 @@ end
 if verb == 'canceled' then return 0 end
 if verb == 'commit' then
   finish(job, 'succeeded', 'result', value)
-  learn(job)
+  note_duration(job)
 elseif verb == 'release' then
   requeue(job, job.attempts - 1)
 elseif verb == 'retry' and job.attempts < max_attempts then

@@ -4,4 +4,5 @@ local job = held(id, token)
 if not job or job.state ~= 'running' then return 0 end
 redis.call('SET', name('preview', id), picture, 'PX', lifetime)
 redis.call('HSET', name('job', id), 'preview', step)
+note_change(id)
 return 1

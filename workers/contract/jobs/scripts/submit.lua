@@ -1,9 +1,9 @@
--- Accept jobs of one owner, all or none, with the group that names them if there is one; or find what was accepted before:
--- the jobs with the same idempotency keys, the group with the same id.
--- Returns for a `single` job {'accepted', time, estimate} or {'created' | 'known', record}; for several {'accepted', time,
--- ids}; for a group that is there {'group', text}; {'conflict'}; or a refusal: {'full', jobs finished in the last minute},
--- {'busy', jobs the owner may have}, {'revoked'} and those of `unnameable`. All of the record of an accepted job but its time is the
--- caller's own.
+-- Accept jobs of one owner, all or none, with the group that names them if there is one; or find what was accepted
+-- before: the jobs with the same idempotency keys, the group with the same id.
+-- Returns for a `single` job {'accepted', time, snapshot} (see estimate.lua) or {'created' | 'known', record}; for
+-- several {'accepted', time, ids}; for a group that is there {'group', text}; {'conflict'}; or a refusal: {'full', jobs
+-- finished in the last minute}, {'busy', jobs the owner may have}, {'revoked'} and those of `unnameable`. All of the
+-- record of an accepted job but its time is the caller's own.
 local max_queued, wake_after, max_active, max_bytes = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sizes, revived = by_sha(ARGV[6]), by_sha(ARGV[7])
 local single, group, group_text, group_keep = ARGV[8] == 'single', ARGV[9], ARGV[10], ARGV[11]
@@ -63,13 +63,10 @@ local function create(job)
   redis.call('ZADD', name('list', owner), arrival, id)
   redis.call('SADD', name('queues'), job.queue)
   redis.call('HINCRBY', ACTIVE, owner, 1)
-  join_line(read(id), NOW + wake_after)
+  enqueue(read(id), NOW + wake_after)
 end
 
 for _, job in ipairs(new) do create(job) end
 if group ~= '' then redis.call('SET', name('group', group), group_text, 'PX', group_keep) end
 if not single then return {'accepted', whole(NOW), ids} end -- without estimates: they would be many, and nobody is shown them
-local expected = estimate(read(ids[1]))
-local to_finish = expected[3]
-if to_finish >= 0 then redis.call('HSET', name('job', ids[1]), 'promised', whole(NOW + to_finish)) end
-return {'accepted', whole(NOW), expected}
+return {'accepted', whole(NOW), snapshot(ids)}

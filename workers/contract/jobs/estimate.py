@@ -1,0 +1,135 @@
+"""When jobs will be done: from the jobs before them, the workers of their queue, and how long jobs like them took."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from workers.contract.jobs.results import QueueEstimate
+from workers.contract.jobs.snapshot import AskedJob, RunningJob, Snapshot, Workload
+
+
+class Times(NamedTuple):
+    """Milliseconds from now to a job's start and end; None where there is nothing to go by."""
+
+    start: float | None = None
+    finish: float | None = None
+
+
+@dataclass
+class Batch:
+    """Jobs that a worker does together, one more as long as they come one after another; see claim.lua."""
+
+    first: Workload
+    start: float
+    jobs: int = 1
+
+    def takes(self, job: Workload) -> bool:
+        """Return whether a job is done together with these."""
+        return job.fresh and job.batch_key == self.first.batch_key and self.jobs < self.first.capacity
+
+
+class Timeline:
+    """The workers of a queue, to whom jobs are given in turn: whoever is free first takes the next."""
+
+    def __init__(self, free: Sequence[float]) -> None:
+        """Begin with the milliseconds until each worker is free; there is at least one."""
+        self.free = list(free)
+        self.known = True
+        self._batch: Batch | None = None
+
+    def serve(self, job: Workload) -> Times:
+        """Give the next job to a worker; return its times."""
+        batch = self._batch
+        if batch is not None and batch.takes(job):
+            batch.jobs += 1
+        else:
+            self.free.sort()
+            batch = self._batch = Batch(job, self.free[0])
+        length = batch.first.expected(batch.jobs)
+        self.free[0] = batch.start + (length or 0)
+        times = Times(batch.start, None if length is None else self.free[0]) if self.known else Times()
+        self.known &= length is not None
+        return times
+
+    def after(self, skipped: float) -> "Timeline":
+        """Return the same workers, busy for some more milliseconds each; the timeline itself stays."""
+        later = Timeline([each + skipped for each in self.free])
+        later.known = self.known
+        if not skipped and self._batch:
+            later._batch = Batch(self._batch.first, self._batch.start, self._batch.jobs)
+        return later
+
+
+class QueueTimes:
+    """The times of the next jobs of a queue, from which those of jobs further back are told."""
+
+    def __init__(self, snapshot: Snapshot, asked: AskedJob) -> None:
+        """Give the jobs before and beside one to the workers."""
+        free, self._workloads = free_workers(snapshot, asked.queue), snapshot.workloads
+        self._timeline = Timeline(free) if free else None
+        self._head = [self._timeline.serve(job) for job in jobs_before(snapshot, asked)] if self._timeline else []
+
+    def of(self, asked: AskedJob) -> Times:
+        """Return the times of one of the jobs."""
+        if asked.position < len(self._head):
+            return self._head[asked.position]
+        skipped, each = asked.position - len(self._head), 0.0
+        if self._timeline is None or (skipped and not self._head):
+            return Times()
+        if skipped:  # they take as long as those before them
+            each = sum(self._timeline.free) / len(self._timeline.free) / len(self._head)
+        return self._timeline.after(each * skipped).serve(self._workloads[asked.workload])
+
+
+def estimates(snapshot: Snapshot) -> list[QueueEstimate | None]:
+    """Return what is to be expected of each job asked for; None for one that neither waits nor runs."""
+    queues: dict[str, QueueTimes] = {}
+    found: list[QueueEstimate | None] = []
+    for asked in snapshot.jobs:
+        if not asked:
+            found.append(None)
+        elif asked.running:
+            found.append(QueueEstimate(None, 0.0, _seconds(remaining(snapshot, asked.running))))
+        else:
+            if asked.own not in queues:
+                queues[asked.own] = QueueTimes(snapshot, asked)
+            start, finish = queues[asked.own].of(asked)
+            found.append(QueueEstimate(asked.position, _seconds(start), _seconds(finish)))
+    return found
+
+
+def jobs_before(snapshot: Snapshot, asked: AskedJob) -> list[Workload]:
+    """Return the next jobs of the queue as they are served, what is urgent first."""
+    numbers = snapshot.queues[asked.own].head
+    if asked.urgent is not None:
+        urgent = snapshot.queues[asked.urgent]
+        numbers = (*urgent.head, *numbers) if len(urgent.head) == urgent.length else urgent.head
+    return [snapshot.workloads[number] for number in numbers]
+
+
+def remaining(snapshot: Snapshot, job: RunningJob) -> float | None:
+    """Return the milliseconds until a running job is done; None when there is nothing to go by."""
+    elapsed = 0.0 if job.started is None else snapshot.now - job.started
+    usual = snapshot.workloads[job.workload].expected(job.batch_size)
+    if usual is not None and usual > elapsed:
+        return usual - elapsed
+    if job.fraction > 0:
+        return elapsed * (1 - job.fraction) / job.fraction
+    return None if usual is None else 0.0
+
+
+def free_workers(snapshot: Snapshot, queue: str) -> list[float]:
+    """Return the milliseconds until each worker of a queue is free; none when a running job is of unknown length."""
+    busy: dict[str, float] = {}
+    for job in snapshot.running:
+        left = remaining(snapshot, job)
+        if job.queue == queue and left is None:
+            return []
+        if job.worker:
+            busy[job.worker] = max(busy.get(job.worker, 0.0), left or 0.0)
+    return [busy.get(worker.id, 0.0) for worker in snapshot.workers if queue in worker.queues]
+
+
+def _seconds(millis: float | None) -> float | None:
+    return None if millis is None else math.ceil(millis) / 1000
