@@ -88,9 +88,11 @@ class Services:
         outbox = Outbox(connect(settings.redis_url))
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
         blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
+        ring = KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings))
         watch = JobWatch(
             store,
             threads,
+            refresh=ring.refresh,
             per_caller=settings.gateway_streams_per_caller,
             most=settings.gateway_streams,
         )
@@ -114,7 +116,7 @@ class Services:
             decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
             readiness=Readiness(store, blobs, settings.models, settings.model_dir),
             watch=watch,
-            ring=KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings)),
+            ring=ring,
             rates=RateLimits(settings.gateway_limits_url),
             outbox=outbox,
             deliverer=WebhookDispatcher(

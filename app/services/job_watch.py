@@ -64,9 +64,13 @@ class JobWatch:
     The reader runs only while somebody waits. One caller may wait `per_caller` times at once, all together `most`.
     """
 
-    def __init__(self, store: JobStore, threads: Executor, *, per_caller: int, most: int) -> None:
+    def __init__(
+        self, store: JobStore, threads: Executor, *, per_caller: int, most: int, refresh: Callable[[], None]
+    ) -> None:
+        """`refresh` reads the keys again, here once for all who wait instead of by each of them."""
         self._store = store
         self._threads = threads
+        self._refresh = refresh
         self._per_caller = per_caller
         self._most = most
         self._callers: Counter[str] = Counter()
@@ -120,6 +124,7 @@ class JobWatch:
                     mark = await self._call(self._store.newest_change)
                 if self._loop.time() >= look_at:
                     look_at = self._loop.time() + LOOK_SECONDS
+                    await self._call(self._refresh)
                     for job_id, version in (await self._call(self._store.versions, tuple(self._observers))).items():
                         self._note(job_id, version)
                 mark, changed = await self._call(self._store.changes, mark, READ_SECONDS)

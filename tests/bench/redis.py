@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from redis import Redis
@@ -30,7 +31,7 @@ OWNER_GOALS = {1_000: 2.0, 10_000: 3.0}
 LISTING_GOAL = 3.0
 STREAM_GOAL = 20.0
 IDLE_STREAMS = 200
-CALLS, ROUNDS = 60, 3
+CALLS, ROUNDS = 60, 5
 REQUESTS = 20
 SECONDS = 10.0
 QUEUE, WORKER = "tiny-sd15", "worker"
@@ -51,10 +52,9 @@ def fill(store: JobStore, jobs: int, owners: int) -> list[str]:
     return [store.submit_all([job(f"owner-{number % owners}")])[0] for number in range(jobs)]
 
 
-def open_store(redis: Redis) -> JobStore:
+def open_store(redis: Redis, prefix: str = "stylize:") -> JobStore:
     """Return an empty store in which one worker is ready and how long jobs take is known."""
-    redis.flushall()
-    store = JobStore(redis, max_queued=1_000_000, lease_seconds=86400)
+    store = JobStore(redis, max_queued=1_000_000, lease_seconds=86400, prefix=prefix)
     store.announce(WorkerStatus(id=WORKER, queues=(QUEUE,), models=(QUEUE,), state="idle"), 86400)
     finish(store, [store.submit(job(ANYONE)).job.id])
     return store
@@ -68,15 +68,18 @@ def finish(store: JobStore, ids: list[str]) -> None:
         assert store.commit(claim, Result(images=()))
 
 
-def per_call(pid: int, calls: list[Callable[[], object]]) -> float:
-    """Return the milliseconds of a process per call, the least of ROUNDS."""
+def per_call(pid: int, *kinds: list[Callable[[], object]]) -> list[float]:
+    """Return the milliseconds of a process per call of each kind, the least of ROUNDS in which the kinds take turns."""
     rounds = []
     for _ in range(ROUNDS):
-        before = spent(pid)
-        for call in calls:
-            call()
-        rounds.append((spent(pid) - before) / len(calls))
-    return min(rounds)
+        costs = []
+        for calls in kinds:
+            before = spent(pid)
+            for call in calls:
+                call()
+            costs.append((spent(pid) - before) / len(calls))
+        rounds.append(costs)
+    return [min(costs) for costs in zip(*rounds, strict=True)]
 
 
 def look(store: JobStore, job_id: str) -> None:
@@ -86,31 +89,36 @@ def look(store: JobStore, job_id: str) -> None:
     assert store.estimate(found) is not None
 
 
-def measure_owners(redis: Redis, pid: int, jobs: int, owners: int) -> tuple[float, float]:
-    """Return Redis' milliseconds of a submit and of a look while jobs of some owners wait."""
-    store = open_store(redis)
-    ids = fill(store, jobs, owners)
-    looks = [lambda at=at: look(store, at) for at in ids[:: max(1, jobs // CALLS)]]
-    looking = per_call(pid, [*looks, lambda: look(store, ids[-1])])
-    submitting = per_call(pid, [lambda at=at: store.submit(job(f"owner-{at % owners}")) for at in range(CALLS)])
-    return submitting, looking
-
-
 def compare_owners(folder: Path) -> bool:
     """Print the figures of many owners against one; returns whether the goals are met."""
     met = True
     with RedisProcess(folder, "--appendonly", "no") as child, connect(child.url) as redis:
         pid = int(redis.info("server")["process_id"])
         for owners, goal in OWNER_GOALS.items():
-            one, many = (measure_owners(redis, pid, owners, each) for each in (1, owners))
-            for what, alone, shared in zip(("submit", "look"), one, many, strict=True):
-                met &= shared <= goal * alone
+            redis.flushall()
+            submits, looks = zip(
+                *(owners_calls(open_store(redis, f"{n}:"), owners, n) for n in (1, owners)), strict=True
+            )
+            for what, kinds in (("look", looks), ("submit", submits)):
+                one, many = per_call(pid, *kinds)
+                met &= many <= goal * one
                 print(
-                    f"{what}, {owners} jobs wait: one owner {alone:.3f} ms, {owners} owners {shared:.3f} ms: "
-                    f"{shared / alone:.2f}x (goal {goal}x)",
+                    f"{what}, {owners} jobs wait: one owner {one:.3f} ms, {owners} owners {many:.3f} ms: "
+                    f"{many / one:.2f}x (goal {goal}x)",
                     flush=True,
                 )
     return met
+
+
+def owners_calls(store: JobStore, jobs: int, owners: int) -> tuple[list[Callable[[], object]], ...]:
+    """Let jobs of some owners wait; return the submits and the looks to be measured."""
+    ids = fill(store, jobs, owners)
+    looks = [partial(look, store, job_id) for job_id in (*ids[:: jobs // CALLS], ids[-1])]
+    return [partial(submit, store, f"owner-{at % owners}") for at in range(CALLS)], looks
+
+
+def submit(store: JobStore, owner: str) -> None:
+    store.submit(job(owner))
 
 
 @contextmanager
@@ -142,7 +150,7 @@ def compare_listings(store: JobStore, gateway: Server, redis: int) -> bool:
             finish(store, ids)
         page = lambda: get(gateway.connection, "/jobs?limit=100")  # noqa: E731
         assert page().count(f'"state":"{state}"'.encode()) == 100
-        costs.append([per_call(pid, [page] * REQUESTS) for pid in (redis, gateway.process.pid)])
+        costs.append([*per_call(redis, [page] * REQUESTS), *per_call(gateway.process.pid, [page] * REQUESTS)])
     (done, gateway_done), (queued, gateway_queued) = costs
     print(
         f"GET /jobs?limit=100: finished {done:.2f} ms of Redis, queued {queued:.2f} ms: {queued / done:.2f}x "

@@ -12,16 +12,15 @@ from workers.contract.jobs.results import QueueEstimate
 from workers.contract.jobs.snapshot import Snapshot
 
 NOW = 1_700_000_000_000
-OWN, URGENT = "batch sd15", "interactive sd15"
+BATCH, URGENT = "batch sd15", "interactive sd15"
 
 
 def workload(*durations: str | bool, key: str = "a", **more: Any) -> dict[str, Any]:
     return {"batch_key": key, "fresh": True, "durations": [*durations] or {}, **more}
 
 
-def asked(position: int, urgent: str | None = None, number: int = 0) -> dict[str, Any]:
-    job = {"workload": number, "queue": "sd15", "own": OWN, "position": position}
-    return job if urgent is None else {**job, "urgent": urgent}
+def asked(position: int, queue: str = URGENT, number: int = 0) -> dict[str, Any]:
+    return {"workload": number, "queue": queue, "position": position}
 
 
 def told(jobs: list[Any], heads: dict[str, tuple[int, list[int]]], **facts: Any) -> list[QueueEstimate | None]:
@@ -33,7 +32,9 @@ def told(jobs: list[Any], heads: dict[str, tuple[int, list[int]]], **facts: Any)
 
 
 def test_jobs_further_back_take_as_long_as_those_before_them() -> None:
-    found = told([asked(0), asked(2), asked(10)], {OWN: (11, [0, 0, 0])}, workloads=[workload("1000.0 9000.0 1000.0")])
+    found = told(
+        [asked(0), asked(2), asked(10)], {URGENT: (11, [0, 0, 0])}, workloads=[workload("1000.0 9000.0 1000.0")]
+    )
     assert [(one.position, one.start_seconds, one.finish_seconds) for one in found if one] == [
         (0, 0.0, 1.0),
         (2, 2.0, 3.0),
@@ -43,22 +44,22 @@ def test_jobs_further_back_take_as_long_as_those_before_them() -> None:
 
 def test_what_is_urgent_goes_first() -> None:
     works = [workload("1000"), workload("5000", key="b")]
-    (found,) = told([asked(3, URGENT)], {OWN: (2, [0, 0]), URGENT: (2, [1, 1])}, workloads=works)
+    (found,) = told([asked(3, BATCH)], {BATCH: (2, [0, 0]), URGENT: (2, [1, 1])}, workloads=works)
     assert found == QueueEstimate(3, 11.0, 12.0)
-    (found,) = told([asked(100, URGENT)], {OWN: (1, [0]), URGENT: (100, [1, 1])}, workloads=works)
+    (found,) = told([asked(100, BATCH)], {BATCH: (1, [0]), URGENT: (100, [1, 1])}, workloads=works)
     assert found == QueueEstimate(100, 500.0, 501.0)
 
 
 def test_nothing_is_told_behind_a_job_of_unknown_length() -> None:
     works = [workload("1000"), workload(key="b"), workload(key="c", unit_durations="2000", work_units=0.5)]
-    found = told([asked(n, number=n % 3) for n in range(4)], {OWN: (4, [0, 1, 2])}, workloads=works)
+    found = told([asked(n, number=n % 3) for n in range(4)], {URGENT: (4, [0, 1, 2])}, workloads=works)
     assert found == [
         QueueEstimate(0, 0.0, 1.0),
         QueueEstimate(1, 1.0, None),
         QueueEstimate(2, None, None),
         QueueEstimate(3, None, None),
     ]
-    assert told([asked(0, number=2)], {OWN: (1, [2])}, workloads=works) == [QueueEstimate(0, 0.0, 1.0)]
+    assert told([asked(0, number=2)], {URGENT: (1, [2])}, workloads=works) == [QueueEstimate(0, 0.0, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_nothing_is_told_behind_a_job_of_unknown_length() -> None:
 def test_a_running_job_is_told_by_its_progress_where_it_is_understood(progress: str, seconds: float | None) -> None:
     running = {"workload": 0, "batch_size": 1, "queue": "sd15", "worker": "w", "started": NOW - 3000}
     job = {**running, "progress": progress}
-    found = told([{"running": job}, asked(0), False], {OWN: (1, [0])}, running=[job], workloads=[workload()])
+    found = told([{"running": job}, asked(0), False], {URGENT: (1, [0])}, running=[job], workloads=[workload()])
     assert found == [QueueEstimate(None, 0.0, seconds), QueueEstimate(0, seconds, None), None]
 
 
@@ -83,7 +84,7 @@ def test_who_waits_longer_starts_no_earlier(works: list[int], order: list[int], 
     jobs += [asked(len(head) + behind)] if head else []
     found = told(
         jobs,
-        {OWN: (len(jobs), head)},
+        {URGENT: (len(jobs), head)},
         workers=[{"id": str(at), "queues": ["sd15"]} for at in range(workers)],
         workloads=[workload(str(length), key=str(at)) for at, length in enumerate(works)],
     )

@@ -64,11 +64,11 @@ class Timeline:
 class QueueTimes:
     """The times of the next jobs of a queue, from which those of jobs further back are told."""
 
-    def __init__(self, snapshot: Snapshot, asked: AskedJob) -> None:
-        """Give the jobs before and beside one to the workers."""
-        free, self._workloads = free_workers(snapshot, asked.queue), snapshot.workloads
+    def __init__(self, snapshot: Snapshot, queue: str) -> None:
+        """Give the next jobs to the workers."""
+        free, self._workloads = free_workers(snapshot, queue.partition(" ")[2]), snapshot.workloads
         self._timeline = Timeline(free) if free else None
-        self._head = [self._timeline.serve(job) for job in jobs_before(snapshot, asked)] if self._timeline else []
+        self._head = [self._timeline.serve(job) for job in next_jobs(snapshot, queue)] if self._timeline else []
 
     def of(self, asked: AskedJob) -> Times:
         """Return the times of one of the jobs."""
@@ -92,18 +92,19 @@ def estimates(snapshot: Snapshot) -> list[QueueEstimate | None]:
         elif asked.running:
             found.append(QueueEstimate(None, 0.0, _seconds(remaining(snapshot, asked.running))))
         else:
-            if asked.own not in queues:
-                queues[asked.own] = QueueTimes(snapshot, asked)
-            start, finish = queues[asked.own].of(asked)
+            if asked.queue not in queues:
+                queues[asked.queue] = QueueTimes(snapshot, asked.queue)
+            start, finish = queues[asked.queue].of(asked)
             found.append(QueueEstimate(asked.position, _seconds(start), _seconds(finish)))
     return found
 
 
-def jobs_before(snapshot: Snapshot, asked: AskedJob) -> list[Workload]:
-    """Return the next jobs of the queue as they are served, what is urgent first."""
-    numbers = snapshot.queues[asked.own].head
-    if asked.urgent is not None:
-        urgent = snapshot.queues[asked.urgent]
+def next_jobs(snapshot: Snapshot, queue: str) -> list[Workload]:
+    """Return the next jobs of a queue as they are served, what is urgent first."""
+    priority, _, served = queue.partition(" ")
+    numbers = snapshot.queues[queue].head
+    if priority == "batch":
+        urgent = snapshot.queues[f"interactive {served}"]
         numbers = (*urgent.head, *numbers) if len(urgent.head) == urgent.length else urgent.head
     return [snapshot.workloads[number] for number in numbers]
 

@@ -83,18 +83,19 @@ class ReadyWorker(Frozen):
 
 
 class AskedJob(Frozen):
-    """A job that runs, or else waits: `own` and `urgent` name the heads it waits in and behind."""
+    """A job that runs, or else waits in a queue of the snapshot."""
 
     running: RunningJob | None = None
-    workload: int = 0
     queue: str = ""
+    workload: int = 0
     position: int = 0
-    own: str = ""
-    urgent: str | None = None
 
 
 class Snapshot(Frozen):
-    """The jobs asked for in their order, False for one that neither waits nor runs, and what their times depend on."""
+    """The jobs asked for in their order, False for one that neither waits nor runs, and what their times depend on.
+
+    A queue is named by its priority and, after a space, the queue that workers serve.
+    """
 
     now: float
     jobs: Rows[AskedJob | Literal[False]]

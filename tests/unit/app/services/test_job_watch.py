@@ -40,7 +40,7 @@ def store(gateway_redis: RedisProcess) -> JobStore:
 @asynccontextmanager
 async def watch_of(store: JobStore) -> AsyncIterator[JobWatch]:
     with ThreadPoolExecutor(2) as threads:
-        watch = JobWatch(store, threads, per_caller=1000, most=1000)
+        watch = JobWatch(store, threads, per_caller=1000, most=1000, refresh=lambda: None)
         yield watch
         watch.close()
 

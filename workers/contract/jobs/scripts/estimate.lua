@@ -20,9 +20,24 @@ local function workload_of(duration_key, work_units, method, batch_key, queue, a
   return numbers[key]
 end
 
+local workloads_by_id = {}
+
 local function queued_job(id, queue)
-  local values = redis.call('HMGET', name('job', id), 'kind', 'units', 'method', 'company', 'attempts')
-  return workload_of(values[1], values[2], values[3], values[4], queue, values[5])
+  if not workloads_by_id[id] then
+    local values = redis.call('HMGET', name('job', id), 'kind', 'units', 'method', 'company', 'attempts')
+    workloads_by_id[id] = workload_of(values[1], values[2], values[3], values[4], queue, values[5])
+  end
+  return workloads_by_id[id]
+end
+
+-- A job asked for; false when it neither waits nor runs.
+local function asked_job(id)
+  local values = redis.call('HMGET', name('job', id),
+    'state', 'owner', 'queue', 'priority', 'kind', 'units', 'method', 'company', 'attempts')
+  local state, owner, queue, priority, duration_key, work_units, method, batch_key, attempts = unpack(values)
+  if state ~= 'queued' then return state == 'running' and {id = id, running = true} end
+  workloads_by_id[id] = workload_of(duration_key, work_units, method, batch_key, queue, attempts)
+  return {id = id, owner = owner, queue = queue, priority = priority}
 end
 
 local function running_job(id)
@@ -60,17 +75,14 @@ local function snapshot(ids)
     answer.queues[key] = {length = queue_length(priority, queue), head = head}
     return key
   end
-  for at, id in ipairs(ids) do
-    local values = redis.call('HMGET', name('job', id), 'state', 'owner', 'queue', 'priority')
-    local state, owner, queue, priority = unpack(values)
-    answer.jobs[at] = false
-    if state == 'running' then
-      answer.jobs[at] = {running = running_job(id)}
-    elseif state == 'queued' then
+  for at, id in ipairs(ids) do answer.jobs[at] = asked_job(id) end
+  for at, job in ipairs(answer.jobs) do
+    if job and job.running then
+      answer.jobs[at] = {running = running_job(job.id)}
+    elseif job then
+      if job.priority == 'batch' then add_queue('interactive', job.queue) end
       answer.jobs[at] = {
-        workload = queued_job(id, queue), queue = queue, own = add_queue(priority, queue),
-        urgent = priority == 'batch' and add_queue('interactive', queue) or nil,
-        position = position({id = id, owner = owner, queue = queue, priority = priority})}
+        queue = add_queue(job.priority, job.queue), workload = workloads_by_id[job.id], position = position(job)}
     end
   end
   if next(answer.queues) then
