@@ -103,6 +103,8 @@ class JobWatch:
         for observers in self._observers.values():
             for observer in observers:
                 observer.close()
+        if self._reader is not None:
+            self._reader.cancel()
 
     def stop(self) -> None:
         """End all waiting; from anywhere, a signal handler included."""

@@ -155,6 +155,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(target=claims, queue=OFTEN_ONE_QUEUE)
     def claim(self, queue: str) -> Any:
+        self.owners_are_indexed_as_their_queues_are()
         self.positions_tell_the_order_of_service(queue)
         claim, expected = self.store.claim(queue, "worker"), self.model.claim(queue)
         assert (claim and (claim.job.id, claim.token)) == (expected and (expected.id, expected.token))
@@ -280,7 +281,6 @@ class Protocol(RuleBasedStateMachine):
         running = sum(job.state in (State.RUNNING, State.CANCELING) for job in self.model.jobs.values())
         assert queue_stats.running == ({"signal-leak": running} if running else {})
 
-    @invariant()
     def owners_are_indexed_as_their_queues_are(self) -> None:
         for queue, priority in self.model.turns:
             key = f"{priority}:{queue}"

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.contract.jobs.estimate import estimates
+from workers.contract.jobs.estimate import Snapshot, estimates
 from workers.contract.jobs.results import QueueEstimate
-from workers.contract.jobs.snapshot import Snapshot
 
 NOW = 1_700_000_000_000
 BATCH, URGENT = "batch sd15", "interactive sd15"

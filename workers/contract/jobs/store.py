@@ -13,7 +13,7 @@ from redis import Redis
 
 from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs import scripts
-from workers.contract.jobs.estimate import estimates
+from workers.contract.jobs.estimate import Snapshot, estimates
 from workers.contract.jobs.inputs import InputStore
 from workers.contract.jobs.models import Failure, Job, Progress, Result, State, from_millis
 from workers.contract.jobs.record import job_of, pairs
@@ -26,7 +26,6 @@ from workers.contract.jobs.results import (
     Sweep,
     Wake,
 )
-from workers.contract.jobs.snapshot import Snapshot
 from workers.contract.jobs.stored import RECORD_VERSION
 from workers.contract.jobs.submission import SubmissionVerbs
 from workers.contract.runtime.redis import connect, redis_errors, verify_server

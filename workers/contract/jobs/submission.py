@@ -8,11 +8,10 @@ from typing import Any
 from workers.contract.errors import QueueFull, StoreUnavailable
 from workers.contract.jobs.admission import NOTHING_PUT, Admission, PutInputs, raise_refusal
 from workers.contract.jobs.comparisons import Comparison
-from workers.contract.jobs.estimate import estimates
+from workers.contract.jobs.estimate import Snapshot, estimates
 from workers.contract.jobs.models import Job
 from workers.contract.jobs.record import accepted, job_of, pairs, submission_fields
 from workers.contract.jobs.results import QueueEstimate, Submission
-from workers.contract.jobs.snapshot import Snapshot
 from workers.contract.jobs.stored import read_known
 from workers.contract.runtime.redis import is_out_of_memory
 

@@ -65,7 +65,7 @@ local function ready_workers()
   return found
 end
 
--- What is to be known of some jobs, as JSON; see snapshot.py.
+-- What is to be known of some jobs, as JSON; see Snapshot in estimate.py.
 local function snapshot(ids)
   local answer = {now = NOW, jobs = {}, queues = {}, running = {}, workloads = workloads}
   local function add_queue(priority, queue)
