@@ -22,7 +22,7 @@ from redis import Redis
 
 from deploy.embedded.redis import RedisProcess
 from tests.bench.gateway import Server, serving, spent
-from workers.contract.jobs.models import NewJob, Request, Result
+from workers.contract.jobs.models import Job, Result, StylizeRequest
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
@@ -39,12 +39,12 @@ ANYONE = "anyone"
 """The owner of all jobs of a gateway without keys."""
 
 
-def job(owner: str) -> NewJob:
-    request = Request(
+def job(owner: str) -> Job:
+    request = StylizeRequest(
         **{"method": "signal-leak", "model": QUEUE, "seed": 1, "width": 64, "height": 64},
         **{"steps": 2, "guidance_scale": 7.5, "strength": 0.5},
     )
-    return NewJob(id=secrets.token_hex(8), owner=owner, queue=QUEUE, request=request, digest="0" * 64)
+    return Job(id=secrets.token_hex(8), owner=owner, queue=QUEUE, request=request, digest="0" * 64)
 
 
 def fill(store: JobStore, jobs: int, owners: int) -> list[str]:
