@@ -101,7 +101,10 @@ JOB = "the-job-of-the-mold"
 
 
 class MessageTemplate:
-    """One queue's wake-ups: Celery writes one to a broker in memory, and only the ids in it change after that."""
+    """One queue's wake-ups: Celery writes one to a broker in memory, and only the ids in it change after that.
+
+    To have Celery send each one costs the gateway a seventh more processor time per upload.
+    """
 
     def __init__(self, app: Celery, queue: str) -> None:
         """Cast the message for one Celery queue."""
