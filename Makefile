@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak steady hundred model soak-api fuzz audit client-wheel upgrade lock clean
+.PHONY: help demo up test browser screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ bench-scaling: $(VENV)/dev.done ## two workers against one; coming and going los
 images: $(VENV)/dev.done ## build both images, check them, run the services from them (needs buildah)
 	$(BIN)/python -m tests.bench.images
 
+docs: $(VENV)/dev.done ## write the tables of README and docs anew from the code
+	$(BIN)/python -m tests.architecture.tables --write
+
 settings: $(VENV)/dev.done ## write .env.example and the dashboard anew
 	$(BIN)/python -m app.cli.env_file --write && $(BIN)/python -m deploy.grafana.generate --write
 
@@ -79,19 +82,21 @@ soak: $(VENV)/dev.done ## 10,000 jobs under 1,300 faults; JOBS=, FAULTS=kill=..,
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak --jobs $(or $(JOBS),10000) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
-steady: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory that does not grow; MINUTES=, LOAD=, JOB_SECONDS=
+load: $(VENV)/dev.done ## an hour at 70 % of the capacity: no errors, memory that does not grow; MINUTES=, LOAD=, JOB_SECONDS=
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.steady --minutes $(or $(MINUTES),60) --load $(or $(LOAD),0.7) --job-seconds $(or $(JOB_SECONDS),1)
 
-hundred: $(VENV)/dev.done ## Redis, workers, the gateway die, poison: each a hundred times; TIMES= chooses another number
+faults: $(VENV)/dev.done ## Redis, workers, the gateway die, poison: each a hundred times; TIMES= chooses another number
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.hundred --times $(or $(TIMES),100)
 
-model: $(VENV)/dev.done ## the job store against its reference model, 100,000 steps; EXAMPLES= of 40 steps each
+hundred: faults
+
+model-test: $(VENV)/dev.done ## the job store against its reference model, 100,000 steps; EXAMPLES= of 40 steps each
 	MODEL_EXAMPLES=$(or $(EXAMPLES),2500) $(BIN)/pytest -q tests/integration/jobs/test_model.py -k protocol_says
 
 fuzz: $(VENV)/dev.done ## 1,000,000 damaged pictures through the decoder's code; COUNT= chooses another number
 	$(BIN)/python -m tests.security.mutants --count $(or $(COUNT),1000000)
 
-soak-api: $(VENV)/dev.done ## 20,000 requests drawn from the OpenAPI document; CASES= and SEED= choose others
+fuzz-api: $(VENV)/dev.done ## 20,000 requests drawn from the OpenAPI document; CASES= and SEED= choose others
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.api.soak --cases $(or $(CASES),20000) $(if $(SEED),--seed $(SEED))
 
 $(VENV)/audit.done: $(VENV)/demo.done tests/security/audit.txt

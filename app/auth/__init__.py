@@ -1,0 +1,1 @@
+"""Who calls: API keys and their cache, anonymous use on loopback, rate limits, signed addresses."""

@@ -1,0 +1,1 @@
+"""The command `stylize`: a client of the service, the operator's keys and jobs, and `stylize doctor`."""

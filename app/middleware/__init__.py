@@ -1,0 +1,1 @@
+"""What lies around every route: foreign hosts, security headers, HEAD, request metrics."""

@@ -1,0 +1,1 @@
+"""The routes of OpenAI's image API, translated into requests of ours."""

@@ -1,0 +1,1 @@
+"""What an endpoint calls: submit, wait, compare, precompute, follow a job."""

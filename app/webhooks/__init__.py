@@ -1,0 +1,1 @@
+"""Webhooks: which addresses are allowed, signed delivery, retries."""

@@ -1,0 +1,1 @@
+"""Published pickle files into safetensors, in a confined child process."""

@@ -1,0 +1,1 @@
+"""Files from the hub, a bucket or a folder, resumed and verified."""

@@ -1,0 +1,1 @@
+"""Weights from the store, strictly by name and shape, into models."""

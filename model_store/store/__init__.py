@@ -1,0 +1,1 @@
+"""The files of the store: the lock file, presence, verification, removal."""

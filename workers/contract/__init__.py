@@ -1,0 +1,1 @@
+"""What gateway and workers share: jobs, styles, blobs, the queue. No torch, no HTTP."""

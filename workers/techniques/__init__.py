@@ -1,0 +1,1 @@
+"""The techniques, a folder each, and their registry."""

@@ -1,0 +1,1 @@
+"""One worker process beside one device: claim, run, publish, report."""

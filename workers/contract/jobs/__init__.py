@@ -1,0 +1,1 @@
+"""The job protocol: models, the store's verbs as Lua scripts, comparisons, previews, the outbox of webhooks."""

@@ -1,0 +1,1 @@
+"""Celery as a wake-up: its settings and the notifier."""

@@ -1,0 +1,1 @@
+"""Saved styles, and which workers have them precomputed."""

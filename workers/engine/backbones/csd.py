@@ -1,4 +1,4 @@
-"""CSD, style and content descriptors: the authors' checkpoint on transformers' CLIP vision tower. Spec: encoder.md 3.4.
+"""CSD, style and content descriptors: the authors' checkpoint on transformers' CLIP vision tower.
 
 The file is the authors' as the key map `csd` converts it: `backbone.*`, `last_layer_style`, `last_layer_content`.
 """

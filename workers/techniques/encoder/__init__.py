@@ -1,0 +1,1 @@
+"""Techniques whose image encoder adds the style to cross-attention."""

@@ -1,0 +1,1 @@
+"""Techniques that inject the attention of an inverted style and content."""

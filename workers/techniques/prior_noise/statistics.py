@@ -1,7 +1,7 @@
 """Statistics of a style set's latents, in the papers' symbols, with ddof 1 throughout.
 
 z: (N, C, h, w) float32, one latent per style image. w: (N) weights summing to 1; equal weights give the unbiased
-sample statistics. Spec: prior-noise, "Preprocessing and latents".
+sample statistics.
 """
 
 import math

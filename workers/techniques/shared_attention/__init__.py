@@ -1,0 +1,1 @@
+"""Techniques whose pictures attend to a reference picture."""

@@ -1,7 +1,7 @@
 """The watchdog: ends this process when it makes no progress, so that its supervisor starts a fresh one.
 
 Liveness is progress, not a process id: a hung step keeps its beat thread alive, and a consumer that lost its broker
-connection can idle for ever beside a full queue (RELIABILITY.md E14).
+connection can idle for ever beside a full queue.
 """
 
 import logging

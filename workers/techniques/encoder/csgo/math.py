@@ -1,4 +1,4 @@
-"""CSGO (arXiv 2408.16766): who sees what, and how strongly; spec csgo.md, tasks and step 2."""
+"""CSGO (arXiv 2408.16766): who sees what, and how strongly."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

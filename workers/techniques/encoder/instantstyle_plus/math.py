@@ -1,4 +1,4 @@
-"""InstantStyle-Plus (arXiv 2407.00788): which block sees the style, and guidance by CSD. Spec: encoder.md, 3.3, 3.4."""
+"""InstantStyle-Plus (arXiv 2407.00788): which block sees the style, and guidance by CSD."""
 
 from torch import Tensor
 from torch.nn.functional import interpolate

@@ -1,4 +1,4 @@
-"""The formulas of ReNoise inversion (arXiv 2403.14602) as InstantStyle-Plus runs it. Spec: encoder.md, 3.2."""
+"""The formulas of ReNoise inversion (arXiv 2403.14602) as InstantStyle-Plus runs it."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,6 @@
 """StyleID (CVPR 2024, arXiv 2312.09008) in its symbols: AdaIN of the start, query preservation, injected attention.
 
-c: content, s: style, cs: the picture being made. Spec: injection, "Algorithm".
+c: content, s: style, cs: the picture being made.
 """
 
 import torch.nn.functional as F

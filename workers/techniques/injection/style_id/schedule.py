@@ -1,4 +1,4 @@
-"""The two schedules of StyleID, on diffusers' DDIM schedulers. Spec: injection, "Algorithm" and "Schedule ldm"."""
+"""The two schedules of StyleID, on diffusers' DDIM schedulers."""
 
 from collections.abc import Mapping
 from typing import Any
