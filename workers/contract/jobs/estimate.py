@@ -53,7 +53,7 @@ class Workload(Frozen):
         return median(self.unit_durations) * self.work_units * jobs
 
 
-class RunningJob(Frozen):
+class LeasedJob(Frozen):
     """A job that a worker has; `batch_size` counts the jobs that are done together with it, itself included.
 
     `workload` is a number among those of the snapshot, as everywhere here.
@@ -92,7 +92,7 @@ class ReadyWorker(Frozen):
 class AskedJob(Frozen):
     """A job that runs, or else waits in a queue of the snapshot."""
 
-    running: RunningJob | None = None
+    running: LeasedJob | None = None
     queue: str = ""
     workload: int = 0
     position: int = 0
@@ -107,7 +107,7 @@ class Snapshot(Frozen):
     now: float
     jobs: Rows[AskedJob | Literal[False]]
     queues: dict[str, QueueHead] = Field(default_factory=dict)
-    running: Rows[RunningJob] = ()
+    running: Rows[LeasedJob] = ()
     workers: Rows[ReadyWorker] = ()
     workloads: Rows[Workload] = ()
 
@@ -212,7 +212,7 @@ def next_jobs(snapshot: Snapshot, queue: str) -> list[Workload]:
     return [snapshot.workloads[number] for number in numbers]
 
 
-def remaining(snapshot: Snapshot, job: RunningJob) -> float | None:
+def remaining(snapshot: Snapshot, job: LeasedJob) -> float | None:
     """Return the milliseconds until a running job is done; None when there is nothing to go by."""
     elapsed = 0.0 if job.started is None else snapshot.now - job.started
     usual = snapshot.workloads[job.workload].expected(job.batch_size)
