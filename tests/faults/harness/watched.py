@@ -51,14 +51,14 @@ class WatchedStore(JobStore):
     journal: Journal
     troubles: Troubles
 
-    def submit(self, new: Job, put: PutInputs = NOTHING_PUT) -> Submission:
-        self.troubles.at("kept", new.request.prompt)
-        submission = super().submit(new, put)
-        self.troubles.at("recorded", new.request.prompt)
+    def submit(self, job: Job, put: PutInputs = NOTHING_PUT, *, max_active: int | None = None) -> Submission:
+        self.troubles.at("kept", job.request.prompt)
+        submission = super().submit(job, put, max_active=max_active)
+        self.troubles.at("recorded", job.request.prompt)
         return submission
 
-    def claim(self, queue: str, worker: str, company: str = "") -> Claim | None:
-        claim = super().claim(queue, worker, company)
+    def claim(self, queue: str, worker: str, batch_key: str = "") -> Claim | None:
+        claim = super().claim(queue, worker, batch_key)
         if claim is not None:
             self.journal.note("claimed", claim)
             self.troubles.at("claimed", claim.job.request.prompt)
