@@ -15,6 +15,7 @@ import httpx2
 
 from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
+from deploy.embedded.stack import HEAP
 from tests.support.pictures import FORM, multipart, style
 from tests.support.service import PATIENCE
 from workers.contract.blobs import BlobStore, open_blobs, output_name
@@ -33,6 +34,7 @@ class Gateway:
         self.port = free_port()
         self.log = folder / "gateway.log"
         self.environ = {
+            **HEAP,
             "STYLIZE_REDIS_URL": redis.url,
             "STYLIZE_BLOB_URL": f"file:{folder / 'blobs'}",
             "STYLIZE_MODELS": MODELS,
