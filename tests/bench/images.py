@@ -36,6 +36,7 @@ print("starts as user 10001; no torch, no weights, no tools to build with")
 """,
     "worker": """
 import torch, app.cli.main, workers.__main__
+assert not importlib.util.find_spec("matplotlib"), "matplotlib is in the image"
 assert {path.parent.name for path in weights} >= {"unet", "vae", "text_encoder", "image_encoder", "ip-adapter"}, weights
 print(f"starts as user 10001; torch {torch.__version__}, the starter model, no tools to build with")
 """,

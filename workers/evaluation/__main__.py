@@ -14,6 +14,7 @@ from workers.contract.errors import Misconfigured
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import MODEL, Drawer
 from workers.evaluation.evaluate import Evaluation
+from workers.evaluation.report import Report, plot
 from workers.settings import WorkerSettings
 from workers.techniques import registry
 from workers.training.starter.export import recipe_of
@@ -46,12 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     evaluation = Evaluation(drawer, judges, cases(recipe, options.cases))
     report = evaluation.run(options.method, options.strength)
-    report.write(options.out)
-    evaluation.sheet(options.out / "sheet.png")
+    write(evaluation, report, options.out)
     for method, why in report.skipped.items():
         print(f"not run: {method}: {why}")
     print(f"written to {options.out}")
     return 0
+
+
+def write(evaluation: Evaluation, report: Report, folder: Path) -> None:
+    """Write figures, sheet and plot; without the extra `plots`, say that the plot is left out."""
+    report.write(folder)
+    evaluation.sheet(folder / "sheet.png")
+    try:
+        plot(report.figures, folder / "trade-off.png")
+    except Misconfigured as missing:
+        print(f"stylize eval: trade-off.png is left out: {missing}", file=sys.stderr)
 
 
 if __name__ == "__main__":

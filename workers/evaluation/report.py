@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
 
+from workers.contract.errors import Misconfigured
 from workers.evaluation.cases import Case, pixels
 from workers.evaluation.figures import Figures, table
 from workers.training.starter.sheet import contact_sheet
@@ -33,15 +33,21 @@ class Report:
         return "\n".join(lines + [f"- not run: `{method}`: {why}" for method, why in self.skipped.items()])
 
     def write(self, folder: Path) -> None:
-        """Write `evaluation.json`, `evaluation.md` and `trade-off.png`."""
+        """Write `evaluation.json` and `evaluation.md`."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "evaluation.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
         (folder / "evaluation.md").write_text(self.markdown())
-        plot(self.figures, folder / "trade-off.png")
 
 
 def plot(figures: Sequence[Figures], path: Path) -> None:
-    """Draw content accuracy over style similarity: one curve per method over strength, the baselines as points."""
+    """Draw content accuracy over style similarity: one curve per method over strength, the baselines as points.
+
+    Raises Misconfigured when the extra `plots` is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as missing:
+        raise Misconfigured("matplotlib is not installed: pip install 'stylize[plots]'") from missing
     picture = Figure(figsize=(7, 5), layout="constrained")
     axes = picture.subplots()
     for method, group in groupby(figures, key=lambda one: one.method):

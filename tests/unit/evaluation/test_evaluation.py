@@ -1,11 +1,12 @@
 import json
+import sys
 
 import pytest
 import torch
 from PIL import Image
 
 from model_store import tiny
-from workers.evaluation.__main__ import main
+from workers.evaluation.__main__ import main, write
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import Drawer
 from workers.evaluation.evaluate import Evaluation
@@ -48,13 +49,22 @@ def test_strength_0_is_plain_text_to_image(report) -> None:
 
 
 def test_the_report_is_written_for_people_and_programs(evaluation, report, tmp_path) -> None:
-    report.write(tmp_path)
-    evaluation.sheet(tmp_path / "sheet.png")
+    write(evaluation, report, tmp_path)
     assert len(json.loads((tmp_path / "evaluation.json").read_text())["figures"]) == 4
     assert "| signal-leak | 1 |" in (tmp_path / "evaluation.md").read_text()
     with Image.open(tmp_path / "trade-off.png") as plot, Image.open(tmp_path / "sheet.png") as sheet:
         assert plot.width > 600
         assert sheet.height > 2 * 128
+
+
+def test_without_matplotlib_the_plot_alone_is_left_out(evaluation, report, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    write(evaluation, report, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"evaluation.json", "evaluation.md", "sheet.png"}
+    assert (
+        "trade-off.png is left out: matplotlib is not installed: pip install 'stylize[plots]'"
+        in capsys.readouterr().err
+    )
 
 
 def test_without_the_model_the_command_says_so(tmp_path, capsys) -> None:
