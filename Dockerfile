@@ -18,7 +18,7 @@ COPY deploy/locks locks
 FROM source AS gateway-source
 # Small: no compiled copies, and of the services that botocore describes only those that S3 needs.
 RUN pip --python /venv/bin/python install --no-compile --require-hashes --no-deps --requirement locks/gateway.lock \
-    && find /venv/lib/python3.11/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+    && find /venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY . .
 # A gateway runs no model: weights that the distribution carries are not for it.

@@ -1,4 +1,4 @@
-# Stylize. Everything runs from a bare machine with Python 3.11: no Docker, GPU, Redis, network hub or account.
+# Stylize. Everything runs from a bare machine with Python 3.11 to 3.13: no Docker, GPU, Redis, network hub or account.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+LOCKS = ROOT / "deploy" / "locks"
 PACKAGES = ("app", "workers", "model_store", "deploy")
 EXPLAINED = "B615"
 """Unpinned downloads by `from_pretrained`: ours read local folders only, whose files are pinned by digest."""
@@ -24,10 +25,11 @@ def main() -> int:
     bandit = (folder / "bandit", "--quiet", "--recursive", *PACKAGES, "--severity-level", "medium", "--skip", EXPLAINED)
     found = subprocess.run(bandit, cwd=ROOT, check=False).returncode
     print(f"bandit: {'findings, see above' if found else 'nothing of medium severity or above'}", flush=True)
-    asking = (folder / "pip-audit", "--no-deps", "--progress-spinner", "off", "--requirement", "deploy/locks/dev.lock")
+    locks = [option for lock in sorted(LOCKS.glob("*.lock")) for option in ("--requirement", lock)]
+    asking = (folder / "pip-audit", "--no-deps", "--progress-spinner", "off", *locks)
     asked = subprocess.run(asking, cwd=ROOT, capture_output=True, text=True, check=False)
     if any(word in asked.stderr + asked.stdout for word in UNREACHABLE):
-        print("pip-audit: no advisory source can be reached from here; the lock was not audited", file=sys.stderr)
+        print("pip-audit: no advisory source can be reached from here; the locks were not audited", file=sys.stderr)
         return 1 if found else NOT_AUDITED
     print(asked.stdout, asked.stderr, sep="\n")
     return 1 if found or asked.returncode else 0
