@@ -1,5 +1,7 @@
 """HEAD wherever GET is: load balancers and monitors ask that way."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 ENDLESS = "/events"
@@ -12,8 +14,8 @@ class HeadMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request; what it returns is the application's own, so that nothing here runs again meanwhile."""
         if scope["type"] == "http" and scope["method"] == "HEAD" and not scope["path"].endswith(ENDLESS):
             scope = {**scope, "method": "GET"}
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -1,5 +1,7 @@
 """What every answer tells a browser: run nothing, frame nothing, guess no type, keep nothing that is not marked."""
 
+from collections.abc import Awaitable
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,8 +19,8 @@ class SecurityHeadersMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request; what it returns is the application's own, so that nothing here runs again meanwhile."""
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -28,4 +30,4 @@ class SecurityHeadersMiddleware:
                 headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
             await send(message)
 
-        await self._app(scope, receive, sending if scope["type"] == "http" else send)
+        return self._app(scope, receive, sending if scope["type"] == "http" else send)
