@@ -69,9 +69,15 @@ def check(settings: GatewaySettings) -> None:
     """Raise Misconfigured when Redis or the blob store are not as we need them; either may still be on its way up."""
     open_blobs(settings)
     RateLimits(settings.gateway_limits_url)
-    check_exposure(settings, KeyStore(connect(settings.redis_url)))
+    with connect(settings.redis_url) as redis:  # before the process that serves has its own
+        check_exposure(settings, KeyStore(redis))
+        verify(JobStore.from_settings(settings, redis))
+
+
+def verify(store: JobStore) -> None:
+    """Raise Misconfigured when Redis loses jobs; it may still be on its way up."""
     try:
-        JobStore.from_settings(settings).verify()
+        store.verify()
     except StoreUnavailable as away:
         log.warning("Redis is not there yet: %s", away)
 

@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from app.uploads.fields import Field, fields
-from app.uploads.multipart import FormSchema
-from app.webhooks.url_policy import PUBLIC, UrlPolicy
 from model_store.catalogue import entry_of, needed_by
 from model_store.catalogue.entry import Base, Entry
 from workers.contract.spec import Defaults, Spec
 from workers.techniques import registry
-
-FILES = {"style_image": 4, "content_image": 1, "control_image": 1}
 
 
 @dataclass(frozen=True)
@@ -23,13 +18,11 @@ class Capabilities:
     bases: Mapping[str, Base]
     store: Path | None = None
     """Folder of the model store, where the operator's own models are described."""
-    rules: UrlPolicy = PUBLIC
-    """Where webhooks may go."""
 
     @classmethod
-    def of(cls, bases: Mapping[str, Base], store: Path, rules: UrlPolicy = PUBLIC) -> "Capabilities":
+    def of(cls, bases: Mapping[str, Base], store: Path) -> "Capabilities":
         """Return the offer, all specs read: a broken one shows at the start, not at the first request."""
-        capabilities = cls(bases, store, rules)
+        capabilities = cls(bases, store)
         assert capabilities.specs
         assert capabilities.entries.keys() == bases.keys()
         return capabilities
@@ -62,16 +55,6 @@ class Capabilities:
     def aliases(self) -> dict[str, str]:
         """The family names that mean a registered technique."""
         return {alias: name for alias, name in registry.ALIASES.items() if name in registry.names()}
-
-    @cached_property
-    def fields(self) -> dict[str, Field]:
-        """The text fields of a request."""
-        return fields((*registry.names(), *self.aliases), tuple(self.bases), self.rules)
-
-    @cached_property
-    def schema(self) -> FormSchema:
-        """The fields of a request's form."""
-        return FormSchema(tuple(self.fields), {**FILES, "recipe": 1})
 
     def models_of(self, spec: Spec) -> list[str]:
         """Return the served models that a technique runs on."""

@@ -1,40 +1,58 @@
-"""What the routes work with: made once when the gateway starts, handed to each request."""
+"""What the routes work with: built once when the gateway starts; each route names what it uses."""
 
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar
 
 import certifi
-from fastapi import Depends
+from fastapi import Depends, FastAPI
 from starlette.requests import Request
 
 from app.auth.anonymous import keys_always
 from app.auth.api_key import Scope
+from app.auth.foreign_page import refuse_foreign_page
 from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE, REFUSAL_SECONDS, Caller, KeyRing
 from app.auth.rate_limit import RateLimits
 from app.auth.signed_urls import Links
 from app.capabilities import Capabilities
 from app.errors import Forbidden, Unauthorized
-from app.middleware.browser import refuse_foreign_page
 from app.observability.metrics import Metrics
+from app.services.admission import InputWriter, JobAdmission
+from app.services.comparisons.contact_sheet import ContactSheets
+from app.services.comparisons.service import ComparisonService
+from app.services.comparisons.submit import ComparisonSubmitter
+from app.services.job_events import JobEvents
+from app.services.job_view import job_view
 from app.services.job_watch import JobWatch
+from app.services.jobs import JobService
 from app.services.readiness import Readiness
+from app.services.stored_inputs import StoredInputs
+from app.services.styles.precompute import PrecomputeService
+from app.services.styles.precompute_requests import PrecomputeRequests
+from app.services.styles.save import StyleSaver
+from app.services.styles.service import StyleService
+from app.services.styles.view import StyleViews
+from app.services.submit import JobAnnouncer, Submitter
+from app.services.wait import JobWaiter
 from app.settings import GatewaySettings
 from app.storage.blob_calls import BlobCalls
 from app.storage.free_space import FreeSpace
+from app.storage.redis_calls import RedisCalls
 from app.storage.send import BlobSender, SendBudget
 from app.uploads.buffers import UploadMemory
 from app.uploads.decoder.pool import Decoder
+from app.uploads.form_schema import StylizeSchema
+from app.uploads.receive import BodyReceiver
+from app.uploads.validate import RequestValidator
 from app.webhooks.delivery import WebhookDispatcher
 from app.webhooks.lookup import Lookup
 from app.webhooks.transport import WebhookTransport
-from workers.contract.blobs import BlobStore, blob_folder, open_blobs
+from app.webhooks.url_policy import UrlPolicy
+from workers.contract.blobs import blob_folder, open_blobs
 from workers.contract.jobs.comparisons import ComparisonStore
 from workers.contract.jobs.outbox import Outbox
 from workers.contract.jobs.previews import PreviewStore
@@ -44,105 +62,120 @@ from workers.contract.runtime.redis import connect
 from workers.contract.styles.precompute import PrecomputeStore
 from workers.contract.styles.store import StyleStore
 
-P = ParamSpec("P")
 T = TypeVar("T")
 READING = ("GET", "HEAD")
-THREADS = 16
-"""Calls to Redis under way at the same time."""
 
 
-@dataclass(frozen=True)
-class Services:
-    """The gateway's connections and rules."""
+class AppState:
+    """Everything that one gateway works with. It stays here: nothing but this module knows it."""
 
-    settings: GatewaySettings
-    capabilities: Capabilities
-    links: Links
-    metrics: Metrics
-    memory: UploadMemory
-    store: JobStore
-    styles: StyleStore
-    preparations: PrecomputeStore
-    previews: PreviewStore
-    groups: ComparisonStore
-    drawing: asyncio.Semaphore
-    blobs: BlobStore
-    blob_calls: BlobCalls
-    pictures: BlobSender
-    free_space: FreeSpace
-    doorbell: WorkerNotifier
-    decoder: Decoder
-    readiness: Readiness
-    watch: JobWatch
-    ring: KeyRing
-    rates: RateLimits
-    outbox: Outbox
-    deliverer: WebhookDispatcher
-    threads: ThreadPoolExecutor
-
-    @classmethod
-    def open(cls, settings: GatewaySettings, capabilities: Capabilities, metrics: Metrics) -> "Services":
-        """Return the services, not yet connected; to be called in the event loop. Raises Misconfigured."""
-        memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
-        store, blobs, links = JobStore.from_settings(settings), open_blobs(settings), build_links(settings)
-        outbox = Outbox(connect(settings.redis_url))
-        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="redis")
-        blob_calls = BlobCalls(seconds=settings.gateway_blob_seconds)
-        ring = KeyRing(KeyStore(connect(settings.redis_url)), always=keys_always(settings))
-        watch = JobWatch(
-            store,
-            threads,
-            refresh=ring.refresh,
+    def __init__(
+        self, settings: GatewaySettings, capabilities: Capabilities, schema: StylizeSchema, metrics: Metrics
+    ) -> None:
+        """Connect nothing yet; to be called in the event loop. Raises Misconfigured."""
+        self.settings, self.capabilities, self.schema, self.metrics = settings, capabilities, schema, metrics
+        self.redis = connect(settings.redis_url)
+        self.calls, self.blob_calls = RedisCalls(), BlobCalls(seconds=settings.gateway_blob_seconds)
+        self.store = JobStore.from_settings(settings, self.redis)
+        self.previews, self.outbox = PreviewStore(self.redis), Outbox(self.redis)
+        self.blobs = open_blobs(settings)
+        self.sender = BlobSender(self.blobs, self.blob_calls, SendBudget(settings.gateway_send_bytes))
+        self.memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
+        self.decoder = Decoder(self.memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds)
+        self.notifier = WorkerNotifier(settings.redis_url, self.redis)
+        self.links = build_links(settings)
+        self.keyring = KeyRing(KeyStore(self.redis), always=keys_always(settings))
+        self.rates = RateLimits(settings.gateway_limits_url)
+        self.watch = JobWatch(
+            self.store,
+            self.calls,
+            refresh=self.keyring.refresh,
             per_caller=settings.gateway_streams_per_caller,
             most=settings.gateway_streams,
         )
-        return cls(
-            settings=settings,
-            capabilities=capabilities,
-            links=links,
+        self.bodies = BodyReceiver(self.memory, most=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
+        self.readiness = Readiness(self.store, self.blobs, settings.models, settings.model_dir)
+        self.dispatcher = WebhookDispatcher(
+            outbox=self.outbox,
+            store=self.store,
+            job_view=lambda job: job_view(job, self.links, None),
+            transport=build_transport(settings),
             metrics=metrics,
-            memory=memory,
-            store=store,
-            styles=StyleStore(connect(settings.redis_url)),
-            preparations=PrecomputeStore(connect(settings.redis_url)),
-            previews=PreviewStore(connect(settings.redis_url)),
-            groups=ComparisonStore(connect(settings.redis_url), keep_seconds=settings.retention_hours * 3600),
-            drawing=asyncio.Semaphore(1),
-            blobs=blobs,
-            blob_calls=blob_calls,
-            pictures=BlobSender(blobs, blob_calls, SendBudget(settings.gateway_send_bytes)),
-            free_space=FreeSpace(blob_folder(settings), settings.gateway_free_bytes),
-            doorbell=WorkerNotifier(settings.redis_url),
-            decoder=Decoder(memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds),
-            readiness=Readiness(store, blobs, settings.models, settings.model_dir),
-            watch=watch,
-            ring=ring,
-            rates=RateLimits(settings.gateway_limits_url),
-            outbox=outbox,
-            deliverer=WebhookDispatcher(
-                outbox=outbox,
-                store=store,
-                links=links,
-                sender=build_sender(settings),
-                metrics=metrics,
-                call=lambda function, *args: asyncio.get_running_loop().run_in_executor(threads, function, *args),
-                first_pause=settings.gateway_webhook_pause_seconds,
-            ),
-            threads=threads,
+            calls=self.calls,
+            first_pause=settings.gateway_webhook_pause_seconds,
+        )
+        self._build_job_services()
+        self._build_style_services()
+        self._build_comparison_services()
+
+    def _build_job_services(self) -> None:
+        store, calls, settings = self.store, self.calls, self.settings
+        self.style_store = StyleStore(self.redis)
+        self.jobs = JobService(store, self.links, calls)
+        self.waiter = JobWaiter(store, self.watch, self.keyring, calls, settings.gateway_wait_seconds)
+        self.events = JobEvents(self.jobs, self.watch, self.keyring, calls, settings.gateway_heartbeat_seconds)
+        self.validator = RequestValidator(self.capabilities, self.schema, settings.gateway_max_cost)
+        self.admission = JobAdmission(store, self.keyring, self.rates, calls)
+        self.stored_inputs = StoredInputs(store, self.style_store, self.decoder, self.schema, calls)
+        free_space = FreeSpace(blob_folder(settings), settings.gateway_free_bytes)
+        self.writer = InputWriter(
+            self.decoder, store.inputs, self.blobs, calls, self.blob_calls, free_space, settings.gateway_owner_bytes
+        )
+        self.announcer = JobAnnouncer(self.notifier, self.metrics)
+        self.submitter = Submitter(
+            store, calls, self.validator, self.admission, self.stored_inputs, self.writer, self.announcer
+        )
+
+    def _build_style_services(self) -> None:
+        store, calls, preparations = self.store, self.calls, PrecomputeStore(self.redis)
+        requests = PrecomputeRequests(self.capabilities, self.settings.gateway_max_cost)
+        views = StyleViews(store, preparations, requests, self.links.public_url)
+        keep_seconds = self.settings.retention_hours * 3600
+        precompute = PrecomputeService(store, preparations, views, self.admission, self.announcer, calls, keep_seconds)
+        self.styles = StyleService(self.style_store, views, precompute, calls)
+        self.style_saver = StyleSaver(store, self.style_store, requests, precompute, self.admission, self.writer, calls)
+
+    def _build_comparison_services(self) -> None:
+        store, calls = self.store, self.calls
+        comparisons = ComparisonStore(self.redis, keep_seconds=self.settings.retention_hours * 3600)
+        self.comparisons = ComparisonService(store, comparisons, self.jobs, calls, self.links.public_url)
+        self.sheets = ContactSheets(self.blobs, self.blob_calls)
+        self.comparison_submitter = ComparisonSubmitter(
+            store,
+            comparisons,
+            calls,
+            self.validator,
+            self.admission,
+            self.stored_inputs,
+            self.writer,
+            self.announcer,
         )
 
     async def close(self) -> None:
         """Ring what is pending and end the decoder."""
         self.watch.close()
-        self.doorbell.close()
+        self.notifier.close()
         await self.decoder.close()
         self.memory.close()
         self.blob_calls.close()
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.calls.close()
 
-    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what talks to Redis in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *args, **kwargs))
+
+@asynccontextmanager
+async def open_state(
+    app: FastAPI, settings: GatewaySettings, capabilities: Capabilities, schema: StylizeSchema, metrics: Metrics
+) -> AsyncIterator[None]:
+    """Give an application what its routes work with, and deliver webhooks, while it serves."""
+    state = app.state.gateway = AppState(settings, capabilities, schema, metrics)
+    app.state.stopping = state.watch.stop
+    try:
+        await state.decoder.start()
+        dispatching = asyncio.create_task(state.dispatcher.run())
+        yield
+        dispatching.cancel()
+        await asyncio.gather(dispatching, return_exceptions=True)
+    finally:
+        await state.close()
 
 
 def build_links(settings: GatewaySettings) -> Links:
@@ -154,66 +187,101 @@ def build_links(settings: GatewaySettings) -> Links:
     return Links(settings.gateway_public_url or "", key, settings.gateway_url_seconds, previous)
 
 
-def build_sender(settings: GatewaySettings) -> WebhookTransport:
+def build_url_policy(settings: GatewaySettings) -> UrlPolicy:
+    """Return where webhooks may go."""
+    return UrlPolicy(allowed=frozenset(settings.gateway_webhook_allow))
+
+
+def build_transport(settings: GatewaySettings) -> WebhookTransport:
     """Return what posts webhooks; to be called in the event loop."""
     tls = ssl.create_default_context(cafile=certifi.where())
-    return WebhookTransport(settings.webhook_rules(), find=Lookup().find, tls=tls)
+    return WebhookTransport(build_url_policy(settings), find=Lookup().find, tls=tls)
 
 
-async def services(request: Request) -> Services:
-    """Return the services of the application that serves a request."""
-    found = request.app.state.services
-    assert isinstance(found, Services)
-    return found
+def _state_of(request: Request) -> AppState:
+    state = request.app.state.gateway
+    assert isinstance(state, AppState)
+    return state
 
 
-GatewayDep = Annotated[Services, Depends(services)]
+def _part(part: Callable[[AppState], T]) -> Any:
+    """Return the dependency that gives a route one part of the state."""
+
+    async def get(request: Request) -> T:
+        return part(_state_of(request))
+
+    return Depends(get)
 
 
-async def caller(request: Request, services: GatewayDep) -> Caller:
+SettingsDep = Annotated[GatewaySettings, _part(lambda state: state.settings)]
+CapabilitiesDep = Annotated[Capabilities, _part(lambda state: state.capabilities)]
+SchemaDep = Annotated[StylizeSchema, _part(lambda state: state.schema)]
+MetricsDep = Annotated[Metrics, _part(lambda state: state.metrics)]
+StoreDep = Annotated[JobStore, _part(lambda state: state.store)]
+PreviewsDep = Annotated[PreviewStore, _part(lambda state: state.previews)]
+OutboxDep = Annotated[Outbox, _part(lambda state: state.outbox)]
+CallsDep = Annotated[RedisCalls, _part(lambda state: state.calls)]
+BlobCallsDep = Annotated[BlobCalls, _part(lambda state: state.blob_calls)]
+SenderDep = Annotated[BlobSender, _part(lambda state: state.sender)]
+LinksDep = Annotated[Links, _part(lambda state: state.links)]
+BodiesDep = Annotated[BodyReceiver, _part(lambda state: state.bodies)]
+ReadinessDep = Annotated[Readiness, _part(lambda state: state.readiness)]
+JobsDep = Annotated[JobService, _part(lambda state: state.jobs)]
+WaiterDep = Annotated[JobWaiter, _part(lambda state: state.waiter)]
+EventsDep = Annotated[JobEvents, _part(lambda state: state.events)]
+SubmitterDep = Annotated[Submitter, _part(lambda state: state.submitter)]
+StylesDep = Annotated[StyleService, _part(lambda state: state.styles)]
+StyleSaverDep = Annotated[StyleSaver, _part(lambda state: state.style_saver)]
+ComparisonsDep = Annotated[ComparisonService, _part(lambda state: state.comparisons)]
+ComparisonSubmitterDep = Annotated[ComparisonSubmitter, _part(lambda state: state.comparison_submitter)]
+SheetsDep = Annotated[ContactSheets, _part(lambda state: state.sheets)]
+
+
+def get_stylize_parts(request: Request) -> tuple[BodyReceiver, StylizeSchema, Submitter, JobService, JobWaiter]:
+    """Return what the one route without FastAPI's dependencies uses."""
+    state = _state_of(request)
+    return state.bodies, state.schema, state.submitter, state.jobs, state.waiter
+
+
+async def caller(request: Request) -> Caller:
     """Return who calls. Raises Unauthorized, Forbidden when the key lacks the scope, RateLimited."""
-    found = await _known(services, request.headers.get("authorization"))
+    state = _state_of(request)
+    found = await _identify(state.keyring, state.calls, request.headers.get("authorization"))
     request.state.caller = found
     if found.owner == ANYONE:
-        refuse_foreign_page(request.method, request.headers, services.settings.gateway_public_url)
+        refuse_foreign_page(request.method, request.headers, state.settings.gateway_public_url)
     scope: Scope = "read" if request.method in READING else "write"
     if scope not in found.scopes:
         raise Forbidden(f"this key lacks the scope {scope}")
     if request.method == "POST" and found.rate is not None:
-        await services.call(services.rates.count, found)
+        await state.calls.call(state.rates.count, found)
     return found
 
 
-async def _known(services: Services, authorization: str | None) -> Caller:
+async def _identify(keyring: KeyRing, calls: RedisCalls, authorization: str | None) -> Caller:
     """Return who brings a key, which may have been made a moment ago. Raises Unauthorized."""
     came = time.monotonic()
-    if services.ring.due:
-        await services.call(services.ring.refresh)
+    if keyring.due:
+        await calls.call(keyring.refresh)
     try:
-        return services.ring.caller(authorization)
+        return keyring.caller(authorization)
     except Unauthorized:
         await asyncio.sleep(REFUSAL_SECONDS)
-        await services.call(services.ring.refresh, came)
-        return services.ring.caller(authorization)
+        await calls.call(keyring.refresh, came)
+        return keyring.caller(authorization)
 
 
-def sharing(request: Request) -> str | None:
-    """Return who shares the gateway's memory with others; None while no key tells callers apart."""
-    owner: str = request.state.caller.owner
-    return None if owner == ANYONE else owner
-
-
-async def owner(request: Request, services: GatewayDep) -> str:
+async def owner(request: Request) -> str:
     """Return the owner of what the caller makes and sees. Raises as `caller`."""
-    return (await caller(request, services)).owner
+    return (await caller(request)).owner
 
 
-async def viewer(request: Request, services: GatewayDep) -> str | None:
+async def viewer(request: Request) -> str | None:
     """Return the owner of what the caller sees; None for who brings a signed address instead of a key."""
-    signed = services.links.key and "signature" in request.query_params
-    return None if signed and "authorization" not in request.headers else await owner(request, services)
+    signed = _state_of(request).links.key and "signature" in request.query_params
+    return None if signed and "authorization" not in request.headers else await owner(request)
 
 
-Calling = Annotated[Caller, Depends(caller)]
+CallerDep = Annotated[Caller, Depends(caller)]
 OwnerDep = Annotated[str, Depends(owner)]
 ViewerDep = Annotated[str | None, Depends(viewer)]

@@ -26,6 +26,7 @@ Problem                        type, title, status, detail, errors[{pointer, det
     `-- TooMuchStored    507   the owner's jobs and styles would name too many bytes of pictures
 
 NothingNew               204   no error: a stream of events that has told all
+AnswerBroken                   an answer that has begun cannot be sent to its end
 """
 
 import math
@@ -203,6 +204,10 @@ class TooManyStreams(Problem):
 
 class NothingNew(Exception):
     """All has been told: ends the reconnecting of an event stream with 204."""
+
+
+class AnswerBroken(Exception):
+    """An answer that has begun cannot be sent to its end; the log has said why."""
 
 
 class Internal(Problem):

@@ -1,6 +1,5 @@
 """The gateway: HTTP in, job out. Never imports torch."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from app.api import comparisons, docs_page, events, health, images, jobs, methods, problems, styles, stylize, webhooks
 from app.api.openapi import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
 from app.capabilities import Capabilities
-from app.dependencies import Services
+from app.dependencies import build_url_policy, open_state
 from app.middleware.browser import HostMiddleware
 from app.middleware.head import HeadMiddleware
 from app.middleware.metrics import RequestMetricsMiddleware
@@ -22,6 +21,7 @@ from app.openai_api import routes as openai_routes
 from app.schemas.webhook import WebhookView
 from app.settings import GatewaySettings
 from app.studio import page
+from app.uploads.form_schema import StylizeSchema, build_stylize_schema
 from workers.contract.runtime.tracing import open_tracing
 
 TITLE = "Stylize"
@@ -41,22 +41,18 @@ Errors are RFC 9457 problem documents with a stable `type`; 429 and 503 say in `
 def create_app(settings: GatewaySettings) -> FastAPI:
     """Return the application; it connects to what it needs when it starts. Raises Misconfigured."""
 
+    capabilities, metrics = Capabilities.of(settings.bases(), settings.model_dir), Metrics()
+    schema = build_stylize_schema(capabilities, build_url_policy(settings))
+    close_tracing = open_tracing("gateway", settings)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = app.state.services = Services.open(settings, capabilities, metrics)
         try:
-            await services.decoder.start()
-            app.state.stopping = services.watch.stop
-            deliverer = asyncio.create_task(services.deliverer.run())
-            yield
-            deliverer.cancel()
-            await asyncio.gather(deliverer, return_exceptions=True)
+            async with open_state(app, settings, capabilities, schema, metrics):
+                yield
         finally:
-            await services.close()
             close_tracing()
 
-    capabilities, metrics = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()), Metrics()
-    close_tracing = open_tracing("gateway", settings)
     app = FastAPIOffline(
         title=TITLE,
         version=own_version(),
@@ -73,7 +69,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(part.router)
     app.mount("/studio", page.parts)
     app.webhooks.post("job", summary="A job is final", status_code=204)(receive_webhook)
-    describe(app, capabilities)
+    describe(app, capabilities, schema)
     return app
 
 
@@ -92,7 +88,7 @@ async def receive_webhook(body: WebhookView) -> None:
     """
 
 
-def describe(app: FastAPI, capabilities: Capabilities) -> None:
+def describe(app: FastAPI, capabilities: Capabilities, schema: StylizeSchema) -> None:
     """Complete the OpenAPI document with the forms that depend on what the host offers."""
 
     def openapi() -> dict[str, Any]:
@@ -104,8 +100,8 @@ def describe(app: FastAPI, capabilities: Capabilities) -> None:
                 routes=app.routes,
                 webhooks=app.webhooks.routes,
             )
-            document["paths"]["/stylize"]["post"]["requestBody"] = form_body(capabilities)
-            document["paths"]["/comparisons"]["post"]["requestBody"] = comparison_body(capabilities)
+            document["paths"]["/stylize"]["post"]["requestBody"] = form_body(capabilities, schema)
+            document["paths"]["/comparisons"]["post"]["requestBody"] = comparison_body(capabilities, schema)
             document["components"]["schemas"] |= problem_schemas()
             link(document)
             document["components"]["securitySchemes"] = SECURITY_SCHEMES

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from app.webhooks.url_policy import UrlPolicy, origin_of
+from app.urls import origin_of
 from model_store.catalogue import base_of
 from model_store.catalogue.entry import Base
 from workers.contract.runtime.settings import Settings
@@ -120,10 +120,6 @@ class GatewaySettings(Settings):
                 "`stylize models add` registers your own"
             )
         return self
-
-    def webhook_rules(self) -> UrlPolicy:
-        """Return where webhooks may go."""
-        return UrlPolicy(allowed=frozenset(self.gateway_webhook_allow))
 
     def bases(self) -> dict[str, Base]:
         """Return the served models and the architecture of each, the default first."""

@@ -17,6 +17,7 @@ from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime import logs
+from workers.contract.runtime.redis import connect
 from workers.contract.runtime.tracing import open_tracing
 from workers.engine import device
 from workers.engine.backbones.latent_preview import projection
@@ -59,9 +60,11 @@ def worker(settings: WorkerSettings) -> Worker:
             projection(backbone)
         return rehearse(engine, model, models)
 
+    redis = connect(settings.redis_url)
     return Worker(
         settings,
-        store=JobStore.from_settings(settings),
+        redis=redis,
+        store=JobStore.from_settings(settings, redis),
         blobs=open_blobs(settings),
         engine=engine,
         warm=warm,

@@ -25,6 +25,7 @@ from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.store import JobStore
 from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime import logs
+from workers.contract.runtime.redis import connect
 from workers.contract.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -130,8 +131,9 @@ def attempt(step: Callable[[], object]) -> bool:
 
 def run(settings: SweeperSettings) -> None:
     """Sweep until the process is ended. Raises Misconfigured at the start."""
-    store = JobStore.from_settings(settings)
-    bell = WorkerNotifier(settings.redis_url)
+    redis = connect(settings.redis_url)
+    store = JobStore.from_settings(settings, redis)
+    bell = WorkerNotifier(settings.redis_url, redis)
     blobs = open_blobs(settings)
     sweeper = Sweeper(store, blobs, bell, retention=timedelta(hours=settings.retention_hours))
     orphans_due = time.monotonic()

@@ -9,8 +9,11 @@ IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 async def conditional_response(
-    tag: str, kept: str | None, send: Callable[[Mapping[str, str]], Awaitable[Response]], headers: Mapping[str, str]
+    tag: str,
+    if_none_match: str | None,
+    send: Callable[[Mapping[str, str]], Awaitable[Response]],
+    headers: Mapping[str, str],
 ) -> Response:
-    """Return what `send` answers, or 304 when `kept`, the request's `If-None-Match`, names its tag."""
-    told = {"ETag": f'"{tag}"', **SANDBOX_HEADERS, **headers}
-    return Response(status_code=304, headers=told) if kept and tag in kept else await send(told)
+    """Return what `send` answers, or 304 when the request's `If-None-Match` names its tag."""
+    shown = {"ETag": f'"{tag}"', **SANDBOX_HEADERS, **headers}
+    return Response(status_code=304, headers=shown) if if_none_match and tag in if_none_match else await send(shown)

@@ -1,7 +1,13 @@
-"""How long a caller waits for an answer (`Prefer`, RFC 7240), and how long a job may take (`Cancel-After`)."""
+"""Headers of requests for pictures.
+
+`Prefer` (RFC 7240): how long a caller waits for the answer; `Cancel-After`: how long a job may take; `Idempotency-Key`:
+which requests are the same.
+"""
 
 import re
 from datetime import timedelta
+
+from starlette.requests import Request
 
 from app.errors import Fault, Invalid
 
@@ -11,6 +17,14 @@ CANCEL_AFTER = "Cancel-After"
 WAIT = re.compile(r"wait(?:\s*=\s*\"?([0-9]{1,9})\"?)?", re.IGNORECASE)
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s?)?")
 LONGEST = timedelta(hours=24)
+KEY_HEADER = "Idempotency-Key"
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_PARAMETER = {
+    "name": KEY_HEADER,
+    "in": "header",
+    "description": "the same key and request: the first answer again; another request: 409",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+}
 
 PARAMETERS = [
     {
@@ -48,3 +62,11 @@ def cancel_after(header: str | None) -> timedelta | None:
         detail = "must be a duration from 1s to 24h, such as 90, 90s, 5m or 1h30m"
         raise Invalid.of([Fault(f"#/{CANCEL_AFTER}", detail)])
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the caller's key. Raises Invalid."""
+    key = request.headers.get(KEY_HEADER)
+    if key is not None and not KEY.fullmatch(key):
+        raise Invalid.of([Fault(f"#/{KEY_HEADER}", "must be 1 to 255 visible ASCII characters")])
+    return key

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from app.dependencies import GatewayDep
+from app.dependencies import BlobCallsDep, CallsDep, MetricsDep, ReadinessDep, SettingsDep, StoreDep
 from app.observability import queue_metrics
-from app.schemas.job import HealthView
+from app.schemas.catalogue import HealthView
 from app.services.readiness import OK
 
 router = APIRouter(tags=["operation"])
@@ -24,12 +24,12 @@ async def livez() -> Response:
     response_model=HealthView,
     responses={503: {"model": HealthView, "description": "Something is missing"}},
 )
-async def readyz(services: GatewayDep) -> JSONResponse:
+async def readyz(readiness: ReadinessDep, calls: BlobCallsDep) -> JSONResponse:
     """200 once Redis, the blob store and a warm worker are there; 503 says which is missing.
 
     `models` tells how each served model stands: warm, loading, or what fetches it.
     """
-    seen = await services.blob_calls.call(services.readiness.look)
+    seen = await calls.call(readiness.look)
     ready = all(state == OK for state in seen.checks.values())
     health = HealthView(status="ready" if ready else "not ready", checks=dict(seen.checks), models=dict(seen.models))
     headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"})
@@ -37,7 +37,7 @@ async def readyz(services: GatewayDep) -> JSONResponse:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(services: GatewayDep) -> Response:
+async def metrics(metrics: MetricsDep, store: StoreDep, calls: CallsDep, settings: SettingsDep) -> Response:
     """The gateway's metrics and the queue's, in Prometheus' text format."""
-    facts = await services.call(queue_metrics.look, services.store, services.settings.blob_url)
-    return Response(services.metrics.text() + queue_metrics.text(facts), media_type=CONTENT_TYPE_LATEST)
+    facts = await calls.call(queue_metrics.look, store, settings.blob_url)
+    return Response(metrics.text() + queue_metrics.text(facts), media_type=CONTENT_TYPE_LATEST)

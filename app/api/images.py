@@ -10,11 +10,10 @@ from starlette.responses import Response
 
 from app.api.conditional import IMMUTABLE, conditional_response
 from app.api.jobs import Expires, JobId
-from app.api.problems import documented
+from app.api.problems import problem_docs
 from app.auth.signed_urls import PREVIEW
-from app.dependencies import GatewayDep, OwnerDep, ViewerDep
+from app.dependencies import CallsDep, JobsDep, LinksDep, OwnerDep, PreviewsDep, SenderDep, StoreDep, ViewerDep
 from app.errors import Invalid, NotFound
-from app.services.jobs import get_owned_job
 from workers.contract.blobs import input_name
 
 router = APIRouter(tags=["jobs"])
@@ -26,20 +25,25 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="as a recipe
     "/inputs/{sha256}",
     summary="One reference picture",
     response_class=Response,
-    responses=documented(NotFound, Invalid)
+    responses=problem_docs(NotFound, Invalid)
     | {
         200: {"description": "The picture, as the service keeps it", "content": {"image/png": {}}},
         304: {"description": "The caller has it already"},
     },
 )
 async def read_input(
-    sha256: Digest, services: GatewayDep, owner: OwnerDep, if_none_match: Annotated[str | None, Header()] = None
+    sha256: Digest,
+    store: StoreDep,
+    calls: CallsDep,
+    sender: SenderDep,
+    owner: OwnerDep,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """A style, content or control image that one of the caller's jobs or styles names; it never changes."""
-    if await services.call(services.store.unused, [sha256], owner):
+    if await calls.call(store.unused, [sha256], owner):
         raise NotFound("none of your jobs or styles names such a picture")
     headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
-    send = partial(services.pictures.answer, input_name(sha256), owner, "image/png")
+    send = partial(sender.answer, input_name(sha256), owner, "image/png")
     return await conditional_response(sha256, if_none_match, send, headers)
 
 
@@ -50,7 +54,7 @@ JPEG = "image/jpeg"
     "/jobs/{job_id}/preview",
     summary="What a job is becoming",
     response_class=Response,
-    responses=documented(NotFound, Invalid)
+    responses=problem_docs(NotFound, Invalid)
     | {
         200: {"description": "The newest preview, a small JPEG", "content": {JPEG: {}}},
         304: {"description": "The caller has it already"},
@@ -58,7 +62,10 @@ JPEG = "image/jpeg"
 )
 async def read_preview(
     job_id: JobId,
-    services: GatewayDep,
+    jobs: JobsDep,
+    previews: PreviewsDep,
+    calls: CallsDep,
+    links: LinksDep,
     viewer: ViewerDep,
     step: Annotated[int | None, Query(ge=0, description="makes the address of each preview another one")] = None,
     expires: Expires = None,
@@ -69,10 +76,10 @@ async def read_preview(
 
     A job has none before its first steps, nor once it is final; its `preview` is null then.
     """
-    if not services.links.admits(job_id, PREVIEW, expires, signature):
+    if not links.admits(job_id, PREVIEW, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
-    await services.call(get_owned_job, services, job_id, viewer)
-    picture = await services.call(services.previews.get, job_id)
+    await jobs.get(job_id, viewer)
+    picture = await calls.call(previews.get, job_id)
     if picture is None:
         raise NotFound("the job has no preview now")
     tag = hashlib.blake2b(picture, digest_size=9).hexdigest()

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
 from app.api.conditional import IMMUTABLE, conditional_response
-from app.api.problems import documented
-from app.dependencies import GatewayDep, OwnerDep, ViewerDep
+from app.api.problems import problem_docs
+from app.dependencies import JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
 from app.errors import Invalid, NotFound
 from app.schemas.job import JobsView, JobView
-from app.services.jobs import all_seen, get_owned_job, seen
 from workers.contract.jobs.models import State
 
 router = APIRouter(tags=["jobs"])
@@ -21,48 +20,36 @@ Expires = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,11}$", description
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
-@router.get("/jobs/{job_id}", summary="One job", responses=documented(NotFound, Invalid))
-async def read_job(job_id: JobId, services: GatewayDep, owner: OwnerDep, response: Response) -> JobView:
+@router.get("/jobs/{job_id}", summary="One job", responses=problem_docs(NotFound, Invalid))
+async def read_job(job_id: JobId, jobs: JobsDep, owner: OwnerDep, response: Response) -> JobView:
     """State, progress, pictures and recipe of a job."""
     response.headers["Cache-Control"] = "no-store"
-    return await services.call(lambda: seen(services, get_owned_job(services, job_id, owner)))
+    return await jobs.get_view(job_id, owner)
 
 
-@router.get("/jobs", summary="All jobs", responses=documented(Invalid))
+@router.get("/jobs", summary="All jobs", responses=problem_docs(Invalid))
 async def read_jobs(
-    services: GatewayDep,
+    jobs: JobsDep,
     owner: OwnerDep,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
 ) -> JobsView:
     """The caller's jobs, newest first, a page at a time. A page may hold fewer than `limit` and still have a next."""
-
-    def page() -> JobsView:
-        found = services.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
-        return JobsView(jobs=all_seen(services, found.jobs), cursor=found.cursor, unreadable=list(found.unreadable))
-
-    return await services.call(page)
+    return await jobs.get_page(owner, state=state, limit=limit, cursor=cursor)
 
 
-@router.delete("/jobs/{job_id}", summary="Cancel a job", responses=documented(NotFound, Invalid))
-async def cancel_job(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> JobView:
+@router.delete("/jobs/{job_id}", summary="Cancel a job", responses=problem_docs(NotFound, Invalid))
+async def cancel_job(job_id: JobId, jobs: JobsDep, owner: OwnerDep) -> JobView:
     """A waiting job ends at once, a running one at its next step; a finished one stays as it is."""
-
-    def cancel() -> JobView:
-        job = services.store.cancel(job_id, owner)
-        if job is None:
-            raise NotFound("there is no such job")
-        return seen(services, job)
-
-    return await services.call(cancel)
+    return await jobs.cancel(job_id, owner)
 
 
 @router.get(
     "/jobs/{job_id}/images/{number}",
     summary="One picture",
     response_class=Response,
-    responses=documented(NotFound, Invalid)
+    responses=problem_docs(NotFound, Invalid)
     | {
         200: {"description": "The picture", "content": {kind: {} for kind in SUFFIXES}},
         304: {"description": "The caller has it already"},
@@ -71,20 +58,22 @@ async def cancel_job(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> Jo
 async def read_image(
     job_id: JobId,
     number: Annotated[int, Path(ge=0, le=63)],
-    services: GatewayDep,
+    jobs: JobsDep,
+    links: LinksDep,
+    sender: SenderDep,
     viewer: ViewerDep,
     expires: Expires = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """A finished picture; it never changes, its ETag is its sha256."""
-    if not services.links.admits(job_id, number, expires, signature):
+    if not links.admits(job_id, number, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
-    job = await services.call(get_owned_job, services, job_id, viewer)
+    job = await jobs.get(job_id, viewer)
     if job.result is None or number >= len(job.result.images):
         raise NotFound("the job has no such picture")
     image = job.result.images[number]
     name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
     headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{name}"'}
-    send = partial(services.pictures.answer, image.blob, job.owner, image.content_type)
+    send = partial(sender.answer, image.blob, job.owner, image.content_type)
     return await conditional_response(image.sha256, if_none_match, send, headers)

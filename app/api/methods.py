@@ -1,16 +1,19 @@
 """What can be asked for: the techniques and the base models."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from app.api.problems import documented
-from app.dependencies import GatewayDep, Services, caller
+from app.api.problems import problem_docs
+from app.capabilities import Capabilities
+from app.dependencies import CallsDep, CapabilitiesDep, SettingsDep, StoreDep, caller
 from app.errors import Unavailable
-from app.schemas.job import InstalledModelView, LicenceView, MethodsView, MethodView, ModelsView, ModelView
-from app.services import model_status
-from app.services.model_status import ModelStatus
+from app.schemas.catalogue import InstalledModelView, LicenceView, MethodsView, MethodView, ModelsView, ModelView
+from app.services.model_status import ModelStatus, installed_models, served_models
 from model_store.errors import ModelStoreError
+from workers.contract.jobs.results import WorkerStatus
 from workers.contract.spec import Spec
 
 router = APIRouter(tags=["methods"], dependencies=[Depends(caller)])
@@ -18,13 +21,13 @@ router = APIRouter(tags=["methods"], dependencies=[Depends(caller)])
 Abilities = dict[str, dict[str, str]]
 
 
-def abilities(services: Services) -> Abilities:
+def abilities(workers: Sequence[WorkerStatus]) -> Abilities:
     """Return what the workers have ready: by base model and method why it cannot run there, empty when it can.
 
     A method that one worker can run is not held up by another that cannot.
     """
     able: Abilities = {}
-    for worker in services.store.workers():
+    for worker in workers:
         for model, methods in worker.methods.items():
             known = able.setdefault(model, {})
             for method, refusal in methods.items():
@@ -32,39 +35,42 @@ def abilities(services: Services) -> Abilities:
     return able
 
 
-@router.get("/methods", summary="All methods", responses=documented())
-async def read_methods(services: GatewayDep) -> MethodsView:
+@router.get("/methods", summary="All methods", responses=problem_docs())
+async def read_methods(capabilities: CapabilitiesDep, store: StoreDep, calls: CallsDep) -> MethodsView:
     """Each technique with its parameters as JSON Schema, inputs, defaults, cost and terms."""
-    able = await services.call(abilities, services)
-    return MethodsView(methods=[method_view(spec, services, able) for spec in services.capabilities.specs])
+    able = abilities(await calls.call(store.workers))
+    return MethodsView(methods=[method_view(spec, capabilities, able) for spec in capabilities.specs])
 
 
-@router.get("/models", summary="All models", responses=documented())
-async def read_models(services: GatewayDep) -> ModelsView:
+@router.get("/models", summary="All models", responses=problem_docs())
+async def read_models(
+    capabilities: CapabilitiesDep, settings: SettingsDep, store: StoreDep, calls: CallsDep
+) -> ModelsView:
     """The base models this host serves, the default first, and what is installed beside them."""
+    workers = await calls.call(store.workers)
     try:
-        return await services.call(models_view, services)
+        return await calls.call(models_view, capabilities, settings.model_dir, workers)
     except ModelStoreError as fault:
         raise Unavailable("the model store cannot be read; see the gateway's log") from fault
 
 
-def models_view(services: Services) -> ModelsView:
-    """Return what callers see of the store. Raises ModelStoreError."""
-    capabilities, store = services.capabilities, services.settings.model_dir
-    served = model_status.of_served(capabilities.bases, store, services.store.workers())
+def models_view(capabilities: Capabilities, folder: Path, workers: Sequence[WorkerStatus]) -> ModelsView:
+    """Return what callers see of the model store. Raises ModelStoreError."""
     return ModelsView(
         models=[
-            ModelView(**_stored(one), default=one.entry.id == capabilities.default_model, warm=one.state == "warm")
-            for one in served
+            ModelView(
+                **_model_fields(one), default=one.entry.id == capabilities.default_model, warm=one.state == "warm"
+            )
+            for one in served_models(capabilities.bases, folder, workers)
         ],
-        adapters=[InstalledModelView(**_stored(one)) for one in model_status.of_installed(store)],
+        adapters=[InstalledModelView(**_model_fields(one)) for one in installed_models(folder)],
     )
 
 
-def _stored(one: ModelStatus) -> dict[str, Any]:
-    described = {name: getattr(one.entry, name) for name in ("id", "kind", "title", "base", "licence")}
+def _model_fields(one: ModelStatus) -> dict[str, Any]:
+    entry = {name: getattr(one.entry, name) for name in ("id", "kind", "title", "base", "licence")}
     return {
-        **described,
+        **entry,
         "state": one.state,
         "bytes": one.size,
         "command": one.command or None,
@@ -72,20 +78,20 @@ def _stored(one: ModelStatus) -> dict[str, Any]:
     }
 
 
-def method_view(spec: Spec, services: Services, able: Abilities) -> MethodView:
+def method_view(spec: Spec, capabilities: Capabilities, able: Abilities) -> MethodView:
     """Return what callers see of a technique."""
-    models = services.capabilities.models_of(spec)
+    models = capabilities.models_of(spec)
     refusals = {model: able[model].get(spec.name, "") for model in models if model in able}
     shared = set(MethodView.model_fields) & set(type(spec).model_fields)
     return MethodView(
         **{name: getattr(spec, name) for name in shared - {"weights"}},
-        aliases=[alias for alias, name in services.capabilities.aliases.items() if name == spec.name],
+        aliases=[alias for alias, name in capabilities.aliases.items() if name == spec.name],
         parameters=spec.params_schema(),
         defaults=spec.bases,
         weights=list(spec.weights),
         terms=[
             LicenceView(id=entry.id, kind=entry.kind, licence=entry.licence)
-            for entry in services.capabilities.weights[spec.name]
+            for entry in capabilities.weights[spec.name]
         ],
         models=models,
         available=[model for model, refusal in refusals.items() if not refusal],

@@ -3,17 +3,16 @@
 from typing import Any
 
 from app.capabilities import Capabilities
-from app.schemas.job import ProblemView
+from app.schemas.problem import ProblemView
 from app.services.comparisons.grid import LISTS, MOST_CELLS, NOT_COMPARED
+from app.uploads.form_schema import FILE, StylizeSchema
 from app.uploads.limits import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
 from workers.contract.spec import Spec
 
 SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "an API key; not needed while the host has none"}
 }
-FILE = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
-"""A file in a form: both the words of JSON Schema and the format that generators of clients look for."""
-FOLLOWED: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
+FOLLOW_UPS: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
     "/stylize": (
         "job_id",
         {"read_job": {}, "cancel_job": {}, "read_image": {"number": 0}, "read_preview": {}, "read_deliveries": {}},
@@ -25,10 +24,10 @@ FOLLOWED: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
 ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
 
 
-def form_body(capabilities: Capabilities) -> dict[str, Any]:
+def form_body(capabilities: Capabilities, form: StylizeSchema) -> dict[str, Any]:
     """Return the `requestBody` of `POST /stylize`."""
-    files = {name: _file(name, most) for name, most in capabilities.schema.files.items()}
-    texts = {name: field.schema for name, field in capabilities.fields.items()}
+    files = {name: _file(name, most) for name, most in form.files.items()}
+    texts = {name: field.schema for name, field in form.texts.items()}
     texts["params"] = texts["params"] | {
         "description": "the technique's own knobs as a JSON object; unknown ones are refused. "
         + " ".join(_knobs(spec) for spec in capabilities.specs)
@@ -44,14 +43,14 @@ def form_body(capabilities: Capabilities) -> dict[str, Any]:
     return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
 
 
-def comparison_body(capabilities: Capabilities) -> dict[str, Any]:
+def comparison_body(capabilities: Capabilities, form: StylizeSchema) -> dict[str, Any]:
     """Return the `requestBody` of `POST /comparisons`: that of a request, with lists."""
-    body = form_body(capabilities)
-    form = body["content"]["multipart/form-data"]
-    schema = form["schema"]
+    body = form_body(capabilities, form)
+    content = body["content"]["multipart/form-data"]
+    schema = content["schema"]
     for name in NOT_COMPARED:
         schema["properties"].pop(name, None)
-        form["encoding"].pop(name, None)
+        content["encoding"].pop(name, None)
     for name in LISTS:
         schema["properties"][name] = {"type": "array", "items": schema["properties"][name], "maxItems": MOST_CELLS}
     schema["properties"]["params"]["description"] = "the parameters of each method by its name, as a JSON object"
@@ -62,7 +61,7 @@ def comparison_body(capabilities: Capabilities) -> dict[str, Any]:
 
 def link(document: dict[str, Any]) -> None:
     """Say in the document which operations take the id of what a POST has made."""
-    for path, (parameter, operations) in FOLLOWED.items():
+    for path, (parameter, operations) in FOLLOW_UPS.items():
         links = {
             name: {"operationId": name, "parameters": {parameter: "$response.body#/id", **others}}
             for name, others in operations.items()

@@ -29,7 +29,7 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
-from app.schemas.job import ProblemView
+from app.schemas.problem import ProblemView
 from app.uploads.multipart import Disconnected
 from workers.contract.errors import (
     BlobMissing,
@@ -49,7 +49,7 @@ SCHEMA = {"$ref": f"#/components/schemas/{ProblemView.__name__}"}
 CLIENT_CLOSED = 499
 
 
-def answer(problem: Problem) -> JSONResponse:
+def problem_response(problem: Problem) -> JSONResponse:
     """Return the answer that tells a problem."""
     headers = {"Cache-Control": "no-store", **problem.headers}
     return JSONResponse(problem.body(), problem.status, headers, media_type=MEDIA_TYPE)
@@ -94,25 +94,25 @@ def of_validation(fault: RequestValidationError) -> Problem:
 async def on_problem(_: Request, fault: Exception) -> Response:
     """Answer a Problem."""
     assert isinstance(fault, Problem)
-    return answer(fault)
+    return problem_response(fault)
 
 
 async def on_contract(_: Request, fault: Exception) -> Response:
     """Answer an error of the job protocol."""
     assert isinstance(fault, ContractError)
-    return answer(of_contract(fault))
+    return problem_response(of_contract(fault))
 
 
 async def on_http(_: Request, fault: Exception) -> Response:
     """Answer what the router refuses."""
     assert isinstance(fault, HTTPException)
-    return answer(of_http(fault))
+    return problem_response(of_http(fault))
 
 
 async def on_validation(_: Request, fault: Exception) -> Response:
     """Answer malformed path, query and header values."""
     assert isinstance(fault, RequestValidationError)
-    return answer(of_validation(fault))
+    return problem_response(of_validation(fault))
 
 
 async def on_disconnect(_: Request, __: Exception) -> Response:
@@ -125,11 +125,14 @@ async def on_nothing_new(_: Request, __: Exception) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def internal(fault: Exception) -> Response:
-    """Answer a bug. The log gets where and of which kind; never its text, which may hold what the caller sent."""
+def report_bug(fault: Exception) -> Response:
+    """Log a bug and return its answer.
+
+    The log gets where and of which kind; never its text, which may hold what the caller sent.
+    """
     places = "".join(traceback.format_tb(fault.__traceback__))
     log.error("%s in the gateway\n%s", type(fault).__name__, places)
-    return answer(Internal("something went wrong on our side"))
+    return problem_response(Internal("something went wrong on our side"))
 
 
 HANDLERS: tuple[tuple[type[Exception], Callable[[Request, Exception], Any]], ...] = (
@@ -149,9 +152,9 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+def problem_docs(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route which knows its caller may answer with."""
-    described: tuple[type[Problem], ...] = (
+    answers: tuple[type[Problem], ...] = (
         errors.RecordUnreadable,
         Unauthorized,
         Forbidden,
@@ -161,5 +164,5 @@ def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     )
     return {
         problem.status: {"description": problem.title, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
-        for problem in described
+        for problem in answers
     }

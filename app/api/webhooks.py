@@ -1,26 +1,24 @@
 """Webhooks: what was sent, send it again, and the secret that signs it."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from app.api.jobs import JobId
-from app.api.problems import documented
-from app.auth.keyring import Caller
-from app.dependencies import GatewayDep, OwnerDep, caller
+from app.api.problems import problem_docs
+from app.dependencies import CallerDep, CallsDep, JobsDep, OutboxDep, OwnerDep
 from app.errors import Forbidden, Invalid, NotFinished, NotFound, RateLimited
 from app.schemas.webhook import DeliveriesView, SecretView
-from app.services.jobs import get_owned_job
 
 router = APIRouter(tags=["webhooks"])
 
 
-@router.get("/jobs/{job_id}/deliveries", summary="Calls of a job's webhook", responses=documented(NotFound, Invalid))
-async def read_deliveries(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> DeliveriesView:
+@router.get("/jobs/{job_id}/deliveries", summary="Calls of a job's webhook", responses=problem_docs(NotFound, Invalid))
+async def read_deliveries(
+    job_id: JobId, jobs: JobsDep, outbox: OutboxDep, calls: CallsDep, owner: OwnerDep
+) -> DeliveriesView:
     """The last attempts to call the job's `webhook_url`, the oldest first."""
-    await services.call(get_owned_job, services, job_id, owner)
-    return DeliveriesView(deliveries=await services.call(services.outbox.log, job_id))
+    await jobs.get(job_id, owner)
+    return DeliveriesView(deliveries=await calls.call(outbox.log, job_id))
 
 
 @router.post(
@@ -28,12 +26,14 @@ async def read_deliveries(job_id: JobId, services: GatewayDep, owner: OwnerDep) 
     summary="Call a job's webhook again",
     status_code=202,
     response_class=Response,
-    responses=documented(NotFound, NotFinished, Invalid, RateLimited),
+    responses=problem_docs(NotFound, NotFinished, Invalid, RateLimited),
 )
-async def replay_delivery(job_id: JobId, services: GatewayDep, owner: OwnerDep) -> Response:
+async def replay_delivery(
+    job_id: JobId, jobs: JobsDep, outbox: OutboxDep, calls: CallsDep, owner: OwnerDep
+) -> Response:
     """The call is made again soon, under the same `webhook-id`, with all its retries."""
-    await services.call(get_owned_job, services, job_id, owner)
-    match await services.call(services.outbox.replay, job_id):
+    await jobs.get(job_id, owner)
+    match await calls.call(outbox.replay, job_id):
         case "none":
             raise NotFound("the job has no webhook")
         case "open":
@@ -41,10 +41,10 @@ async def replay_delivery(job_id: JobId, services: GatewayDep, owner: OwnerDep) 
     return Response(status_code=202)
 
 
-@router.get("/webhooks/secret", summary="What signs your webhooks", responses=documented())
-async def read_secret(services: GatewayDep, who: Annotated[Caller, Depends(caller)], response: Response) -> SecretView:
+@router.get("/webhooks/secret", summary="What signs your webhooks", responses=problem_docs())
+async def read_secret(outbox: OutboxDep, calls: CallsDep, who: CallerDep, response: Response) -> SecretView:
     """The caller's own secret, for any Standard Webhooks library; needs the scope `write`, as making jobs does."""
     if "write" not in who.scopes:
         raise Forbidden("this key lacks the scope write")
     response.headers["Cache-Control"] = "no-store"
-    return SecretView(secret=await services.call(services.outbox.secret, who.owner))
+    return SecretView(secret=await calls.call(outbox.secret, who.owner))

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from app.auth.key_store import KeyStore
 from app.auth.signed_urls import Links
-from app.schemas.job import view
+from app.services.job_view import job_view
 from deploy.embedded.folder_lock import find_running, redis_url_of
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import Job, State
@@ -61,7 +61,7 @@ def list_jobs(owner: str | None, state: State | None, limit: int, data_dir: Path
         names = {key.id: key.name for key in KeyStore(found.redis).all().values()}
         jobs = list(islice(found.jobs(owner and owner_of(found, owner), state), limit))
     if as_json:
-        shown = [view(job, Links(), None).model_dump(mode="json") | {"owner": job.owner} for job in jobs]
+        shown = [job_view(job, Links(), None).model_dump(mode="json") | {"owner": job.owner} for job in jobs]
         typer.echo(json.dumps(shown, indent=2))
         return
     console = Console()

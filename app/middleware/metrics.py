@@ -7,8 +7,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
+from app.errors import AnswerBroken
 from app.observability.metrics import Metrics
-from app.server.connection_app import AnswerBroken
 from workers.contract.runtime.tracing import TRACEPARENT, remote_span, set_error, start_span
 
 NO_ROUTE = "none"
@@ -53,7 +53,7 @@ class RequestMetricsMiddleware:
         except AnswerBroken:
             raise
         except Exception as fault:
-            answer = problems.internal(fault)
+            answer = problems.report_bug(fault)
             if status:
                 raise
             await answer(scope, receive, noting)

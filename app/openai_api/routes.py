@@ -1,24 +1,25 @@
 """The OpenAI-shaped door: `POST /v1/images/edits` and `/v1/images/generations` make jobs as `POST /stylize` does."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.openapi import FILE
-from app.api.problems import documented
-from app.api.stylize import PARAMETER, idempotency_key
-from app.dependencies import GatewayDep, OwnerDep
+from app.api.headers import KEY_PARAMETER, idempotency_key
+from app.api.problems import problem_docs
+from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep
 from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
-from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PicturesView, json_body, pictures
-from app.openai_api.translate import FORMATS, MOST_IMAGES, edits_shape, form_of, translate
-from app.services.submit import submit
-from app.uploads.receive import REFUSALS, multipart, receive_form
+from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PictureResponder, PicturesView
+from app.openai_api.translate import FORMATS, MOST_IMAGES, edits_schema, form_of, translate
+from app.uploads.form_schema import FILE
+from app.uploads.receive import REFUSALS, multipart
 
 router = APIRouter(tags=["openai"], route_class=OpenAIRoute)
 
-REFUSED = documented(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, PictureJobFailed, NotDone)
+ResponderDep = Annotated[PictureResponder, Depends(PictureResponder)]
+
+REFUSED = problem_docs(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, PictureJobFailed, NotDone)
 SHARED: dict[str, Any] = {
     "prompt": {"type": "string", "maxLength": 2000},
     "model": {
@@ -59,16 +60,24 @@ GENERATIONS = {
     "/v1/images/edits",
     summary="Pictures in the style of others, as OpenAI's clients ask for them",
     response_model=PicturesView,
-    openapi_extra={"parameters": [PARAMETER], "requestBody": multipart(EDITS, {})},
+    openapi_extra={"parameters": [KEY_PARAMETER], "requestBody": multipart(EDITS, {})},
     responses=REFUSED,
 )
-async def edit_images(request: Request, services: GatewayDep, owner: OwnerDep) -> Response:
+async def edit_images(
+    request: Request,
+    bodies: BodiesDep,
+    schema: SchemaDep,
+    capabilities: CapabilitiesDep,
+    submitter: SubmitterDep,
+    responder: ResponderDep,
+    owner: OwnerDep,
+) -> Response:
     """Waits for the job and answers with its pictures; one that takes longer than the host allows is canceled."""
     key = idempotency_key(request)
-    async with receive_form(request, services, edits_shape(services.capabilities)) as form:
-        wanted = translate(form, services.capabilities)
-        submission = await submit(services, form, owner=owner, key=key, source="openai")
-    return await pictures(request, services, submission.job, wanted)
+    async with bodies.receive_form(request, edits_schema(schema)) as form:
+        wanted = translate(form, capabilities, schema)
+        submission = await submitter.submit(form, owner=owner, key=key, source="openai")
+    return await responder.respond(request, submission.job, wanted)
 
 
 @router.post(
@@ -76,15 +85,23 @@ async def edit_images(request: Request, services: GatewayDep, owner: OwnerDep) -
     summary="Pictures in a saved style, as OpenAI's clients ask for them",
     response_model=PicturesView,
     openapi_extra={
-        "parameters": [PARAMETER],
+        "parameters": [KEY_PARAMETER],
         "requestBody": {"required": True, "content": {"application/json": {"schema": GENERATIONS}}},
     },
     responses=REFUSED,
 )
-async def generate_images(request: Request, services: GatewayDep, owner: OwnerDep) -> Response:
+async def generate_images(
+    request: Request,
+    bodies: BodiesDep,
+    schema: SchemaDep,
+    capabilities: CapabilitiesDep,
+    submitter: SubmitterDep,
+    responder: ResponderDep,
+    owner: OwnerDep,
+) -> Response:
     """As `/v1/images/edits`, from JSON: the style comes by `style_id`, a recipe, or from the method itself."""
     key = idempotency_key(request)
-    form = form_of(await json_body(request, services), services.capabilities)
-    wanted = translate(form, services.capabilities)
-    submission = await submit(services, form, owner=owner, key=key, source="openai")
-    return await pictures(request, services, submission.job, wanted)
+    form = form_of(await bodies.receive_json(request), schema)
+    wanted = translate(form, capabilities, schema)
+    submission = await submitter.submit(form, owner=owner, key=key, source="openai")
+    return await responder.respond(request, submission.job, wanted)

@@ -7,7 +7,8 @@ from typing import Any
 
 from app.capabilities import Capabilities
 from app.errors import Fault, Invalid
-from app.uploads.multipart import Form, FormSchema, escaped
+from app.uploads.form_schema import FormSchema
+from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.techniques import registry
 
@@ -26,21 +27,21 @@ OWN = (*RENAMED, *UNUSED, "size", "response_format", "stream")
 FORMATS = ("b64_json", "url")
 
 
-def edits_shape(capabilities: Capabilities) -> FormSchema:
+def edits_schema(request: FormSchema) -> FormSchema:
     """Return the fields of `POST /v1/images/edits`: OpenAI's, and all of `POST /stylize`."""
-    files = dict.fromkeys(IMAGES, MOST_IMAGES) | {"mask": 1} | dict(capabilities.schema.files)
-    return FormSchema((*capabilities.schema.texts, *OWN), files)
+    files = dict.fromkeys(IMAGES, MOST_IMAGES) | {"mask": 1} | dict(request.files)
+    return FormSchema((*request.texts, *OWN), files)
 
 
-def form_of(body: Mapping[str, Any], capabilities: Capabilities) -> Form:
+def form_of(body: Mapping[str, Any], request: FormSchema) -> Form:
     """Return the form that a JSON body means. Raises Invalid naming the fields that we do not know."""
-    known = {*capabilities.schema.texts, *OWN}
+    known = {*request.texts, *OWN}
     if unknown := [name for name in body if name not in known]:
         raise Invalid.of([Fault(f"#/{escaped(name)}", "unknown field") for name in unknown])
     return Form(texts={name: _text(value) for name, value in body.items() if value is not None})
 
 
-def translate(form: Form, capabilities: Capabilities) -> str:
+def translate(form: Form, capabilities: Capabilities, request: FormSchema) -> str:
     """Make a form of OpenAI's one of ours; return the response format it asks for. Raises Invalid."""
     wanted = form.texts.pop("response_format", "") or FORMATS[0]
     faults = []
@@ -59,7 +60,7 @@ def translate(form: Form, capabilities: Capabilities) -> str:
             form.texts[ours] = form.texts.pop(theirs)
     _translate_size(form)
     _translate_model(form, capabilities)
-    _sort_images(form, capabilities)
+    _sort_images(form, request)
     return wanted
 
 
@@ -84,15 +85,15 @@ def _translate_model(form: Form, capabilities: Capabilities) -> None:
         form.texts.setdefault("method", DEFAULT_METHOD)
 
 
-def _sort_images(form: Form, capabilities: Capabilities) -> None:
+def _sort_images(form: Form, request: FormSchema) -> None:
     """Images are the style's references; the first is what to draw anew where a method needs that."""
     images = [upload for name in IMAGES for upload in form.files.pop(name, [])]
     if images and not form.files.get("content_image") and _needs_content(form.texts.get("method", "")):
-        _move(form, "content_image", [images.pop(0)], capabilities.schema)
+        _move(form, "content_image", [images.pop(0)], request)
     if images:
-        most = capabilities.schema.files["style_image"]
+        most = request.files["style_image"]
         styles = [*form.files.get("style_image", []), *images]
-        _move(form, "style_image", styles, capabilities.schema)
+        _move(form, "style_image", styles, request)
         if len(styles) > most:
             raise Invalid.of([Fault("#/image", f"at most {most} style images")])
 

@@ -3,9 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-
-class AnswerBroken(Exception):
-    """An answer that has begun cannot be sent to its end; the log has said why."""
+from app.errors import AnswerBroken
 
 
 class ConnectionApp:

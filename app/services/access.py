@@ -4,8 +4,9 @@ import time
 from dataclasses import dataclass
 
 from app.auth.api_key import Scope
-from app.dependencies import Services
+from app.auth.keyring import KeyRing
 from app.services.job_watch import JobObserver
+from app.storage.redis_calls import RedisCalls
 
 CHECK_SECONDS = 2.0
 """A quiet wait is interrupted this often; with the age of the keys' copy that keeps what revocation promises."""
@@ -15,22 +16,24 @@ CHECK_SECONDS = 2.0
 class Access:
     """The key by which a caller waits."""
 
-    services: Services
+    keyring: KeyRing
+    calls: RedisCalls
     owner: str
     scope: Scope
 
     async def check(self) -> None:
         """Raise Unauthorized or Forbidden once the key lets nobody in any more, StoreUnavailable if none can tell."""
-        if self.services.ring.due:
-            await self.services.call(self.services.ring.refresh)
-        self.services.ring.check(self.owner, self.scope)
+        if self.keyring.due:
+            await self.calls.call(self.keyring.refresh)
+        self.keyring.check(self.owner, self.scope)
 
     async def await_news(self, observer: JobObserver, seconds: float) -> bool:
         """Return True once something is new or the gateway stops, False when the time is up. Raises as `check`."""
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
-            fresh = await observer.changed(max(min(until, last_tick(now, CHECK_SECONDS) + CHECK_SECONDS) - now, 0))
+            pause = min(until, last_tick(now, CHECK_SECONDS) + CHECK_SECONDS) - now
+            fresh = await observer.await_change(max(pause, 0))
             await self.check()
             if fresh or observer.closed:
                 return True

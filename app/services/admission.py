@@ -1,23 +1,34 @@
-"""Pictures are stored only for what is let in: room is looked for first, and what is refused leaves nothing."""
+"""Who is let in, and the pictures of what is: room is looked for first, and what is refused leaves nothing."""
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from app.dependencies import Services
-from app.errors import Fault, PictureRefused, Problem, Unavailable
-from app.services.stored_inputs import touch
-from app.uploads.decoder.pool import Decoded, DecoderLost
+from app.auth.keyring import Caller, KeyRing
+from app.auth.rate_limit import RateLimits
+from app.errors import Fault, Invalid, PictureRefused, Problem, Unavailable
+from app.storage.blob_calls import BlobCalls
+from app.storage.free_space import FreeSpace
+from app.storage.redis_calls import RedisCalls
+from app.uploads.decoder.pool import Decoded, Decoder, DecoderLost
 from app.uploads.limits import PictureFileRefused
 from app.uploads.upload import Upload
-from workers.contract.blobs import input_name
+from workers.contract.blobs import BlobStore, input_name, read_input
 from workers.contract.blobs.names import Sha256
-from workers.contract.errors import BlobError, ContractError, InputsDeleted, StoreUnavailable
+from workers.contract.errors import (
+    BlobDamaged,
+    BlobError,
+    BlobMissing,
+    ContractError,
+    InputsDeleted,
+    StoreUnavailable,
+)
 from workers.contract.jobs.admission import Admission, PutInputs, quota
-from workers.contract.jobs.inputs import delete_unused
+from workers.contract.jobs.inputs import InputStore, delete_unused
+from workers.contract.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -29,98 +40,142 @@ DELETING_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 
 
-async def admit(services: Services, owner: str, key: str | None = None, *, jobs: int = 1) -> Admission:
-    """Find out whether an owner may ask for more jobs, before their pictures are decoded. Raises a ContractError."""
-    most = services.ring.in_flight(owner)
-    return await services.call(services.store.admit, owner, key, jobs=jobs, max_active=most)
+class JobAdmission:
+    """Finds out who may ask for more jobs, before anything is decoded or stored."""
+
+    def __init__(self, store: JobStore, keyring: KeyRing, rates: RateLimits, calls: RedisCalls) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._rates = rates
+        self._calls = calls
+
+    def most_active(self, owner: str) -> int | None:
+        """Return how many unfinished jobs an owner may have; None when not limited."""
+        return self._keyring.in_flight(owner)
+
+    async def admit(self, owner: str, key: str | None = None, *, jobs: int = 1) -> Admission:
+        """Find out whether an owner may ask for more jobs. Raises a ContractError."""
+        return await self._calls.call(self._store.admit, owner, key, jobs=jobs, max_active=self.most_active(owner))
+
+    async def count_jobs(self, caller: Caller, jobs: int, pointer: str) -> None:
+        """Count the jobs of one request against the caller's rate. Raises RateLimited, Invalid naming the field."""
+        await self._calls.call(self._rates.count_jobs, caller, jobs, pointer)
 
 
-@asynccontextmanager
-async def decoded(services: Services, uploads: list[Upload]) -> AsyncIterator[Pictures]:
-    """Give the decoded pictures. Raises PictureRefused naming all that failed, or Unavailable."""
-    if len(uploads) == 1:  # the usual case needs no task of its own
-        results = [await _attempt(services, uploads[0])]
-    else:
-        results = await asyncio.gather(*(_attempt(services, upload) for upload in uploads))
-    pictures = {u.pointer: found for u, found in zip(uploads, results, strict=True) if isinstance(found, Decoded)}
-    try:
-        refused = [
-            (u, found) for u, found in zip(uploads, results, strict=True) if isinstance(found, PictureFileRefused)
-        ]
-        if refused:
-            raise PictureRefused.of([Fault(upload.pointer, str(found)) for upload, found in refused])
-        if len(pictures) < len(uploads):
-            raise Unavailable("pictures cannot be decoded now")
-        yield pictures
-    finally:
-        for picture in pictures.values():
-            picture.close()
+class InputWriter:
+    """Decodes and stores the pictures of requests; an owner's may be `most` bytes together."""
 
+    def __init__(
+        self,
+        decoder: Decoder,
+        inputs: InputStore,
+        blobs: BlobStore,
+        calls: RedisCalls,
+        blob_calls: BlobCalls,
+        free_space: FreeSpace,
+        most: int,
+    ) -> None:
+        self._decoder = decoder
+        self._inputs = inputs
+        self._blobs = blobs
+        self._calls = calls
+        self._blob_calls = blob_calls
+        self._free_space = free_space
+        self._most = most
 
-async def _attempt(services: Services, upload: Upload) -> Decoded | PictureFileRefused | DecoderLost:
-    try:
-        return await services.decoder.decode(upload)
-    except (PictureFileRefused, DecoderLost) as fault:
-        return fault
-
-
-async def store(
-    services: Services,
-    owner: str,
-    pictures: Pictures,
-    record: Callable[[PutInputs], T],
-    *,
-    admission: Admission,
-    stored: Collection[tuple[str, Sha256]] = (),
-) -> T:
-    """Put pictures, then write the record that names them and those `stored`: what is accepted always finds them.
-
-    Pictures of a refused request that nobody else names are deleted again. Raises a Problem or a ContractError.
-    """
-    until = time.monotonic() + DELETING_SECONDS
-    sizes = {picture.sha256: picture.size for picture in pictures.values()}
-    most = services.settings.gateway_owner_bytes
-    if admission.digest is None and admission.held_bytes + sum(sizes.values()) > most:
-        await services.call(_check_quota, services, owner, sizes, admission, most)
-
-    written: set[Sha256] = set()
-
-    def write(put: PutInputs) -> T:
-        with services.free_space.reserved(0 if admission.digest else sum(sizes.values())):
+    @asynccontextmanager
+    async def decode(self, uploads: list[Upload]) -> AsyncIterator[Pictures]:
+        """Give the decoded pictures. Raises PictureRefused naming all that failed, or Unavailable."""
+        if len(uploads) == 1:  # the usual case needs no task of its own
+            results = [await self._attempt(uploads[0])]
+        else:
+            results = await asyncio.gather(*(self._attempt(upload) for upload in uploads))
+        pictures = {u.pointer: found for u, found in zip(uploads, results, strict=True) if isinstance(found, Decoded)}
+        try:
+            refused = [
+                (u, found) for u, found in zip(uploads, results, strict=True) if isinstance(found, PictureFileRefused)
+            ]
+            if refused:
+                raise PictureRefused.of([Fault(upload.pointer, str(found)) for upload, found in refused])
+            if len(pictures) < len(uploads):
+                raise Unavailable("pictures cannot be decoded now")
+            yield pictures
+        finally:
             for picture in pictures.values():
-                services.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
-                written.add(picture.sha256)
-            touch(services, stored)
-            return record(put)
+                picture.close()
 
-    put = PutInputs(sizes, max_bytes=most)
-    try:
-        while True:
+    async def _attempt(self, upload: Upload) -> Decoded | PictureFileRefused | DecoderLost:
+        try:
+            return await self._decoder.decode(upload)
+        except (PictureFileRefused, DecoderLost) as fault:
+            return fault
+
+    async def write(
+        self,
+        owner: str,
+        pictures: Pictures,
+        record: Callable[[PutInputs], T],
+        *,
+        admission: Admission,
+        stored: Collection[tuple[str, Sha256]] = (),
+    ) -> T:
+        """Put pictures, then write the record that names them and those `stored`: what is accepted always finds them.
+
+        Pictures of a refused request that nobody else names are deleted again. Raises a Problem or a ContractError.
+        """
+        until = time.monotonic() + DELETING_SECONDS
+        sizes = {picture.sha256: picture.size for picture in pictures.values()}
+        if admission.digest is None and admission.held_bytes + sum(sizes.values()) > self._most:
+            await self._calls.call(self._check_quota, owner, sizes, admission)
+
+        written: set[Sha256] = set()
+
+        def put_all(put: PutInputs) -> T:
+            with self._free_space.reserved(0 if admission.digest else sum(sizes.values())):
+                for picture in pictures.values():
+                    self._blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
+                    written.add(picture.sha256)
+                self._touch(stored)
+                return record(put)
+
+        put = PutInputs(sizes, max_bytes=self._most)
+        try:
+            while True:
+                try:
+                    return await self._blob_calls.call(put_all, put)
+                except InputsDeleted as found:
+                    if time.monotonic() > until:
+                        raise Unavailable("a picture of this request is just being deleted; try again") from found
+                    if found.deleting:
+                        await asyncio.sleep(PAUSE_SECONDS)  # what is put meanwhile may go, too
+                    else:
+                        put = PutInputs(sizes, {**put.revived, **found.marks}, self._most)
+        except StoreUnavailable:
+            raise  # nobody can tell whether it was refused; the sweeper will
+        except (ContractError, Problem):
+            await self._blob_calls.call(self._discard, written)
+            raise
+
+    def _check_quota(self, owner: str, sizes: Mapping[str, int], admission: Admission) -> None:
+        held = self._inputs.held(owner, sizes)
+        more = sum(size for sha256, size in sizes.items() if sha256 not in held)
+        if more and admission.held_bytes + more > self._most:
+            raise quota(self._most)
+
+    def _discard(self, inputs: Collection[Sha256]) -> None:
+        try:
+            delete_unused(self._inputs, self._blobs, inputs)
+        except (StoreUnavailable, BlobError) as fault:
+            log.warning("pictures of a refused request stay until they are swept: %s", fault)
+
+    def _touch(self, names: Iterable[tuple[str, Sha256]]) -> None:
+        """Make stored pictures as young as those just sent, so that no sweep takes them. Raises Invalid."""
+        for pointer, sha256 in names:
             try:
-                return await services.blob_calls.call(write, put)
-            except InputsDeleted as found:
-                if time.monotonic() > until:
-                    raise Unavailable("a picture of this request is just being deleted; try again") from found
-                if found.deleting:
-                    await asyncio.sleep(PAUSE_SECONDS)  # what is put meanwhile may go, too
-                else:
-                    put = PutInputs(sizes, {**put.revived, **found.marks}, most)
-    except StoreUnavailable:
-        raise  # nobody can tell whether it was refused; the sweeper will
-    except (ContractError, Problem):
-        await services.blob_calls.call(_discard, services, written)
-        raise
-
-
-def _check_quota(services: Services, owner: str, sizes: Mapping[str, int], admission: Admission, most: int) -> None:
-    held = services.store.inputs.held(owner, sizes)
-    more = sum(size for sha256, size in sizes.items() if sha256 not in held)
-    if more and admission.held_bytes + more > most:
-        raise quota(most)
-
-
-def _discard(services: Services, inputs: Collection[Sha256]) -> None:
-    try:
-        delete_unused(services.store.inputs, services.blobs, inputs)
-    except (StoreUnavailable, BlobError) as fault:
-        log.warning("pictures of a refused request stay until they are swept: %s", fault)
+                self._blobs.put(input_name(sha256), read_input(self._blobs, sha256), content_type="image/png")
+            except BlobMissing as gone:
+                raise Invalid.of([Fault(pointer, f"{sha256} is not stored any more")]) from gone
+            except BlobDamaged as damaged:
+                raise Invalid.of(
+                    [Fault(pointer, f"{sha256} is damaged where it is stored; send it again")]
+                ) from damaged

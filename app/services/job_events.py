@@ -1,37 +1,42 @@
-"""A job's life as server-sent events: each is a full snapshot, so that one event puts right whoever missed some."""
+"""A job's life as events: each is a full snapshot, so that one event puts right whoever missed some."""
 
 import hashlib
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi.sse import ServerSentEvent
-
-from app.dependencies import Services
-from app.errors import Forbidden, NotFound, Unauthorized
+from app.auth.keyring import KeyRing
+from app.errors import Forbidden, NotFound, NothingNew, Unauthorized
 from app.schemas.job import JobView
 from app.services.access import CHECK_SECONDS, Access, last_tick
-from app.services.job_watch import JobObserver
-from app.services.jobs import get_owned_job, seen
+from app.services.job_watch import JobObserver, JobWatch
+from app.services.jobs import JobService
+from app.storage.redis_calls import RedisCalls
 from workers.contract.errors import StoreUnavailable
 
-EVENT = "job"
-HEARTBEAT = "alive"
-RETRY_MILLISECONDS = 1000
+
+@dataclass(frozen=True)
+class JobEvent:
+    """What a job is at one moment; `id` is another whenever something changed."""
+
+    id: str
+    job: JobView
 
 
 @dataclass(frozen=True)
 class EventStream:
     """One caller who follows one job, from the snapshot after `last_id`."""
 
-    services: Services
-    job_id: str
-    owner: str
+    jobs: JobService
+    access: Access
     observer: JobObserver
+    heartbeat: float
+    job_id: str
     last_id: str | None
 
-    async def events(self) -> AsyncIterator[ServerSentEvent]:
-        """Yield a snapshot at each change, the last when the job is final; a heartbeat when it is quiet.
+    async def events(self) -> AsyncIterator[JobEvent | None]:
+        """Yield a snapshot at each change, the last when the job is final; None, a sign of life, when it is quiet.
 
         Ends as soon as the caller's key is revoked, expires, loses its scope or can no longer be read.
         """
@@ -41,34 +46,48 @@ class EventStream:
         except (Unauthorized, Forbidden, StoreUnavailable):
             return  # the answer has begun: who comes back is told why
 
-    async def _events(self) -> AsyncIterator[ServerSentEvent]:
-        access = Access(self.services, self.owner, "read")
-        heartbeat = self.services.settings.gateway_heartbeat_seconds
-        tick = min(CHECK_SECONDS, heartbeat)
+    async def _events(self) -> AsyncIterator[JobEvent | None]:
+        tick = min(CHECK_SECONDS, self.heartbeat)
         last_id, sent_at = self.last_id, last_tick(time.monotonic(), tick)
         while (job := await self._look()) is not None:
             if (identity := identity_of(job)) != last_id:
                 last_id, sent_at = identity, last_tick(time.monotonic(), tick)
-                yield snapshot(job, identity)
+                yield JobEvent(identity, job)
             if job.state.final or self.observer.closed:
                 return
-            while not await access.await_news(self.observer, heartbeat - (time.monotonic() - sent_at)):
+            while not await self.access.await_news(self.observer, self.heartbeat - (time.monotonic() - sent_at)):
                 sent_at = last_tick(time.monotonic(), tick)
-                yield ServerSentEvent(comment=HEARTBEAT)
+                yield None
 
     async def _look(self) -> JobView | None:
         """Return the job, None when its record has been deleted meanwhile."""
         try:
-            return await self.services.call(
-                lambda: seen(self.services, get_owned_job(self.services, self.job_id, self.owner))
-            )
+            return await self.jobs.get_view(self.job_id, self.access.owner)
         except NotFound:
             return None
 
 
-def snapshot(job: JobView, identity: str) -> ServerSentEvent:
-    """Return the event that tells all about a job."""
-    return ServerSentEvent(event=EVENT, id=identity, raw_data=job.model_dump_json(), retry=RETRY_MILLISECONDS)
+class JobEvents:
+    """Opens streams of events; a quiet one gives a sign of life every `heartbeat` seconds."""
+
+    def __init__(
+        self, jobs: JobService, watch: JobWatch, keyring: KeyRing, calls: RedisCalls, heartbeat: float
+    ) -> None:
+        self._jobs = jobs
+        self._watch = watch
+        self._keyring = keyring
+        self._calls = calls
+        self._heartbeat = heartbeat
+
+    @asynccontextmanager
+    async def open(self, job_id: str, owner: str, last_id: str | None) -> AsyncIterator[EventStream]:
+        """Give the stream of an owner's job. Raises NotFound, TooManyStreams, or NothingNew when all has been told."""
+        job = await self._jobs.get_view(job_id, owner)
+        if job.state.final and identity_of(job) == last_id:
+            raise NothingNew
+        with self._watch.watching(job_id, owner) as observer:
+            access = Access(self._keyring, self._calls, owner, "read")
+            yield EventStream(self._jobs, access, observer, self._heartbeat, job_id, last_id)
 
 
 def identity_of(job: JobView) -> str:

@@ -9,12 +9,10 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 from app.errors import TooManyStreams
+from app.storage.redis_calls import RedisCalls
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.store import JobStore
 
@@ -27,9 +25,6 @@ READ_SECONDS = 0.5
 LOOK_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 
 class JobObserver:
     """One who waits for one job."""
@@ -38,7 +33,7 @@ class JobObserver:
         self.closed = False
         self._news = asyncio.Event()
 
-    async def changed(self, seconds: float) -> bool:
+    async def await_change(self, seconds: float) -> bool:
         """Return whether something is new within the time; also False once the gateway stops."""
         try:
             async with asyncio.timeout(seconds):
@@ -59,17 +54,17 @@ class JobObserver:
 
 
 class JobWatch:
-    """Tells those who wait for a job when it changes. To be made in the event loop; `threads` run what talks to Redis.
+    """Tells those who wait for a job when it changes. To be made in the event loop.
 
     The reader runs only while somebody waits. One caller may wait `per_caller` times at once, all together `most`.
     """
 
     def __init__(
-        self, store: JobStore, threads: Executor, *, per_caller: int, most: int, refresh: Callable[[], None]
+        self, store: JobStore, calls: RedisCalls, *, per_caller: int, most: int, refresh: Callable[[], None]
     ) -> None:
         """`refresh` reads the keys again, here once for all who wait instead of by each of them."""
         self._store = store
-        self._threads = threads
+        self._calls = calls
         self._refresh = refresh
         self._per_caller = per_caller
         self._most = most
@@ -123,13 +118,15 @@ class JobWatch:
         while self._observers and not self._closed:
             try:
                 if not mark:
-                    mark = await self._call(self._store.newest_change)
+                    mark = await self._calls.call(self._store.newest_change)
                 if self._loop.time() >= look_at:
                     look_at = self._loop.time() + LOOK_SECONDS
-                    await self._call(self._refresh)
-                    for job_id, version in (await self._call(self._store.versions, tuple(self._observers))).items():
+                    await self._calls.call(self._refresh)
+                    for job_id, version in (
+                        await self._calls.call(self._store.versions, tuple(self._observers))
+                    ).items():
                         self._note(job_id, version)
-                mark, changed = await self._call(self._store.changes, mark, READ_SECONDS)
+                mark, changed = await self._calls.call(self._store.changes, mark, READ_SECONDS)
             except StoreUnavailable as away:
                 log.warning("cannot watch jobs: %s", away)
                 await asyncio.sleep(AWAY_SECONDS)
@@ -138,9 +135,6 @@ class JobWatch:
                 self._tell(job_id)
             if changed:
                 await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._loop.run_in_executor(self._threads, partial(function, *args, **kwargs))
 
     def _note(self, job_id: str, version: str) -> None:
         if job_id in self._seen and self._seen[job_id] != version:

@@ -1,34 +1,76 @@
-"""A caller's own job, and what the caller gets to see of it. Both talk to the store: call them in a thread."""
+"""Callers' own jobs, and what callers get to see of them."""
 
 from collections.abc import Sequence
 
-from app.dependencies import Services
+from app.auth.signed_urls import Links
 from app.errors import NotFound
-from app.schemas.job import JobView, view
+from app.schemas.job import JobsView, JobView
+from app.services.job_view import job_view
+from app.storage.redis_calls import RedisCalls
 from workers.contract.errors import UnreadableRecord
-from workers.contract.jobs.models import Job
+from workers.contract.jobs.models import Job, State
+from workers.contract.jobs.results import QueueEstimate
+from workers.contract.jobs.store import JobStore
 
 
-def get_owned_job(services: Services, job_id: str, owner: str | None) -> Job:
-    """Return the owner's job (None: anyone's). Raises NotFound, also for another's, and UnreadableRecord."""
-    try:
-        job = services.store.get(job_id)
-    except UnreadableRecord as fault:
-        if owner not in (None, fault.owner):
-            raise NotFound("there is no such job") from fault
-        raise
-    if job is None or owner not in (None, job.owner):
-        raise NotFound("there is no such job")
-    return job
+class JobService:
+    """Reads and cancels jobs. What is no job of the owner (None: anyone's) raises NotFound."""
 
+    def __init__(self, store: JobStore, links: Links, calls: RedisCalls) -> None:
+        self._store = store
+        self._links = links
+        self._calls = calls
 
-def seen(services: Services, job: Job) -> JobView:
-    """Return what callers see of a job, with its place in the queue and when it will be done."""
-    (shown,) = all_seen(services, [job])
-    return shown
+    async def get(self, job_id: str, owner: str | None) -> Job:
+        """Return a job. Raises NotFound, UnreadableRecord."""
+        return await self._calls.call(self._find, job_id, owner)
 
+    async def get_view(self, job_id: str, owner: str) -> JobView:
+        """Return what callers see of a job. Raises NotFound, UnreadableRecord."""
 
-def all_seen(services: Services, jobs: Sequence[Job]) -> list[JobView]:
-    """Return what callers see of some jobs; all estimates are asked for at once."""
-    estimates = services.store.estimates(job.id for job in jobs if not job.state.final)
-    return [view(job, services.links, estimates.get(job.id)) for job in jobs]
+        def look() -> JobView:
+            return self.build_views([self._find(job_id, owner)])[0]
+
+        return await self._calls.call(look)
+
+    async def get_view_of(self, job: Job, estimate: QueueEstimate | None = None) -> JobView:
+        """Return what callers see of a job that was just read, with its estimate where that is known already."""
+        if estimate is not None:
+            return job_view(job, self._links, estimate)
+        return (await self._calls.call(self.build_views, [job]))[0]
+
+    async def get_page(self, owner: str, *, state: State | None, limit: int, cursor: str | None) -> JobsView:
+        """Return a page of an owner's jobs, newest first."""
+
+        def look() -> JobsView:
+            found = self._store.page(owner=owner, state=state, limit=limit, cursor=cursor)
+            return JobsView(jobs=self.build_views(found.jobs), cursor=found.cursor, unreadable=list(found.unreadable))
+
+        return await self._calls.call(look)
+
+    async def cancel(self, job_id: str, owner: str) -> JobView:
+        """Cancel a job and return what is left of it; a final one stays as it is. Raises NotFound."""
+
+        def cancel() -> JobView:
+            job = self._store.cancel(job_id, owner)
+            if job is None:
+                raise NotFound("there is no such job")
+            return self.build_views([job])[0]
+
+        return await self._calls.call(cancel)
+
+    def build_views(self, jobs: Sequence[Job]) -> list[JobView]:
+        """Return what callers see of jobs, with their places in the queue. Talks to Redis: call it in a thread."""
+        estimates = self._store.estimates(job.id for job in jobs if not job.state.final)
+        return [job_view(job, self._links, estimates.get(job.id)) for job in jobs]
+
+    def _find(self, job_id: str, owner: str | None) -> Job:
+        try:
+            job = self._store.get(job_id)
+        except UnreadableRecord as fault:
+            if owner not in (None, fault.owner):
+                raise NotFound("there is no such job") from fault
+            raise
+        if job is None or owner not in (None, job.owner):
+            raise NotFound("there is no such job")
+        return job

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from app.schemas.catalogue import ModelState
 from model_store.catalogue import entries, entry_of
 from model_store.catalogue.entry import Entry
 from model_store.errors import ModelStoreError
@@ -12,15 +12,13 @@ from model_store.store.lockfile import Lock, read_lock
 from model_store.store.presence import ModelPresence, presence
 from workers.contract.jobs.results import WorkerStatus
 
-State = Literal["warm", "loading", "broken", "installed", "partial", "missing"]
-
 
 @dataclass(frozen=True)
 class ModelStatus:
     """A model, where it stands, and the command that brings what is missing of it; empty when there is none."""
 
     entry: Entry
-    state: State
+    state: ModelState
     command: str
     size: int | None
     """Bytes of its files: exact once they are pinned, before that the catalogue's rough number."""
@@ -35,32 +33,32 @@ class ModelStatus:
         return f"{self.state}; run: {self.command}" if self.command else self.state
 
 
-def of_served(models: Collection[str], store: Path, workers: Sequence[WorkerStatus]) -> list[ModelStatus]:
-    """Return how base models stand, in their order. What workers say goes before what lies in this host's store.
+def served_models(models: Collection[str], store: Path, workers: Sequence[WorkerStatus]) -> list[ModelStatus]:
+    """Return the status of base models, in their order. What workers say goes before what lies in this host's store.
 
     Raises ModelStoreError when the store cannot be read.
     """
     lock = read_lock(store)
-    return [_standing(entry_of(model, store), store, lock, workers) for model in models]
+    return [_status_of(entry_of(model, store), store, lock, workers) for model in models]
 
 
-def of_installed(store: Path) -> list[ModelStatus]:
-    """Return how everything but base models stands of which something is in the store. Raises ModelStoreError."""
+def installed_models(store: Path) -> list[ModelStatus]:
+    """Return the status of everything but base models of which something is in the store. Raises ModelStoreError."""
     lock = read_lock(store)
     beside = (entry for entry in entries(store).values() if entry.kind != "base")
-    standings = (_standing(entry, store, lock, ()) for entry in beside)
-    return [one for one in standings if one.state != "missing"]
+    statuses = (_status_of(entry, store, lock, ()) for entry in beside)
+    return [one for one in statuses if one.state != "missing"]
 
 
-def in_words(models: Collection[str], store: Path, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
+def status_words(models: Collection[str], store: Path, workers: Sequence[WorkerStatus]) -> Mapping[str, str]:
     """Return in a few words how each base model stands; why this cannot be told when the store cannot be read."""
     try:
-        return {one.entry.id: one.words for one in of_served(models, store, workers)}
+        return {one.entry.id: one.words for one in served_models(models, store, workers)}
     except ModelStoreError as fault:
         return dict.fromkeys(models, str(fault))
 
 
-def _standing(entry: Entry, store: Path, lock: Lock, workers: Sequence[WorkerStatus]) -> ModelStatus:
+def _status_of(entry: Entry, store: Path, lock: Lock, workers: Sequence[WorkerStatus]) -> ModelStatus:
     found = presence(entry.id, store, lock)
     state = _at_work(entry.id, workers) or found.state
     command = found.command if state in ("partial", "missing") else ""
@@ -68,7 +66,7 @@ def _standing(entry: Entry, store: Path, lock: Lock, workers: Sequence[WorkerSta
     return ModelStatus(entry, state, command, _size(entry, found, lock), reason)
 
 
-def _at_work(model: str, workers: Sequence[WorkerStatus]) -> State | None:
+def _at_work(model: str, workers: Sequence[WorkerStatus]) -> ModelState | None:
     """Return what the workers make of a model, None when none is going to serve it."""
     if any(model in worker.models for worker in workers):
         return "warm"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.services.model_status import in_words
+from app.services.model_status import status_words
 from workers.contract.blobs import BlobStore
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.jobs.results import WorkerStatus
@@ -43,8 +43,8 @@ class Readiness:
             if time.monotonic() - self._seen_at >= FRESH_SECONDS:
                 redis = self._redis()
                 workers = self._workers() if redis == OK else None
-                checks = {"redis": redis, "blobs": self._blob_store(), "workers": self._judged(workers)}
-                self._seen = ReadinessSnapshot(checks, in_words(self._models, self._model_dir, workers or ()))
+                checks = {"redis": redis, "blobs": self._blob_store(), "workers": self._worker_check(workers)}
+                self._seen = ReadinessSnapshot(checks, status_words(self._models, self._model_dir, workers or ()))
                 self._seen_at = time.monotonic()
             return self._seen
 
@@ -70,7 +70,7 @@ class Readiness:
         except StoreUnavailable:
             return None
 
-    def _judged(self, workers: Sequence[WorkerStatus] | None) -> str:
+    def _worker_check(self, workers: Sequence[WorkerStatus] | None) -> str:
         if workers is None:
             return "unknown while Redis is away"
         if any(model in self._models for worker in workers for model in worker.models):

@@ -4,50 +4,79 @@ import secrets
 from datetime import datetime, timedelta
 from functools import partial
 
-from app.dependencies import Services
 from app.errors import Conflict
-from app.services.admission import admit, decoded, store
-from app.services.stored_inputs import resolve
+from app.observability.metrics import Metrics
+from app.services.admission import InputWriter, JobAdmission
+from app.services.stored_inputs import StoredInputs
+from app.storage.redis_calls import RedisCalls
 from app.uploads.multipart import Form
-from app.uploads.validate import digest_of, validate, with_pictures
+from app.uploads.validate import RequestValidator, digest_of, with_pictures
 from workers.contract.jobs.models import Job, StylizeRequest
 from workers.contract.jobs.results import Submission
+from workers.contract.jobs.store import JobStore
+from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.tracing import current_traceparent
 
 
-async def submit(
-    services: Services, form: Form, *, owner: str, key: str | None, source: str, lifetime: timedelta | None = None
-) -> Submission:
-    """Accept the job that a form asks for; nothing is stored before everything has been checked.
+class JobAnnouncer:
+    """Wakes workers for new jobs and counts these."""
 
-    It fails unless it is done within its `lifetime`.
-    Raises a Problem or a ContractError.
-    """
-    admission = await admit(services, owner, key)  # before any picture is decoded, that of a recipe too
-    stored = await resolve(services, form, owner)
-    request = validate(form, services.capabilities, max_cost=services.settings.gateway_max_cost)
-    async with decoded(services, form.uploads()) as pictures:
-        names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
-        deadline = await services.call(services.store.now) + lifetime if lifetime else None
-        job = build_job(services, form, with_pictures(request, names), owner=owner, key=key, deadline=deadline)
-        if admission.digest not in (None, job.digest):
-            raise Conflict("the Idempotency-Key was used before with another request")
-        accept = partial(services.store.submit, job, max_active=services.ring.in_flight(owner))
-        submission = await store(services, owner, pictures, accept, admission=admission, stored=stored.items())
-    if submission.created:
-        services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
-        services.metrics.submitted.labels(job.request.method, source).inc()
-    return submission
+    def __init__(self, notifier: WorkerNotifier, metrics: Metrics) -> None:
+        self._notifier = notifier
+        self._metrics = metrics
+
+    def announce(self, job: Job, source: str) -> None:
+        """Tell the workers of one job, and the metrics where it came from."""
+        self._notifier.ring(job.id, job.queue, job.priority, job.trace)
+        self._metrics.submitted.labels(job.request.method, source).inc()
+
+
+class Submitter:
+    """Accepts jobs; nothing is stored before everything has been checked."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        calls: RedisCalls,
+        validator: RequestValidator,
+        admission: JobAdmission,
+        stored_inputs: StoredInputs,
+        writer: InputWriter,
+        announcer: JobAnnouncer,
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._validator = validator
+        self._admission = admission
+        self._stored_inputs = stored_inputs
+        self._writer = writer
+        self._announcer = announcer
+
+    async def submit(
+        self, form: Form, *, owner: str, key: str | None, source: str, lifetime: timedelta | None = None
+    ) -> Submission:
+        """Accept the job that a form asks for. It fails unless it is done within its `lifetime`.
+
+        Raises a Problem or a ContractError.
+        """
+        admission = await self._admission.admit(owner, key)  # before any picture is decoded, that of a recipe too
+        stored = await self._stored_inputs.resolve(form, owner)
+        request = self._validator.validate(form)
+        async with self._writer.decode(form.uploads()) as pictures:
+            names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
+            deadline = await self._calls.call(self._store.now) + lifetime if lifetime else None
+            job = build_job(form, with_pictures(request, names), owner=owner, key=key, deadline=deadline)
+            if admission.digest not in (None, job.digest):
+                raise Conflict("the Idempotency-Key was used before with another request")
+            record = partial(self._store.submit, job, max_active=self._admission.most_active(owner))
+            submission = await self._writer.write(owner, pictures, record, admission=admission, stored=stored.items())
+        if submission.created:
+            self._announcer.announce(job, source)
+        return submission
 
 
 def build_job(
-    services: Services,
-    form: Form,
-    request: StylizeRequest,
-    *,
-    owner: str,
-    key: str | None = None,
-    deadline: datetime | None = None,
+    form: Form, request: StylizeRequest, *, owner: str, key: str | None = None, deadline: datetime | None = None
 ) -> Job:
     """Return the job of a validated form whose pictures are stored."""
     return Job(

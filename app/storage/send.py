@@ -9,8 +9,7 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.errors import TooManyStreams, Unavailable
-from app.server.connection_app import AnswerBroken
+from app.errors import AnswerBroken, TooManyStreams, Unavailable
 from app.storage.blob_calls import BlobCalls
 from workers.contract.blobs import BLOCK, BlobStore, BlobStream
 from workers.contract.errors import BlobError

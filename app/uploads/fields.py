@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from app.webhooks.url_policy import MAX_URL, PUBLIC, UrlPolicy
+from app.urls import MAX_URL
+from app.webhooks.url_policy import PUBLIC, UrlPolicy
 from workers.contract.blobs.names import OutputFormat
 from workers.contract.jobs.models import PRIORITIES
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from app.uploads.buffers import Share
+from app.uploads.form_schema import FormSchema
 from app.uploads.upload import Upload
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,22 +27,6 @@ PLAIN_DISPOSITION = re.compile(rb'form-data; name="([^"\\\\]*)"(?:; filename="([
 
 class Disconnected(Exception):
     """The caller went away before the body was complete."""
-
-
-@dataclass(frozen=True)
-class FormSchema:
-    """Which fields a form may have: texts, and files with the most of each.
-
-    Texts that are `lists` may be there several times; their values are joined by commas.
-    """
-
-    texts: Collection[str]
-    files: Mapping[str, int]
-    lists: Collection[str] = ()
-
-    def pointer(self, name: str, index: int) -> str:
-        """Return where the file number `index` of a field is, for errors."""
-        return f"#/{name}/{index}" if self.files[name] > 1 else f"#/{name}"
 
 
 @dataclass
@@ -73,11 +58,11 @@ class Form:
 
 
 class FormReader:
-    """Feeds a body to the parser and keeps what the shape allows. `form` belongs to the caller, who closes it."""
+    """Feeds a body to the parser and keeps what the schema allows. `form` belongs to the caller, who closes it."""
 
-    def __init__(self, shape: FormSchema, memory: Share, boundary: bytes) -> None:
+    def __init__(self, schema: FormSchema, memory: Share, boundary: bytes) -> None:
         self.form = Form()
-        self._shape = shape
+        self._schema = schema
         self._memory = memory
         self._parts = 0
         self._ended = False
@@ -134,24 +119,24 @@ class FormReader:
         name, filename = disposition(self._headers.get(b"content-disposition", b""))
         self._name = name
         is_file = filename is not None
-        if name in self._shape.files and (is_file or name not in self._shape.texts):
+        if name in self._schema.files and (is_file or name not in self._schema.texts):
             self._open_file(name, filename)
-        elif name in self._shape.texts:
+        elif name in self._schema.texts:
             self._open_text(name, is_file)
         else:
-            known = ", ".join((*self._shape.files, *self._shape.texts))
+            known = ", ".join((*self._schema.files, *self._schema.texts))
             raise Invalid.of([Fault(f"#/{escaped(name)}", f"unknown field; known are {known}")])
 
     def _open_file(self, name: str, filename: str | None) -> None:
         if filename is None:
             raise Invalid.of([Fault(f"#/{name}", "must be sent as a file, with a filename")])
         uploads = self.form.files.setdefault(name, [])
-        most = self._shape.files[name]
+        most = self._schema.files[name]
         if len(uploads) >= most:
             raise Invalid.of([Fault(f"#/{name}", f"at most {most} {'file' if most == 1 else 'files'}")])
         media_type = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         self._upload = Upload(
-            self._shape.pointer(name, len(uploads)),
+            self._schema.pointer(name, len(uploads)),
             self._memory,
             filename=filename,
             media_type=media_type.decode("latin-1"),
@@ -161,7 +146,7 @@ class FormReader:
     def _open_text(self, name: str, is_file: bool) -> None:
         if is_file:
             raise Invalid.of([Fault(f"#/{name}", "must be sent as text, without a filename")])
-        if name in self.form.texts and name not in self._shape.lists:
+        if name in self.form.texts and name not in self._schema.lists:
             raise Invalid.of([Fault(f"#/{name}", "is there more than once")])
         self._text = bytearray()
 

@@ -11,6 +11,7 @@ from app.capabilities import Capabilities
 from app.errors import Fault, Invalid, UnsupportedMedia
 from app.uploads.cost import cost
 from app.uploads.fields import MAX_PIXELS, MAX_SEED
+from app.uploads.form_schema import StylizeSchema
 from app.uploads.limits import MEDIA_TYPES, format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
@@ -36,47 +37,55 @@ def digest_of(request: StylizeRequest, form: Form) -> str:
     return sha256(f"{priority} {webhook or ''} {asked}".encode()).hexdigest()
 
 
-def validate(form: Form, capabilities: Capabilities, *, max_cost: float) -> StylizeRequest:
-    """Return the request that a form asks for, its pictures yet unnamed. The form's `values` are those read.
+class RequestValidator:
+    """Checks forms against what the host offers; a request may cost `max_cost` at most."""
 
-    Raises Invalid naming all faults, or UnsupportedMedia.
-    """
-    values, faults = _read(form, capabilities)
-    form.values = values
-    spec = registry.spec(values["method"]) if "method" in values else None
-    if spec is None:
-        missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
-        raise Invalid.of([*missing, *faults])
-    model = values.get("model", capabilities.default_model)
-    defaults = capabilities.defaults_of(spec, model)
-    params, params_faults = _params(form.texts.get("params", ""), spec)
-    faults += params_faults
-    faults += _input_faults(form, spec, params)
-    if defaults is None:
-        served = ", ".join(capabilities.models_of(spec)) or "none of the models served here"
-        faults.append(Fault("#/model", f"{spec.name} does not run on {model}; it runs on {served}"))
-    if spec.inputs.driven_by == "text" and not values.get("prompt", "").strip() and "prompt" not in _pointed(faults):
-        faults.append(Fault("#/prompt", "is required"))
-    if faults or params is None or defaults is None:
-        raise Invalid.of(faults)
-    request = _completed(form, spec, model, values, params, defaults)
-    _check_sizes(request, spec, max_cost)
-    _check_types(form.uploads())
-    return request
+    def __init__(self, capabilities: Capabilities, schema: StylizeSchema, max_cost: float) -> None:
+        self.schema = schema
+        self.max_cost = max_cost
+        self._capabilities = capabilities
 
+    def validate(self, form: Form) -> StylizeRequest:
+        """Return the request that a form asks for, its pictures yet unnamed. The form's `values` are those read.
 
-def _read(form: Form, capabilities: Capabilities) -> tuple[dict[str, Any], list[Fault]]:
-    """Return the text fields' values and faults; an empty field counts as absent."""
-    values: dict[str, Any] = {}
-    faults: list[Fault] = []
-    for name, raw in form.texts.items():
-        if not raw:
-            continue
-        try:
-            values[name] = capabilities.fields[name].read(raw)
-        except ValueError as fault:
-            faults.append(Fault(f"#/{name}", str(fault)))
-    return values, faults
+        Raises Invalid naming all faults, or UnsupportedMedia.
+        """
+        values, faults = self._read(form)
+        form.values = values
+        spec = registry.spec(values["method"]) if "method" in values else None
+        if spec is None:
+            missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
+            raise Invalid.of([*missing, *faults])
+        model = values.get("model", self._capabilities.default_model)
+        defaults = self._capabilities.defaults_of(spec, model)
+        params, params_faults = _params(form.texts.get("params", ""), spec)
+        faults += params_faults
+        faults += _input_faults(form, spec, params)
+        if defaults is None:
+            served = ", ".join(self._capabilities.models_of(spec)) or "none of the models served here"
+            faults.append(Fault("#/model", f"{spec.name} does not run on {model}; it runs on {served}"))
+        has_prompt = values.get("prompt", "").strip() or any(fault.pointer == "#/prompt" for fault in faults)
+        if spec.inputs.driven_by == "text" and not has_prompt:
+            faults.append(Fault("#/prompt", "is required"))
+        if faults or params is None or defaults is None:
+            raise Invalid.of(faults)
+        request = _completed(form, spec, model, values, params, defaults)
+        _check_sizes(request, spec, self.max_cost)
+        _check_types(form.uploads())
+        return request
+
+    def _read(self, form: Form) -> tuple[dict[str, Any], list[Fault]]:
+        """Return the text fields' values and faults; an empty field counts as absent."""
+        values: dict[str, Any] = {}
+        faults: list[Fault] = []
+        for name, raw in form.texts.items():
+            if not raw:
+                continue
+            try:
+                values[name] = self.schema.texts[name].read(raw)
+            except ValueError as fault:
+                faults.append(Fault(f"#/{name}", str(fault)))
+        return values, faults
 
 
 def _params(raw: str, spec: Spec) -> tuple[Params | None, list[Fault]]:
@@ -164,7 +173,3 @@ def _check_types(uploads: list[Upload]) -> None:
         detail = "must be a PNG, JPEG or WebP picture"
         faults = [Fault(upload.pointer, detail) for upload in wrong]
         raise UnsupportedMedia("; ".join(f"{upload.pointer[2:]}: {detail}" for upload in wrong), errors=faults)
-
-
-def _pointed(faults: list[Fault]) -> set[str]:
-    return {fault.pointer[2:] for fault in faults}

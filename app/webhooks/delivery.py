@@ -6,20 +6,19 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
 
 from standardwebhooks import Webhook
 
-from app.auth.signed_urls import Links
 from app.observability.metrics import Metrics
-from app.schemas.job import view
+from app.schemas.job import JobView
+from app.storage.redis_calls import RedisCalls
+from app.urls import TargetRefused
 from app.webhooks.errors import NotDelivered, NotTried
 from app.webhooks.silent_hosts import SilentHosts
 from app.webhooks.transport import WebhookTransport
-from app.webhooks.url_policy import TargetRefused
 from workers.contract.errors import ContractError, StoreUnavailable
 from workers.contract.jobs.models import Job
 from workers.contract.jobs.outbox import Attempt, Due, Outbox, Outcome
@@ -27,7 +26,6 @@ from workers.contract.jobs.store import JobStore
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 PERIOD_SECONDS = 0.25
 LEASE_SECONDS = 30.0
 AT_ONCE = 64
@@ -39,23 +37,16 @@ LONGEST_PAUSE = 4 * 3600.0
 GONE = 410
 
 
-class InThread(Protocol):
-    """Runs what talks to the store in a thread."""
-
-    def __call__(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
-        """Return what the function returns."""
-
-
 @dataclass(frozen=True)
 class WebhookDispatcher:
     """Takes calls from the outbox; several gateways may share one. The first pause grows fourfold each time."""
 
     outbox: Outbox
     store: JobStore
-    links: Links
-    sender: WebhookTransport
+    job_view: Callable[[Job], JobView]
+    transport: WebhookTransport
     metrics: Metrics
-    call: InThread
+    calls: RedisCalls
     first_pause: float
     silent: SilentHosts = field(default_factory=SilentHosts)
     owners: Counter[str] = field(default_factory=Counter)
@@ -77,7 +68,7 @@ class WebhookDispatcher:
 
     async def deliver(self, due: Due) -> None:
         """Make one call and note what became of it. Raises NotTried, StoreUnavailable."""
-        job = await self.call(self.store.get, due.job_id)
+        job = await self.calls.call(self.store.get, due.job_id)
         if job is None or job.webhook_url is None:
             return  # the record was deleted meanwhile, its place in the outbox with it
         if self.silent.is_resting(job.webhook_url):
@@ -93,13 +84,15 @@ class WebhookDispatcher:
             seconds=round(time.monotonic() - began, 3),
             next_at=at + timedelta(seconds=again) if again is not None else None,
         )
-        await self.call(self.outbox.note, job.id, attempt, again)
+        await self.calls.call(self.outbox.note, job.id, attempt, again)
         self.metrics.webhooks.labels(outcome).inc()
         log.info("webhook of job %s: %s %s", job.id, outcome, status or detail)
 
     async def _due(self, most: int) -> list[Due]:
         try:
-            return await self.call(self.outbox.due, most, LEASE_SECONDS, PER_OWNER, self.owners) if most > 0 else []
+            return (
+                await self.calls.call(self.outbox.due, most, LEASE_SECONDS, PER_OWNER, self.owners) if most > 0 else []
+            )
         except StoreUnavailable as away:
             log.warning("webhooks wait: %s", away)
             return []
@@ -116,7 +109,7 @@ class WebhookDispatcher:
 
     async def _call(self, job: Job, url: str, at: datetime) -> tuple[Outcome, int | None, str]:
         body = self._body(job)
-        secret = await self.call(self.outbox.secret, job.owner)
+        secret = await self.calls.call(self.outbox.secret, job.owner)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "stylize",
@@ -125,7 +118,7 @@ class WebhookDispatcher:
             "webhook-signature": Webhook(secret).sign(job.id, at, body),
         }
         try:
-            status = await self.sender.post(url, headers, body.encode(), job.owner)
+            status = await self.transport.post(url, headers, body.encode(), job.owner)
         except TargetRefused as refusal:
             return "refused", None, str(refusal)
         except NotDelivered as fault:
@@ -141,7 +134,7 @@ class WebhookDispatcher:
 
     def _body(self, job: Job) -> str:
         finished = job.finished_at.isoformat() if job.finished_at else ""
-        data = view(job, self.links, None).model_dump(mode="json")
+        data = self.job_view(job).model_dump(mode="json")
         return json.dumps({"type": f"job.{job.state}", "timestamp": finished, "data": data}, separators=(",", ":"))
 
     def _pause(self, tries: int) -> float:

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpcore2
 
+from app.urls import TargetRefused
 from app.webhooks.errors import NotDelivered
-from app.webhooks.url_policy import TargetRefused, UrlPolicy, WebhookTarget
+from app.webhooks.url_policy import UrlPolicy, WebhookTarget
 
 SECONDS = 5.0
 MAX_BYTES = 65_536

@@ -6,6 +6,7 @@ from starlette.types import Receive, Scope
 from app.capabilities import Capabilities
 from app.settings import GatewaySettings
 from app.uploads.buffers import UploadMemory
+from app.uploads.form_schema import build_stylize_schema
 from app.uploads.multipart import FormReader, boundary_of, read
 from tests.bench._bare import serve
 
@@ -13,11 +14,11 @@ from tests.bench._bare import serve
 def main() -> None:
     settings = GatewaySettings.read()
     memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
-    shape = Capabilities.of(settings.bases(), settings.model_dir, settings.webhook_rules()).schema
+    schema = build_stylize_schema(Capabilities.of(settings.bases(), settings.model_dir))
 
     async def take_in(scope: Scope, receive: Receive) -> None:
         with memory.entered(None) as share:
-            reader = FormReader(shape, share, boundary_of(Headers(scope=scope).get("content-type")))
+            reader = FormReader(schema, share, boundary_of(Headers(scope=scope).get("content-type")))
             try:
                 await read(receive, reader, limit=settings.gateway_body_bytes, seconds=settings.gateway_form_seconds)
                 assert reader.form.uploads()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
+from redis import Redis
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from workers.contract.blobs import BlobStore
@@ -14,7 +15,6 @@ from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.jobs.previews import PreviewStore
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
-from workers.contract.runtime.redis import connect
 from workers.contract.styles.precompute import PrecomputeStore
 from workers.contract.styles.store import StyleStore
 from workers.engine.errors import DeviceLost, Refused
@@ -45,6 +45,7 @@ class Worker:
         self,
         settings: WorkerSettings,
         *,
+        redis: Redis,
         store: JobStore,
         blobs: BlobStore,
         engine: Engine,
@@ -79,10 +80,10 @@ class Worker:
         )
         self.watchdog = watchdog(settings, self.store, self.beat)
         self.preview_publisher = PreviewPublisher(
-            PreviewStore(connect(settings.redis_url)), self.beat, period=settings.worker_preview_seconds
+            PreviewStore(redis), self.beat, period=settings.worker_preview_seconds
         )
-        self.invalidator = CacheInvalidator(StyleStore(connect(settings.redis_url)), forget)
-        self.teller = PrecomputeReporter(PrecomputeStore(connect(settings.redis_url)), self.name, prepared)
+        self.invalidator = CacheInvalidator(StyleStore(redis), forget)
+        self.teller = PrecomputeReporter(PrecomputeStore(redis), self.name, prepared)
         self.presence = PresenceReporter(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
         self.broken: set[str] = set()

@@ -7,9 +7,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.errors import Unavailable
+from app.storage.blob_calls import BlobCalls
+from workers.contract.blobs import BlobStore
+from workers.contract.jobs.models import Job
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 30.0
+
+
+class ContactSheets:
+    """Draws sheets, one at a time: each takes a process and the pictures' memory. To be made in the event loop."""
+
+    def __init__(self, blobs: BlobStore, calls: BlobCalls) -> None:
+        self._blobs = blobs
+        self._calls = calls
+        self._drawing = asyncio.Semaphore(1)
+
+    async def write(self, name: str, labels: Sequence[str], jobs: Sequence[Job | None]) -> None:
+        """Draw the first picture of each job over its label and store the sheet. Raises Unavailable, BlobError."""
+        async with self._drawing:
+            pictures = [await self._calls.call(self._first_picture, job) for job in jobs]
+            sheet = await draw_contact_sheet(list(zip(labels, pictures, strict=True)))
+        await self._calls.call(self._blobs.put, name, sheet, content_type="image/png", if_absent=False)
+
+    def _first_picture(self, job: Job | None) -> bytes:
+        """Return the file of a job's first picture; empty when it has none."""
+        return self._blobs.get(job.result.images[0].blob) if job and job.result and job.result.images else b""
 
 
 async def draw_contact_sheet(cells: Sequence[tuple[str, bytes]]) -> bytes:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from app.capabilities import Capabilities
 from app.errors import Fault, Invalid
 from app.uploads.fields import MAX_SEED
-from app.uploads.multipart import Form, FormSchema
+from app.uploads.form_schema import FormSchema
+from app.uploads.multipart import Form
 from workers.techniques import registry
 
 LISTS = ("method", "strength", "seed")
@@ -26,10 +26,10 @@ class Variant:
     form: Form
 
 
-def schema(capabilities: Capabilities) -> FormSchema:
+def comparison_schema(request: FormSchema) -> FormSchema:
     """Return the fields of a comparison: those of a request, some of them several times."""
-    texts = tuple(name for name in capabilities.schema.texts if name not in NOT_COMPARED)
-    files = {name: most for name, most in capabilities.schema.files.items() if name not in NOT_COMPARED}
+    texts = tuple(name for name in request.texts if name not in NOT_COMPARED)
+    files = {name: most for name, most in request.files.items() if name not in NOT_COMPARED}
     return FormSchema(texts, files, lists=LISTS)
 
 
@@ -49,7 +49,7 @@ def expand(form: Form) -> list[Variant]:
         shown = [method]
         shown += [strength] if len(lists["strength"]) > 1 else []
         shown += [f"seed {seed}"] if len(lists["seed"]) > 1 else []
-        found.append(Variant(" ".join(shown)[:MOST_LABEL], Form(texts, _fitting(form, method))))
+        found.append(Variant(" ".join(shown)[:MOST_LABEL], Form(texts, _files_for(form, method))))
     return found
 
 
@@ -71,7 +71,7 @@ def _params(text: str, methods: list[str]) -> dict[str, str]:
     return {name: json.dumps(knobs) for name, knobs in found.items()}
 
 
-def _fitting(form: Form, method: str) -> dict[str, Any]:
+def _files_for(form: Form, method: str) -> dict[str, Any]:
     """Return the files that a method takes: a comparison may have some that only others need."""
     try:
         inputs = registry.spec(method).inputs

@@ -3,92 +3,117 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app.auth.keyring import Caller
-from app.dependencies import Services
 from app.errors import Conflict, Fault, Invalid
-from app.services.admission import admit, decoded, store
+from app.services.admission import InputWriter, JobAdmission
 from app.services.comparisons.grid import Variant, expand
-from app.services.stored_inputs import Names, resolve
-from app.services.submit import build_job
+from app.services.stored_inputs import Names, StoredInputs
+from app.services.submit import JobAnnouncer, build_job
+from app.storage.redis_calls import RedisCalls
 from app.uploads.cost import check_total
 from app.uploads.multipart import Form
-from app.uploads.validate import validate, with_pictures
+from app.uploads.validate import RequestValidator, with_pictures
 from workers.contract.jobs.admission import Admission, PutInputs
-from workers.contract.jobs.comparisons import Cell, Comparison
+from workers.contract.jobs.comparisons import Cell, Comparison, ComparisonStore
 from workers.contract.jobs.models import Job, StylizeRequest
+from workers.contract.jobs.store import JobStore
 
 
-async def compare(services: Services, form: Form, *, caller: Caller, key: str | None) -> Comparison:
-    """Accept all the jobs that a form asks for, each counted as a request. Raises a Problem or a ContractError."""
-    owner, asked = caller.owner, dict(form.texts)
-    cells = expand(form)
-    stored = [await resolve(services, cell.form, owner) for cell in cells]
-    requests = [_validate(services, cell) for cell in cells]
-    check_total(requests, services.settings.gateway_max_cost, "#/method")
-    group_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
-    known = await services.call(services.groups.get, group_id, owner)
-    admission = Admission(0, None) if known else await _admit(services, caller, len(cells))
-    async with decoded(services, form.uploads()) as pictures:
-        sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
-        digest = hashlib.sha256(json.dumps([asked, sorted(sent.items())], sort_keys=True).encode()).hexdigest()
-        if known:
-            return _same(known, digest)
-        jobs = [
-            build_job(services, cell.form, with_pictures(request, {**names, **_taken(cell.form, sent)}), owner=owner)
-            for cell, request, names in zip(cells, requests, stored, strict=True)
-        ]
-        group = Comparison(
-            id=group_id,
-            owner=owner,
-            digest=digest,
-            cells=tuple(_cell(cell, job.id, one) for cell, job, one in zip(cells, jobs, requests, strict=True)),
-            created_at=await services.call(services.store.now),
-        )
+class ComparisonSubmitter:
+    """Accepts comparisons; each job counts as a request of the caller's."""
 
-        most = services.ring.in_flight(owner)
+    def __init__(
+        self,
+        store: JobStore,
+        comparisons: ComparisonStore,
+        calls: RedisCalls,
+        validator: RequestValidator,
+        admission: JobAdmission,
+        stored_inputs: StoredInputs,
+        writer: InputWriter,
+        announcer: JobAnnouncer,
+    ) -> None:
+        self._store = store
+        self._comparisons = comparisons
+        self._calls = calls
+        self._validator = validator
+        self._admission = admission
+        self._stored_inputs = stored_inputs
+        self._writer = writer
+        self._announcer = announcer
 
-        def accept(put: PutInputs) -> Comparison:
-            return _same(services.store.submit_comparison(group, jobs, put, max_active=most), digest)
+    async def submit(self, form: Form, *, caller: Caller, key: str | None) -> Comparison:
+        """Accept all the jobs that a form asks for. Raises a Problem or a ContractError."""
+        owner, texts = caller.owner, dict(form.texts)
+        variants = expand(form)
+        stored = [await self._stored_inputs.resolve(variant.form, owner) for variant in variants]
+        requests = [self._validate(variant) for variant in variants]
+        check_total(requests, self._validator.max_cost, "#/method")
+        comparison_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
+        known = await self._calls.call(self._comparisons.get, comparison_id, owner)
+        admission = Admission(0, None) if known else await self._admit(caller, len(variants))
+        async with self._writer.decode(form.uploads()) as pictures:
+            sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
+            digest = _digest_of(texts, sent)
+            if known:
+                return _check_same(known, digest)
+            jobs = [
+                build_job(one.form, with_pictures(request, {**names, **_names_in(one.form, sent)}), owner=owner)
+                for one, request, names in zip(variants, requests, stored, strict=True)
+            ]
+            comparison = Comparison(
+                id=comparison_id,
+                owner=owner,
+                digest=digest,
+                cells=tuple(_cell(*parts) for parts in zip(variants, jobs, requests, strict=True)),
+                created_at=await self._calls.call(self._store.now),
+            )
 
-        named = {pair for names in stored for pair in names.items()}
-        accepted = await store(services, owner, pictures, accept, admission=admission, stored=named)
-    if accepted == group:  # else the same request came twice at once
-        _ring(services, jobs)
-    return accepted
+            def record(put: PutInputs) -> Comparison:
+                most = self._admission.most_active(owner)
+                return _check_same(self._store.submit_comparison(comparison, jobs, put, max_active=most), digest)
+
+            named = {pair for names in stored for pair in names.items()}
+            accepted = await self._writer.write(owner, pictures, record, admission=admission, stored=named)
+        if accepted == comparison:  # else the same request came twice at once
+            self._announce(jobs)
+        return accepted
+
+    async def _admit(self, caller: Caller, jobs: int) -> Admission:
+        """Find out whether a caller may have a comparison, and count its jobs. Raises a Problem or a ContractError."""
+        admission = await self._admission.admit(caller.owner, jobs=jobs)
+        await self._admission.count_jobs(caller, jobs, "#/method")
+        return admission
+
+    def _validate(self, variant: Variant) -> StylizeRequest:
+        try:
+            return self._validator.validate(variant.form)
+        except Invalid as invalid:
+            faults = [Fault(fault.pointer, f"{variant.label}: {fault.detail}") for fault in invalid.errors]
+            raise type(invalid).of(faults) from invalid
+
+    def _announce(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._announcer.announce(job, "comparison")
 
 
-async def _admit(services: Services, caller: Caller, jobs: int) -> Admission:
-    """Find out whether a caller may have a comparison, and count its jobs. Raises a Problem or a ContractError."""
-    admission = await admit(services, caller.owner, jobs=jobs)
-    await services.call(services.rates.count_jobs, caller, jobs, "#/method")
-    return admission
+def _digest_of(texts: Mapping[str, str], sent: Names) -> str:
+    return hashlib.sha256(json.dumps([texts, sorted(sent.items())], sort_keys=True).encode()).hexdigest()
 
 
-def _same(group: Comparison, digest: str) -> Comparison:
-    if group.digest != digest:
+def _check_same(comparison: Comparison, digest: str) -> Comparison:
+    """Return a comparison if it is what was asked for. Raises Conflict."""
+    if comparison.digest != digest:
         raise Conflict("the Idempotency-Key was used before with another comparison")
-    return group
+    return comparison
 
 
-def _taken(form: Form, sent: Names) -> Names:
-    """Return those of the pictures sent that a cell's form has."""
+def _names_in(form: Form, sent: Names) -> dict[str, str]:
+    """Return those of the pictures sent that a variant's form has."""
     return {upload.pointer: sent[upload.pointer] for upload in form.uploads()}
 
 
-def _validate(services: Services, cell: Variant) -> StylizeRequest:
-    try:
-        return validate(cell.form, services.capabilities, max_cost=services.settings.gateway_max_cost)
-    except Invalid as invalid:
-        raise type(invalid).of([Fault(f.pointer, f"{cell.label}: {f.detail}") for f in invalid.errors]) from invalid
-
-
-def _cell(variant: Variant, job_id: str, request: StylizeRequest) -> Cell:
-    return Cell(job_id=job_id, label=variant.label, method=request.method, seed=request.seed, strength=request.strength)
-
-
-def _ring(services: Services, jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        services.doorbell.ring(job.id, job.queue, job.priority, job.trace)
-        services.metrics.submitted.labels(job.request.method, "comparison").inc()
+def _cell(variant: Variant, job: Job, request: StylizeRequest) -> Cell:
+    return Cell(job_id=job.id, label=variant.label, method=request.method, seed=request.seed, strength=request.strength)

@@ -11,6 +11,7 @@ from tests.faults.harness.fake import FakeEngine
 from tests.faults.harness.watched import MoodyBlobs, open_store
 from workers.contract.blobs import open_blobs
 from workers.contract.runtime import logs
+from workers.contract.runtime.redis import connect
 from workers.settings import WorkerSettings
 from workers.techniques import registry
 from workers.worker.metrics import WorkerMetrics
@@ -29,6 +30,7 @@ def main() -> int:
     store = open_store(settings, options.folder, options.planted)
     worker = Worker(
         settings,
+        redis=connect(settings.redis_url),
         store=store,
         blobs=MoodyBlobs(open_blobs(settings), options.folder / "mood"),
         engine=FakeEngine(store.troubles, options.step_seconds),

@@ -48,7 +48,7 @@ def names(blobs: BlobStore, prefix: str) -> set[str]:
 
 @pytest.fixture
 def bell(redis_child: RedisProcess) -> Iterator[WorkerNotifier]:
-    bell = WorkerNotifier(redis_child.url)
+    bell = WorkerNotifier(redis_child.url, connect(redis_child.url))
     yield bell
     bell.close(5)
 

@@ -25,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[RedisProcess]:
 
 @pytest.fixture
 def bell(server: RedisProcess) -> Iterator[WorkerNotifier]:
-    bell = WorkerNotifier(server.url)
+    bell = WorkerNotifier(server.url, connect(server.url))
     yield bell
     bell.close(5)
 
@@ -87,7 +87,7 @@ def test_a_dead_redis_is_counted_and_forgotten(server: RedisProcess, bell: Worke
 
 
 def test_what_is_pending_is_sent_before_the_end(server: RedisProcess) -> None:
-    bell = WorkerNotifier(server.url)
+    bell = WorkerNotifier(server.url, connect(server.url))
     bell.ring("job1", "sd15", "interactive")
     bell.close(5)
     with connect(server.url) as redis:

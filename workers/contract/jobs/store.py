@@ -72,10 +72,13 @@ class JobStore(SubmissionVerbs, ReportVerbs):
         self._scripts = {name: redis.register_script(scripts.source(name)) for name in scripts.NAMES}
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Return a store on the Redis of the settings, not yet connected. Raises Misconfigured for a bad URL."""
+    def from_settings(cls, settings: Settings, redis: Redis | None = None) -> Self:
+        """Return a store on the process's client for the Redis of the settings, or on one of its own.
+
+        Raises Misconfigured for a bad URL.
+        """
         return cls(
-            connect(settings.redis_url),
+            redis or connect(settings.redis_url),
             lease_seconds=settings.lease_seconds,
             max_attempts=settings.max_attempts,
             max_queued=settings.max_queued,

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from celery import Celery
+from redis import Redis
 
 from workers.contract.jobs.models import Priority
 from workers.contract.queue.celery import WAKE, create_celery, queue_name
-from workers.contract.runtime.redis import connect
 from workers.contract.runtime.tracing import record_span
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,10 @@ class Notification:
 class WorkerNotifier:
     """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
 
-    def __init__(self, redis_url: str) -> None:
-        """Start the thread; it connects at the first ring. Raises Misconfigured for a bad URL."""
+    def __init__(self, redis_url: str, redis: Redis) -> None:
+        """Start the thread; it rings over the process's client. Raises Misconfigured for a bad URL."""
         self._app: Celery = create_celery(redis_url)
-        self._redis = connect(redis_url)
+        self._redis = redis
         self._molds: dict[str, MessageTemplate] = {}
         self._pending: dict[str, list[Notification]] = defaultdict(list)
         self._changed = threading.Condition()
@@ -74,7 +74,6 @@ class WorkerNotifier:
             for queue, waiting in rings.items():
                 self._send(queue, waiting)
             time.sleep(PAUSE_SECONDS)
-        self._redis.close()
 
     def _await_rings(self) -> dict[str, list[Notification]]:
         """Return what is pending as soon as there is something; nothing once closed."""

@@ -24,7 +24,7 @@ class PrecomputeStore:
         self._redis = redis
         self._prefix = prefix
 
-    def begun(self, style_id: str, jobs: Mapping[str, str], keep_seconds: float) -> None:
+    def put_jobs(self, style_id: str, jobs: Mapping[str, str], keep_seconds: float) -> None:
         """Remember for some time the newest jobs of some preparations of a style."""
         with redis_errors():
             batch = self._redis.pipeline()

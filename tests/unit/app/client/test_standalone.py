@@ -24,7 +24,7 @@ from stylize_client.forms import FILES, HEADERS
 from stylize_client.models import Answer
 from stylize_client.operations import Operations
 
-from app.schemas import job, style
+from app.schemas import catalogue, comparison, job, style
 from app.uploads.fields import fields
 from workers.contract.jobs.models import State
 
@@ -33,9 +33,9 @@ CLIENT = ROOT / "app" / "client"
 DOCUMENTS = [
     (JobView, job.JobView),
     (JobsView, job.JobsView),
-    (MethodsView, job.MethodsView),
+    (MethodsView, catalogue.MethodsView),
     (StylesView, style.StylesView),
-    (ComparisonView, style.ComparisonView),
+    (ComparisonView, comparison.ComparisonView),
 ]
 
 

@@ -6,10 +6,12 @@ import pytest
 
 from app.capabilities import Capabilities
 from app.settings import GatewaySettings
+from app.uploads.form_schema import build_stylize_schema
 from model_store.catalogue.entry import Entry
 from workers.techniques import registry
 
 OFFER = Capabilities({"tiny-sd15": "sd15"})
+SCHEMA = build_stylize_schema(OFFER)
 
 
 def test_a_models_own_size_replaces_the_techniques_default() -> None:
@@ -36,7 +38,7 @@ def test_a_model_of_the_operator_is_offered_at_its_own_size(tmp_path: Path) -> N
 
 
 def test_each_field_of_the_form_is_a_file_or_a_text() -> None:
-    assert set(OFFER.schema.files) & set(OFFER.schema.texts) == {"recipe"}, "which is text or a picture that carries it"
+    assert set(SCHEMA.files) & set(SCHEMA.texts) == {"recipe"}, "which is text or a picture that carries it"
 
 
 def test_only_aliases_of_registered_techniques_are_offered() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,6 +12,7 @@ from redis import Redis
 
 from app.services import job_watch
 from app.services.job_watch import JobObserver, JobWatch
+from app.storage.redis_calls import RedisCalls
 from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from workers.contract.jobs.models import Progress
@@ -39,15 +39,16 @@ def store(gateway_redis: RedisProcess) -> JobStore:
 
 @asynccontextmanager
 async def watch_of(store: JobStore) -> AsyncIterator[JobWatch]:
-    with ThreadPoolExecutor(2) as threads:
-        watch = JobWatch(store, threads, per_caller=1000, most=1000, refresh=lambda: None)
-        yield watch
-        watch.close()
+    calls = RedisCalls()
+    watch = JobWatch(store, calls, per_caller=1000, most=1000, refresh=lambda: None)
+    yield watch
+    watch.close()
+    calls.close()
 
 
 async def settled(observer: JobObserver) -> None:
     """Wait for the news that there is a job at all."""
-    assert await observer.changed(LONG)
+    assert await observer.await_change(LONG)
 
 
 def submit(store: JobStore) -> str:
@@ -81,10 +82,10 @@ async def test_a_change_is_told_without_a_look_at_the_job(
             await settled(observer)
             await settled(quiet)
             held = claim(store)
-            assert await observer.changed(LONG)
+            assert await observer.await_change(LONG)
             change(store, held)
-            assert await observer.changed(LONG)
-            assert not await quiet.changed(0)
+            assert await observer.await_change(LONG)
+            assert not await quiet.await_change(0)
 
 
 @in_an_event_loop
@@ -96,7 +97,7 @@ async def test_a_place_in_the_queue_is_told(monkeypatch: pytest.MonkeyPatch, sto
         with watch.watching(second, "ann") as observer:
             await settled(observer)
             claim(store)
-            assert await observer.changed(LONG)
+            assert await observer.await_change(LONG)
 
 
 @in_an_event_loop
@@ -109,9 +110,9 @@ async def test_a_change_by_the_release_before_is_told(monkeypatch: pytest.Monkey
         with watch.watching(job_id, "ann") as observer:
             await settled(observer)
             redis.hset(f"{store._prefix}job:{job_id}", "state", "running")
-            assert await observer.changed(LONG)
+            assert await observer.await_change(LONG)
             redis.delete(f"{store._prefix}job:{job_id}")
-            assert await observer.changed(LONG)
+            assert await observer.await_change(LONG)
 
 
 @in_an_event_loop
@@ -128,12 +129,12 @@ async def test_many_who_wait_cost_redis_no_more_than_one(monkeypatch: pytest.Mon
         before = calls(redis)
         for at in (7, 8):
             store.cancel(ids[at])
-            assert await observers[at].changed(LONG)
+            assert await observers[at].await_change(LONG)
         made = {name: count - before.get(name, 0) for name, count in calls(redis).items()}
         assert made["xread"] >= 1
         assert made["evalsha"] == 2, "the cancellations, no look"
         for observer in observers:
-            assert not await observer.changed(0)
+            assert not await observer.await_change(0)
 
 
 def calls(redis: Redis) -> dict[str, int]:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from app.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
 from app.uploads.buffers import KEPT_BYTES, KEPT_FILES, Share, UploadMemory
+from app.uploads.form_schema import FormSchema
 from app.uploads.limits import MAX_BYTES
-from app.uploads.multipart import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, FormSchema, boundary_of, disposition
+from app.uploads.multipart import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, boundary_of, disposition
 from tests.support.pictures import multipart
 
 SHAPE = FormSchema(("prompt", "seed"), {"style_image": 2, "content_image": 1})

@@ -18,11 +18,12 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
+from app.urls import origin_of
 from app.webhooks.errors import NotDelivered, NotTried
 from app.webhooks.lookup import PER_OWNER, Lookup
 from app.webhooks.silent_hosts import SilentHosts
 from app.webhooks.transport import WebhookTransport
-from app.webhooks.url_policy import UrlPolicy, origin_of
+from app.webhooks.url_policy import UrlPolicy
 from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import new_job
 from tests.support.gateway import Gateway

@@ -7,10 +7,11 @@ from functools import cache
 
 import pytest
 
+from app.urls import TargetRefused, origin_of
 from app.webhooks.errors import NotDelivered
 from app.webhooks.lookup import Lookup
 from app.webhooks.transport import WebhookTransport
-from app.webhooks.url_policy import TargetRefused, UrlPolicy, origin_of
+from app.webhooks.url_policy import UrlPolicy
 from tests.unit.app.webhooks.trap import Trap
 
 NOT_PUBLIC_V4 = (

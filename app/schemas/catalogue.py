@@ -1,0 +1,91 @@
+"""What callers see of what can be asked for and of how the host stands: methods, models, health."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, JsonValue
+
+from model_store.catalogue.entry import Base, Kind, Licence
+from workers.contract.spec import Cost, Defaults, Family, Inputs, Paper
+
+ModelState = Literal["warm", "loading", "broken", "installed", "partial", "missing"]
+
+
+class LicenceView(BaseModel):
+    """On which terms a model may be used."""
+
+    id: str
+    kind: Kind
+    licence: Licence
+
+
+class MethodView(BaseModel):
+    """A technique: what it takes, what it costs, on which terms."""
+
+    name: str
+    aliases: list[str]
+    family: Family
+    version: int
+    title: str
+    summary: str
+    paper: Paper
+    experimental: bool
+    experimental_on: tuple[Base, ...] = Field(description="base models on which it is experimental")
+    inputs: Inputs
+    parameters: dict[str, JsonValue] = Field(description="JSON Schema of `params`")
+    strength: str = Field(description="how `strength` 0..1 maps to the technique's own knobs")
+    defaults: dict[Base, Defaults]
+    cost: Cost
+    weights: list[str]
+    rights: str
+    terms: list[LicenceView] = Field(description="licences of the served models it runs on and of its own weights")
+    models: list[str] = Field(description="served base models it runs on")
+    available: list[str] = Field(description="warm base models on which it runs with default parameters")
+    refusals: dict[str, str] = Field(description="warm base models on which it does not, and why")
+    warm: bool = Field(description="whether a worker has one of these models ready")
+
+
+class MethodsView(BaseModel):
+    """All techniques."""
+
+    methods: list[MethodView]
+
+
+class InstalledModelView(BaseModel):
+    """A model of the store: where it stands, on which terms it may be used."""
+
+    id: str
+    kind: Kind
+    title: str
+    base: Base | None = Field(description="the architecture it is or fits; null when it fits several")
+    state: ModelState = Field(description="what a worker makes of it, else what of it lies in this host's store")
+    licence: Licence
+    bytes: int | None = Field(description="size of its files; rough before they are installed, null when unknown")
+    command: str | None = Field(description="brings what is missing", examples=["stylize models pull sdxl"])
+    reason: str | None = Field(None, description="why no worker can serve it, where it is broken")
+
+
+class ModelView(InstalledModelView):
+    """A served base model."""
+
+    base: Base
+    default: bool
+    warm: bool = Field(description="whether a worker has it ready")
+
+
+class ModelsView(BaseModel):
+    """The served base models, and what is installed beside them."""
+
+    models: list[ModelView]
+    adapters: list[InstalledModelView] = Field(
+        description="adapters, encoders, ControlNets, LoRAs and styles of the store"
+    )
+
+
+class HealthView(BaseModel):
+    """Whether requests can be served, and what is missing."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str] = Field(examples=[{"redis": "ok", "blobs": "ok", "workers": "ok"}])
+    models: dict[str, str] = Field(
+        description="how each served model stands", examples=[{"sdxl": "missing; run: stylize models pull sdxl"}]
+    )
