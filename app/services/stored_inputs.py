@@ -34,7 +34,8 @@ class StoredInputs:
 
         Raises Invalid naming those that are no longer there, or were never the caller's; Unavailable.
         """
-        await recipe.apply(form, self._decoder)
+        if form.texts.get(recipe.FIELD) or form.files.get(recipe.FIELD):
+            await recipe.apply(form, self._decoder)
         if style_id := form.texts.pop(FIELD, ""):
             await self._apply_style(form, style_id, owner)
         if not form.stored:

@@ -19,6 +19,7 @@ from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
 
+PICTURES = ("style_image", "content_image", "control_image")
 UNNAMED = "0" * 64
 """Stands for a picture that is checked but not decoded yet."""
 
@@ -60,7 +61,8 @@ class RequestValidator:
         defaults = self._capabilities.defaults_of(spec, model)
         params, params_faults = _params(form.texts.get("params", ""), spec)
         faults += params_faults
-        faults += _input_faults(form, spec, params)
+        counts = {name: form.count(name) for name in PICTURES}
+        faults += _input_faults(counts, spec, params)
         if defaults is None:
             served = ", ".join(self._capabilities.models_of(spec)) or "none of the models served here"
             faults.append(Fault("#/model", f"{spec.name} does not run on {model}; it runs on {served}"))
@@ -69,7 +71,7 @@ class RequestValidator:
             faults.append(Fault("#/prompt", "is required"))
         if faults or params is None or defaults is None:
             raise Invalid.of(faults)
-        request = _completed(form, spec, model, values, params, defaults)
+        request = _completed(counts, spec, model, values, params, defaults)
         _check_sizes(request, spec, self.max_cost)
         _check_types(form.uploads())
         return request
@@ -105,23 +107,23 @@ def _params(raw: str, spec: Spec) -> tuple[Params | None, list[Fault]]:
     ]
 
 
-def _input_faults(form: Form, spec: Spec, params: Params | None) -> list[Fault]:
+def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) -> list[Fault]:
     """Return what is wrong with the number and kind of the pictures."""
     faults: list[Fault] = []
     least, most = spec.inputs.references
-    styles = form.count("style_image")
+    styles = counts["style_image"]
     replaced = spec.inputs.instead_of_references
     if replaced and params is not None and getattr(params, replaced) is not None:
         least = 0
     if not least <= styles <= most:
         span = f"{least}" if least == most else f"{least} to {most}"
         faults.append(Fault("#/style_image", f"{spec.name} takes {span} style images, got {styles}"))
-    has_content = bool(form.count("content_image"))
+    has_content = bool(counts["content_image"])
     if spec.inputs.content_image == "required" and not has_content:
         faults.append(Fault("#/content_image", "is required"))
     if spec.inputs.content_image == "none" and has_content:
         faults.append(Fault("#/content_image", f"{spec.name} takes no content image"))
-    has_control, control = bool(form.count("control_image")), getattr(params, "control", None)
+    has_control, control = bool(counts["control_image"]), getattr(params, "control", None)
     if has_control and not spec.inputs.controls:
         faults.append(Fault("#/control_image", f"{spec.name} takes no control image"))
     elif has_control and params is not None and control is None:
@@ -132,9 +134,9 @@ def _input_faults(form: Form, spec: Spec, params: Params | None) -> list[Fault]:
 
 
 def _completed(
-    form: Form, spec: Spec, model: str, values: Mapping[str, Any], params: Params, defaults: Defaults
+    counts: Mapping[str, int], spec: Spec, model: str, values: Mapping[str, Any], params: Params, defaults: Defaults
 ) -> StylizeRequest:
-    styles = form.count("style_image")
+    styles = counts["style_image"]
     weights = values.get("style_weights", (1.0,) * styles)
     if len(weights) != styles:
         raise Invalid.of([Fault("#/style_weights", f"must have one number per style image: {styles}")])
@@ -147,8 +149,8 @@ def _completed(
         model=model,
         style_images=(UNNAMED,) * styles,
         style_weights=weights,
-        content_image=UNNAMED if form.count("content_image") else None,
-        control_image=UNNAMED if form.count("control_image") else None,
+        content_image=UNNAMED if counts["content_image"] else None,
+        control_image=UNNAMED if counts["control_image"] else None,
         seed=values.get("seed", secrets.randbelow(MAX_SEED + 1)),
         params=params.model_dump(mode="json"),
         **preset,
