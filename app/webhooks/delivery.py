@@ -1,4 +1,4 @@
-"""The deliverer: makes the calls that are due, signed after Standard Webhooks, until they are taken or given up."""
+"""Makes the calls that are due, signed after Standard Webhooks, until they are taken or given up."""
 
 import asyncio
 import json

@@ -1,9 +1,9 @@
-"""What gateway, zygote and child say to each other: fixed records, no pickles.
+"""What gateway, server and child say to each other: fixed records, no pickles.
 
-    gateway -> zygote   REQUEST, with two memory files: the upload, and the target for its PNG
-    child   -> zygote   RESULT at the start of a file of the child's own, from PNG_OFFSET on the PNG and the text of the
+    gateway -> server   REQUEST, with two memory files: the upload, and the target for its PNG
+    child   -> server   RESULT at the start of a file of the child's own, from PNG_OFFSET on the PNG and the text of the
                         recipe that the picture carries; then it ends
-    zygote  -> gateway  REPLY; the target holds the PNG and the recipe behind it
+    server  -> gateway  REPLY; the target holds the PNG and the recipe behind it
 
 No child ever holds a file that outlives it, or that a later picture will use, once it looks at its picture.
 """
@@ -11,7 +11,7 @@ No child ever holds a file that outlives it, or that a later picture will use, o
 import struct
 
 HELLO = struct.Struct("<?")
-"""Whether the zygote could leave the network behind."""
+"""Whether the server could leave the network behind."""
 
 REQUEST = struct.Struct("<QQ")
 """number, bytes of the upload"""

@@ -1,4 +1,4 @@
-"""The gateway's end of the decoder: hands uploads to the zygote, gets PNGs back, restarts it when it dies."""
+"""The gateway's end of the decoder: hands uploads to the server, gets PNGs back, restarts it when it dies."""
 
 import asyncio
 import logging
@@ -63,7 +63,7 @@ class Decoder:
         self._closed = False
 
     async def start(self) -> None:
-        """Start the zygote, so that the first picture need not wait for it. Raises DecoderLost."""
+        """Start the server, so that the first picture need not wait for it. Raises DecoderLost."""
         await self._current_line()
 
     async def decode(self, upload: Upload) -> Decoded:
@@ -76,13 +76,13 @@ class Decoder:
             self._memory.restore(target)
             raise
         except BaseException:
-            target.close()  # given up halfway: the zygote may still write to it
+            target.close()  # given up halfway: the server may still write to it
             raise
         recipe = target.mapped[reply.size : reply.size + reply.recipe_size].decode("utf-8", "replace")
         return Decoded(target, self._memory, reply.width, reply.height, reply.size, reply.sha256, recipe)
 
     async def close(self) -> None:
-        """End the zygote and with it all its children."""
+        """End the server and with it all its children."""
         self._closed = True
         if self._line is not None:
             self._line.close()
@@ -110,7 +110,7 @@ class Decoder:
 
 
 class Reply(NamedTuple):
-    """What the zygote says of a picture that passed."""
+    """What the server says of a picture that passed."""
 
     width: int
     height: int
@@ -120,7 +120,7 @@ class Reply(NamedTuple):
 
 
 class DecoderConnection:
-    """One zygote and the socket to it."""
+    """One decoder server and the socket to it."""
 
     def __init__(self, control: socket.socket, process: subprocess.Popen[bytes]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -133,7 +133,7 @@ class DecoderConnection:
 
     @classmethod
     async def open(cls, seconds: float) -> "DecoderConnection":
-        """Start a zygote without our environment and descriptors, and wait until it is warm. Raises DecoderLost."""
+        """Start a decoder server without our environment and descriptors, and wait until it is warm. Raises DecoderLost."""
         ours, process = spawn(seconds)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -148,7 +148,7 @@ class DecoderConnection:
         return cls(ours, process)
 
     async def ask(self, upload: Upload, target: int) -> Reply:
-        """Have one upload decoded. Raises PictureFileRefused, or ConnectionError when the zygote is gone."""
+        """Have one upload decoded. Raises PictureFileRefused, or ConnectionError when the server is gone."""
         self._numbers += 1
         number = self._numbers
         answer: asyncio.Future[Reply] = self._loop.create_future()
@@ -157,11 +157,11 @@ class DecoderConnection:
             socket.send_fds(self._control, [messages.REQUEST.pack(number, upload.size)], [upload.file.file, target])
         except OSError as fault:
             self.close()
-            raise ConnectionError("the zygote is gone") from fault
+            raise ConnectionError("the server is gone") from fault
         return await answer
 
     def close(self) -> None:
-        """End the zygote; whoever still waits gets a ConnectionError."""
+        """End the server; whoever still waits gets a ConnectionError."""
         if self.closed:
             return
         self.closed = True
@@ -171,7 +171,7 @@ class DecoderConnection:
         self._process.wait()
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(ConnectionError("the zygote is gone"))
+                answer.set_exception(ConnectionError("the server is gone"))
         self._waiting.clear()
 
     def _read(self) -> None:
@@ -197,7 +197,7 @@ class DecoderConnection:
 
 
 def spawn(seconds: float) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start a zygote and return our end of its control socket."""
+    """Start a decoder server and return our end of its control socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     descriptor = theirs.fileno()

@@ -1,4 +1,4 @@
-"""The doorbell: tells workers that a job waits. A ring is a hint; a lost one costs time, never a job."""
+"""Tells workers that a job waits. A ring is a hint; a lost one costs time, never a job."""
 
 import json
 import logging
@@ -41,12 +41,12 @@ class WorkerNotifier:
         """Start the thread; it rings over the process's client. Raises Misconfigured for a bad URL."""
         self._app: Celery = create_celery(redis_url)
         self._redis = redis
-        self._molds: dict[str, MessageTemplate] = {}
+        self._templates: dict[str, MessageTemplate] = {}
         self._pending: dict[str, list[Notification]] = defaultdict(list)
         self._changed = threading.Condition()
         self._closed = False
         self._failures = 0
-        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
         self._thread.start()
 
     @property
@@ -85,8 +85,10 @@ class WorkerNotifier:
     def _send(self, queue: str, rings: list[Notification]) -> None:
         """Put the wake-ups into the list that kombu reads; of too many the oldest stay, since all are alike."""
         try:
-            mold = self._molds.get(queue) or self._molds.setdefault(queue, MessageTemplate(self._app, queue))
-            waiting = self._redis.lpush(queue, *(mold.message(ring.job_id) for ring in rings))
+            template = self._templates.get(queue) or self._templates.setdefault(
+                queue, MessageTemplate(self._app, queue)
+            )
+            waiting = self._redis.lpush(queue, *(template.message(ring.job_id) for ring in rings))
             if waiting > MOST_WAITING:
                 self._redis.ltrim(queue, -MOST_WAITING, -1)
             for ring in rings:
@@ -96,7 +98,7 @@ class WorkerNotifier:
             log.warning("could not ring for %s, the sweeper will: %s", queue, fault)
 
 
-JOB = "the-job-of-the-mold"
+JOB = "the-job-of-the-template"
 
 
 class MessageTemplate:
