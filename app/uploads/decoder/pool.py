@@ -133,7 +133,7 @@ class DecoderConnection:
 
     @classmethod
     async def open(cls, seconds: float) -> "DecoderConnection":
-        """Start a decoder server without our environment and descriptors, and wait until it is warm. Raises DecoderLost."""
+        """Start a decoder server without our environment and wait until it is warm. Raises DecoderLost."""
         ours, process = spawn(seconds)
         try:
             async with asyncio.timeout(START_SECONDS):
