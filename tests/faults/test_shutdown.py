@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,11 +38,18 @@ def test_a_stopped_worker_finishes_its_job_or_gives_it_back(fake: Stack, signals
     assert attempts <= (2 if "KILL" in signals else 1), "a job given back keeps its attempts"
 
 
+def catches(pid: int, signum: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    caught = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> (signum - 1) & 1)
+
+
 @pytest.mark.parametrize("name", ["TERM", "QUIT", "INT"])
 def test_an_idle_worker_ends_well(fake: Stack, name: str) -> None:
     victim = fake.workers[0]
     process = victim.process
     assert process is not None
+    until(lambda: catches(process.pid, signal.SIGTERM), "the worker, perhaps just started anew, handles signals")
     kill(victim, getattr(signal, f"SIG{name}"))
     assert process.wait(PATIENCE) == 0
     fake.succeeded(fake.post("a house"), attempts=1)

@@ -114,22 +114,22 @@ class Service:
         return len(self.job(job_id)["images"])
 
 
-def finished(client: httpx2.Client, job_id: str, *, policy: float = PATIENCE) -> dict[str, Any]:
+def finished(client: httpx2.Client, job_id: str, *, patience: float = PATIENCE) -> dict[str, Any]:
     """Return the job once it is final."""
-    deadline = time.monotonic() + policy
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         job = dict(client.get(f"/jobs/{job_id}").raise_for_status().json())
         if job["state"] in FINAL:
             return job
         time.sleep(0.01)
-    raise AssertionError(f"not finished in {policy:.0f} s: {job}")
+    raise AssertionError(f"not finished in {patience:.0f} s: {job}")
 
 
-def until(condition: Any, what: str, *, policy: float = PATIENCE) -> float:
+def until(condition: Any, what: str, *, patience: float = PATIENCE) -> float:
     """Wait until the condition holds; return the seconds it took."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < policy, f"never: {what}"
+        assert time.monotonic() - began < patience, f"never: {what}"
         time.sleep(0.05)
     return time.monotonic() - began
 

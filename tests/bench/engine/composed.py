@@ -81,7 +81,7 @@ class Host:
                 raise SystemExit(f"{name} ended:\n{log.read_text()[-3000:]}")
             return not check or subprocess.run(check, capture_output=True, check=False).returncode == 0
 
-        until(healthy, f"{name} is healthy", policy=PATIENCE)
+        until(healthy, f"{name} is healthy", patience=PATIENCE)
         print(f"{name}: {'healthy' if check else 'started'} after {time.monotonic() - began:.1f} s", flush=True)
 
     def ours(self, name: str, service: Service) -> tuple[Command, Command]:
