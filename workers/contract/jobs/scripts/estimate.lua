@@ -7,8 +7,8 @@ local workloads, numbers = {}, {}
 -- The number, from 0, of what a job has in common with others that take as long, with how long those took; see
 -- durations.lua.
 local function workload_of(duration_key, work_units, method, batch_key, queue, attempts)
-  local parts = {duration_key or '', work_units or '', method or '', batch_key or '', queue or '', attempts or ''}
-  local key = table.concat(parts, '\n')
+  local key = (duration_key or '') .. '\n' .. (work_units or '') .. '\n' .. (method or '') .. '\n' .. (batch_key or '') ..
+    '\n' .. (queue or '') .. '\n' .. (attempts or '')
   if numbers[key] then return numbers[key] end
   local fields = {(method or '') .. ' ' .. (queue or '')}
   for size = 1, MAX_BATCH do table.insert(fields, (duration_key or '') .. ' x' .. size) end

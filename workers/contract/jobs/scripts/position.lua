@@ -67,25 +67,34 @@ local function depths_of(priority, queue)
   return all_depths[key]
 end
 
-local ahead = {}
+local known_owners = {}
 
--- How many owners with so many jobs have their turn before one.
-local function owners_ahead(job, turn, jobs)
-  local key = table.concat({job.priority, job.queue, jobs, job.owner}, ' ')
-  if not ahead[key] then
-    ahead[key] = redis.call('ZCOUNT', name('turns_at', job.priority, job.queue, whole(jobs)), '-inf', '(' .. turn)
+-- The turn of a job's owner in its queue, and as far as it was asked for how many owners with so many jobs come before.
+local function owner_of(job, owner_queue)
+  local owner = known_owners[owner_queue]
+  if not owner then
+    owner = {turn = redis.call('ZSCORE', rotation_of(job.priority, job.queue), job.owner) or 0, ahead = {}}
+    known_owners[owner_queue] = owner
   end
-  return ahead[key]
+  return owner
+end
+
+local function owners_ahead(job, owner, jobs)
+  if not owner.ahead[jobs] then
+    local turns = name('turns_at', job.priority, job.queue, whole(jobs))
+    owner.ahead[jobs] = redis.call('ZCOUNT', turns, '-inf', '(' .. owner.turn)
+  end
+  return owner.ahead[jobs]
 end
 
 local function count_before(job)
-  local rotation = rotation_of(job.priority, job.queue)
-  local rank = redis.call('ZRANK', owner_queue_of(job.priority, job.queue, job.owner), job.id) or 0
-  if rank == 0 then return redis.call('ZRANK', rotation, job.owner) or 0 end
-  local turn, before = redis.call('ZSCORE', rotation, job.owner), 0
+  local owner_queue = owner_queue_of(job.priority, job.queue, job.owner)
+  local rank = redis.call('ZRANK', owner_queue, job.id) or 0
+  if rank == 0 then return redis.call('ZRANK', rotation_of(job.priority, job.queue), job.owner) or 0 end
+  local owner, before = owner_of(job, owner_queue), 0
   for _, depth in ipairs(depths_of(job.priority, job.queue)) do
     before = before + depth.owners * math.min(rank, depth.jobs)
-    if depth.jobs > rank then before = before + owners_ahead(job, turn, depth.jobs) end
+    if depth.jobs > rank then before = before + owners_ahead(job, owner, depth.jobs) end
   end
   return before
 end
