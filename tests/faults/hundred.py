@@ -213,7 +213,7 @@ def tell(seconds: list[float]) -> None:
 FAULTS: dict[str, tuple[Callable[[Stack, int, random.Random], Verdict], int]] = {
     "redis": (redis, 2),
     "stop": (stop, 2),
-    "lost": (lost, 2),
+    "lost": (lost, 3),
     "silent": (silent, 1),
     "poison": (poison, 3),
     "points": (points, 3),
