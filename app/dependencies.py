@@ -122,9 +122,8 @@ class AppState:
             self.decoder, store.inputs, self.blobs, calls, self.blob_calls, free_space, settings.gateway_owner_bytes
         )
         self.announcer = JobAnnouncer(self.notifier, self.metrics)
-        self.submitter = Submitter(
-            store, calls, self.validator, self.admission, self.stored_inputs, self.writer, self.announcer
-        )
+        parts = (store, calls, self.validator, self.admission, self.stored_inputs, self.writer, self.announcer)
+        self.submitter, self._submit_parts = Submitter(*parts), parts
 
     def _build_style_services(self) -> None:
         store, calls, preparations = self.store, self.calls, PrecomputeStore(self.redis)
@@ -140,19 +139,10 @@ class AppState:
         comparisons = ComparisonStore(self.redis, keep_seconds=self.settings.retention_hours * 3600)
         self.comparisons = ComparisonService(store, comparisons, self.jobs, calls, self.links.public_url)
         self.sheets = ContactSheets(self.blobs, self.blob_calls)
-        self.comparison_submitter = ComparisonSubmitter(
-            store,
-            comparisons,
-            calls,
-            self.validator,
-            self.admission,
-            self.stored_inputs,
-            self.writer,
-            self.announcer,
-        )
+        self.comparison_submitter = ComparisonSubmitter(*self._submit_parts, comparisons)
 
     async def close(self) -> None:
-        """Ring what is pending and end the decoder."""
+        """Send the notifications that are pending and end the decoder."""
         self.watch.close()
         self.notifier.close()
         await self.decoder.close()

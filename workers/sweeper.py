@@ -47,17 +47,17 @@ class SweeperSettings(Settings):
 class Sweeper:
     """Sweeps the job store and the blobs; every step may be repeated."""
 
-    def __init__(self, store: JobStore, blobs: BlobStore, bell: WorkerNotifier, *, retention: timedelta) -> None:
+    def __init__(self, store: JobStore, blobs: BlobStore, notifier: WorkerNotifier, *, retention: timedelta) -> None:
         self._store = store
         self._blobs = blobs
-        self._bell = bell
+        self._notifier = notifier
         self._retention = retention
 
     def sweep(self) -> None:
         """Put the job store right once and delete the blobs of forgotten jobs. Raises StoreUnavailable, BlobError."""
         swept = self._store.sweep()
         for wake in swept.wake:
-            self._bell.ring(wake.job_id, wake.queue, wake.priority)
+            self._notifier.notify(wake.job_id, wake.queue, wake.priority)
         if swept.expired or swept.failed or swept.collected:
             log.info(
                 "%d leases ended, %d jobs failed, %d jobs forgotten", swept.expired, swept.failed, len(swept.collected)
@@ -133,9 +133,9 @@ def run(settings: SweeperSettings) -> None:
     """Sweep until the process is ended. Raises Misconfigured at the start."""
     redis = connect(settings.redis_url)
     store = JobStore.from_settings(settings, redis)
-    bell = WorkerNotifier(settings.redis_url, redis)
+    notifier = WorkerNotifier(settings.redis_url, redis)
     blobs = open_blobs(settings)
-    sweeper = Sweeper(store, blobs, bell, retention=timedelta(hours=settings.retention_hours))
+    sweeper = Sweeper(store, blobs, notifier, retention=timedelta(hours=settings.retention_hours))
     orphans_due = time.monotonic()
     verified = False
     while True:

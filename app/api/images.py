@@ -8,12 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE, conditional_response
+from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
 from app.api.jobs import Expires, JobId
-from app.api.problems import problem_docs
 from app.auth.signed_urls import PREVIEW
 from app.dependencies import CallsDep, JobsDep, LinksDep, OwnerDep, PreviewsDep, SenderDep, StoreDep, ViewerDep
-from app.errors import Invalid, NotFound
+from app.errors import NotFound
 from workers.contract.blobs import input_name
 
 router = APIRouter(tags=["jobs"])
@@ -25,11 +24,7 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="as a recipe
     "/inputs/{sha256}",
     summary="One reference picture",
     response_class=Response,
-    responses=problem_docs(NotFound, Invalid)
-    | {
-        200: {"description": "The picture, as the service keeps it", "content": {"image/png": {}}},
-        304: {"description": "The caller has it already"},
-    },
+    responses=picture_docs("The picture, as the service keeps it", ["image/png"]),
 )
 async def read_input(
     sha256: Digest,
@@ -54,11 +49,7 @@ JPEG = "image/jpeg"
     "/jobs/{job_id}/preview",
     summary="What a job is becoming",
     response_class=Response,
-    responses=problem_docs(NotFound, Invalid)
-    | {
-        200: {"description": "The newest preview, a small JPEG", "content": {JPEG: {}}},
-        304: {"description": "The caller has it already"},
-    },
+    responses=picture_docs("The newest preview, a small JPEG", [JPEG]),
 )
 async def read_preview(
     job_id: JobId,

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE, conditional_response
+from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
 from app.api.problems import problem_docs
 from app.dependencies import JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
 from app.errors import Invalid, NotFound
@@ -49,11 +49,7 @@ async def cancel_job(job_id: JobId, jobs: JobsDep, owner: OwnerDep) -> JobView:
     "/jobs/{job_id}/images/{number}",
     summary="One picture",
     response_class=Response,
-    responses=problem_docs(NotFound, Invalid)
-    | {
-        200: {"description": "The picture", "content": {kind: {} for kind in SUFFIXES}},
-        304: {"description": "The caller has it already"},
-    },
+    responses=picture_docs("The picture", SUFFIXES),
 )
 async def read_image(
     job_id: JobId,

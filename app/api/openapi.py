@@ -29,7 +29,7 @@ def form_body(capabilities: Capabilities, form: StylizeSchema) -> dict[str, Any]
     files = {name: _file(name, most) for name, most in form.files.items()}
     texts = {name: field.schema for name, field in form.texts.items()}
     texts["params"] = texts["params"] | {
-        "description": "the technique's own knobs as a JSON object; unknown ones are refused. "
+        "description": "the technique's own parameters as a JSON object; unknown ones are refused. "
         + " ".join(_knobs(spec) for spec in capabilities.specs)
     }
     schema = {

@@ -1,5 +1,6 @@
 """The OpenAI-shaped door: `POST /v1/images/edits` and `/v1/images/generations` make jobs as `POST /stylize` does."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -13,11 +14,31 @@ from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
 from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PictureResponder, PicturesView
 from app.openai_api.translate import FORMATS, MOST_IMAGES, edits_schema, form_of, translate
 from app.uploads.form_schema import FILE
+from app.uploads.multipart import Form
 from app.uploads.receive import REFUSALS, multipart
+from workers.contract.jobs.models import Job
 
 router = APIRouter(tags=["openai"], route_class=OpenAIRoute)
 
-ResponderDep = Annotated[PictureResponder, Depends(PictureResponder)]
+
+@dataclass(frozen=True)
+class ImageSubmitter:
+    """Submits what OpenAI's clients ask for as the job of `POST /stylize` that means the same."""
+
+    schema: SchemaDep
+    capabilities: CapabilitiesDep
+    submitter: SubmitterDep
+    responder: Annotated[PictureResponder, Depends(PictureResponder)]
+    owner: OwnerDep
+
+    async def submit(self, request: Request, form: Form) -> tuple[Job, str]:
+        """Submit a form; return its job and the format in which its pictures are wanted. Raises a Problem."""
+        key, wanted = idempotency_key(request), translate(form, self.capabilities, self.schema)
+        submission = await self.submitter.submit(form, owner=self.owner, key=key, source="openai")
+        return submission.job, wanted
+
+
+ImagesDep = Annotated[ImageSubmitter, Depends(ImageSubmitter)]
 
 REFUSED = problem_docs(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, PictureJobFailed, NotDone)
 SHARED: dict[str, Any] = {
@@ -63,21 +84,11 @@ GENERATIONS = {
     openapi_extra={"parameters": [KEY_PARAMETER], "requestBody": multipart(EDITS, {})},
     responses=REFUSED,
 )
-async def edit_images(
-    request: Request,
-    bodies: BodiesDep,
-    schema: SchemaDep,
-    capabilities: CapabilitiesDep,
-    submitter: SubmitterDep,
-    responder: ResponderDep,
-    owner: OwnerDep,
-) -> Response:
+async def edit_images(request: Request, bodies: BodiesDep, images: ImagesDep) -> Response:
     """Waits for the job and answers with its pictures; one that takes longer than the host allows is canceled."""
-    key = idempotency_key(request)
-    async with bodies.receive_form(request, edits_schema(schema)) as form:
-        wanted = translate(form, capabilities, schema)
-        submission = await submitter.submit(form, owner=owner, key=key, source="openai")
-    return await responder.respond(request, submission.job, wanted)
+    async with bodies.receive_form(request, edits_schema(images.schema)) as form:
+        job, wanted = await images.submit(request, form)
+    return await images.responder.respond(request, job, wanted)
 
 
 @router.post(
@@ -90,18 +101,7 @@ async def edit_images(
     },
     responses=REFUSED,
 )
-async def generate_images(
-    request: Request,
-    bodies: BodiesDep,
-    schema: SchemaDep,
-    capabilities: CapabilitiesDep,
-    submitter: SubmitterDep,
-    responder: ResponderDep,
-    owner: OwnerDep,
-) -> Response:
+async def generate_images(request: Request, bodies: BodiesDep, images: ImagesDep) -> Response:
     """As `/v1/images/edits`, from JSON: the style comes by `style_id`, a recipe, or from the method itself."""
-    key = idempotency_key(request)
-    form = form_of(await bodies.receive_json(request), schema)
-    wanted = translate(form, capabilities, schema)
-    submission = await submitter.submit(form, owner=owner, key=key, source="openai")
-    return await responder.respond(request, submission.job, wanted)
+    job, wanted = await images.submit(request, form_of(await bodies.receive_json(request), images.schema))
+    return await images.responder.respond(request, job, wanted)

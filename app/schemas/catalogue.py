@@ -32,7 +32,7 @@ class MethodView(BaseModel):
     experimental_on: tuple[Base, ...] = Field(description="base models on which it is experimental")
     inputs: Inputs
     parameters: dict[str, JsonValue] = Field(description="JSON Schema of `params`")
-    strength: str = Field(description="how `strength` 0..1 maps to the technique's own knobs")
+    strength: str = Field(description="how `strength` 0..1 maps to the technique's own parameters")
     defaults: dict[Base, Defaults]
     cost: Cost
     weights: list[str]

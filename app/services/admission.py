@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from app.auth.keyring import Caller, KeyRing
@@ -40,48 +41,39 @@ DELETING_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 
 
+@dataclass(frozen=True)
 class JobAdmission:
     """Finds out who may ask for more jobs, before anything is decoded or stored."""
 
-    def __init__(self, store: JobStore, keyring: KeyRing, rates: RateLimits, calls: RedisCalls) -> None:
-        self._store = store
-        self._keyring = keyring
-        self._rates = rates
-        self._calls = calls
+    store: JobStore
+    keyring: KeyRing
+    rates: RateLimits
+    calls: RedisCalls
 
     def most_active(self, owner: str) -> int | None:
         """Return how many unfinished jobs an owner may have; None when not limited."""
-        return self._keyring.in_flight(owner)
+        return self.keyring.in_flight(owner)
 
     async def admit(self, owner: str, key: str | None = None, *, jobs: int = 1) -> Admission:
         """Find out whether an owner may ask for more jobs. Raises a ContractError."""
-        return await self._calls.call(self._store.admit, owner, key, jobs=jobs, max_active=self.most_active(owner))
+        return await self.calls.call(self.store.admit, owner, key, jobs=jobs, max_active=self.most_active(owner))
 
     async def count_jobs(self, caller: Caller, jobs: int, pointer: str) -> None:
         """Count the jobs of one request against the caller's rate. Raises RateLimited, Invalid naming the field."""
-        await self._calls.call(self._rates.count_jobs, caller, jobs, pointer)
+        await self.calls.call(self.rates.count_jobs, caller, jobs, pointer)
 
 
+@dataclass(frozen=True)
 class InputWriter:
     """Decodes and stores the pictures of requests; an owner's may be `most` bytes together."""
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        inputs: InputStore,
-        blobs: BlobStore,
-        calls: RedisCalls,
-        blob_calls: BlobCalls,
-        free_space: FreeSpace,
-        most: int,
-    ) -> None:
-        self._decoder = decoder
-        self._inputs = inputs
-        self._blobs = blobs
-        self._calls = calls
-        self._blob_calls = blob_calls
-        self._free_space = free_space
-        self._most = most
+    decoder: Decoder
+    inputs: InputStore
+    blobs: BlobStore
+    calls: RedisCalls
+    blob_calls: BlobCalls
+    free_space: FreeSpace
+    most: int
 
     @asynccontextmanager
     async def decode(self, uploads: list[Upload]) -> AsyncIterator[Pictures]:
@@ -106,7 +98,7 @@ class InputWriter:
 
     async def _attempt(self, upload: Upload) -> Decoded | PictureFileRefused | DecoderLost:
         try:
-            return await self._decoder.decode(upload)
+            return await self.decoder.decode(upload)
         except (PictureFileRefused, DecoderLost) as fault:
             return fault
 
@@ -125,46 +117,46 @@ class InputWriter:
         """
         until = time.monotonic() + DELETING_SECONDS
         sizes = {picture.sha256: picture.size for picture in pictures.values()}
-        if admission.digest is None and admission.held_bytes + sum(sizes.values()) > self._most:
-            await self._calls.call(self._check_quota, owner, sizes, admission)
+        if admission.digest is None and admission.held_bytes + sum(sizes.values()) > self.most:
+            await self.calls.call(self._check_quota, owner, sizes, admission)
 
         written: set[Sha256] = set()
 
         def put_all(put: PutInputs) -> T:
-            with self._free_space.reserved(0 if admission.digest else sum(sizes.values())):
+            with self.free_space.reserved(0 if admission.digest else sum(sizes.values())):
                 for picture in pictures.values():
-                    self._blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
+                    self.blobs.put(input_name(picture.sha256), picture.png(), content_type="image/png")
                     written.add(picture.sha256)
                 self._touch(stored)
                 return record(put)
 
-        put = PutInputs(sizes, max_bytes=self._most)
+        put = PutInputs(sizes, max_bytes=self.most)
         try:
             while True:
                 try:
-                    return await self._blob_calls.call(put_all, put)
+                    return await self.blob_calls.call(put_all, put)
                 except InputsDeleted as found:
                     if time.monotonic() > until:
                         raise Unavailable("a picture of this request is just being deleted; try again") from found
                     if found.deleting:
                         await asyncio.sleep(PAUSE_SECONDS)  # what is put meanwhile may go, too
                     else:
-                        put = PutInputs(sizes, {**put.revived, **found.marks}, self._most)
+                        put = PutInputs(sizes, {**put.revived, **found.marks}, self.most)
         except StoreUnavailable:
             raise  # nobody can tell whether it was refused; the sweeper will
         except (ContractError, Problem):
-            await self._blob_calls.call(self._discard, written)
+            await self.blob_calls.call(self._discard, written)
             raise
 
     def _check_quota(self, owner: str, sizes: Mapping[str, int], admission: Admission) -> None:
-        held = self._inputs.held(owner, sizes)
+        held = self.inputs.held(owner, sizes)
         more = sum(size for sha256, size in sizes.items() if sha256 not in held)
-        if more and admission.held_bytes + more > self._most:
-            raise quota(self._most)
+        if more and admission.held_bytes + more > self.most:
+            raise quota(self.most)
 
     def _discard(self, inputs: Collection[Sha256]) -> None:
         try:
-            delete_unused(self._inputs, self._blobs, inputs)
+            delete_unused(self.inputs, self.blobs, inputs)
         except (StoreUnavailable, BlobError) as fault:
             log.warning("pictures of a refused request stay until they are swept: %s", fault)
 
@@ -172,7 +164,7 @@ class InputWriter:
         """Make stored pictures as young as those just sent, so that no sweep takes them. Raises Invalid."""
         for pointer, sha256 in names:
             try:
-                self._blobs.put(input_name(sha256), read_input(self._blobs, sha256), content_type="image/png")
+                self.blobs.put(input_name(sha256), read_input(self.blobs, sha256), content_type="image/png")
             except BlobMissing as gone:
                 raise Invalid.of([Fault(pointer, f"{sha256} is not stored any more")]) from gone
             except BlobDamaged as damaged:

@@ -67,27 +67,25 @@ class EventStream:
             return None
 
 
+@dataclass(frozen=True)
 class JobEvents:
     """Opens streams of events; a quiet one gives a sign of life every `heartbeat` seconds."""
 
-    def __init__(
-        self, jobs: JobService, watch: JobWatch, keyring: KeyRing, calls: RedisCalls, heartbeat: float
-    ) -> None:
-        self._jobs = jobs
-        self._watch = watch
-        self._keyring = keyring
-        self._calls = calls
-        self._heartbeat = heartbeat
+    jobs: JobService
+    watch: JobWatch
+    keyring: KeyRing
+    calls: RedisCalls
+    heartbeat: float
 
     @asynccontextmanager
     async def open(self, job_id: str, owner: str, last_id: str | None) -> AsyncIterator[EventStream]:
         """Give the stream of an owner's job. Raises NotFound, TooManyStreams, or NothingNew when all has been told."""
-        job = await self._jobs.get_view(job_id, owner)
+        job = await self.jobs.get_view(job_id, owner)
         if job.state.final and identity_of(job) == last_id:
             raise NothingNew
-        with self._watch.watching(job_id, owner) as observer:
-            access = Access(self._keyring, self._calls, owner, "read")
-            yield EventStream(self._jobs, access, observer, self._heartbeat, job_id, last_id)
+        with self.watch.watching(job_id, owner) as observer:
+            access = Access(self.keyring, self.calls, owner, "read")
+            yield EventStream(self.jobs, access, observer, self.heartbeat, job_id, last_id)
 
 
 def identity_of(job: JobView) -> str:

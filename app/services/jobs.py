@@ -1,6 +1,7 @@
 """Callers' own jobs, and what callers get to see of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.auth.signed_urls import Links
 from app.errors import NotFound
@@ -13,17 +14,17 @@ from workers.contract.jobs.results import QueueEstimate
 from workers.contract.jobs.store import JobStore
 
 
+@dataclass(frozen=True)
 class JobService:
     """Reads and cancels jobs. What is no job of the owner (None: anyone's) raises NotFound."""
 
-    def __init__(self, store: JobStore, links: Links, calls: RedisCalls) -> None:
-        self._store = store
-        self._links = links
-        self._calls = calls
+    store: JobStore
+    links: Links
+    calls: RedisCalls
 
     async def get(self, job_id: str, owner: str | None) -> Job:
         """Return a job. Raises NotFound, UnreadableRecord."""
-        return await self._calls.call(self._find, job_id, owner)
+        return await self.calls.call(self._find, job_id, owner)
 
     async def get_view(self, job_id: str, owner: str) -> JobView:
         """Return what callers see of a job. Raises NotFound, UnreadableRecord."""
@@ -31,42 +32,42 @@ class JobService:
         def look() -> JobView:
             return self.build_views([self._find(job_id, owner)])[0]
 
-        return await self._calls.call(look)
+        return await self.calls.call(look)
 
     async def get_view_of(self, job: Job, estimate: QueueEstimate | None = None) -> JobView:
         """Return what callers see of a job that was just read, with its estimate where that is known already."""
         if estimate is not None:
-            return job_view(job, self._links, estimate)
-        return (await self._calls.call(self.build_views, [job]))[0]
+            return job_view(job, self.links, estimate)
+        return (await self.calls.call(self.build_views, [job]))[0]
 
     async def get_page(self, owner: str, *, state: State | None, limit: int, cursor: str | None) -> JobsView:
         """Return a page of an owner's jobs, newest first."""
 
         def look() -> JobsView:
-            found = self._store.page(owner=owner, state=state, limit=limit, cursor=cursor)
+            found = self.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
             return JobsView(jobs=self.build_views(found.jobs), cursor=found.cursor, unreadable=list(found.unreadable))
 
-        return await self._calls.call(look)
+        return await self.calls.call(look)
 
     async def cancel(self, job_id: str, owner: str) -> JobView:
         """Cancel a job and return what is left of it; a final one stays as it is. Raises NotFound."""
 
         def cancel() -> JobView:
-            job = self._store.cancel(job_id, owner)
+            job = self.store.cancel(job_id, owner)
             if job is None:
                 raise NotFound("there is no such job")
             return self.build_views([job])[0]
 
-        return await self._calls.call(cancel)
+        return await self.calls.call(cancel)
 
     def build_views(self, jobs: Sequence[Job]) -> list[JobView]:
         """Return what callers see of jobs, with their places in the queue. Talks to Redis: call it in a thread."""
-        estimates = self._store.estimates(job.id for job in jobs if not job.state.final)
-        return [job_view(job, self._links, estimates.get(job.id)) for job in jobs]
+        estimates = self.store.estimates(job.id for job in jobs if not job.state.final)
+        return [job_view(job, self.links, estimates.get(job.id)) for job in jobs]
 
     def _find(self, job_id: str, owner: str | None) -> Job:
         try:
-            job = self._store.get(job_id)
+            job = self.store.get(job_id)
         except UnreadableRecord as fault:
             if owner not in (None, fault.owner):
                 raise NotFound("there is no such job") from fault

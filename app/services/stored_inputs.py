@@ -1,6 +1,7 @@
 """Pictures that a form names instead of sending them: those of a recipe or of a saved style."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from app.errors import Fault, Invalid
 from app.services.styles.references import FIELD, fill_from_style
@@ -17,17 +18,15 @@ Names = Mapping[str, Sha256]
 """sha256 of stored pictures by the pointer of their field."""
 
 
+@dataclass(frozen=True)
 class StoredInputs:
     """Finds the stored pictures of forms; `schema` tells where a form has its fields."""
 
-    def __init__(
-        self, store: JobStore, styles: StyleStore, decoder: Decoder, schema: FormSchema, calls: RedisCalls
-    ) -> None:
-        self._store = store
-        self._styles = styles
-        self._decoder = decoder
-        self._schema = schema
-        self._calls = calls
+    store: JobStore
+    styles: StyleStore
+    decoder: Decoder
+    schema: FormSchema
+    calls: RedisCalls
 
     async def resolve(self, form: Form, owner: str) -> Names:
         """Fill a form from its recipe or saved style and return the stored pictures that it uses.
@@ -35,13 +34,13 @@ class StoredInputs:
         Raises Invalid naming those that are no longer there, or were never the caller's; Unavailable.
         """
         if form.texts.get(recipe.FIELD) or form.files.get(recipe.FIELD):
-            await recipe.apply(form, self._decoder)
+            await recipe.apply(form, self.decoder)
         if style_id := form.texts.pop(FIELD, ""):
             await self._apply_style(form, style_id, owner)
         if not form.stored:
             return {}
         everything = [sha256 for names in form.stored.values() for sha256 in names]
-        absent = await self._calls.call(self._store.unused, everything, owner)
+        absent = await self.calls.call(self.store.unused, everything, owner)
         faults = [
             Fault(
                 f"#/recipe/{recipe.PICTURES[field]}" + (f"/{n}" if field == "style_image" else ""),
@@ -54,7 +53,7 @@ class StoredInputs:
         if faults:
             raise Invalid.of(faults)
         return {
-            self._schema.pointer(field, n): sha256
+            self.schema.pointer(field, n): sha256
             for field, names in form.stored.items()
             for n, sha256 in enumerate(names)
         }
@@ -63,7 +62,7 @@ class StoredInputs:
         """Put the references of the style that a form names into the form. Raises Invalid."""
         if form.files.get("style_image"):
             raise Invalid.of([Fault(f"#/{FIELD}", "give style images or a saved style, not both")])
-        style = await self._calls.call(self._styles.get, style_id, owner)
+        style = await self.calls.call(self.styles.get, style_id, owner)
         if style is None:
             raise Invalid.of([Fault(f"#/{FIELD}", "there is no such style")])
         fill_from_style(form, style)

@@ -1,6 +1,7 @@
-"""The way of a request from its form to an accepted job: check, decode, store the pictures, write the record, ring."""
+"""The way of a request from its form to an accepted job: check, decode, store the pictures, write and announce it."""
 
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,39 +19,34 @@ from workers.contract.queue.notifier import WorkerNotifier
 from workers.contract.runtime.tracing import current_traceparent
 
 
+@dataclass(frozen=True)
 class JobAnnouncer:
     """Wakes workers for new jobs and counts these."""
 
-    def __init__(self, notifier: WorkerNotifier, metrics: Metrics) -> None:
-        self._notifier = notifier
-        self._metrics = metrics
+    notifier: WorkerNotifier
+    metrics: Metrics
 
     def announce(self, job: Job, source: str) -> None:
         """Tell the workers of one job, and the metrics where it came from."""
-        self._notifier.ring(job.id, job.queue, job.priority, job.trace)
-        self._metrics.submitted.labels(job.request.method, source).inc()
+        self.notifier.notify(job.id, job.queue, job.priority, job.trace)
+        self.metrics.submitted.labels(job.request.method, source).inc()
 
 
-class Submitter:
+@dataclass(frozen=True)
+class FormSubmitter:
+    """What every way from a form to accepted jobs works with."""
+
+    store: JobStore
+    calls: RedisCalls
+    validator: RequestValidator
+    admission: JobAdmission
+    stored_inputs: StoredInputs
+    writer: InputWriter
+    announcer: JobAnnouncer
+
+
+class Submitter(FormSubmitter):
     """Accepts jobs; nothing is stored before everything has been checked."""
-
-    def __init__(
-        self,
-        store: JobStore,
-        calls: RedisCalls,
-        validator: RequestValidator,
-        admission: JobAdmission,
-        stored_inputs: StoredInputs,
-        writer: InputWriter,
-        announcer: JobAnnouncer,
-    ) -> None:
-        self._store = store
-        self._calls = calls
-        self._validator = validator
-        self._admission = admission
-        self._stored_inputs = stored_inputs
-        self._writer = writer
-        self._announcer = announcer
 
     async def submit(
         self, form: Form, *, owner: str, key: str | None, source: str, lifetime: timedelta | None = None
@@ -59,19 +55,19 @@ class Submitter:
 
         Raises a Problem or a ContractError.
         """
-        admission = await self._admission.admit(owner, key)  # before any picture is decoded, that of a recipe too
-        stored = await self._stored_inputs.resolve(form, owner)
-        request = self._validator.validate(form)
-        async with self._writer.decode(form.uploads()) as pictures:
+        admission = await self.admission.admit(owner, key)  # before any picture is decoded, that of a recipe too
+        stored = await self.stored_inputs.resolve(form, owner)
+        request = self.validator.validate(form)
+        async with self.writer.decode(form.uploads()) as pictures:
             names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
-            deadline = await self._calls.call(self._store.now) + lifetime if lifetime else None
+            deadline = await self.calls.call(self.store.now) + lifetime if lifetime else None
             job = build_job(form, with_pictures(request, names), owner=owner, key=key, deadline=deadline)
             if admission.digest not in (None, job.digest):
                 raise Conflict("the Idempotency-Key was used before with another request")
-            record = partial(self._store.submit, job, max_active=self._admission.most_active(owner))
-            submission = await self._writer.write(owner, pictures, record, admission=admission, stored=stored.items())
+            record = partial(self.store.submit, job, max_active=self.admission.most_active(owner))
+            submission = await self.writer.write(owner, pictures, record, admission=admission, stored=stored.items())
         if submission.created:
-            self._announcer.announce(job, source)
+            self.announcer.announce(job, source)
         return submission
 
 

@@ -45,7 +45,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 
 
 def params_of(case: Case) -> CSGOParams:
-    """Return a case's knobs; its file says how many tokens there are."""
+    """Return a case's parameters; its file says how many tokens there are."""
     given = {name: value for name, value in case.params.items() if name in CSGOParams.model_fields}
     given.pop("num_style_tokens", None)
     given.setdefault("content_in_unet", case.variant == "paper")

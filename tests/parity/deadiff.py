@@ -47,7 +47,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 
 
 def params_of(case: Case) -> DeadiffParams:
-    """Return a case's knobs; the reference samples at the timesteps of its own DDIM."""
+    """Return a case's parameters; the reference samples at the timesteps of its own DDIM."""
     ours = {"sampler": case.facts["scheduler"], "schedule": "ldm" if case.facts["scheduler"] == "ddim" else "even"}
     return DeadiffParams.model_validate(ours | case.params)
 

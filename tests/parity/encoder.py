@@ -69,7 +69,7 @@ def _content(params: EncoderParams, found: Adapter, context: PrepareContext) -> 
 
 
 def _knobs(case: Case) -> dict[str, Any]:
-    """Return a case's knobs by our names; what it leaves out is as the projects' functions have it."""
+    """Return a case's parameters by our names; what it leaves out is as the projects' functions have it."""
     plus = "plus" in case.weights("ip_adapter").name
     assumed = {"neg_content_scale": 1.0} if case.params.get("neg_content_prompt") else {}
     return {"sampler": case.facts["scheduler"], **assumed, **case.params, "adapter": "plus" if plus else "base"}

@@ -14,7 +14,7 @@ from workers.techniques.injection.style_id.spec import StyleIdParams
 from workers.techniques.injection.style_id.technique import StyleId
 
 PUBLISHED = 0.5
-"""The strength at which the published method runs with the knobs as they are."""
+"""The strength at which the published method runs with the parameters as they are."""
 KNOBS = set(StyleIdParams.model_fields) - {"fit"}
 
 
@@ -49,7 +49,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 
 
 def params(case: Case) -> StyleIdParams:
-    """Return a case's knobs; `injection_modules` repeats `injection_layers` by name."""
+    """Return a case's parameters; `injection_modules` repeats `injection_layers` by name."""
     given: dict[str, Any] = {name: value for name, value in case.params.items() if name in KNOBS}
     if "injection_layers" in given:
         given["injection_layers"] = tuple(given["injection_layers"])

@@ -74,7 +74,7 @@ def _inverted(content: Image.Image, prompt: str, config: RenoiseConfig, context:
 
 
 def params_of(case: Case) -> InstantStylePlusParams:
-    """Return a case's knobs by our names."""
+    """Return a case's parameters by our names."""
     given = {name: value for name, value in case.params.items() if name in InstantStylePlusParams.model_fields}
     if "seed" in case.params:
         given["inversion_seed"] = case.params["seed"]

@@ -236,13 +236,12 @@ def test_the_viewer_while_it_goes_to_another_picture(still: Desk, quiet: Gateway
 
 
 def test_the_focus_leaves_what_is_hidden(still: Desk) -> None:
-    still.open().page.route("**/livez", lambda route: route.abort())
-    still.page.route("**/methods", lambda route: route.abort(), times=1)
+    still.open().page.context.set_offline(True)
     still.page.clock.fast_forward(LOOK_AGAIN)
     retry = still.page.get_by_role("button", name="Try now")
     expect(retry).to_be_visible()
     retry.focus()
-    still.page.unroute("**/livez")
+    still.page.context.set_offline(False)
     still.page.clock.fast_forward(10_000)
     expect(retry).to_be_hidden()
     expect(still.page.locator("#maker")).to_be_focused()

@@ -26,7 +26,7 @@ class Lora(BaseModel):
 
 
 class Params(BaseModel):
-    """Root of every technique's own knobs: immutable, unknown keys, NaN and infinity refused."""
+    """Root of every technique's own parameters: immutable, unknown keys, NaN and infinity refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -103,7 +103,7 @@ class Spec(DeclaredSpec):
     bases: dict[Base, Defaults]
     cost: Cost = Cost()
     strength: str
-    """How `strength` 0..1 maps to the technique's own knobs, for people."""
+    """How `strength` 0..1 maps to the technique's own parameters, for people."""
     rights: str
     """Notes on licence and patents, for people."""
     weights: tuple[str, ...] = ()

@@ -28,12 +28,14 @@ def generation_inputs(request: GenerationRequest, pictures: Pictures, spec: Spec
     instead = spec.inputs.instead_of_references
     if not least <= len(pictures.styles) <= most and not (instead and getattr(params, instead) is not None):
         raise Refused(f"{spec.name} takes {least} to {most} style images, not {len(pictures.styles)}")
-    content_needed = isinstance(request, StylizeRequest) and spec.inputs.content_image == "required"
-    if content_needed and pictures.content is None:
-        raise Refused(f"{spec.name} needs a content_image")
+    prompt = negative_prompt = ""
+    if isinstance(request, StylizeRequest):
+        prompt, negative_prompt = request.prompt, request.negative_prompt
+        if spec.inputs.content_image == "required" and pictures.content is None:
+            raise Refused(f"{spec.name} needs a content_image")
     seeds = tuple(request.seed + i for i in range(request.batch_size))
     return GenerationInputs(
-        prompts=(getattr(request, "prompt", ""),) * len(seeds),
+        prompts=(prompt,) * len(seeds),
         seeds=seeds,
         width=request.width,
         height=request.height,
@@ -42,14 +44,14 @@ def generation_inputs(request: GenerationRequest, pictures: Pictures, spec: Spec
         params=params,
         noise=SeededNoise(seeds),
         strength=request.strength,
-        negative_prompt=getattr(request, "negative_prompt", "") or None,
+        negative_prompt=negative_prompt or None,
         pictures=pictures,
         style_weights=request.style_weights,
     )
 
 
 def validated(spec: Spec, request: GenerationRequest) -> Params:
-    """Return the request's knobs as the technique's own class, as JSON validates them. Raises Refused."""
+    """Return the request's parameters as the technique's own class, as JSON validates them. Raises Refused."""
     try:
         return spec.params.model_validate_json(json.dumps(request.params))
     except ValidationError as invalid:

@@ -1,13 +1,4 @@
-"""What a technique is to the engine, and how to add one.
-
-A technique is a folder `workers/techniques/<family>/<name>/` with
-
-- `spec.py`: SPEC, a `workers.contract.spec.Spec` (the gateway reads it without torch);
-- `math.py`: the paper's formulas as pure functions over tensors;
-- `technique.py`: TECHNIQUE, an object with the members of `Technique` below;
-
-and one line in `registry.FOLDERS`, and parity cases in `tests/parity/cases` with a module of its family in
-`tests/parity`. Nothing else needs to know about it.
+"""What a technique is to the engine. docs/adding-a-technique.md goes step by step.
 
 The life of a request: the engine turns it into `GenerationInputs` (pictures decoded, parameters validated) and calls
 

@@ -83,7 +83,7 @@ class Worker:
             PreviewStore(redis), self.beat, period=settings.worker_preview_seconds
         )
         self.invalidator = CacheInvalidator(StyleStore(redis), forget)
-        self.teller = PrecomputeReporter(PrecomputeStore(redis), self.name, prepared)
+        self.precompute_reporter = PrecomputeReporter(PrecomputeStore(redis), self.name, prepared)
         self.presence = PresenceReporter(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}
         self.broken: set[str] = set()
@@ -117,7 +117,7 @@ class Worker:
         self.watchdog.serve(served)
         self.beat.start()
         self.invalidator.start()
-        self.teller.start()
+        self.precompute_reporter.start()
         if self.settings.worker_preview_seconds:
             self.preview_publisher.start()
         app = create_consumer(self.settings.redis_url, lambda: self.runner.drain(self.watchdog.served))

@@ -35,11 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Runs jobs of `queues` on one engine, those of a batch key together; the last are published while
-    the next denoise.
+    """Runs jobs of `queues` on one engine, those of a batch key together; the last are published as the next denoise.
 
-    `most_pictures` bounds how many pictures are claimed for one batch; with `previews` jobs leave sketches in their
-    hold. A job that was tried before runs alone: it may have ended its worker. `exit_process` is os._exit, because
+    `most_pictures` bounds how many pictures are claimed for one batch; with `previews` jobs keep their newest preview.
+    A job that was tried before runs alone: it may have ended its worker. `exit_process` is os._exit, because
     nothing that holds a lost device can be unwound.
     """
 
@@ -89,11 +88,9 @@ class Runner:
                 job = claim.job
                 log.info("job %s attempt %d: %s", job.id, job.attempts, job.request.method, extra=job_fields(job.id))
                 self._metrics.claimed(job.request, queue_seconds(job))
-                resources = safety.enter_context(ExitStack())
-                running = resources.enter_context(self._beat.hold(claim))
-                running.resources = resources
+                running = safety.enter_context(self._beat.hold(claim))
                 running.span = self._job_span(job)
-                resources.callback(running.span.end)
+                running.resources.callback(running.span.end)
                 jobs.append(running)
             try:
                 self._await_solitude(jobs)

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from typing import Self
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -11,7 +12,7 @@ from workers.engine.types import PreviewFrame
 
 
 class JobInterrupted(Exception):
-    """The job must stop now: Canceled, DeadlinePassed, Lost or GivenBack."""
+    """The job must stop now: JobCanceledByCaller, DeadlinePassed, Lost or GivenBack."""
 
 
 class JobCanceledByCaller(JobInterrupted):
@@ -31,7 +32,10 @@ class GivenBack(JobInterrupted):
 
 
 class RunningJob:
-    """Written by the heartbeat (`reason`) and the denoise loop (`progress`, the preview). `resources` end with it."""
+    """Written by the heartbeat (`reason`) and the denoise loop (`progress`, the preview).
+
+    A context manager: when it ends so do its `resources`, or whoever took them over ends them.
+    """
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
@@ -41,6 +45,12 @@ class RunningJob:
         self.reason: type[JobInterrupted] | None = None
         self._preview: PreviewFrame | None = None
         self.claimed_at = self.renewed_at = self.moved_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.resources.close()
 
     @property
     def job(self) -> Job:
@@ -67,7 +77,7 @@ class RunningJob:
         return frame
 
     def check(self) -> None:
-        """Raise Interrupted when the job must stop."""
+        """Raise JobInterrupted when the job must stop."""
         if self.reason is not None:
             raise self.reason(self.claim.job.id)
 

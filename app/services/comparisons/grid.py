@@ -59,7 +59,7 @@ def _values(text: str) -> list[str]:
 
 
 def _params(text: str, methods: list[str]) -> dict[str, str]:
-    """Return each method's own knobs, as JSON. Raises Invalid."""
+    """Return each method's own parameters, as JSON. Raises Invalid."""
     try:
         found: Any = json.loads(text or "{}")
     except (ValueError, RecursionError) as fault:
@@ -68,7 +68,7 @@ def _params(text: str, methods: list[str]) -> dict[str, str]:
         raise Invalid.of([Fault("#/params", "must be an object: the parameters of each method by its name")])
     if unknown := [name for name in found if name not in methods]:
         raise Invalid.of([Fault("#/params", f"names methods that are not compared: {', '.join(unknown)[:100]}")])
-    return {name: json.dumps(knobs) for name, knobs in found.items()}
+    return {name: json.dumps(parameters) for name, parameters in found.items()}
 
 
 def _files_for(form: Form, method: str) -> dict[str, Any]:

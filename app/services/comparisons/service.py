@@ -1,6 +1,7 @@
 """Callers' own comparisons: looked at and canceled."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.errors import NotFound
 from app.schemas.comparison import ComparisonView
@@ -12,21 +13,19 @@ from workers.contract.jobs.models import Job
 from workers.contract.jobs.store import JobStore
 
 
+@dataclass(frozen=True)
 class ComparisonService:
     """Reads and cancels comparisons. `public_url` begins the addresses that are handed out."""
 
-    def __init__(
-        self, store: JobStore, comparisons: ComparisonStore, jobs: JobService, calls: RedisCalls, public_url: str
-    ) -> None:
-        self._store = store
-        self._comparisons = comparisons
-        self._jobs = jobs
-        self._calls = calls
-        self._public_url = public_url
+    store: JobStore
+    comparisons: ComparisonStore
+    jobs: JobService
+    calls: RedisCalls
+    public_url: str
 
     async def get(self, comparison_id: str, owner: str) -> Comparison:
         """Return an owner's comparison. Raises NotFound."""
-        comparison = await self._calls.call(self._comparisons.get, comparison_id, owner)
+        comparison = await self.calls.call(self.comparisons.get, comparison_id, owner)
         if comparison is None:
             raise NotFound("there is no such comparison")
         return comparison
@@ -35,19 +34,19 @@ class ComparisonService:
         """Return what callers see of a comparison now."""
 
         def look() -> ComparisonView:
-            jobs = self._store.many(cell.job_id for cell in comparison.cells)
-            views = {view.id: view for view in self._jobs.build_views(list(jobs.values()))}
-            return comparison_view(comparison, views, self._public_url)
+            jobs = self.store.many(cell.job_id for cell in comparison.cells)
+            views = {view.id: view for view in self.jobs.build_views(list(jobs.values()))}
+            return comparison_view(comparison, views, self.public_url)
 
-        return await self._calls.call(look)
+        return await self.calls.call(look)
 
     async def get_jobs(self, comparison: Comparison) -> Sequence[Job | None]:
         """Return the jobs of a comparison in its order; None for those that are kept no longer."""
         ids = [cell.job_id for cell in comparison.cells]
-        jobs = await self._calls.call(self._store.many, ids)
+        jobs = await self.calls.call(self.store.many, ids)
         return [jobs.get(job_id) for job_id in ids]
 
     async def cancel(self, comparison: Comparison) -> None:
         """Cancel all jobs of a comparison; finished ones stay as they are."""
         for cell in comparison.cells:
-            await self._calls.call(self._store.cancel, cell.job_id, comparison.owner)
+            await self.calls.call(self.store.cancel, cell.job_id, comparison.owner)

@@ -4,57 +4,38 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from app.auth.keyring import Caller
 from app.errors import Conflict, Fault, Invalid
-from app.services.admission import InputWriter, JobAdmission
 from app.services.comparisons.grid import Variant, expand
-from app.services.stored_inputs import Names, StoredInputs
-from app.services.submit import JobAnnouncer, build_job
-from app.storage.redis_calls import RedisCalls
+from app.services.stored_inputs import Names
+from app.services.submit import FormSubmitter, build_job
 from app.uploads.cost import check_total
 from app.uploads.multipart import Form
-from app.uploads.validate import RequestValidator, with_pictures
+from app.uploads.validate import with_pictures
 from workers.contract.jobs.admission import Admission, PutInputs
 from workers.contract.jobs.comparisons import Cell, Comparison, ComparisonStore
 from workers.contract.jobs.models import Job, StylizeRequest
-from workers.contract.jobs.store import JobStore
 
 
-class ComparisonSubmitter:
+@dataclass(frozen=True)
+class ComparisonSubmitter(FormSubmitter):
     """Accepts comparisons; each job counts as a request of the caller's."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        comparisons: ComparisonStore,
-        calls: RedisCalls,
-        validator: RequestValidator,
-        admission: JobAdmission,
-        stored_inputs: StoredInputs,
-        writer: InputWriter,
-        announcer: JobAnnouncer,
-    ) -> None:
-        self._store = store
-        self._comparisons = comparisons
-        self._calls = calls
-        self._validator = validator
-        self._admission = admission
-        self._stored_inputs = stored_inputs
-        self._writer = writer
-        self._announcer = announcer
+    comparisons: ComparisonStore
 
     async def submit(self, form: Form, *, caller: Caller, key: str | None) -> Comparison:
         """Accept all the jobs that a form asks for. Raises a Problem or a ContractError."""
         owner, texts = caller.owner, dict(form.texts)
         variants = expand(form)
-        stored = [await self._stored_inputs.resolve(variant.form, owner) for variant in variants]
+        stored = [await self.stored_inputs.resolve(variant.form, owner) for variant in variants]
         requests = [self._validate(variant) for variant in variants]
-        check_total(requests, self._validator.max_cost, "#/method")
+        check_total(requests, self.validator.max_cost, "#/method")
         comparison_id = secrets.token_hex(16) if key is None else hashlib.sha256(f"{owner} {key}".encode()).hexdigest()
-        known = await self._calls.call(self._comparisons.get, comparison_id, owner)
+        known = await self.calls.call(self.comparisons.get, comparison_id, owner)
         admission = Admission(0, None) if known else await self._admit(caller, len(variants))
-        async with self._writer.decode(form.uploads()) as pictures:
+        async with self.writer.decode(form.uploads()) as pictures:
             sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
             digest = _digest_of(texts, sent)
             if known:
@@ -68,35 +49,35 @@ class ComparisonSubmitter:
                 owner=owner,
                 digest=digest,
                 cells=tuple(_cell(*parts) for parts in zip(variants, jobs, requests, strict=True)),
-                created_at=await self._calls.call(self._store.now),
+                created_at=await self.calls.call(self.store.now),
             )
 
             def record(put: PutInputs) -> Comparison:
-                most = self._admission.most_active(owner)
-                return _check_same(self._store.submit_comparison(comparison, jobs, put, max_active=most), digest)
+                most = self.admission.most_active(owner)
+                return _check_same(self.store.submit_comparison(comparison, jobs, put, max_active=most), digest)
 
             named = {pair for names in stored for pair in names.items()}
-            accepted = await self._writer.write(owner, pictures, record, admission=admission, stored=named)
+            accepted = await self.writer.write(owner, pictures, record, admission=admission, stored=named)
         if accepted == comparison:  # else the same request came twice at once
             self._announce(jobs)
         return accepted
 
     async def _admit(self, caller: Caller, jobs: int) -> Admission:
         """Find out whether a caller may have a comparison, and count its jobs. Raises a Problem or a ContractError."""
-        admission = await self._admission.admit(caller.owner, jobs=jobs)
-        await self._admission.count_jobs(caller, jobs, "#/method")
+        admission = await self.admission.admit(caller.owner, jobs=jobs)
+        await self.admission.count_jobs(caller, jobs, "#/method")
         return admission
 
     def _validate(self, variant: Variant) -> StylizeRequest:
         try:
-            return self._validator.validate(variant.form)
+            return self.validator.validate(variant.form)
         except Invalid as invalid:
             faults = [Fault(fault.pointer, f"{variant.label}: {fault.detail}") for fault in invalid.errors]
             raise type(invalid).of(faults) from invalid
 
     def _announce(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self._announcer.announce(job, "comparison")
+            self.announcer.announce(job, "comparison")
 
 
 def _digest_of(texts: Mapping[str, str], sent: Names) -> str:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.services.admission import JobAdmission
 from app.services.styles.precompute_requests import name_of
@@ -15,57 +16,48 @@ from workers.contract.styles.precompute import PrecomputeStore, precompute_key
 from workers.contract.styles.store import Style
 
 
+@dataclass(frozen=True)
 class PrecomputeService:
     """Submits and cancels the jobs that prepare styles; jobs are kept for `keep_seconds`."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        preparations: PrecomputeStore,
-        views: StyleViews,
-        admission: JobAdmission,
-        announcer: JobAnnouncer,
-        calls: RedisCalls,
-        keep_seconds: float,
-    ) -> None:
-        self._store = store
-        self._preparations = preparations
-        self._views = views
-        self._admission = admission
-        self._announcer = announcer
-        self._calls = calls
-        self._keep_seconds = keep_seconds
+    store: JobStore
+    preparations: PrecomputeStore
+    views: StyleViews
+    admission: JobAdmission
+    announcer: JobAnnouncer
+    calls: RedisCalls
+    keep_seconds: float
 
     async def start(self, style: Style, requests: Sequence[PrecomputeRequest]) -> None:
         """Submit a job for each preparation that is cold, all or none. Raises ContractError."""
-        self.announce(await self._calls.call(self.submit, style, requests))
+        self.announce(await self.calls.call(self.submit, style, requests))
 
     def submit(self, style: Style, requests: Sequence[PrecomputeRequest]) -> list[Job]:
         """Submit as `start` does and return the new jobs, still to be announced. Talks to Redis: call it in a thread.
 
         Raises ContractError.
         """
-        [jobs] = self._preparations.jobs([style.id])
-        views = self._views.build_preparations([(one, jobs.get(name_of(one))) for one in requests])
+        [jobs] = self.preparations.jobs([style.id])
+        views = self.views.build_preparations([(one, jobs.get(name_of(one))) for one in requests])
         cold = [one for one, view in zip(requests, views, strict=True) if view.state == "cold"]
         new = [_build_job(style, one, after=jobs.get(name_of(one), "")) for one in cold]
-        ids = self._store.submit_all(new, max_active=self._admission.most_active(style.owner))
+        ids = self.store.submit_all(new, max_active=self.admission.most_active(style.owner))
         if ids:
             names = {name_of(one): job_id for one, job_id in zip(cold, ids, strict=True)}
-            longer = 2 * self._keep_seconds  # than the jobs, whose keys name those before them
-            self._preparations.put_jobs(style.id, names, longer)
+            longer = 2 * self.keep_seconds  # than the jobs, whose keys name those before them
+            self.preparations.put_jobs(style.id, names, longer)
         return [job for job, job_id in zip(new, ids, strict=True) if job.id == job_id]
 
     def announce(self, jobs: Sequence[Job]) -> None:
         """Wake workers for new jobs."""
         for job in jobs:
-            self._announcer.announce(job, "style")
+            self.announcer.announce(job, "style")
 
     def cancel(self, style: Style) -> None:
         """Cancel what still prepares a style. Talks to Redis: call it in a thread."""
-        [jobs] = self._preparations.jobs([style.id])
+        [jobs] = self.preparations.jobs([style.id])
         for job_id in jobs.values():
-            self._store.cancel(job_id, style.owner)
+            self.store.cancel(job_id, style.owner)
 
 
 def _build_job(style: Style, one: PrecomputeRequest, *, after: str) -> Job:

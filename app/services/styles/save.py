@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from app.auth.keyring import Caller
@@ -24,26 +25,17 @@ from workers.techniques import registry
 MOST_STYLES = 1000
 
 
+@dataclass(frozen=True)
 class StyleSaver:
     """Saves styles; each method that one is prepared for at once counts as a request of the caller's."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        styles: StyleStore,
-        requests: PrecomputeRequests,
-        precompute: PrecomputeService,
-        admission: JobAdmission,
-        writer: InputWriter,
-        calls: RedisCalls,
-    ) -> None:
-        self._store = store
-        self._styles = styles
-        self._requests = requests
-        self._precompute = precompute
-        self._admission = admission
-        self._writer = writer
-        self._calls = calls
+    store: JobStore
+    styles: StyleStore
+    requests: PrecomputeRequests
+    precompute_service: PrecomputeService
+    admission: JobAdmission
+    writer: InputWriter
+    calls: RedisCalls
 
     async def save(self, form: Form, caller: Caller) -> Style:
         """Save the style that a form describes. Raises a Problem or a ContractError."""
@@ -54,38 +46,38 @@ class StyleSaver:
             name=name,
             references=tuple(StyleReference(sha256=UNNAMED, weight=weight) for weight in weights),
             versions={method: registry.spec(method).version for method in registry.names()},
-            created_at=await self._calls.call(self._store.now),
+            created_at=await self.calls.call(self.store.now),
         )
         admission = await self._admit(caller, len(self._build_requests(unnamed, form)))
-        async with self._writer.decode(form.uploads()) as pictures:
+        async with self.writer.decode(form.uploads()) as pictures:
             style = _with_pictures(unnamed, [pictures[f"#/style_image/{n}"].sha256 for n in range(len(weights))])
             record = partial(self._write, style, self._build_requests(style, form))
-            jobs = await self._writer.write(caller.owner, pictures, record, admission=admission)
-        self._precompute.announce(jobs)
+            jobs = await self.writer.write(caller.owner, pictures, record, admission=admission)
+        self.precompute_service.announce(jobs)
         return style
 
     async def precompute(self, style: Style, form: Form, caller: Caller) -> None:
         """Have a saved style prepared for the methods that a form names. Raises a Problem or a ContractError."""
-        requests = self._requests.build(style, parse_methods(form, "method"), form.texts.get("model"), "#/method")
-        await self._admission.count_jobs(caller, len(requests), "#/method")
-        await self._precompute.start(style, requests)
+        requests = self.requests.build(style, parse_methods(form, "method"), form.texts.get("model"), "#/method")
+        await self.admission.count_jobs(caller, len(requests), "#/method")
+        await self.precompute_service.start(style, requests)
 
     def _build_requests(self, style: Style, form: Form) -> list[PrecomputeRequest]:
         """Return the preparations that a form asks for beside saving the style. Raises Invalid."""
         if not form.texts.get("precompute"):
             return []
         methods = parse_methods(form, "precompute")
-        return self._requests.build(style, methods, form.texts.get("model"), "#/precompute")
+        return self.requests.build(style, methods, form.texts.get("model"), "#/precompute")
 
     async def _admit(self, caller: Caller, jobs: int) -> Admission:
         """Find out whether a caller may have a style, and count the jobs that prepare it.
 
         Raises a Problem or a ContractError.
         """
-        if await self._calls.call(self._styles.count, caller.owner) >= MOST_STYLES:
+        if await self.calls.call(self.styles.count, caller.owner) >= MOST_STYLES:
             raise _too_many()
-        admission = await self._admission.admit(caller.owner, jobs=jobs)
-        await self._admission.count_jobs(caller, jobs, "#/precompute")
+        admission = await self.admission.admit(caller.owner, jobs=jobs)
+        await self.admission.count_jobs(caller, jobs, "#/precompute")
         return admission
 
     def _write(self, style: Style, requests: Sequence[PrecomputeRequest], put: PutInputs) -> list[Job]:
@@ -93,12 +85,12 @@ class StyleSaver:
 
         Raises Invalid, ContractError.
         """
-        if not self._styles.save(style, MOST_STYLES, put):
+        if not self.styles.save(style, MOST_STYLES, put):
             raise _too_many()
         try:
-            return self._precompute.submit(style, requests)
+            return self.precompute_service.submit(style, requests)
         except ContractError:
-            self._styles.delete(style.id, style.owner)
+            self.styles.delete(style.id, style.owner)
             raise
 
 

@@ -1,6 +1,7 @@
 """What callers see of saved styles: also for which methods workers have them prepared."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Literal
@@ -23,35 +24,33 @@ def style_view(style: Style, prepared: list[PrecomputeView], public_url: str) ->
     return StyleView(**style.model_dump(exclude={"owner"}), prepared=prepared, links=links)
 
 
+@dataclass(frozen=True)
 class StyleViews:
     """Builds views. Talks to Redis: call it in a thread. `public_url` begins the addresses that are handed out."""
 
-    def __init__(
-        self, store: JobStore, preparations: PrecomputeStore, requests: PrecomputeRequests, public_url: str
-    ) -> None:
-        self._store = store
-        self._preparations = preparations
-        self._requests = requests
-        self._public_url = public_url
+    store: JobStore
+    preparations: PrecomputeStore
+    requests: PrecomputeRequests
+    public_url: str
 
     def build(self, styles: Sequence[Style]) -> list[StyleView]:
         """Return what callers see of styles."""
-        jobs = self._preparations.jobs([style.id for style in styles])
-        known = [self._requests.build_all(style) for style in styles]
+        jobs = self.preparations.jobs([style.id for style in styles])
+        known = [self.requests.build_all(style) for style in styles]
         pairs = [(one, own.get(name_of(one))) for ones, own in zip(known, jobs, strict=True) for one in ones]
         views = iter(self.build_preparations(pairs))
         return [
-            style_view(style, list(islice(views, len(ones))), self._public_url)
+            style_view(style, list(islice(views, len(ones))), self.public_url)
             for style, ones in zip(styles, known, strict=True)
         ]
 
     def build_preparations(self, preparations: Sequence[tuple[PrecomputeRequest, str | None]]) -> list[PrecomputeView]:
         """Return how far some preparations are, each given with the id of its newest job."""
-        workers = [worker.id for worker in self._store.workers()]
+        workers = [worker.id for worker in self.store.workers()]
         keys = [precompute_key(one) for one, _ in preparations]
-        counts = self._preparations.count_workers_with(workers, keys)
-        jobs = self._store.many(job_id for _, job_id in preparations if job_id)
-        now = self._store.now()
+        counts = self.preparations.count_workers_with(workers, keys)
+        jobs = self.store.many(job_id for _, job_id in preparations if job_id)
+        now = self.store.now()
         views = []
         for (one, job_id), count in zip(preparations, counts, strict=True):
             job = jobs.get(job_id or "")

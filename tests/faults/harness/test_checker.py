@@ -75,8 +75,7 @@ def test_a_claim_without_state_check_is_found() -> None:
 def test_webhooks_that_are_lost_doubled_or_wrong_are_found(calls: list[Call], said: str) -> None:
     moment = datetime.now(UTC)
     request = StylizeRequest(method="m", model="m", seed=1, width=64, height=64, steps=1, guidance_scale=1, strength=1)
-    job = Job(
-        id="job-1", owner="o", queue="q", priority="batch", state=State.SUCCEEDED, request=request, created_at=moment
-    )
+    known = {"id": "job-1", "owner": "o", "queue": "q", "priority": "batch", "digest": "0" * 64}
+    job = Job(**known, state=State.SUCCEEDED, request=request, created_at=moment)
     found = violations(Evidence(History(), {"job-1": job}, [], calls))
     assert any(said in line for line in found), found

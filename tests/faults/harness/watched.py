@@ -22,7 +22,7 @@ from workers.contract.runtime.settings import Settings
 
 PLANTED = {
     "commit without token compare": {"finish": ("job.token == tonumber(token) and", "")},
-    "claim without state check": {"claim": ("return nil end\nleave_line(job)", "return nil end")},
+    "claim without state check": {"claim": ("return nil end\ndequeue(job)", "return nil end")},
 }
 """Faults in the text of the scripts that the checker must find."""
 FAILING, FULL, SLOW, LYING = "failing", "full", "slow", "lying"

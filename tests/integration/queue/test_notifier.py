@@ -1,4 +1,4 @@
-"""The bell over a real Redis: at once when quiet, bounded under load, no matter to its caller when Redis is gone."""
+"""The notifier over a real Redis: at once when quiet, bounded under load, quiet to its caller when Redis is gone."""
 
 import base64
 import json
@@ -24,10 +24,10 @@ def server(tmp_path: Path) -> Iterator[RedisProcess]:
 
 
 @pytest.fixture
-def bell(server: RedisProcess) -> Iterator[WorkerNotifier]:
-    bell = WorkerNotifier(server.url, connect(server.url))
-    yield bell
-    bell.close(5)
+def notifier(server: RedisProcess) -> Iterator[WorkerNotifier]:
+    notifier = WorkerNotifier(server.url, connect(server.url))
+    yield notifier
+    notifier.close(5)
 
 
 def hint(message: str) -> tuple[str, list[str]]:
@@ -36,17 +36,17 @@ def hint(message: str) -> tuple[str, list[str]]:
     return parsed["headers"]["task"], args
 
 
-def test_a_ring_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisProcess, bell: WorkerNotifier) -> None:
-    bell.ring("job1", "sd15", "batch")
+def test_it_is_a_json_task_in_the_queue_of_model_and_priority(server: RedisProcess, notifier: WorkerNotifier) -> None:
+    notifier.notify("job1", "sd15", "batch")
     with connect(server.url) as redis:
         _, message = redis.brpop(["sd15.batch"], timeout=PATIENCE)
     assert hint(message) == (WAKE, ["job1"])
     assert queue_names("sd15") == ("sd15.interactive", "sd15.batch")
 
 
-def test_each_ring_is_a_message_of_its_own(server: RedisProcess, bell: WorkerNotifier) -> None:
+def test_each_ring_is_a_message_of_its_own(server: RedisProcess, notifier: WorkerNotifier) -> None:
     for job_id in ("job1", "job2"):
-        bell.ring(job_id, "sd15", "interactive")
+        notifier.notify(job_id, "sd15", "interactive")
     with connect(server.url) as redis:
         messages = [json.loads(redis.brpop(["sd15.interactive"], timeout=PATIENCE)[1]) for _ in range(2)]
     first, second = ({message["headers"]["id"], message["properties"]["delivery_tag"]} for message in messages)
@@ -55,41 +55,41 @@ def test_each_ring_is_a_message_of_its_own(server: RedisProcess, bell: WorkerNot
     assert [message["properties"]["correlation_id"] == message["headers"]["id"] for message in messages] == [True] * 2
 
 
-def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisProcess, bell: WorkerNotifier) -> None:
+def test_a_storm_of_rings_leaves_a_bounded_number(server: RedisProcess, notifier: WorkerNotifier) -> None:
     for n in range(5000):
-        bell.ring(f"job{n}", "sd15", "interactive")
+        notifier.notify(f"job{n}", "sd15", "interactive")
     with connect(server.url) as redis:
         until(lambda: redis.llen("sd15.interactive") == MOST_WAITING, "the line is full")
-        bell.ring("late", "sd15", "interactive")
-        bell.ring("other", "sdxl", "interactive")
+        notifier.notify("late", "sd15", "interactive")
+        notifier.notify("other", "sdxl", "interactive")
         until(lambda: redis.llen("sdxl.interactive") == 1, "the other is sent")
         assert redis.llen("sd15.interactive") == MOST_WAITING
-    assert bell.failures == 0
+    assert notifier.failures == 0
 
 
-def test_a_burst_wakes_as_many_workers_as_it_has_jobs(server: RedisProcess, bell: WorkerNotifier) -> None:
+def test_a_burst_wakes_as_many_workers_as_it_has_jobs(server: RedisProcess, notifier: WorkerNotifier) -> None:
     for n in range(5):
-        bell.ring(f"job{n}", "sd15", "interactive")
+        notifier.notify(f"job{n}", "sd15", "interactive")
     with connect(server.url) as redis:
         until(lambda: redis.llen("sd15.interactive") == 5, "all are sent")
 
 
-def test_a_dead_redis_is_counted_and_forgotten(server: RedisProcess, bell: WorkerNotifier) -> None:
-    bell.ring("job1", "sd15", "interactive")
+def test_a_dead_redis_is_counted_and_forgotten(server: RedisProcess, notifier: WorkerNotifier) -> None:
+    notifier.notify("job1", "sd15", "interactive")
     with connect(server.url) as redis:
         until(lambda: redis.llen("sd15.interactive") == 1, "the first is sent")
         server.kill()
-        bell.ring("job2", "sd15", "interactive")
-        until(lambda: bell.failures == 1, "the second is counted")
+        notifier.notify("job2", "sd15", "interactive")
+        until(lambda: notifier.failures == 1, "the second is counted")
         server.start()
-        bell.ring("job3", "sd15", "interactive")
+        notifier.notify("job3", "sd15", "interactive")
         until(lambda: redis.llen("sd15.interactive") == 2, "the third is sent")
 
 
 def test_what_is_pending_is_sent_before_the_end(server: RedisProcess) -> None:
-    bell = WorkerNotifier(server.url, connect(server.url))
-    bell.ring("job1", "sd15", "interactive")
-    bell.close(5)
+    notifier = WorkerNotifier(server.url, connect(server.url))
+    notifier.notify("job1", "sd15", "interactive")
+    notifier.close(5)
     with connect(server.url) as redis:
         assert redis.llen("sd15.interactive") == 1
 
@@ -118,17 +118,17 @@ app.Worker(queues=list(queue_names("sd15")), without_gossip=True, without_mingle
 
 
 def test_a_worker_hears_the_bell_after_redis_died_while_it_ran_a_task(
-    server: RedisProcess, bell: WorkerNotifier
+    server: RedisProcess, notifier: WorkerNotifier
 ) -> None:
     worker = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CONSUMER, server.url], stderr=subprocess.DEVNULL)
     with connect(server.url) as redis:
         try:
-            bell.ring("job1", "sd15", "interactive")
+            notifier.notify("job1", "sd15", "interactive")
             until(lambda: redis.llen("woken") == 1, "the worker is woken")
             server.kill()
             time.sleep(1)
             server.start()
-            bell.ring("job2", "sd15", "interactive")
+            notifier.notify("job2", "sd15", "interactive")
             until(lambda: redis.llen("woken") == 2, "it is woken again")
             assert worker.poll() is None
         finally:

@@ -28,7 +28,7 @@ class LeaseStatus:
 
 
 class Wake(NamedTuple):
-    """A job for which a bell should be rung."""
+    """A job of which a worker should be notified."""
 
     queue: str
     job_id: str

@@ -18,14 +18,7 @@ from workers.contract.jobs.inputs import InputStore
 from workers.contract.jobs.models import Failure, Job, Progress, Result, State, from_millis
 from workers.contract.jobs.record import job_of, pairs
 from workers.contract.jobs.report import ReportVerbs
-from workers.contract.jobs.results import (
-    Claim,
-    LeaseStatus,
-    Page,
-    QueueEstimate,
-    Sweep,
-    Wake,
-)
+from workers.contract.jobs.results import Claim, LeaseStatus, Page, QueueEstimate, Sweep, Wake
 from workers.contract.jobs.stored import RECORD_VERSION
 from workers.contract.jobs.submission import SubmissionVerbs
 from workers.contract.runtime.redis import connect, redis_errors, verify_server
@@ -100,8 +93,7 @@ class JobStore(SubmissionVerbs, ReportVerbs):
     def claim(self, queue: str, worker: str, batch_key: str = "") -> Claim | None:
         """Return the next job of the queue for this worker, or None when none waits.
 
-        With a `batch_key` (see `batch_key`) the next job is given only if it is of that batch_key and was never tried.
-
+        With a `batch_key` (see `record.batch_key`) the next job is given only if it has that key and was never tried.
         A record that cannot be read fails its job; one of a version that this release does not know stays in the queue.
         Interactive goes before batch, owners take turns, each owner's jobs go as they came. Jobs whose lease ended
         are in the queue again, those at their last attempt failed as `poison`, those past their deadline as `deadline`.

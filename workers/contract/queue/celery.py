@@ -1,4 +1,4 @@
-"""The one Celery configuration, for those who ring and those who are woken.
+"""The one Celery configuration, for those who notify and those who are woken.
 
 Celery carries hints only: no results, no retries, no acknowledgements worth losing, nothing but JSON.
 """

@@ -1,4 +1,4 @@
-"""Tells workers that a job waits. A ring is a hint; a lost one costs time, never a job."""
+"""Tells workers that a job waits. A notification is a hint; a lost one costs time, never a job."""
 
 import json
 import logging
@@ -20,14 +20,14 @@ from workers.contract.runtime.tracing import record_span
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.01
-"""Rings that come this soon after others go out together."""
+"""Notifications that come this soon after others go out together."""
 MOST_WAITING = 32
 """Wake-ups kept per Celery queue: enough for so many idle workers, since each worker woken drains the store."""
 
 
 @dataclass(frozen=True)
 class Notification:
-    """A ring that waits to go out, since when, and the traceparent of who rings."""
+    """A wake-up that waits to go out, since when, and the traceparent of who asked for it."""
 
     job_id: str
     trace: str | None
@@ -35,10 +35,10 @@ class Notification:
 
 
 class WorkerNotifier:
-    """Rings from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
+    """Sends from a thread of its own: at once when quiet, bundled under load. Never blocks nor fails the caller."""
 
     def __init__(self, redis_url: str, redis: Redis) -> None:
-        """Start the thread; it rings over the process's client. Raises Misconfigured for a bad URL."""
+        """Start the thread; it sends over the process's client. Raises Misconfigured for a bad URL."""
         self._app: Celery = create_celery(redis_url)
         self._redis = redis
         self._templates: dict[str, MessageTemplate] = {}
@@ -51,10 +51,10 @@ class WorkerNotifier:
 
     @property
     def failures(self) -> int:
-        """How many rings were given up because Redis did not take them."""
+        """How many notifications were given up because Redis did not take them."""
         return self._failures
 
-    def ring(self, job_id: str, queue: str, priority: Priority, trace: str | None = None) -> None:
+    def notify(self, job_id: str, queue: str, priority: Priority, trace: str | None = None) -> None:
         """Have a worker of the queue woken soon. Returns at once, raises nothing."""
         with self._changed:
             waiting = self._pending[queue_name(queue, priority)]
@@ -70,32 +70,32 @@ class WorkerNotifier:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while rings := self._await_rings():
-            for queue, waiting in rings.items():
+        while notifications := self._await_pending():
+            for queue, waiting in notifications.items():
                 self._send(queue, waiting)
             time.sleep(PAUSE_SECONDS)
 
-    def _await_rings(self) -> dict[str, list[Notification]]:
+    def _await_pending(self) -> dict[str, list[Notification]]:
         """Return what is pending as soon as there is something; nothing once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closed)
-            rings, self._pending = self._pending, defaultdict(list)
-            return rings
+            notifications, self._pending = self._pending, defaultdict(list)
+            return notifications
 
-    def _send(self, queue: str, rings: list[Notification]) -> None:
+    def _send(self, queue: str, notifications: list[Notification]) -> None:
         """Put the wake-ups into the list that kombu reads; of too many the oldest stay, since all are alike."""
         try:
             template = self._templates.get(queue) or self._templates.setdefault(
                 queue, MessageTemplate(self._app, queue)
             )
-            waiting = self._redis.lpush(queue, *(template.message(ring.job_id) for ring in rings))
+            waiting = self._redis.lpush(queue, *(template.message(one.job_id) for one in notifications))
             if waiting > MOST_WAITING:
                 self._redis.ltrim(queue, -MOST_WAITING, -1)
-            for ring in rings:
-                record_span("ring", ring.trace, ring.since, datetime.now(UTC))
-        except Exception as fault:  # noqa: BLE001  whatever it is, the thread rings on and the sweeper heals
-            self._failures += len(rings)
-            log.warning("could not ring for %s, the sweeper will: %s", queue, fault)
+            for one in notifications:
+                record_span("ring", one.trace, one.since, datetime.now(UTC))
+        except Exception as fault:  # noqa: BLE001  whatever it is, the thread goes on and the sweeper heals
+            self._failures += len(notifications)
+            log.warning("could not notify the workers of %s, the sweeper will: %s", queue, fault)
 
 
 JOB = "the-job-of-the-template"
@@ -108,7 +108,7 @@ class MessageTemplate:
     """
 
     def __init__(self, app: Celery, queue: str) -> None:
-        """Cast the message for one Celery queue."""
+        """Have Celery write the message for one queue."""
         with app.connection_for_write("memory://") as connection:
             channel = connection.channel()
             channel.queue_declare(queue=queue)
@@ -122,6 +122,6 @@ class MessageTemplate:
         """Return the wake-up with a job as its hint, as Redis carries it."""
         body = b64decode(self._body).replace(JOB.encode(), job_id.encode())
         text = self._text.replace(self._body, b64encode(body).decode()).replace(JOB, job_id)
-        for cast in self._ids:
-            text = text.replace(cast, str(uuid4()))
+        for used in self._ids:
+            text = text.replace(used, str(uuid4()))
         return text

@@ -41,14 +41,14 @@ class PrecomputeStore:
                 batch.hgetall(self._jobs(style_id))
             return list(batch.execute())
 
-    def report(self, worker: str, count_workers_with: Collection[str], seconds: float) -> None:
+    def report(self, worker: str, held: Collection[str], seconds: float) -> None:
         """Say which preparations a worker has in its cache; it is believed for `seconds`."""
         name = self._held(worker)
         with redis_errors():
             batch = self._redis.pipeline()
             batch.delete(name)
-            if count_workers_with:
-                batch.sadd(name, *count_workers_with)
+            if held:
+                batch.sadd(name, *held)
                 batch.pexpire(name, round(seconds * 1000))
             batch.execute()
 

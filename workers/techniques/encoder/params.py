@@ -1,4 +1,4 @@
-"""What the knobs of IP-Adapter and InstantStyle have in common. Pydantic only: the gateway reads it without torch."""
+"""The parameters that IP-Adapter and InstantStyle share. Pydantic only: the gateway reads it without torch."""
 
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ RIGHTS = (
 
 
 class EncoderParams(Params):
-    """Knobs of every technique that looks at the style images through an image-prompt adapter."""
+    """Parameters of every technique that looks at the style images through an image-prompt adapter."""
 
     scale: float = Field(1.0, ge=0, le=4, description="weight of the image attention at strength 1; 1 is the authors'")
     adapter: Variant = Field(

@@ -6,8 +6,6 @@ The denoise loop reads the outcome at each step through `RunningJob.report`; it 
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.results import Claim
@@ -29,17 +27,13 @@ class Heartbeat(PeriodicThread):
         self._held: dict[str, RunningJob] = {}
         self._lock = threading.Lock()
 
-    @contextmanager
-    def hold(self, claim: Claim) -> Iterator[RunningJob]:
-        """Keep the claim's lease while the block runs."""
+    def hold(self, claim: Claim) -> RunningJob:
+        """Return the claimed job, whose lease is renewed until its resources are closed."""
         running = RunningJob(claim)
         with self._lock:
             self._held[claim.job.id] = running
-        try:
-            yield running
-        finally:
-            with self._lock:
-                self._held.pop(claim.job.id, None)
+        running.resources.callback(self._let_go, claim.job.id)
+        return running
 
     @property
     def held(self) -> tuple[RunningJob, ...]:
@@ -51,6 +45,10 @@ class Heartbeat(PeriodicThread):
         """Renew every lease in hand; once the thread has ended they run out by themselves."""
         for running in self.held:
             self._renew(running)
+
+    def _let_go(self, job_id: str) -> None:
+        with self._lock:
+            self._held.pop(job_id, None)
 
     def _renew(self, running: RunningJob) -> None:
         try:

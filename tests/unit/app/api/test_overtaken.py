@@ -115,9 +115,9 @@ def test_an_accepted_job_finds_the_picture_that_was_being_deleted(gateway: Gatew
         redis.hdel("stylize:inputs", job["recipe"]["style_images"][0])
     overtaken = Overtaken(gateway, data, name)
     blobs: BlobStore = overtaken  # type: ignore[assignment]
-    bell = WorkerNotifier(gateway.environ["STYLIZE_REDIS_URL"], connect(gateway.environ["STYLIZE_REDIS_URL"]))
-    Sweeper(gateway.store, blobs, bell, retention=timedelta(seconds=-2)).collect_orphans()
-    bell.close()
+    notifier = WorkerNotifier(gateway.environ["STYLIZE_REDIS_URL"], connect(gateway.environ["STYLIZE_REDIS_URL"]))
+    Sweeper(gateway.store, blobs, notifier, retention=timedelta(seconds=-2)).collect_orphans()
+    notifier.close()
     overtaken.asking.join()
     assert overtaken.answer is not None
     assert overtaken.answer.status_code == 202, overtaken.answer.text

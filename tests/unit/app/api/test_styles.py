@@ -67,14 +67,14 @@ def test_styles_are_listed_a_page_at_a_time_and_deleted(gateway: Gateway) -> Non
 def test_the_references_of_a_style_outlive_the_retention(gateway: Gateway) -> None:
     style = saved(gateway, 1, first=500)
     (reference,) = (input_name(reference["sha256"]) for reference in style["references"])
-    bell = WorkerNotifier(gateway.environ["STYLIZE_REDIS_URL"], connect(gateway.environ["STYLIZE_REDIS_URL"]))
-    sweeper = Sweeper(gateway.store, gateway.blobs, bell, retention=timedelta(seconds=-2))
+    notifier = WorkerNotifier(gateway.environ["STYLIZE_REDIS_URL"], connect(gateway.environ["STYLIZE_REDIS_URL"]))
+    sweeper = Sweeper(gateway.store, gateway.blobs, notifier, retention=timedelta(seconds=-2))
     sweeper.collect_orphans()
     assert gateway.blobs.get(reference)
     gateway.client.delete(f"/styles/{style['id']}")
     sweeper.collect_orphans()
     assert reference not in {stored.name for stored in gateway.blobs.list("inputs/")}
-    bell.close()
+    notifier.close()
 
 
 def style_of(owner: str, versions: dict[str, int], sha256: str) -> Style:

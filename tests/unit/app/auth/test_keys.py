@@ -32,23 +32,11 @@ URL_KEY = "k" * 32
 
 
 @pytest.fixture(scope="module")
-def keyed_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
-        yield child
-
-
-@pytest.fixture(scope="module")
-def keys(keyed_redis: RedisProcess) -> Iterator[KeyStore]:
-    with connect(keyed_redis.url) as redis:
-        yield KeyStore(redis)
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory, keyed_redis: RedisProcess, keys: KeyStore) -> Iterator[Gateway]:
+def keyed(tmp_path_factory: pytest.TempPathFactory, server: RedisProcess, keys: KeyStore) -> Iterator[Gateway]:
     """A gateway that needs keys."""
     keys.put(create_api_key("the first key closes the door").key)
     environ = {"STYLIZE_GATEWAY_URL_KEY": URL_KEY}
-    with Gateway(tmp_path_factory.mktemp("gateway"), keyed_redis, environ) as running:
+    with Gateway(tmp_path_factory.mktemp("gateway"), server, environ) as running:
         yield running
 
 
@@ -107,8 +95,8 @@ def test_all_refusals_look_the_same(keys: KeyStore, header: str | None) -> None:
     assert key.id not in texts.pop()
 
 
-def test_without_keys_all_are_one_unless_keys_are_always_needed(keyed_redis: RedisProcess) -> None:
-    with connect(keyed_redis.url) as redis:
+def test_without_keys_all_are_one_unless_keys_are_always_needed(server: RedisProcess) -> None:
+    with connect(server.url) as redis:
         empty = KeyStore(redis, prefix="empty:")
         assert KeyRing(empty, always=False).caller(None) == Caller(ANYONE)
         with pytest.raises(Unauthorized):
@@ -133,18 +121,18 @@ def test_keys_that_cannot_be_read_again_open_nothing_for_long(tmp_path: Path, mo
             ring.refresh()
 
 
-def test_a_key_from_its_making_to_its_end(keyed: Gateway, keyed_redis: RedisProcess) -> None:
-    made = stylize("create", "ann", "--rate", "60/minute", "--json", redis=keyed_redis)
+def test_a_key_from_its_making_to_its_end(keyed: Gateway, server: RedisProcess) -> None:
+    made = stylize("create", "ann", "--rate", "60/minute", "--json", redis=server)
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)
     headers = {"Authorization": f"Bearer {key['token']}"}
     known(keyed, headers)
-    listed = stylize("list", redis=keyed_redis)
+    listed = stylize("list", redis=server)
     assert key["id"] in listed.stdout
     assert "60/minute" in listed.stdout
-    assert key["token"] not in listed.stdout + stylize("list", "--json", redis=keyed_redis).stdout
+    assert key["token"] not in listed.stdout + stylize("list", "--json", redis=server).stdout
     assert keyed.accepted(**headers)["state"] == "queued"
-    assert stylize("revoke", key["id"], redis=keyed_redis).returncode == 0
+    assert stylize("revoke", key["id"], redis=server).returncode == 0
     known(keyed, headers, status=401)
     refused = keyed.post(**headers)
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer realm="stylize"')
@@ -163,9 +151,9 @@ def test_a_key_from_its_making_to_its_end(keyed: Gateway, keyed_redis: RedisProc
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    keyed_redis: RedisProcess, arguments: tuple[str, ...], status: int, words: str
+    server: RedisProcess, arguments: tuple[str, ...], status: int, words: str
 ) -> None:
-    done = stylize(*arguments, redis=keyed_redis)
+    done = stylize(*arguments, redis=server)
     assert (done.returncode, done.stdout) == (status, "")
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -242,9 +230,9 @@ def test_a_key_has_no_more_jobs_in_flight_than_it_may(keyed: Gateway, keys: KeyS
     assert keyed.post(**ann).status_code == 202
 
 
-def test_rates_are_counted_together_on_a_redis(keyed_redis: RedisProcess) -> None:
+def test_rates_are_counted_together_on_a_redis(server: RedisProcess) -> None:
     caller = Caller("ann", rate="2/minute")
-    url = f"redis+{keyed_redis.url}"
+    url = f"redis+{server.url}"
     for _ in range(2):
         RateLimits(url).count(caller)
     with pytest.raises(RateLimited):

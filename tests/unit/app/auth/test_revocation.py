@@ -32,19 +32,6 @@ from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
 PNG = ("style.png", encoded(picture()), "image/png")
-"""What never ends is found out by this."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
-        yield child
-
-
-@pytest.fixture(scope="module")
-def keys(server: RedisProcess) -> Iterator[KeyStore]:
-    with connect(server.url) as redis:
-        yield KeyStore(redis)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What is chosen before anything runs: layers by index, sizes, the knobs' own rules."""
+"""What is chosen before anything runs: layers by index, sizes, the parameters' own rules."""
 
 import pytest
 from PIL import Image

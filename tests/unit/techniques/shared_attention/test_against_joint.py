@@ -38,7 +38,7 @@ VARIED: list[dict[str, Any]] = [
 ]
 
 
-def joint(asked: GenerationInputs, backbone: StableDiffusion, knobs: dict[str, Any], level: float) -> torch.Tensor:
+def joint(asked: GenerationInputs, backbone: StableDiffusion, parameters: dict[str, Any], level: float) -> torch.Tensor:
     L = sum("attn1" in name for name in backbone.denoiser.attn_processors)
     shape = backbone.latent_shape(asked.width, asked.height)
     return generate(
@@ -49,7 +49,7 @@ def joint(asked: GenerationInputs, backbone: StableDiffusion, knobs: dict[str, A
         guidance=asked.guidance_scale,
         negative=asked.negative_prompt,
         size=(asked.width, asked.height),
-        knobs=knobs,
+        parameters=parameters,
         plain={i for i, alone in enumerate(math.plain_layers(L, level)) if alone},
     )[1:]
 

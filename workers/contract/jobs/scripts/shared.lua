@@ -28,7 +28,7 @@
 --                                           'eta <bucket>', 'eta sum' (milliseconds)
 --   active                          hash    owner -> jobs that are not final
 --   leads                           hash    worker -> the job it claimed alone last: those claimed after it are of its batch
---   changes                         stream  ids of jobs that changed, newest last; see changes.py
+--   changes                         stream  ids of jobs that changed, newest last; see `changes` in report.py
 --   queues                          set     every queue seen
 --   keys                            hash    id -> an API key, as JSON; see app/auth/key_store.py
 --   arrivals, turn                  numbers
@@ -102,7 +102,7 @@ local function owner_queue_of(priority, queue, owner) return name('ready', prior
 
 -- Count an owner among those who have as many queued jobs, by turn, so that a position is told without looking at every
 -- owner. To be called after each change of its queue or turn. Scripts of the release before do not call it: what they
--- leave wrong is found when the sums are compared, see estimate.lua.
+-- leave wrong is found when the sums are compared, see position.lua.
 local function index_owner(priority, queue, owner)
   local depth, depths = name('depth', priority, queue), name('depths', priority, queue)
   local before = redis.call('HGET', depth, owner)

@@ -31,8 +31,8 @@ class Deadiff:
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image that sees the picture; plain exactly at strength 0.
 
-        Raises WeightsMissing without the checkpoint, ModelUnusable for one of another layout, Refused for knobs that
-        do not go together.
+        Raises WeightsMissing without the checkpoint, ModelUnusable for one of another layout, Refused for parameters
+        that do not go together.
         """
         params = params_as(inputs, DeadiffParams)
         if inputs.strength == 0:

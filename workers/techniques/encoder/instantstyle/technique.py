@@ -26,7 +26,7 @@ class InstantStyle:
         """Return text-to-image that sees the style images in the style blocks; plain exactly at strength 0.
 
         Raises WeightsMissing without the adapter, or without the text encoder that content subtraction needs; Refused
-        for knobs it cannot follow.
+        for parameters it cannot follow.
         """
         params = params_as(inputs, InstantStyleParams)
         return text_driven.prepare(

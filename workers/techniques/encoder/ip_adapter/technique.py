@@ -1,4 +1,4 @@
-"""IP-Adapter: every selected cross-attention also attends to the style images. See spec.py for the knobs."""
+"""IP-Adapter: every selected cross-attention also attends to the style images. See spec.py for the parameters."""
 
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ class IPAdapter:
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image that sees the style images; plain exactly at strength 0.
 
-        Raises WeightsMissing without the adapter, Refused for knobs it cannot follow.
+        Raises WeightsMissing without the adapter, Refused for parameters it cannot follow.
         """
         params = params_as(inputs, IPAdapterParams)
         return text_driven.prepare(inputs, params, context, target_blocks=params.target_blocks)

@@ -11,7 +11,7 @@ DecoderIndex = Annotated[int, Field(ge=0, le=11)]
 
 
 class StyleIdParams(Params):
-    """Knobs of style-id."""
+    """Parameters of style-id."""
 
     gamma: float = Field(
         0.75, ge=0, le=1, description="query preservation up to strength 0.5; higher keeps more of the content"
@@ -97,8 +97,9 @@ SPEC = Spec(
     },
     cost=Cost(row_passes=1.0, style_passes=1.0, content_passes=1.0),
     strength="0 is the reconstructed content: no injection, no AdaIN. Up to 0.5 the injected layers' outputs and the "
-    "starting latents move from the content's own to the published method's, which 0.5 is exactly, with the knobs as "
-    "given. Above, gamma falls, to 0.4 of its value at 1: the authors' strong style setting 0.3 with the default 0.75.",
+    "starting latents move from the content's own to the published method's, which 0.5 is exactly, with the "
+    "parameters as given. Above, gamma falls, to 0.4 of its value at 1: the authors' strong style setting 0.3 with the "
+    "default 0.75.",
     rights="Written from the paper; no code of the authors is used. Their code (jiwoogit/StyleID) is under the MIT "
     "licence. The method has no weights of its own.",
     experimental_on=("sdxl",),

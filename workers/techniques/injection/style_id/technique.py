@@ -33,7 +33,7 @@ class StyleId:
         self._sizing = sizing
 
     def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
-        """Batches with every request whose result has the same size, whatever the pictures, steps and knobs."""
+        """Batches with every request whose result has the same size, whatever the pictures, steps and parameters."""
         if not inputs.pictures.styles or inputs.pictures.content is None:
             return None
         return backbone.name, self._sizing(inputs, backbone.size_multiple).content

@@ -1,4 +1,4 @@
-"""Signal leak: one latent changes, nothing else. See math.py for the formulas and spec.py for the knobs."""
+"""Signal leak: one latent changes, nothing else. See math.py for the formulas and spec.py for the parameters."""
 
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
