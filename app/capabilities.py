@@ -7,8 +7,13 @@ from pathlib import Path
 
 from model_store.catalogue import entry_of, needed_by
 from model_store.catalogue.entry import Base, Entry
+from model_store.catalogue.evaluation import MethodFigures, evaluation_of
 from workers.contract.spec import Defaults, Spec
 from workers.techniques import registry
+from workers.techniques.measured import rank_methods
+
+UNMEASURED = "encoder"
+"""The default method of a model on which nothing was measured, where it takes what is given."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,32 @@ class Capabilities:
         """Return the served models that a technique runs on."""
         return [model for model, base in self.bases.items() if base in spec.bases]
 
+    @cached_property
+    def measured(self) -> dict[str, tuple[MethodFigures, ...]]:
+        """What was measured of the methods on each served model, the best first; nothing for most models."""
+        return {model: rank_methods(evaluation_of(self.entries[model]), base) for model, base in self.bases.items()}
+
+    def best_measured(self, model: str, *, content: bool, references: int = 1) -> MethodFigures | None:
+        """Return the figures of the best measured method that takes what is given; None when none was measured."""
+        fitting = (one for one in self.measured[model] if _takes(registry.spec(one.method), content, references))
+        return next(fitting, None)
+
+    def default_method(self, model: str, *, content: bool, references: int = 1) -> str:
+        """Return the method of a request that names none: the best measured that takes what is given."""
+        if best := self.best_measured(model, content=content, references=references):
+            return best.method
+        usual = registry.spec(UNMEASURED)
+        running = (spec for spec in self.specs if self.bases[model] in spec.bases)
+        return next((spec.name for spec in (usual, *running) if _takes(spec, content, references)), usual.name)
+
     def defaults_of(self, spec: Spec, model: str) -> Defaults | None:
         """Return what a request gets when it does not say, at the model's own size; None when it does not run there."""
         defaults = spec.bases.get(self.bases[model])
         side = self.entries[model].native_size
         return defaults.model_copy(update={"width": side, "height": side}) if defaults and side else defaults
+
+
+def _takes(spec: Spec, content: bool, references: int) -> bool:
+    """Return whether a technique draws from so many style images, with or without a content image."""
+    least, most = spec.inputs.references
+    return least <= references <= most and spec.inputs.content_image != ("none" if content else "required")

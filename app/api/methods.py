@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Depends
 
@@ -10,14 +10,24 @@ from app.api.problems import problem_docs
 from app.capabilities import Capabilities
 from app.dependencies import CallsDep, CapabilitiesDep, SettingsDep, StoreDep, caller
 from app.errors import Unavailable
-from app.schemas.catalogue import InstalledModelView, LicenceView, MethodsView, MethodView, ModelsView, ModelView
+from app.schemas.catalogue import (
+    InstalledModelView,
+    LicenceView,
+    MethodsView,
+    MethodView,
+    ModelsView,
+    ModelView,
+    RecommendationView,
+)
 from app.services.model_status import ModelStatus, installed_models, served_models
+from model_store.catalogue.evaluation import MethodFigures
 from model_store.errors import ModelStoreError
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.spec import Spec
 
 router = APIRouter(tags=["methods"], dependencies=[Depends(caller)])
 
+SOURCES: tuple[tuple[bool, Literal["text", "content_image"]], ...] = ((False, "text"), (True, "content_image"))
 Abilities = dict[str, dict[str, str]]
 
 
@@ -97,4 +107,25 @@ def method_view(spec: Spec, capabilities: Capabilities, able: Abilities) -> Meth
         available=[model for model, refusal in refusals.items() if not refusal],
         refusals={model: refusal for model, refusal in refusals.items() if refusal},
         warm=bool(refusals),
+        recommended=recommendations(spec, capabilities),
+    )
+
+
+def recommendations(spec: Spec, capabilities: Capabilities) -> list[RecommendationView]:
+    """Return the served models whose best measured method a technique is, from a text and with a content image."""
+    found = []
+    for model in capabilities.models_of(spec):
+        for content, source in SOURCES:
+            best = capabilities.best_measured(model, content=content)
+            if best is not None and best.method == spec.name:
+                found.append(_recommendation(model, source, best))
+    return found
+
+
+def _recommendation(model: str, source: Literal["text", "content_image"], best: MethodFigures) -> RecommendationView:
+    similarity, accuracy = best.style_similarity.mean, best.content_accuracy.mean
+    given = "a text" if source == "text" else "a content image"
+    reason = f"best measured from {given}: style similarity {similarity:.2f}, content accuracy {accuracy:.2f}"
+    return RecommendationView(
+        model=model, input=source, reason=reason, style_similarity=similarity, content_accuracy=accuracy
     )

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import Client, JobState, JobView, StylizeFields
 
-DEFAULT_METHOD = "encoder"
 Picture = typer.Option(exists=True, dir_okay=False, readable=True, show_default=False)
 Quiet = typer.Option(show_default=False)
 
@@ -22,7 +21,7 @@ def run(
     style: Annotated[list[Path] | None, typer.Option(help="a style picture; repeat for several", exists=True)] = None,
     style_id: Annotated[str | None, typer.Option(help="a saved style in their place", show_default=False)] = None,
     prompt: Annotated[str | None, typer.Option(help="what to draw", show_default=False)] = None,
-    method: Annotated[str | None, typer.Option(help=f"see GET /methods (default: {DEFAULT_METHOD})")] = None,
+    method: Annotated[str | None, typer.Option(help="see GET /methods; default: the best measured")] = None,
     content: Annotated[Path | None, Picture] = None,
     control: Annotated[Path | None, Picture] = None,
     negative_prompt: Annotated[str | None, Quiet] = None,
@@ -84,7 +83,7 @@ def parse_params(given: list[str]) -> dict[str, Any]:
 def submit_job(client: Client, method: str | None, recipe: Path | None, asked: StylizeFields) -> JobView:
     """Submit what the options ask for."""
     if recipe is None:
-        return client.submit(method or DEFAULT_METHOD, **asked)
+        return client.submit(method, **asked)
     content = recipe.read_bytes()
     return client.submit_recipe(json.loads(content) if content.lstrip().startswith(b"{") else content, **asked)
 

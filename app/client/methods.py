@@ -60,6 +60,16 @@ class LicenceView(Answer):
     licence: Licence
 
 
+class RecommendationView(Answer):
+    """Why a method is the default of a model, for what is drawn from: `input` is text or content_image."""
+
+    model: str
+    input: str
+    reason: str
+    style_similarity: float
+    content_accuracy: float
+
+
 class MethodView(Answer):
     """A method: what it takes, what it costs, on which terms, on which models it runs now."""
 
@@ -84,6 +94,7 @@ class MethodView(Answer):
     available: list[str]
     refusals: dict[str, str]
     warm: bool
+    recommended: tuple[RecommendationView, ...] = ()
 
 
 class MethodsView(Answer):

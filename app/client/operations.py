@@ -35,9 +35,9 @@ class Operations:
     """Jobs, their pictures, saved styles and comparisons."""
 
     @operation
-    def submit(self, method: str, **fields: Unpack[StylizeFields]) -> Operation[JobView]:
-        """Ask for pictures; return the accepted job."""
-        request = yield from build_request("/stylize", {"method": method, **fields})
+    def submit(self, method: str | None = None, **fields: Unpack[StylizeFields]) -> Operation[JobView]:
+        """Ask for pictures, without a method by the service's default; return the accepted job."""
+        request = yield from build_request("/stylize", {**({"method": method} if method else {}), **fields})
         return (yield from fetch(JobView, request))
 
     @operation

@@ -12,7 +12,6 @@ from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.techniques import registry
 
-DEFAULT_METHOD = "encoder"
 MOST_IMAGES = 16
 IMAGES = ("image", "image[]")
 FOREIGN = re.compile(r"(gpt-image|chatgpt-image|dall-e)[a-z0-9.-]*")
@@ -81,8 +80,6 @@ def _translate_model(form: Form, capabilities: Capabilities) -> None:
         form.texts.pop("model", None)
         if model and not FOREIGN.fullmatch(model):
             form.texts.setdefault("method", model)
-    if not form.texts.get("recipe") and not form.files.get("recipe"):
-        form.texts.setdefault("method", DEFAULT_METHOD)
 
 
 def _sort_images(form: Form, request: FormSchema) -> None:

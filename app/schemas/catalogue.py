@@ -18,6 +18,16 @@ class LicenceView(BaseModel):
     licence: Licence
 
 
+class RecommendationView(BaseModel):
+    """Why a method is the default of a model: it is the best measured of those that draw from the same input."""
+
+    model: str
+    input: Literal["text", "content_image"] = Field(description="what is drawn from, beside the style image")
+    reason: str
+    style_similarity: float = Field(description="0 no style, 1 the reference's own; mean of the evaluation")
+    content_accuracy: float = Field(description="share of the pictures that show what was asked for")
+
+
 class MethodView(BaseModel):
     """A technique: what it takes, what it costs, on which terms."""
 
@@ -42,6 +52,9 @@ class MethodView(BaseModel):
     available: list[str] = Field(description="warm base models on which it runs with default parameters")
     refusals: dict[str, str] = Field(description="warm base models on which it does not, and why")
     warm: bool = Field(description="whether a worker has one of these models ready")
+    recommended: list[RecommendationView] = Field(
+        description="served models whose default method it is, as measured; see `method` of POST /stylize"
+    )
 
 
 class MethodsView(BaseModel):

@@ -56,6 +56,7 @@ class Submitter(FormSubmitter):
         Raises a Problem or a ContractError.
         """
         admission = await self.admission.admit(owner, key)  # before any picture is decoded, that of a recipe too
+        self.validator.fill_method(form)
         stored = await self.stored_inputs.resolve(form, owner)
         request = self.validator.validate(form)
         async with self.writer.decode(form.uploads()) as pictures:

@@ -131,7 +131,10 @@ def webhook(rules: UrlPolicy, help: str) -> Field:
 def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: UrlPolicy = PUBLIC) -> dict[str, Field]:
     """Return the text fields of a request to a host that serves these methods and models, the default model first."""
     return {
-        "method": choice(methods, "a technique, or a family's alias; see GET /methods"),
+        "method": choice(
+            methods,
+            "a technique, or a family's alias; when absent the `recommended` one of GET /methods",
+        ),
         "prompt": text("what to draw; required for text-driven methods"),
         "negative_prompt": text("what to keep out"),
         "seed": integer(0, MAX_SEED, "the same seed gives the same picture; drawn and returned when absent"),

@@ -46,6 +46,17 @@ class RequestValidator:
         self.max_cost = max_cost
         self._capabilities = capabilities
 
+    def fill_method(self, form: Form) -> None:
+        """Put the host's default method into a form that names none; a recipe names its own."""
+        if any(form.texts.get(name) for name in ("method", "recipe")) or form.files.get("recipe"):
+            return
+        model = form.texts.get("model", "")
+        if model not in self._capabilities.bases:  # also one that is refused later, in better words
+            model = self._capabilities.default_model
+        references = max(1, len(form.files.get("style_image", ())))  # of a saved style any method takes some
+        content = bool(form.files.get("content_image"))
+        form.texts["method"] = self._capabilities.default_method(model, content=content, references=references)
+
     def validate(self, form: Form) -> StylizeRequest:
         """Return the request that a form asks for, its pictures yet unnamed. The form's `values` are those read.
 
@@ -55,7 +66,7 @@ class RequestValidator:
         form.values = values
         spec = registry.spec(values["method"]) if "method" in values else None
         if spec is None:
-            missing = [Fault("#/method", "is required without a recipe")] if not form.texts.get("method") else []
+            missing = [] if form.texts.get("method") else [Fault("#/method", "is required")]  # an empty recipe's
             raise Invalid.of([*missing, *faults])
         model = values.get("model", self._capabilities.default_model)
         defaults = self._capabilities.defaults_of(spec, model)

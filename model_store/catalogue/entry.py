@@ -103,6 +103,8 @@ class Entry(DeclaredEntry):
     """Where its files come from: the hub or a mirror, this package, a builder of ours, the operator's own files."""
     folder: SafePath | None = None
     """Where it lies when it is shipped (below this package) or built (below the store)."""
+    evaluation: SafePath | None = None
+    """Where a shipped model's figures of `stylize eval` lie, below this package."""
     repository: str | None = None
     revision: str = "main"
     """A commit, or a branch that the first pull resolves to a commit and pins."""
