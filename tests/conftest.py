@@ -1,11 +1,19 @@
-"""What every test shares: nothing listens or writes outside the test's own folders."""
+"""What every test shares: nothing listens or writes outside the test's own folders, the tiny models are installed."""
 
 import os
 
 import pytest
 
+from tests.support.tiny.store import build_tiny_store
+
+MODEL_DIR = "STYLIZE_MODEL_DIR"
+
+
+def pytest_configure() -> None:
+    os.environ[MODEL_DIR] = str(build_tiny_store())
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("STYLIZE_")]:
+    for name in [name for name in os.environ if name.upper().startswith("STYLIZE_") and name != MODEL_DIR]:
         monkeypatch.delenv(name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from model_store.catalogue import base_of, entry_of
+from model_store.catalogue import base_of
 from model_store.errors import ModelStoreError
 from model_store.store.presence import presence
 from workers.contract.blobs import open_blobs
@@ -143,11 +143,11 @@ def models(settings: Settings) -> Iterator[Check]:
     for model in settings.models:
         try:
             base_of(model, settings.model_dir)
-            entry, found = entry_of(model, settings.model_dir), presence(model, settings.model_dir)
+            found = presence(model, settings.model_dir)
         except (ModelStoreError, KeyError) as fault:
             yield Check("models", "fault", str(fault), "correct STYLIZE_MODELS; stylize models list shows all")
             continue
-        if found.state == "installed" or entry.origin == "built":
+        if found.state == "installed":
             yield Check("models", "ok", f"{model} is installed")
         else:
             yield Check("models", "fault", f"{model} is {found.state}", found.command)

@@ -17,12 +17,13 @@ from types import FrameType
 from deploy.embedded.folder_lock import CannotLock, FolderLock, Holder
 from deploy.embedded.processes import ChildProcess
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
-from model_store.store.presence import presence
 from workers.contract.errors import StoreUnavailable
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.redis_version import read_version
 
 GRACE_SECONDS = 10.0
+DEFAULT_MODEL = "starter"
+"""The base model served when STYLIZE_MODELS names none: it comes with this package."""
 MISCONFIGURED = 2
 """Exit status of a process whose settings or servers are not as they must be."""
 WORKER_GRACE_SECONDS = "3"
@@ -107,7 +108,7 @@ def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> 
         "STYLIZE_REDIS_URL": redis_url,
         "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
         "STYLIZE_MODEL_DIR": os.environ.get("STYLIZE_MODEL_DIR", str(data / "models")),
-        "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", default_model()),
+        "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", DEFAULT_MODEL),
     }
     gateway = shared | HEAP | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
     worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
@@ -123,11 +124,6 @@ def numbered(n: int) -> dict[str, str]:
     first = os.environ.get("STYLIZE_WORKER_METRICS_PORT", "0")
     port = str(int(first) + n - 1) if first.isdecimal() and int(first) else first
     return {"STYLIZE_WORKER_ID": f"worker-{n}", "STYLIZE_WORKER_METRICS_PORT": port}
-
-
-def default_model() -> str:
-    """Return the base model served when STYLIZE_MODELS names none: the starter model, if this copy has its weights."""
-    return "starter" if presence("starter", Path()).state == "installed" else "tiny-sd15"
 
 
 def python(module: str) -> tuple[str, ...]:

@@ -75,9 +75,7 @@ def folder_of(model: str, store: Path) -> Path:
     It is below `store`, but for a shipped model, which lies in this package. Raises UnknownModel, which is a KeyError.
     """
     entry = entry_of(model, store)
-    if entry.folder is None:
-        return store / "models" / entry.id
-    return (Path(__file__).parents[1] if entry.origin == "shipped" else store) / entry.folder
+    return store / "models" / entry.id if entry.folder is None else Path(__file__).parents[1] / entry.folder
 
 
 def with_required(models: Iterable[str], store: Path | None = None) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ Kind = Literal[
     "technique",
     "auxiliary",
 ]
-Origin = Literal["hub", "shipped", "built", "added"]
+Origin = Literal["hub", "shipped", "added"]
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -127,6 +127,6 @@ class Entry(DeclaredEntry):
             raise ValueError(f"{self.id}: a base model names its architecture")
         if self.origin == "hub" and (self.repository is None or not self.files):
             raise ValueError(f"{self.id}: repository and files are needed")
-        if (self.origin in ("shipped", "built")) != (self.folder is not None):
-            raise ValueError(f"{self.id}: shipped and built models name their folder, others do not")
+        if (self.origin == "shipped") != (self.folder is not None):
+            raise ValueError(f"{self.id}: shipped models name their folder, others do not")
         return self

@@ -34,7 +34,7 @@ def remove(model: str, store: Path, *, forget: bool = False, force: bool = False
     """
     entry = entry_of(model, store)
     folder = folder_of(model, store)
-    if entry.origin in ("shipped", "built"):
+    if entry.origin == "shipped":
         raise StillNeeded(f"{model} is part of this program and stays")
     if not force:
         _require_unneeded(model, store)

@@ -23,7 +23,7 @@ class ModelPresence:
 
     @property
     def command(self) -> str:
-        """Return the command that brings the model here; empty for what comes with this package or is built by it."""
+        """Return the command that brings the model here; empty for what comes with this package."""
         return {
             "hub": f"stylize models pull {self.model}",
             "added": f"stylize models remove {self.model} && stylize models add SOURCE {self.model}",
@@ -33,12 +33,12 @@ class ModelPresence:
 def presence(model: str, store: Path, lock: Lock | None = None) -> ModelPresence:
     """Return what of one model is there, by names and sizes. Raises UnknownModel.
 
-    `lock` saves reading the lock file again when many models are asked for. Shipped and built models are installed
-    when their folder has files: they carry no pins.
+    `lock` saves reading the lock file again when many models are asked for. A shipped model is installed
+    when its folder has files: it carries no pins.
     """
     entry = entry_of(model, store)
     folder = folder_of(model, store)
-    if entry.origin in ("shipped", "built"):
+    if entry.origin == "shipped":
         there = (folder / "model_index.json").is_file()
         absent = () if there else ("model_index.json",)
         return ModelPresence(model, "installed" if there else "missing", absent, entry.origin)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from deploy.embedded.demo import CONTENT
-from deploy.embedded.stack import default_model
+from deploy.embedded.stack import DEFAULT_MODEL
 from tests.support.service import FINAL, Service, service, style_file
 
 GOAL = 2.0
@@ -41,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cancel", description=__doc__)
     parser.add_argument("--jobs", type=int, default=200)
     options = parser.parse_args()
-    rng, model = random.Random(0), default_model()
+    rng, model = random.Random(0), DEFAULT_MODEL
     with tempfile.TemporaryDirectory() as store, service(Path(store), environ={"STYLIZE_MODELS": model}) as running:
         methods = [one["name"] for one in running.client.get("/methods").json()["methods"] if one["available"]]
         runs = [canceled_after(running, rng.choice(methods), rng.uniform(0, LONGEST)) for _ in range(options.jobs)]

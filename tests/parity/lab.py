@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_store import tiny
 from tests.parity.case import Case
+from tests.support.tiny import models
 from workers.contract.spec import Params
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
@@ -21,9 +21,9 @@ from workers.engine.technique import GenerationInputs, Pictures, PrepareContext,
 
 def data_root(given: Path, cache: Path) -> Path:
     """Return the folder above `tiny-models`: the given one, else `cache` with the models rebuilt from their seeds."""
-    if all((given / "tiny-models" / name).is_dir() for name in tiny.BUILDERS):
+    if all((given / "tiny-models" / name).is_dir() for name in models.BUILDERS):
         return given.resolve()
-    tiny.build_all(cache / "tiny-models")
+    models.build_all(cache / "tiny-models")
     return cache.resolve()
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.embedded.demo import SEED
-from deploy.embedded.stack import default_model
+from deploy.embedded.stack import DEFAULT_MODEL
 from tests.studio.conftest import NAMES, SWITCHES
 from tests.studio.desk import Desk
 from tests.studio.examples import FOLDER, INDEX
@@ -44,17 +44,19 @@ def main() -> None:
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
         raise SystemExit("no Chromium on this machine: `make browser` installs Debian's, as root")
-    model = default_model()
-    patient = {"STYLIZE_MODELS": model, "STYLIZE_WORKER_STALL_SECONDS": str(HALF_HOUR), "STYLIZE_LEASE_SECONDS": "60"}
+    patient = {
+        "STYLIZE_MODELS": DEFAULT_MODEL,
+        "STYLIZE_WORKER_STALL_SECONDS": str(HALF_HOUR),
+        "STYLIZE_LEASE_SECONDS": "60",
+    }
     with (
         tempfile.TemporaryDirectory(prefix="stylize-models-") as models,
-        service(Path(models), environ=patient) as running,
+        service(Path(models), environ={"STYLIZE_MODELS": DEFAULT_MODEL, **patient}) as running,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=executable, args=SWITCHES, timeout=HALF_HOUR * 1000)
         state = drawn(browser, running, asked)
-        if model == "starter":
-            thumbnails(running)
+        thumbnails(running)
         for width in SIZES:
             for theme in THEMES:
                 photograph(browser, running, state, width, theme)

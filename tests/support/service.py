@@ -14,6 +14,7 @@ from deploy.embedded.demo import EXAMPLES, free_port, ready
 from deploy.embedded.processes import ChildProcess
 from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import end, python
+from tests.support.tiny.store import install_tiny_models
 
 MODEL = "tiny-sd15"
 FINAL = ("succeeded", "failed", "canceled")
@@ -56,6 +57,8 @@ class Service:
             "OMP_NUM_THREADS": "1",
             **(environ or {}),
         }
+        if shared["STYLIZE_MODELS"] == MODEL:
+            install_tiny_models(models)
         self.environ = shared
         self.gateway = ChildProcess("gateway", self.gateway_command(), shared)
         self.sweeper = ChildProcess("sweeper", python("workers.sweeper"), shared)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import torch
 
-from model_store import tiny
-from model_store.catalogue import entries, entry_of, folder_of
+from model_store.catalogue import entries
 from model_store.catalogue.entry import Base
 from model_store.errors import ModelStoreError
 from model_store.store.lockfile import read_lock
@@ -37,13 +36,8 @@ def device_of(settings: WorkerSettings) -> torch.device:
 
 
 def locate(model: str, store: Path) -> Path:
-    """Return the folder of a base model, building it when it is one of the tiny ones.
-
-    Raises Misconfigured with the command that fetches it when it is not installed.
-    """
+    """Return the folder of a base model. Raises Misconfigured with the command that fetches it, if it is missing."""
     try:
-        if entry_of(model, store).origin == "built":
-            return tiny.build(folder_of(model, store).parent, model.removeprefix("tiny-"))
         return require_installed(model, store)
     except ModelStoreError as missing:
         raise Misconfigured(f"STYLIZE_MODELS names {model}: {missing}") from missing

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from diffusers import DDIMScheduler
 
-from model_store import tiny
 from tests.parity.__main__ import CACHE
+from tests.support.tiny import models
 from workers.contract.spec import Params
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
@@ -86,7 +86,7 @@ def main() -> int:
     torch.set_num_threads(1)
     ratios = []
     for name in SIDES:
-        backbone = load(tiny.build(CACHE / "tiny-models", name))
+        backbone = load(models.build(CACHE / "tiny-models", name))
         ratios += [compare(backbone, pictures, chosen.steps, chosen.rounds) for pictures in (1, 4)]
     return 0 if max(ratios) <= GOAL else 1
 

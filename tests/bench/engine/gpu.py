@@ -27,7 +27,8 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from model_store import configs, tiny
+from model_store import configs
+from tests.support.tiny import models
 from workers.contract.jobs.models import Progress, StylizeRequest
 from workers.engine.backbones.load import load, wrap
 from workers.engine.backbones.pool import BackboneCache
@@ -52,7 +53,7 @@ def config(shape: str, part: str) -> dict[str, Any]:
 
 def build(shape: str, device: torch.device, cache: Path) -> StableDiffusion:
     """The base model of a shape with random weights, on the device."""
-    folder = tiny.build(cache, shape.removeprefix("tiny-"))
+    folder = models.build(cache, shape.removeprefix("tiny-"))
     if shape.startswith("tiny-"):
         return load(folder, name=shape, device=device)
     dtype, scheduler = torch.bfloat16, DDIMScheduler.from_pretrained(folder / "scheduler")

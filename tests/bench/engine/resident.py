@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.embedded.stack import default_model
+from deploy.embedded.stack import DEFAULT_MODEL
 from tests.support.memory import resident
 from workers.engine.errors import Refused
 from workers.evaluation.cases import cases
@@ -28,7 +28,7 @@ ONE = "ip-adapter"
 def run(methods: Sequence[str]) -> dict[str, Any]:
     """Draw one picture with each method (all that run when none is named); return memory in bytes and seconds."""
     settings = WorkerSettings.read()
-    drawer = Drawer(locate(default_model(), settings.model_dir), settings)
+    drawer = Drawer(locate(DEFAULT_MODEL, settings.model_dir), settings)
     [case] = cases(RECIPES["cpu"], 1)
     seconds = {}
     for spec in drawer.runnable():
@@ -60,7 +60,7 @@ def main() -> int:
     one, every = apart(ONE), apart()
     ratio, peak, slowest = every["resident"] / one["resident"], every["peak"] / 2**30, max(every["seconds"].values())
     listed = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in every["seconds"].items())
-    print(f"{default_model()}: {len(every['seconds'])} techniques warm / {ONE} alone: {ratio:.2f} (goal <= {RATIO})")
+    print(f"{DEFAULT_MODEL}: {len(every['seconds'])} techniques warm / {ONE} alone: {ratio:.2f} (goal <= {RATIO})")
     print(f"peak {peak:.2f} GiB (goal < {PEAK_GIB}); a picture with its style warm (goal <= {SECONDS:g} s): {listed}")
     return 0 if ratio <= RATIO and peak < PEAK_GIB and slowest <= SECONDS else 1
 

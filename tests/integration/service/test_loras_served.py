@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from model_store import tiny
 from model_store.add.add import add
 from model_store.catalogue.entry import Licence
 from tests.support.service import Service, quick, service, style_file
 from tests.support.techniques import lora_files
+from tests.support.tiny import models
 from workers.engine.backbones.load import load
 from workers.worker.encode import RECIPE_KEY
 
@@ -24,7 +24,7 @@ TERMS = Licence(name="CC-BY-NC-4.0", non_commercial=True)
 def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service of a model that the operator added, with a LoRA."""
     store, made = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("made")
-    folder = tiny.build(made, "sd15")
+    folder = models.build(made, "sd15")
     add(folder, "mine", store, licence=TERMS)
     source = lora_files.write("kohya", load(folder).pipe, made / "lora")
     add(source, "ink", store, base="sd15", licence=TERMS)

@@ -22,7 +22,6 @@ def test_no_prompt_is_logged(tmp_path: Path) -> None:
         shared = {
             **os.environ,
             **gateway.environ,
-            "STYLIZE_MODEL_DIR": str(tmp_path / "models"),
             "OMP_NUM_THREADS": "1",
         }
         shared["STYLIZE_MODELS"] = "tiny-sd15"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model_store import tiny
+from tests.support.tiny import models
 from workers.evaluation.__main__ import main, write
 from workers.evaluation.cases import cases
 from workers.evaluation.drawing import Drawer
@@ -24,7 +24,7 @@ def evaluation(tmp_path_factory) -> Evaluation:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("evaluation")
     judges = Judges(ObjectJudge(OBJECTS).eval(), StyleJudge().eval())
-    drawer = Drawer(tiny.build(folder, "sd15"), WorkerSettings(model_dir=folder, worker_device="cpu"))
+    drawer = Drawer(models.build(folder, "sd15"), WorkerSettings(model_dir=folder, worker_device="cpu"))
     return Evaluation(drawer, judges, cases(RECIPES["cpu"], 2))
 
 

@@ -44,7 +44,7 @@ def register(store: Path) -> Register:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return the folder of a tiny base model, built once for all test processes of a run."""
-    from model_store.tiny import build
+    from tests.support.tiny.models import build
 
     torch.set_num_threads(1)
     root = tmp_path_factory.getbasetemp()

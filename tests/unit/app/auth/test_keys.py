@@ -255,7 +255,7 @@ def test_loopback(host: str, loopback: bool) -> None:
 def test_other_machines_are_served_only_with_keys(tmp_path: Path) -> None:
     environ = {"STYLIZE_GATEWAY_HOST": "0.0.0.0"}  # noqa: S104  the point of the test
     with RedisProcess(tmp_path / "redis") as redis, connect(redis.url) as client:
-        base = {"STYLIZE_MODELS": "tiny-sd15", "STYLIZE_BLOB_URL": f"file:{tmp_path}", "STYLIZE_REDIS_URL": redis.url}
+        base = {"STYLIZE_MODELS": "starter", "STYLIZE_BLOB_URL": f"file:{tmp_path}", "STYLIZE_REDIS_URL": redis.url}
         done = subprocess.run(
             [sys.executable, "-m", "app"],
             env=base | environ | {"STYLIZE_GATEWAY_PORT": str(free_port())},

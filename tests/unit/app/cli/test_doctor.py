@@ -15,8 +15,8 @@ from app.cli import checks
 from app.cli.checks import GIGABYTE, Check
 from deploy.compose.make_bucket import make_bucket
 from deploy.embedded.redis import RedisProcess
-from model_store.tiny import build
 from tests.support.old_redis import OLD_VALKEY, install_server
+from tests.support.tiny.store import install_tiny_models
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.results import WorkerStatus
 from workers.contract.jobs.store import JobStore
@@ -73,7 +73,7 @@ def program(folder: Path, script: str) -> str:
 
 
 def test_a_healthy_host_has_no_fault(redis: RedisProcess, tmp_path: Path) -> None:
-    build(tmp_path / "models", "sd15")
+    install_tiny_models(tmp_path / "models")
     given = settings(redis, tmp_path)
     JobStore.from_settings(given).announce(WorkerStatus(id="w", queues=("tiny-sd15",), models=("tiny-sd15",)), 60)
     findings = list(checks.examine(given, JobStore.from_settings(given)))

@@ -23,6 +23,7 @@ def test_every_setting_is_in_it_and_explained() -> None:
 
 @pytest.mark.parametrize("settings", [GatewaySettings, WorkerSettings, SweeperSettings])
 def test_every_line_is_taken_as_it_stands(settings: type[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STYLIZE_MODEL_DIR")
     expected = settings(models=("starter",))
     for name, value in re.findall(r"^#(STYLIZE_\w+)=(.*)$", text(), flags=re.MULTILINE):
         monkeypatch.setenv(name, value or ("starter" if name == "STYLIZE_MODELS" else ""))

@@ -201,7 +201,7 @@ def page_faults(pid: int) -> int:
     ("environ", "words"),
     [
         ({"STYLIZE_MODELS": ""}, "STYLIZE_MODELS"),
-        ({"STYLIZE_MODELS": "tiny-sd15,unheard-of"}, "unheard-of"),
+        ({"STYLIZE_MODELS": "starter,unheard-of"}, "unheard-of"),
         ({"STYLIZE_GATEWAY_PORT": "many"}, "STYLIZE_GATEWAY_PORT"),
         ({"STYLIZE_GATEWAY_UNHEARD": "1"}, "STYLIZE_GATEWAY_UNHEARD"),
         ({"STYLIZE_GATEWAY_URL_KEY": "short"}, "STYLIZE_GATEWAY_URL_KEY"),
@@ -214,7 +214,7 @@ def page_faults(pid: int) -> int:
 def test_bad_configuration_is_one_line(environ: dict[str, str], words: str, tmp_path: Path) -> None:
     good = {
         "PATH": "/usr/bin:/bin",
-        "STYLIZE_MODELS": "tiny-sd15",
+        "STYLIZE_MODELS": "starter",
         "STYLIZE_BLOB_URL": f"file:{tmp_path}",
         "STYLIZE_REDIS_URL": f"unix://{tmp_path}/none",
     }
@@ -230,7 +230,7 @@ def test_bad_configuration_is_one_line(environ: dict[str, str], words: str, tmp_
 def test_a_volatile_redis_is_refused(tmp_path: Path) -> None:
     with RedisProcess(tmp_path / "redis", "--maxmemory-policy", "allkeys-lru") as redis:
         environ = {
-            "STYLIZE_MODELS": "tiny-sd15",
+            "STYLIZE_MODELS": "starter",
             "STYLIZE_BLOB_URL": f"file:{tmp_path}",
             "STYLIZE_REDIS_URL": redis.url,
         }

@@ -10,13 +10,13 @@ from app.uploads.form_schema import build_stylize_schema
 from model_store.catalogue.entry import Entry
 from workers.techniques import registry
 
-OFFER = Capabilities({"tiny-sd15": "sd15"})
+OFFER = Capabilities({"starter": "sd15"})
 SCHEMA = build_stylize_schema(OFFER)
 
 
 def test_a_models_own_size_replaces_the_techniques_default() -> None:
     spec = registry.spec("signal-leak")
-    defaults = OFFER.defaults_of(spec, "tiny-sd15")
+    defaults = OFFER.defaults_of(spec, "starter")
     assert defaults is not None
     assert (defaults.width, defaults.height) != (spec.bases["sd15"].width, spec.bases["sd15"].height)
     assert defaults.steps == spec.bases["sd15"].steps
@@ -26,8 +26,8 @@ def test_a_model_of_the_operator_is_offered_at_its_own_size(tmp_path: Path) -> N
     entry = Entry(id="mine", kind="base", base="sd15", native_size=96, title="Mine", origin="added")
     (tmp_path / "added").mkdir()
     (tmp_path / "added" / "mine.json").write_text(entry.model_dump_json())
-    settings = GatewaySettings(models=("mine", "tiny-sd15"), model_dir=tmp_path)
-    assert settings.bases() == {"mine": "sd15", "tiny-sd15": "sd15"}
+    settings = GatewaySettings(models=("mine", "starter"), model_dir=tmp_path)
+    assert settings.bases() == {"mine": "sd15", "starter": "sd15"}
     capabilities = Capabilities.of(settings.bases(), tmp_path)
     defaults = capabilities.defaults_of(registry.spec("signal-leak"), "mine")
     assert defaults is not None

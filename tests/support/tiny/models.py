@@ -4,7 +4,7 @@ They have the module tree, block types and parameter names of Stable Diffusion 1
 narrow layers, so code that finds layers by name behaves as on the real checkpoints. Query and key weights are
 enlarged: attention is peaked, and a wrong attention map shows in the output.
 
-    python -m model_store.tiny FOLDER [--only sd15]
+    python -m tests.support.tiny.models FOLDER [--only sd15]
 """
 
 import argparse
@@ -36,7 +36,13 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-SUMS = Path(__file__).with_name("tiny_sums.json")
+from model_store.add.add import add
+from model_store.catalogue.entry import Licence
+from model_store.store.files import replace_with
+
+SUMS = Path(__file__).with_name("sums.json")
+NATIVE_SIZE = 128
+"""Pixels, so that the sizes of a quick test are near it."""
 COMPLETE = ".complete"
 
 
@@ -70,6 +76,14 @@ def build(folder: Path, name: str) -> Path:
     if not (target / COMPLETE).exists():
         raise TinyModelError(f"{target} exists but is incomplete; remove it")
     return target
+
+
+def add_to(store: Path, name: str) -> None:
+    """Add the base model `name` to a model store as `tiny-NAME`."""
+    with tempfile.TemporaryDirectory() as folder:
+        entry = add(build(Path(folder), name), f"tiny-{name}", store, licence=Licence(name="Apache-2.0"))
+    known = entry.model_copy(update={"native_size": NATIVE_SIZE})
+    replace_with(store / "added" / f"{entry.id}.json", known.model_dump_json().encode())
 
 
 def build_all(folder: Path) -> Path:
@@ -234,10 +248,17 @@ def _byte_symbols() -> list[str]:
 
 def main() -> None:
     """Build the models named on the command line."""
-    parser = argparse.ArgumentParser(prog="python -m model_store.tiny", description="Build the tiny test models.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.support.tiny.models", description="Build the tiny test models."
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", choices=sorted(BUILDERS), action="append")
+    parser.add_argument("--store", action="store_true", help="the folder is a model store: add the base models to it")
     chosen = parser.parse_args()
+    if chosen.store:
+        add_to(chosen.folder, "sd15")
+        add_to(chosen.folder, "sdxl")
+        return
     for name in chosen.only or BUILDERS:
         print(build(chosen.folder, name))
 

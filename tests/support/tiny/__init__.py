@@ -1,0 +1,1 @@
+"""The tiny random base models, and a model store that holds them."""
