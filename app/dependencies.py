@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 import certifi
@@ -83,7 +84,7 @@ class AppState:
         self.memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         self.decoder = Decoder(self.memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds)
         self.notifier = WorkerNotifier(settings.redis_url, self.redis)
-        self.links = build_links(settings)
+        self.links, self.keep = build_links(settings), timedelta(hours=settings.retention_hours)
         self.keyring = KeyRing(KeyStore(self.redis), always=keys_always(settings))
         self.rates = RateLimits(settings.gateway_limits_url)
         self.watch = JobWatch(
@@ -98,7 +99,7 @@ class AppState:
         self.dispatcher = WebhookDispatcher(
             outbox=self.outbox,
             store=self.store,
-            job_view=lambda job: job_view(job, self.links, None),
+            job_view=lambda job: job_view(job, self.links, None, self.keep),
             transport=build_transport(settings),
             metrics=metrics,
             calls=self.calls,
@@ -111,7 +112,7 @@ class AppState:
     def _build_job_services(self) -> None:
         store, calls, settings = self.store, self.calls, self.settings
         self.style_store = StyleStore(self.redis)
-        self.jobs = JobService(store, self.links, calls)
+        self.jobs = JobService(store, self.links, calls, self.keep)
         self.waiter = JobWaiter(store, self.watch, self.keyring, calls, settings.gateway_wait_seconds)
         self.events = JobEvents(self.jobs, self.watch, self.keyring, calls, settings.gateway_heartbeat_seconds)
         self.validator = RequestValidator(self.capabilities, self.schema, settings.gateway_max_cost)
@@ -129,14 +130,14 @@ class AppState:
         store, calls, preparations = self.store, self.calls, PrecomputeStore(self.redis)
         requests = PrecomputeRequests(self.capabilities, self.settings.gateway_max_cost)
         views = StyleViews(store, preparations, requests, self.links.public_url)
-        keep_seconds = self.settings.retention_hours * 3600
+        keep_seconds = self.keep.total_seconds()
         precompute = PrecomputeService(store, preparations, views, self.admission, self.announcer, calls, keep_seconds)
         self.styles = StyleService(self.style_store, views, precompute, calls)
         self.style_saver = StyleSaver(store, self.style_store, requests, precompute, self.admission, self.writer, calls)
 
     def _build_comparison_services(self) -> None:
         store, calls = self.store, self.calls
-        comparisons = ComparisonStore(self.redis, keep_seconds=self.settings.retention_hours * 3600)
+        comparisons = ComparisonStore(self.redis, keep_seconds=self.keep.total_seconds())
         self.comparisons = ComparisonService(store, comparisons, self.jobs, calls, self.links.public_url)
         self.sheets = ContactSheets(self.blobs, self.blob_calls)
         self.comparison_submitter = ComparisonSubmitter(*self._submit_parts, comparisons)

@@ -31,6 +31,8 @@ from workers.contract.runtime.settings import Settings
 log = logging.getLogger(__name__)
 
 BATCH = 500
+ORPHANS_KEPT = timedelta(days=1)
+"""Blobs that no job names go after this long, or after the retention where that is shorter."""
 
 
 class SweeperSettings(Settings):
@@ -51,7 +53,7 @@ class Sweeper:
         self._store = store
         self._blobs = blobs
         self._notifier = notifier
-        self._retention = retention
+        self._orphans_kept = min(retention, ORPHANS_KEPT)
 
     def sweep(self) -> None:
         """Put the job store right once and delete the blobs of forgotten jobs. Raises StoreUnavailable, BlobError."""
@@ -67,7 +69,7 @@ class Sweeper:
                 self._blobs.delete([stored.name for stored in self._blobs.list(job_prefix(job_id))])
 
     def collect_orphans(self) -> int:
-        """Delete outputs that were never committed and inputs that no job uses, once older than the retention.
+        """Delete outputs that were never committed and inputs that no job uses, once older than ORPHANS_KEPT.
 
         Returns how many blobs were deleted. Raises StoreUnavailable, BlobError.
         """
@@ -85,7 +87,7 @@ class Sweeper:
         return orphans
 
     def _old(self, prefix: str) -> Iterator[Stored]:
-        limit = datetime.now(tz=UTC) - self._retention
+        limit = datetime.now(tz=UTC) - self._orphans_kept
         return (stored for stored in self._blobs.list(prefix) if stored.modified < limit)
 
     def _uncommitted(self, batch: list[Stored]) -> list[str]:

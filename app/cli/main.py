@@ -35,7 +35,10 @@ def up(
     data_dir: Annotated[Path, typer.Option(help="folder for jobs, pictures and models")] = Path("data"),
     workers: Annotated[int, typer.Option(min=1, max=64, help="worker processes")] = 1,
 ) -> None:
-    """Run everything on this machine: Redis, gateway, sweeper and workers. Ctrl-C ends all."""
+    """Run everything on this machine: Redis, gateway, sweeper and workers. Ctrl-C ends all.
+
+    Jobs and their pictures are kept for a year once they are final, or for STYLIZE_RETENTION_HOURS.
+    """
     from deploy.embedded import stack
 
     raise typer.Exit(stack.up(host, port, data_dir, workers))

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -61,7 +62,7 @@ def list_jobs(owner: str | None, state: State | None, limit: int, data_dir: Path
         names = {key.id: key.name for key in KeyStore(found.redis).all().values()}
         jobs = list(islice(found.jobs(owner and owner_of(found, owner), state), limit))
     if as_json:
-        shown = [job_view(job, Links(), None).model_dump(mode="json") | {"owner": job.owner} for job in jobs]
+        shown = [_shown(job) for job in jobs]
         typer.echo(json.dumps(shown, indent=2))
         return
     console = Console()
@@ -92,6 +93,12 @@ def owner_of(found: Operator, key: str) -> str:
         typer.echo(f"stylize: several keys are called {key}: {', '.join(found.id for found in keys)}", err=True)
         raise typer.Exit(1)
     return keys[0].id if keys else key
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    """Return a job's document and owner; only its gateway knows how long it is kept."""
+    view = job_view(job, Links(), None, keep=timedelta())
+    return view.model_dump(mode="json", exclude={"expires_at"}) | {"owner": job.owner}
 
 
 def _table(jobs: list[Job], names: dict[str, str]) -> Table:

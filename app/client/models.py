@@ -197,6 +197,7 @@ class JobView(Answer):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    expires_at: datetime | None = None
     progress: Progress | None = None
     preview: str | None = None
     queue: QueueView | None = None

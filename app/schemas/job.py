@@ -62,6 +62,9 @@ class JobView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    expires_at: datetime | None = Field(
+        description="when the job, its pictures and what only it was made from are deleted; null until it is final"
+    )
     progress: Progress | None
     preview: str | None = Field(
         None,

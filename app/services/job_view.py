@@ -1,13 +1,15 @@
 """What callers see of a job, built from its record."""
 
+from datetime import timedelta
+
 from app.auth.signed_urls import Links
 from app.schemas.job import CacheView, FailureView, ImageView, JobView, LinksView, QueueView
 from workers.contract.jobs.models import Job, Progress, State
 from workers.contract.jobs.results import QueueEstimate
 
 
-def job_view(job: Job, links: Links, estimate: QueueEstimate | None) -> JobView:
-    """Return what callers see of a job."""
+def job_view(job: Job, links: Links, estimate: QueueEstimate | None, keep: timedelta) -> JobView:
+    """Return what callers see of a job, which is kept for a while once it is final."""
     result = job.result
     return JobView(
         id=job.id,
@@ -19,6 +21,7 @@ def job_view(job: Job, links: Links, estimate: QueueEstimate | None) -> JobView:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
+        expires_at=job.finished_at + keep if job.finished_at else None,
         progress=_progress(job),
         preview=None if job.preview is None else links.preview(job.id, job.preview),
         queue=_queue(estimate),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from app.auth.signed_urls import Links
 from app.errors import NotFound
@@ -16,11 +17,15 @@ from workers.contract.jobs.store import JobStore
 
 @dataclass(frozen=True)
 class JobService:
-    """Reads and cancels jobs. What is no job of the owner (None: anyone's) raises NotFound."""
+    """Reads and cancels jobs. What is no job of the owner (None: anyone's) raises NotFound.
+
+    Final jobs are kept for `keep`.
+    """
 
     store: JobStore
     links: Links
     calls: RedisCalls
+    keep: timedelta
 
     async def get(self, job_id: str, owner: str | None) -> Job:
         """Return a job. Raises NotFound, UnreadableRecord."""
@@ -37,7 +42,7 @@ class JobService:
     async def get_view_of(self, job: Job, estimate: QueueEstimate | None = None) -> JobView:
         """Return what callers see of a job that was just read, with its estimate where that is known already."""
         if estimate is not None:
-            return job_view(job, self.links, estimate)
+            return job_view(job, self.links, estimate, self.keep)
         return (await self.calls.call(self.build_views, [job]))[0]
 
     async def get_page(self, owner: str, *, state: State | None, limit: int, cursor: str | None) -> JobsView:
@@ -63,7 +68,7 @@ class JobService:
     def build_views(self, jobs: Sequence[Job]) -> list[JobView]:
         """Return what callers see of jobs, with their places in the queue. Talks to Redis: call it in a thread."""
         estimates = self.store.estimates(job.id for job in jobs if not job.state.final)
-        return [job_view(job, self.links, estimates.get(job.id)) for job in jobs]
+        return [job_view(job, self.links, estimates.get(job.id), self.keep) for job in jobs]
 
     def _find(self, job_id: str, owner: str | None) -> Job:
         try:

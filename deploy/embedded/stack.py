@@ -38,6 +38,10 @@ NOT_OBEYED = {
 }
 """Settings of the processes that are the stack's own to give, and why."""
 
+RETENTION = "STYLIZE_RETENTION_HOURS"
+KEEP_HOURS = "8760"
+"""A year: on a machine of one's own yesterday's pictures are still there."""
+
 
 class CannotStart(Exception):
     """The stack cannot start; the text is one line that says why and what to do."""
@@ -54,6 +58,7 @@ def up(host: str, port: int, data_dir: Path, workers: int) -> int:
             lock.write(Holder(os.getpid(), port, redis.url))
             with redis:
                 report_server(redis)
+                print(f"stylize: keeps jobs and pictures for {keep_hours()} hours in {data} ({RETENTION})", flush=True)
                 run(children(host, port, data, redis.url, workers), redis, host, port)
     except (CannotStart, CannotLock, RedisUnavailable) as fault:
         print(f"stylize: {fault}", file=sys.stderr)
@@ -109,6 +114,7 @@ def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> 
         "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
         "STYLIZE_MODEL_DIR": os.environ.get("STYLIZE_MODEL_DIR", str(data / "models")),
         "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", DEFAULT_MODEL),
+        RETENTION: keep_hours(),
     }
     gateway = shared | HEAP | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
     worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
@@ -124,6 +130,11 @@ def numbered(n: int) -> dict[str, str]:
     first = os.environ.get("STYLIZE_WORKER_METRICS_PORT", "0")
     port = str(int(first) + n - 1) if first.isdecimal() and int(first) else first
     return {"STYLIZE_WORKER_ID": f"worker-{n}", "STYLIZE_WORKER_METRICS_PORT": port}
+
+
+def keep_hours() -> str:
+    """Return how long finished jobs are kept: as the setting says, else a year."""
+    return os.environ.get(RETENTION, KEEP_HOURS)
 
 
 def python(module: str) -> tuple[str, ...]:

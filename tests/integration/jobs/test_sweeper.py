@@ -81,6 +81,18 @@ def test_blobs_that_no_job_names_go_once_they_are_old(store: JobStore, blobs: Bl
     assert strict.collect_orphans() == 0
 
 
+def test_blobs_that_no_job_names_go_after_a_day_however_long_jobs_are_kept(
+    store: JobStore, bell: WorkerNotifier, tmp_path: Path
+) -> None:
+    blobs = open_blobs(Settings(blob_url=f"file:{tmp_path}"))
+    for sha256, age in (("a" * 64, 23), ("b" * 64, 25)):
+        blobs.put(input_name(sha256), b"picture", content_type="image/png")
+        then = time.time() - age * 3600
+        os.utime(tmp_path / input_name(sha256), (then, then))
+    assert Sweeper(store, blobs, bell, retention=timedelta(days=365)).collect_orphans() == 1
+    assert names(blobs, "inputs/") == {input_name("a" * 64)}
+
+
 def test_a_blob_that_the_store_refuses_to_delete_keeps_no_other(
     redis: Redis, faulty: FaultyS3, s3_settings: Settings, bell: WorkerNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

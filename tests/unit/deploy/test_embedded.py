@@ -13,7 +13,7 @@ import pytest
 
 from deploy.embedded.demo import free_port, ready
 from deploy.embedded.redis import RedisProcess
-from deploy.embedded.stack import report_server
+from deploy.embedded.stack import children, report_server
 from tests.support.old_redis import OLD_REDIS, install_server
 from tests.support.service import PATIENCE, until
 
@@ -75,6 +75,19 @@ def test_a_server_with_known_holes_is_named_at_the_start(
     assert said.err.startswith("stylize: warning: Redis 7.2.4 has known holes in its scripting: update it to 7.2.11")
 
 
+@pytest.mark.parametrize(("setting", "kept"), [(None, "8760"), ("48", "48")])
+def test_jobs_are_kept_for_a_year_or_as_long_as_is_set(
+    setting: str | None, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STYLIZE_RETENTION_HOURS", raising=False)
+    if setting:
+        monkeypatch.setenv("STYLIZE_RETENTION_HOURS", setting)
+    stack = children("127.0.0.1", 1, tmp_path, "unix:///x", 1)
+    assert {child.name: child.environ["STYLIZE_RETENTION_HOURS"] for child in stack} == dict.fromkeys(
+        ("worker 1", "sweeper", "gateway"), kept
+    )
+
+
 def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
     port = free_port()
     process = up("--port", str(port), "--data-dir", str(tmp_path / "data # ? %41 ; folder"))
@@ -87,6 +100,7 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
+        assert re.search(r"^stylize: keeps jobs and pictures for 8760 hours in .*STYLIZE_RETENTION_HOURS", said, re.M)
         assert re.search(r"^stylize: started (Redis|Valkey) [\d.]+ \(/.*-server\)$", said, re.MULTILINE), said
         left = [pid for pid in family if Path(f"/proc/{pid}").exists()]
         assert not left

@@ -38,7 +38,10 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, le=100, description="a job that ends its worker this often fails as poison")
     max_queued: int = Field(1000, ge=1, le=1_000_000, description="jobs waiting before new ones are refused with 429")
     retention_hours: float = Field(
-        24.0, ge=1e-6, le=876_000, description="finished jobs and their pictures are kept this long"
+        24.0,
+        ge=1e-6,
+        le=876_000,
+        description="finished jobs and their pictures are kept this long; by `stylize up` a year unless this is set",
     )
 
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")

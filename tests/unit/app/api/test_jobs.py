@@ -4,6 +4,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,6 +50,9 @@ def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
     (image,) = done["images"]
     assert image["sha256"] == hashlib.sha256(png).hexdigest()
     assert image["expires_at"] is None
+    assert (waiting["expires_at"], running["expires_at"]) == (None, None)
+    kept = datetime.fromisoformat(done["expires_at"]) - datetime.fromisoformat(done["finished_at"])
+    assert kept == timedelta(hours=24), "the default retention"
     assert gateway.client.get(image["url"]).content == png
 
 
