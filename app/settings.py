@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from app.urls import origin_of
+from app.urls import TargetRefused, is_public_url, origin_of
 from model_store.catalogue import base_of
 from model_store.catalogue.entry import Base
 from workers.contract.runtime.settings import Settings
@@ -23,7 +23,7 @@ class GatewaySettings(Settings):
     gateway_host: str = Field("127.0.0.1", description="address to listen on")
     gateway_port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     gateway_public_url: str | None = Field(
-        None, pattern=r"^https?://[^\s?#]+$", description="how callers reach the gateway; links are relative without it"
+        None, description="how callers reach the gateway; links are relative without it"
     )
     gateway_url_key: SecretStr | None = Field(
         None, min_length=32, description="signs the addresses of pictures, which then expire; unsigned without it"
@@ -97,6 +97,8 @@ class GatewaySettings(Settings):
     @field_validator("gateway_public_url")
     @classmethod
     def _without_slash(cls, url: str | None) -> str | None:
+        if url and not is_public_url(url):
+            raise ValueError("must be http://HOST or https://HOST[:PORT][/PATH], such as https://pics.example.com")
         return url.rstrip("/") if url else None
 
     @field_validator("gateway_allowed_hosts", mode="before")
@@ -108,7 +110,12 @@ class GatewaySettings(Settings):
     @classmethod
     def _origins(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value
-        return tuple(origin_of(part.strip()) for part in parts if part.strip()) if isinstance(parts, list) else parts
+        try:
+            return (
+                tuple(origin_of(part.strip()) for part in parts if part.strip()) if isinstance(parts, list) else parts
+            )
+        except TargetRefused as fault:
+            raise ValueError(f"must be origins, http://HOST[:PORT] or https://HOST[:PORT]: {fault}") from fault
 
     @model_validator(mode="after")
     def _serves_known_models(self) -> "GatewaySettings":

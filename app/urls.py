@@ -23,6 +23,16 @@ def origin_of(url: str) -> str:
     return f"{scheme}://{host}:{port}"
 
 
+def is_public_url(url: str) -> bool:
+    """Return whether an address can be that of a service: scheme, host, and perhaps a port and a path."""
+    if not re.fullmatch(r"https?://[^\s?#/:@]\S*", url) or set(url) & set("?#@"):
+        return False
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
 def parse_url(url: str) -> tuple[str, str, int, str]:
     """Return scheme, host, port and path with query of a URL that can be read in one way only. Raises TargetRefused."""
     if len(url) > MAX_URL:

@@ -1,9 +1,10 @@
 """The GPU worker's settings."""
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from workers.contract.runtime.settings import Settings
 
@@ -14,7 +15,7 @@ class WorkerSettings(Settings):
     process: ClassVar[str] = "WORKER"
 
     worker_id: str | None = Field(None, description="name of this worker; default: host and process id")
-    worker_device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    worker_device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     worker_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on CUDA, float32 on the CPU"
     )
@@ -59,3 +60,10 @@ class WorkerSettings(Settings):
         0, ge=0, le=10**15, description="disk for what was computed from styles; 0: none"
     )
     worker_cache_dir: Path = Field(Path("data/style-cache"), description="folder of the style cache on disk")
+
+    @field_validator("worker_device")
+    @classmethod
+    def _is_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
+            raise ValueError("must be auto, cpu, cuda or cuda:N, such as cuda:0")
+        return device

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, ClassVar
 
 import typer
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from app.client import (
     LOCAL,
@@ -51,8 +51,15 @@ class ClientSettings(Settings):
 
     process: ClassVar[str] = "CLIENT"
 
-    client_url: str = Field(LOCAL, pattern=r"^https?://", description="address of the service")
+    client_url: str = Field(LOCAL, description="address of the service")
     client_key: SecretStr | None = Field(None, description="API key, if the service wants one")
+
+    @field_validator("client_url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://, such as http://127.0.0.1:8000")
+        return url
 
 
 @contextmanager

@@ -167,7 +167,9 @@ def test_wrong_settings_are_one_line(tmp_path: Path) -> None:
     with running(tmp_path, "unix:///nowhere", STYLIZE_SWEEPER_PEROID_SECONDS="1") as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
-    assert errors == "sweeper: unknown setting STYLIZE_SWEEPER_PEROID_SECONDS\n"
+    assert errors == (
+        "sweeper: unknown setting STYLIZE_SWEEPER_PEROID_SECONDS (did you mean STYLIZE_SWEEPER_PERIOD_SECONDS?)\n"
+    )
 
 
 def test_help_names_every_setting(tmp_path: Path) -> None:

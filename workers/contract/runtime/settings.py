@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from workers.contract.errors import Misconfigured
+from workers.contract.runtime.setting_faults import closest_name, describe_fault
 
 PREFIX = "STYLIZE_"
 FILE = "_FILE"
@@ -65,7 +67,7 @@ class Settings(BaseSettings):
         others = tuple(f"{PREFIX}{process}_" for process in PROCESSES if process != cls.process)
         ours = [name for name in os.environ if name.upper().startswith(PREFIX) and not name.upper().startswith(others)]
         if unknown := sorted(name for name in ours if name.upper().removesuffix(FILE) not in known):
-            raise Misconfigured(f"unknown setting {', '.join(unknown)}")
+            raise Misconfigured(f"unknown setting {', '.join(cls._name_unknown(name) for name in unknown)}")
         files = [name for name in ours if name.upper().endswith(FILE)]
         empty = [known[name.upper()] for name in ours if os.environ[name] == "" and name.upper() in known]
         values: dict[str, Any] = {
@@ -77,8 +79,20 @@ class Settings(BaseSettings):
         try:
             return cls(**values)
         except ValidationError as invalid:
-            faults = (f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in invalid.errors())
-            raise Misconfigured("; ".join(faults)) from invalid
+            raise Misconfigured("; ".join(cls._describe(fault) for fault in invalid.errors())) from invalid
+
+    @classmethod
+    def _describe(cls, fault: ErrorDetails) -> str:
+        if not fault["loc"]:
+            return describe_fault(fault, None)
+        name = str(fault["loc"][0])
+        return f"{PREFIX}{name}".upper() + f": {describe_fault(fault, cls.model_fields[name])}"
+
+    @classmethod
+    def _name_unknown(cls, name: str) -> str:
+        meant = name.upper().removeprefix(PREFIX).removesuffix(FILE)
+        near = closest_name(meant, (field.upper() for field in cls.model_fields), cls.process)
+        return f"{name} (did you mean {PREFIX}{near}?)" if near else name
 
 
 def _content(variable: str) -> str:
