@@ -21,7 +21,6 @@ from workers.engine.errors import DeviceLost, Refused
 from workers.engine.types import Engine
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.worker.c2pa import build_signer
 from workers.worker.consumer import consume, create_consumer
 from workers.worker.metrics import WorkerMetrics
 from workers.worker.runner import Runner
@@ -66,23 +65,21 @@ class Worker:
         self.metrics = metrics
         self._warm = warm
         self.beat = Heartbeat(self.store, lease_seconds=settings.lease_seconds)
+        self.invalidator = CacheInvalidator(StyleStore(redis), forget)
         self.runner = Runner(
             store,
             blobs,
             engine,
             self.beat,
-            queues=settings.models,
+            settings,
             worker=self.name,
-            most_pictures=settings.worker_batch_pictures,
-            previews=settings.worker_preview_seconds > 0,
             metrics=metrics,
-            seal=build_signer(settings),
+            forget_deleted=self.invalidator.run_once,
         )
         self.watchdog = watchdog(settings, self.store, self.beat)
         self.preview_publisher = PreviewPublisher(
             PreviewStore(redis), self.beat, period=settings.worker_preview_seconds
         )
-        self.invalidator = CacheInvalidator(StyleStore(redis), forget)
         self.precompute_reporter = PrecomputeReporter(PrecomputeStore(redis), self.name, prepared)
         self.presence = PresenceReporter(self.store, self.status)
         self.methods: dict[str, dict[str, str]] = {}

@@ -23,7 +23,8 @@ from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import TRACER, record_span, remote_span, set_error, start_span
 from workers.engine.errors import DeviceLost, Refused
 from workers.engine.types import BatchItem, Engine, GenerationResult, Pictures
-from workers.worker.c2pa import Seal
+from workers.settings import WorkerSettings
+from workers.worker.c2pa import build_signer
 from workers.worker.finalize import finalize, postpone, retry_blob, retry_verdict
 from workers.worker.metrics import WorkerMetrics
 from workers.worker.publisher import Publisher, queue_seconds
@@ -35,11 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Runs jobs of `queues` on one engine, those of a batch key together; the last are published as the next denoise.
+    """Runs jobs on one engine, those of a batch key together; the last are published as the next denoise.
 
-    `most_pictures` bounds how many pictures are claimed for one batch; with `previews` jobs keep their newest preview.
-    A job that was tried before runs alone: it may have ended its worker. `exit_process` is os._exit, because
-    nothing that holds a lost device can be unwound.
+    A job that was tried before runs alone: it may have ended its worker. `forget_deleted` drops from the caches what
+    came from deleted styles. `exit_process` is os._exit, because nothing that holds a lost device can be unwound.
     """
 
     def __init__(
@@ -48,26 +48,25 @@ class Runner:
         blobs: BlobStore,
         engine: Engine,
         beat: Heartbeat,
+        settings: WorkerSettings,
         *,
-        queues: tuple[str, ...],
         worker: str,
-        most_pictures: int = 1,
-        previews: bool = False,
         metrics: WorkerMetrics | None = None,
-        seal: Seal | None = None,
+        forget_deleted: Callable[[], object] = lambda: None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._engine = engine
         self._beat = beat
-        self._queues = queues
+        self._queues = settings.models
         self._worker = worker
-        self._most_pictures = most_pictures
-        self._previews = previews
+        self._most_pictures = settings.worker_batch_pictures
+        self._previews = settings.worker_preview_seconds > 0
         self._metrics = metrics or WorkerMetrics()
+        self._forget_deleted = forget_deleted
         self._exit = exit_process
-        self._publisher = Publisher(store, blobs, self._metrics, seal=seal)
+        self._publisher = Publisher(store, blobs, self._metrics, seal=build_signer(settings))
         self._stopping = threading.Event()
 
     def drain(self, served: Callable[[], None] = lambda: None) -> int:
@@ -176,6 +175,8 @@ class Runner:
         request = running.job.request
         if not isinstance(request, StylizeRequest | PrecomputeRequest):
             raise Refused(f"this worker runs no jobs of kind {request.kind}")
+        if isinstance(request, PrecomputeRequest):
+            self._forget_deleted()  # later it would drop what is computed now, if the style was deleted and saved anew
         with start_span("fetch", running.span):
             pictures = self._fetch(request, running)
         on_preview = running.set_preview if self._previews else None

@@ -21,6 +21,7 @@ from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.settings import Settings
 from workers.engine.types import BatchItem, GenerationResult
+from workers.settings import WorkerSettings
 from workers.worker import finalize
 from workers.worker.runner import Runner
 from workers.worker.threads.heartbeat import Heartbeat
@@ -72,7 +73,7 @@ class Line:
         """Run workers, one after the other, until the refused job is final."""
         while not self.now(self.bad).state.final:
             beat = Heartbeat(self.store, lease_seconds=30)
-            runner = Runner(self.store, self.blobs, self.engine, beat, queues=("sd15",), worker="w")
+            runner = Runner(self.store, self.blobs, self.engine, beat, WorkerSettings(models=("sd15",)), worker="w")
             runner.drain()
             runner.close()
 

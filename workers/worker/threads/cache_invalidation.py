@@ -1,6 +1,7 @@
 """The invalidator: drops from this worker's caches what was computed from the pictures of deleted styles."""
 
 import logging
+import threading
 from collections.abc import Callable, Collection
 
 from workers.contract.errors import StoreUnavailable
@@ -29,13 +30,15 @@ class CacheInvalidator(PeriodicThread):
         self._styles = styles
         self._forget = forget
         self._seen = 0
+        self._looking = threading.Lock()
 
     def run_once(self) -> None:
-        """Forget what was deleted since the last look."""
-        try:
-            pictures, self._seen = self._styles.deleted_since(self._seen)
-        except StoreUnavailable as fault:
-            log.warning("cannot learn of deleted styles: %s", fault)
-            return
-        if pictures:
-            self._forget(pictures)
+        """Forget what was deleted since the last look. Safe for threads: a look under way is waited for."""
+        with self._looking:
+            try:
+                pictures, self._seen = self._styles.deleted_since(self._seen)
+            except StoreUnavailable as fault:
+                log.warning("cannot learn of deleted styles: %s", fault)
+                return
+            if pictures:
+                self._forget(pictures)
