@@ -100,9 +100,9 @@ class Entry(DeclaredEntry):
     native_size: int | None = Field(None, ge=64, le=2048, multiple_of=8)
     """Pixels along a side of the square pictures that a base model was trained on."""
     origin: Origin = "hub"
-    """Where its files come from: the hub or a mirror, this package, a builder of ours, the operator's own files."""
+    """Where its files come from: the hub or a mirror, this package, the operator's own files."""
     folder: SafePath | None = None
-    """Where it lies when it is shipped (below this package) or built (below the store)."""
+    """Where it lies below this package when it is shipped."""
     evaluation: SafePath | None = None
     """Where a shipped model's figures of `stylize eval` lie, below this package."""
     repository: str | None = None
