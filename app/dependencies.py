@@ -26,6 +26,7 @@ from app.services.admission import InputWriter, JobAdmission
 from app.services.comparisons.contact_sheet import ContactSheets
 from app.services.comparisons.service import ComparisonService
 from app.services.comparisons.submit import ComparisonSubmitter
+from app.services.delete import JobDeleter
 from app.services.job_events import JobEvents
 from app.services.job_view import job_view
 from app.services.job_watch import JobWatch
@@ -113,6 +114,7 @@ class AppState:
         store, calls, settings = self.store, self.calls, self.settings
         self.style_store = StyleStore(self.redis)
         self.jobs = JobService(store, self.links, calls, self.keep)
+        self.deleter = JobDeleter(store, self.blobs, calls, self.blob_calls)
         self.waiter = JobWaiter(store, self.watch, self.keyring, calls, settings.gateway_wait_seconds)
         self.events = JobEvents(self.jobs, self.watch, self.keyring, calls, settings.gateway_heartbeat_seconds)
         self.validator = RequestValidator(self.capabilities, self.schema, settings.gateway_max_cost)
@@ -218,6 +220,7 @@ LinksDep = Annotated[Links, _part(lambda state: state.links)]
 BodiesDep = Annotated[BodyReceiver, _part(lambda state: state.bodies)]
 ReadinessDep = Annotated[Readiness, _part(lambda state: state.readiness)]
 JobsDep = Annotated[JobService, _part(lambda state: state.jobs)]
+DeleterDep = Annotated[JobDeleter, _part(lambda state: state.deleter)]
 WaiterDep = Annotated[JobWaiter, _part(lambda state: state.waiter)]
 EventsDep = Annotated[JobEvents, _part(lambda state: state.events)]
 SubmitterDep = Annotated[Submitter, _part(lambda state: state.submitter)]

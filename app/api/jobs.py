@@ -1,4 +1,4 @@
-"""Jobs: look at one or all, cancel, fetch the pictures."""
+"""Jobs: look at one or all, cancel, delete, fetch the pictures."""
 
 from functools import partial
 from typing import Annotated
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
 from app.api.problems import problem_docs
-from app.dependencies import JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
+from app.dependencies import DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
 from app.errors import Invalid, NotFound
 from app.schemas.job import JobsView, JobView
 from workers.contract.jobs.models import State
@@ -39,10 +39,33 @@ async def read_jobs(
     return await jobs.get_page(owner, state=state, limit=limit, cursor=cursor)
 
 
-@router.delete("/jobs/{job_id}", summary="Cancel a job", responses=problem_docs(NotFound, Invalid))
-async def cancel_job(job_id: JobId, jobs: JobsDep, owner: OwnerDep) -> JobView:
-    """A waiting job ends at once, a running one at its next step; a finished one stays as it is."""
-    return await jobs.cancel(job_id, owner)
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel or delete a job",
+    response_model=JobView,
+    responses=problem_docs(NotFound, Invalid)
+    | {
+        200: {"description": "It was not final: it is canceled, or will be at its next step", "model": JobView},
+        204: {"description": "It was final: it is deleted"},
+    },
+)
+async def cancel_job(
+    job_id: JobId,
+    jobs: JobsDep,
+    deleter: DeleterDep,
+    owner: OwnerDep,
+    cancel_only: Annotated[bool, Query(description="never delete: 200 with the job, final or not")] = False,
+) -> JobView | Response:
+    """Cancels a job that waits or runs; deletes one that is final, which the status of the answer tells.
+
+    A waiting job ends at once, a running one at its next step. Of a final one go its record, its pictures and previews,
+    and those reference pictures that no other job or style names; another DELETE is answered 404.
+    """
+    job = await jobs.get(job_id, owner)
+    if cancel_only or not job.state.final:
+        return await jobs.cancel(job_id, owner)
+    await deleter.delete(job)
+    return Response(status_code=204)
 
 
 @router.get(

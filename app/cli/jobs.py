@@ -28,7 +28,13 @@ def create() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
     )
-    for name, command in (("list", list_jobs), ("show", show), ("download", download), ("cancel", cancel)):
+    for name, command in (
+        ("list", list_jobs),
+        ("show", show),
+        ("download", download),
+        ("cancel", cancel),
+        ("delete", delete),
+    ):
         app.command(name)(command)
     return app
 
@@ -102,6 +108,17 @@ def cancel(
         states = {job_id: client.cancel(job_id).state for job_id in job_ids}
     lines = (f"{job_id} {state}" for job_id, state in states.items())
     typer.echo(json.dumps(states) if as_json else "\n".join(lines))
+
+
+def delete(job_ids: Annotated[list[str], typer.Argument(help="ids of final jobs")], url: Url = None) -> None:
+    """Delete final jobs with their pictures, and references that nothing else uses. There is no way back.
+
+    Jobs that wait or run are canceled and stay in the list.
+    """
+    with connect(url) as client:
+        for job_id in job_ids:
+            client.delete(job_id)
+            typer.echo(job_id)
 
 
 def table(jobs: list[JobView]) -> Table:

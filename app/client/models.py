@@ -123,6 +123,7 @@ class LinksView(Answer):
     self: str
     events: str
     cancel: str | None = None
+    delete: str | None = None
 
 
 class RecipeView(Answer):

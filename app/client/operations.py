@@ -91,7 +91,13 @@ class Operations:
     def cancel(self, job: JobView | str) -> Operation[JobView]:
         """Cancel a job; a finished one stays as it is."""
         job_id = job if isinstance(job, str) else job.id
-        return (yield from fetch(JobView, HTTPRequest("DELETE", build_path("jobs", job_id))))
+        request = HTTPRequest("DELETE", build_path("jobs", job_id), query={"cancel_only": "true"})
+        return (yield from fetch(JobView, request))
+
+    @operation
+    def delete(self, job: JobView | str) -> Operation[None]:
+        """Delete a final job with its pictures, and references that nothing else names; one that is not is canceled."""
+        yield from send(HTTPRequest("DELETE", build_path("jobs", job if isinstance(job, str) else job.id)))
 
     @operation
     def get_preview(self, job: JobView | str) -> Operation[bytes | None]:

@@ -43,11 +43,12 @@ class CacheView(BaseModel):
 
 
 class LinksView(BaseModel):
-    """Where to go from here; DELETE `cancel` to cancel."""
+    """Where to go from here: DELETE `cancel` to cancel, DELETE `delete` to delete."""
 
     self: str
     events: str
-    cancel: str | None = None
+    cancel: str | None = Field(None, description="while the job is not final; leaves one that has just ended")
+    delete: str | None = Field(None, description="once the job is final")
 
 
 class JobView(BaseModel):

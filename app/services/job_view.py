@@ -66,7 +66,13 @@ def _queue(estimate: QueueEstimate | None) -> QueueView | None:
 
 def _links(job: Job, links: Links) -> LinksView:
     address = links.job(job.id)
-    return LinksView(self=address, events=f"{address}/events", cancel=None if job.state.final else address)
+    final = job.state.final
+    return LinksView(
+        self=address,
+        events=f"{address}/events",
+        cancel=None if final else f"{address}?cancel_only=true",
+        delete=address if final else None,
+    )
 
 
 def _failure(job: Job) -> FailureView | None:

@@ -75,14 +75,14 @@ class Callers:
         ends = time.monotonic() + self._patience
         job_id = self._accepted(client, ask, ends)
         while job_id and time.monotonic() < ends:
-            shown = self._ask(client, "GET", f"/jobs/{job_id}")
+            shown = self._ask(client, "GET", f"/jobs/{job_id}?cancel_only=true")
             if shown:
                 self._history.observe(job_id, Seen.of(shown))
                 if shown["state"] in FINAL:
                     return
                 if ask.cancel and shown["state"] == "running" and job_id not in self._history.canceled:
                     self._history.canceled.add(job_id)
-                    self._ask(client, "DELETE", f"/jobs/{job_id}")
+                    self._ask(client, "DELETE", f"/jobs/{job_id}?cancel_only=true")
             time.sleep(PAUSE)
 
     def _accepted(self, client: httpx2.Client, ask: Ask, ends: float) -> str | None:

@@ -213,6 +213,13 @@ class Reference:
             job.state = State.CANCELING
         return job.state
 
+    def delete(self, id: str, owner: str) -> bool:
+        job = self.jobs.get(id)
+        if job is None or job.owner != owner or not job.state.final:
+            return False
+        del self.jobs[id]
+        return True
+
     def sweep(self) -> tuple[int, int, list[str], set[str]]:
         ended, failed = self.apply_time()
         due = sorted((job for job in self.queued() if job.wake_at <= self.now), key=lambda job: (job.wake_at, job.id))

@@ -199,6 +199,16 @@ class Protocol(RuleBasedStateMachine):
         job, expected = self.store.cancel(job_id, owner), self.model.cancel(job_id, owner)
         assert (job and job.state) == expected
 
+    @rule(job_id=jobs, by_owner=st.sampled_from([True, True, True, False]))
+    def delete(self, job_id: str, by_owner: bool) -> None:
+        known = self.model.jobs.get(job_id)
+        owner = known.owner if known and by_owner else "someone else"
+        deleted = self.store.delete(job_id, owner)
+        assert deleted == self.model.delete(job_id, owner)
+        if deleted:
+            self.seen.pop(job_id, None)
+        assert self.store.unused(PICTURES) == set(PICTURES) - self.model.pictures()
+
     @rule(claim=claims)
     def cancel_what_a_worker_had(self, claim: Claim) -> None:
         self.cancel(claim.job.id, by_owner=True)
@@ -338,6 +348,7 @@ FAULTS = {
     "a claim leaves its owner's turn in the index": {
         "claim": ("index_owner(job.priority, queue, job.owner)\nredis.call('HDEL'", "redis.call('HDEL'")
     },
+    "a job that is not final is deleted": {"delete": (" or not job.finished", "")},
     "one owner is always first": {"claim": ("if redis.call('ZSCORE', rotation, job.owner)", "if false")},
 }
 

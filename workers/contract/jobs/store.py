@@ -153,6 +153,10 @@ class JobStore(SubmissionVerbs, ReportVerbs):
         flat = self._run("cancel", job_id, owner or "")
         return job_of(pairs(flat)) if flat else None
 
+    def delete(self, job_id: str, owner: str) -> bool:
+        """Delete the record of an owner's final job; False when there is none. Its blobs are the caller's to delete."""
+        return bool(self._run("delete", job_id, owner))
+
     def sweep(self) -> Sweep:
         """Put right what dead workers and lost wake-ups left behind, at most SWEEP_LIMIT jobs of each kind.
 

@@ -112,7 +112,7 @@ export class Card {
     this.stopping = true;
     this.#offer();
     try {
-      jobs.put(await read(`jobs/${this.job.id}`, { method: "DELETE" }));
+      jobs.put(await read(`jobs/${this.job.id}?cancel_only=true`, { method: "DELETE" }));
       announce("Canceled");
     } finally {
       this.stopping = false;

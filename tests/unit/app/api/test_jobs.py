@@ -46,7 +46,8 @@ def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
     assert (done["state"], done["gpu_seconds"], done["cache"]) == ("succeeded", 1.5, {"style": "miss"})
     assert done["timings"]["denoise"] == 1.5
     assert done["progress"]["fraction"] == 1.0, "whatever the last beat said"
-    assert done["links"] == {"self": path, "events": f"{path}/events", "cancel": None}
+    assert running["links"]["cancel"] == f"{path}?cancel_only=true"
+    assert done["links"] == {"self": path, "events": f"{path}/events", "cancel": None, "delete": path}
     (image,) = done["images"]
     assert image["sha256"] == hashlib.sha256(png).hexdigest()
     assert image["expires_at"] is None
@@ -66,10 +67,11 @@ def test_a_failed_job_says_why(gateway: Gateway) -> None:
 
 def test_cancel_is_idempotent_and_leaves_a_finished_job(gateway: Gateway) -> None:
     path = gateway.accepted()["links"]["self"]
-    assert [gateway.client.delete(path).json()["state"] for _ in range(2)] == ["canceled", "canceled"]
+    cancel = gateway.client.get(path).json()["links"]["cancel"]
+    assert [gateway.client.delete(cancel).json()["state"] for _ in range(2)] == ["canceled", "canceled"]
     job = gateway.accepted()
     gateway.finish(job["id"], encoded(picture()))
-    assert gateway.client.delete(job["links"]["self"]).json()["state"] == "succeeded"
+    assert gateway.client.delete(job["links"]["cancel"]).json()["state"] == "succeeded"
 
 
 def test_the_picture_is_served_as_what_it_is(gateway: Gateway) -> None:

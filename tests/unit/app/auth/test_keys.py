@@ -206,6 +206,8 @@ def test_a_key_does_only_what_its_scopes_say(keyed: Gateway, keys: KeyStore) -> 
     job = keyed.accepted(**writes)
     assert keyed.client.get(job["links"]["self"], headers=writes).status_code == 403
     assert keyed.client.delete(job["links"]["self"], headers=writes).json()["state"] == "canceled"
+    assert keyed.client.delete(job["links"]["self"], headers=reads).status_code == 403
+    assert keyed.client.delete(job["links"]["self"], headers=writes).status_code == 204, "it was final"
 
 
 def test_a_key_asks_for_work_no_more_often_than_it_may(keyed: Gateway, keys: KeyStore) -> None:

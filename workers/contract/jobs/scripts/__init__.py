@@ -7,11 +7,13 @@ scripts get what else before them.
 from importlib.resources import files
 
 NAMES = (
-    *("submit", "admit", "claim", "beat", "finish", "cancel", "sweep"),
+    *("submit", "admit", "claim", "beat", "finish", "cancel", "delete", "sweep"),
     *("page", "queue_estimate", "note_estimate", "queue_stats", "versions", "workers"),
 )
 PARTS = {
     "admission": ("submit", "admit", "style", "inputs"),
+    "forget": ("sweep", "delete"),
+    "dropped": ("style", "delete"),
     "durations": ("finish",),
     "position": ("submit", "queue_estimate", "versions"),
     "estimate": ("submit", "queue_estimate"),

@@ -22,7 +22,7 @@
 --   inputs, inputs:<owner>          hash    sha256 -> jobs and styles that use that input
 --   held:<owner>, bytes             hash    sha256 -> bytes of an input that the owner's jobs and styles use; owner -> sum
 --   doomed                          zset    see admission.lua
---   deleted                         zset    sha256 -> number of deletion: pictures of styles deleted last
+--   deleted                         zset    sha256 -> number of deletion: pictures of styles and jobs deleted last
 --   style:<id>, styles:<owner>      hash    a saved style; zset id -> number of arrival, for paging
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
 --                                           'eta <bucket>', 'eta sum' (milliseconds)

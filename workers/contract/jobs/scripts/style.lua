@@ -4,17 +4,13 @@
 local id, owner, text, inputs, most, max_bytes = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local sizes, revived = by_sha(ARGV[8]), by_sha(ARGV[9])
 local list = name('styles', owner)
-local REMEMBERED = 10000 -- pictures of deleted styles, for caches that were away
 
 if text == '' then
   local known = redis.call('HMGET', name('style', id), 'owner', 'inputs')
   if known[1] ~= owner then return {'none'} end
   redis.call('ZREM', list, id)
   count_inputs(owner, known[2], -1)
-  for sha in string.gmatch(known[2], '%S+') do
-    redis.call('ZADD', name('deleted'), redis.call('INCR', name('arrivals')), sha)
-  end
-  redis.call('ZREMRANGEBYRANK', name('deleted'), 0, -REMEMBERED - 1)
+  note_dropped(known[2], function() return true end)
   redis.call('DEL', name('style', id))
   return {'deleted'}
 end

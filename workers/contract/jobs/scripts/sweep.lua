@@ -2,21 +2,6 @@
 -- Returns {leases ended, jobs failed, {queue, id, priority of each job to wake}, {ids of the records deleted}}.
 local limit, max_attempts, wake_after, keep = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
-local function forget(id)
-  local values = redis.call('HMGET', name('job', id), 'owner', 'key', 'inputs')
-  local owner, key, inputs = unpack(values)
-  if not owner then return forget_missing(id) end
-  redis.call('ZREM', FINISHED, id)
-  redis.call('ZREM', name('all'), id)
-  redis.call('ZREM', name('list', owner), id)
-  if key ~= '' and redis.call('HGET', name('idem', owner), key) == id then
-    redis.call('HDEL', name('idem', owner), key)
-  end
-  count_inputs(owner, inputs, -1)
-  redis.call('ZREM', name('hooks'), id)
-  redis.call('DEL', name('job', id), name('hooklog', id))
-end
-
 local late = apply_deadlines(limit)
 local ended, poison = apply_leases(limit, max_attempts)
 
