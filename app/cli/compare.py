@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from app.cli.run import tell_warnings
 from app.cli.session import EXIT_STATUSES, FAILED, AsJson, Url, connect
 from app.client import Client, ComparisonView, JobState, StylizeFields
 
@@ -41,6 +42,9 @@ def compare(
         files = write_pictures(client, done, out)
     shown = {**done.model_dump(mode="json"), "files": [str(file) for file in files]}
     typer.echo(json.dumps(shown, indent=2) if as_json else "\n".join(map(str, files)))
+    for cell in done.cells:
+        if cell.job:
+            tell_warnings(cell.job)
     if any(cell.job is None or cell.job.state is not JobState.SUCCEEDED for cell in done.cells):
         raise typer.Exit(FAILED)
 

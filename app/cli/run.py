@@ -92,11 +92,19 @@ def follow_job(client: Client, job: JobView, *, quiet: bool) -> JobView:
     """Return the job once it is done, showing how far it is; cancel it when the user interrupts."""
     try:
         with show_job(job, quiet=quiet) as show:
-            return client.wait(job, on_update=show)
+            done = client.wait(job, on_update=show)
     except KeyboardInterrupt:
         client.cancel(job)
         typer.echo(f"stylize: canceled {job.id}", err=True)
         raise
+    tell_warnings(done)
+    return done
+
+
+def tell_warnings(job: JobView) -> None:
+    """Say what of a request did not count, where the files it made are not mixed with it."""
+    for warning in job.warnings:
+        typer.echo(f"stylize: {warning}", err=True)
 
 
 @contextmanager

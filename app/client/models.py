@@ -204,6 +204,7 @@ class JobView(Answer):
     queue: QueueView | None = None
     images: list[ImageView]
     error: FailureView | None = None
+    warnings: list[str] = []
     timings: Timings | None = None
     gpu_seconds: float | None = None
     cache: CacheView

@@ -75,6 +75,11 @@ class JobView(BaseModel):
     queue: QueueView | None = Field(description="present while the job waits or runs")
     images: list[ImageView]
     error: FailureView | None
+    warnings: list[str] = Field(
+        [],
+        description="what of the request did not count, in sentences: the end of a prompt that is longer than what the "
+        "model's text encoders read",
+    )
     timings: Timings | None = Field(description="seconds per stage; present when finished")
     gpu_seconds: float | None
     cache: CacheView

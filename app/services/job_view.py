@@ -27,6 +27,7 @@ def job_view(job: Job, links: Links, estimate: QueueEstimate | None, keep: timed
         queue=_queue(estimate),
         images=_images(job, links),
         error=_failure(job),
+        warnings=list(result.warnings) if result else [],
         timings=result.timings if result else None,
         gpu_seconds=result.gpu_seconds if result else None,
         cache=CacheView(style=result.style_cache if result else "none"),

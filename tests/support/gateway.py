@@ -96,14 +96,16 @@ class Gateway:
                 return claim
         raise AssertionError("the job cannot be claimed")
 
-    def finish(self, job_id: str, picture: bytes) -> Job:
+    def finish(self, job_id: str, picture: bytes, warnings: tuple[str, ...] = ()) -> Job:
         """Do a job as a worker would: publish, then commit."""
         claim = self.claimed(job_id)
         name = output_name(job_id, claim.token, 0, "png")
         self.blobs.put(name, picture, content_type="image/png")
         digest = hashlib.sha256(picture).hexdigest()
         image = Image(blob=name, width=64, height=64, content_type="image/png", sha256=digest, seed=7)
-        result = Result(images=(image,), timings=Timings(denoise=1.5), gpu_seconds=1.5, style_cache="miss")
+        result = Result(
+            images=(image,), timings=Timings(denoise=1.5), gpu_seconds=1.5, style_cache="miss", warnings=warnings
+        )
         assert self.store.commit(claim, result)
         done = self.store.get(job_id)
         assert done is not None

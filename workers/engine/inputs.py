@@ -1,6 +1,7 @@
 """From the request in a job to the inputs that a technique understands."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from model_store.catalogue.entry import Base
 from workers.contract.jobs.models import GenerationRequest, StylizeRequest
 from workers.contract.spec import Params, Spec
+from workers.engine.backbones.base import Backbone
 from workers.engine.errors import Refused
 from workers.engine.noise import SeededNoise
 from workers.engine.technique import GenerationInputs
@@ -57,6 +59,24 @@ def validated(spec: Spec, request: GenerationRequest) -> Params:
     except ValidationError as invalid:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in invalid.errors())
         raise Refused(f"params of {spec.name}: {faults}") from invalid
+
+
+def unread_texts(inputs: GenerationInputs, backbone: Backbone) -> tuple[str, ...]:
+    """Return a sentence for each text of a request that is longer than what the base model's text encoders read."""
+    return tuple(
+        f"{name} is longer than the {tokens} tokens that a text encoder of {backbone.name} reads; not read: {rest}"
+        for name, text in _texts(inputs)
+        for rest, tokens in backbone.unread(text).items()
+    )
+
+
+def _texts(inputs: GenerationInputs) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a request that are encoded, by the names of their fields."""
+    yield from (("prompt", text) for text in dict.fromkeys(inputs.prompts))
+    yield "negative_prompt", inputs.negative_prompt or ""
+    for name, value in inputs.params:
+        if name.endswith("prompt") and isinstance(value, str):
+            yield f"params.{name}", value
 
 
 def pieces(inputs: GenerationInputs, most: int) -> list[GenerationInputs]:

@@ -41,7 +41,7 @@ class BatchItem:
 
     `watch` is called at each step and may raise to stop; the spans of its stages go below `span`. `on_preview`, where
     somebody wants to see it, gets a frame after each step. The engine sets the rest; `used` names the weights that the
-    technique asked for, in order.
+    technique asked for, in order; `warnings` say what of the request does not count.
     """
 
     request: GenerationRequest
@@ -53,6 +53,7 @@ class BatchItem:
     progress: "ProgressReporter" = field(init=False)
     cache: "RequestCache" = field(init=False)
     used: dict[str, None] = field(init=False, default_factory=dict)
+    warnings: tuple[str, ...] = field(init=False, default=())
     trajectory: "Trajectory | None" = field(init=False, default=None)
     images: list[Image.Image] = field(init=False, default_factory=list)
     failure: Exception | None = field(init=False, default=None)
@@ -67,7 +68,8 @@ class BatchItem:
 class GenerationResult:
     """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did.
 
-    `licences` are the terms of the base model, the weights and LoRAs it ran with, and the method.
+    `licences` are the terms of the base model, the weights and LoRAs it ran with, and the method. `warnings` say in
+    sentences what of the request did not count.
     """
 
     pictures: list[Image.Image]
@@ -76,6 +78,7 @@ class GenerationResult:
     device_seconds: float
     style_cache: Literal["hit", "miss", "none"]
     licences: tuple[Terms, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

@@ -113,6 +113,7 @@ class Publisher:
             timings=timings,
             gpu_seconds=round(rendered.device_seconds, 6),
             style_cache=rendered.style_cache,
+            warnings=rendered.warnings,
         )
         manifest = job.model_copy(update={"result": result}).model_dump_json().encode()
         self._put(running, manifest_name(job.id, token), manifest, "application/json")

@@ -42,6 +42,14 @@ def test_a_job_becomes_a_picture(running: Service) -> None:
     assert done["gpu_seconds"] > 0
 
 
+def test_a_prompt_that_is_not_read_to_its_end_is_told(running: Service) -> None:
+    done = running.finished(running.submit(quick(prompt="x" * 75 + " a cat"))["id"])
+    assert done["state"] == "succeeded"
+    (warning,) = done["warnings"]
+    assert warning.startswith("prompt is longer than the 77 tokens")
+    assert warning.endswith("not read: a cat")
+
+
 def test_a_second_request_of_a_style_finds_it_in_the_cache(running: Service) -> None:
     first = running.finished(running.submit(quick(seed=1))["id"])
     second = running.finished(running.submit(quick(seed=2))["id"])

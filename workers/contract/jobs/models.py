@@ -191,12 +191,16 @@ class Timings(Frozen):
 
 
 class Result(Frozen):
-    """What a commit names: the pictures, where the time went, and the manifest's facts."""
+    """What a commit names: the pictures, where the time went, and the manifest's facts.
+
+    `warnings` say in sentences what of the request did not count.
+    """
 
     images: tuple[Image, ...]
     timings: Timings = Timings()
     gpu_seconds: float = 0.0
     style_cache: Literal["hit", "miss", "none"] = "none"
+    warnings: tuple[str, ...] = ()
 
 
 class Failure(Frozen):

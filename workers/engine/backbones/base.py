@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from model_store.catalogue.entry import Base
 from workers.engine.conditioning import Condition
@@ -113,6 +114,16 @@ class Backbone(ABC):
         """Where the weights are; diffusers' own property walks through all modules each time, a millisecond or more."""
         device: torch.device = next(self.denoiser.parameters()).device
         return device
+
+    def unread(self, text: str) -> dict[str, int]:
+        """Return the ends of a text that a text encoder does not read, each with the number of tokens it takes."""
+        found = {}
+        for tokenizer in (part for part in self.components.values() if isinstance(part, PreTrainedTokenizerBase)):
+            room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+            tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            if len(tokens.input_ids) > room and (rest := text[tokens.offset_mapping[room][0] :].strip()):
+                found[rest] = tokenizer.model_max_length
+        return found
 
     @property
     def attention_layers(self) -> tuple[str, ...]:

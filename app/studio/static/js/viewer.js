@@ -151,6 +151,7 @@ export class Viewer {
     const facts = [
       ["Prompt", recipe.prompt || "none"],
       ["Negative prompt", recipe.negative_prompt],
+      ["Note", (job.warnings ?? []).join("; ")],
       ["Seed", String(job.images[this.number].seed)],
       ["Strength", String(recipe.strength)],
       ["Steps", `${recipe.steps}, guidance ${recipe.guidance_scale}`],

@@ -38,11 +38,13 @@ def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
         None,
         0,
     )
+    assert running["warnings"] == []
     assert running["progress"] == {"stage": "denoise", "step": 1, "steps": 2, "fraction": 0.5}
     gateway.store.release(claim)
     png = encoded(picture())
-    gateway.finish(job["id"], png)
+    gateway.finish(job["id"], png, ("prompt: not read",))
     done = gateway.client.get(path).json()
+    assert done["warnings"] == ["prompt: not read"]
     assert (done["state"], done["gpu_seconds"], done["cache"]) == ("succeeded", 1.5, {"style": "miss"})
     assert done["timings"]["denoise"] == 1.5
     assert done["progress"]["fraction"] == 1.0, "whatever the last beat said"

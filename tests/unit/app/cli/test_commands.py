@@ -36,7 +36,7 @@ def small(style: str) -> tuple[str, ...]:
     return ("run", "--method", "signal-leak", "--style", style, "--prompt", "a house", *size)
 
 
-def work(gateway: Gateway) -> threading.Thread:
+def work(gateway: Gateway, *warnings: str) -> threading.Thread:
     """Do the next job that comes, as a worker would."""
 
     known = {job.id for job in gateway.store.page(limit=1).jobs}
@@ -46,7 +46,7 @@ def work(gateway: Gateway) -> threading.Thread:
         while not (new := [job.id for job in gateway.store.page(limit=1).jobs if job.id not in known]):
             assert time.monotonic() < deadline, "no job came"
             time.sleep(0.01)
-        gateway.finish(new[0], PNG)
+        gateway.finish(new[0], PNG, warnings)
 
     worker = threading.Thread(target=do)
     worker.start()
@@ -58,6 +58,14 @@ def test_run_writes_the_pictures(gateway: Gateway, style: str, tmp_path: Path) -
     done = stylize(gateway, *small(style), "--out", str(tmp_path / "out"))
     worker.join()
     assert (done.exit_code, done.stderr) == (0, "")
+    assert Path(done.stdout.strip()).read_bytes() == PNG
+
+
+def test_run_says_what_was_not_read(gateway: Gateway, style: str, tmp_path: Path) -> None:
+    worker = work(gateway, "prompt is too long; not read: a dog")
+    done = stylize(gateway, *small(style), "--out", str(tmp_path / "out"))
+    worker.join()
+    assert (done.exit_code, done.stderr) == (0, "stylize: prompt is too long; not read: a dog\n")
     assert Path(done.stdout.strip()).read_bytes() == PNG
 
 
