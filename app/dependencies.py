@@ -114,7 +114,8 @@ class AppState:
         store, calls, settings = self.store, self.calls, self.settings
         self.style_store = StyleStore(self.redis)
         self.jobs = JobService(store, self.links, calls, self.keep)
-        self.deleter = JobDeleter(store, self.blobs, calls, self.blob_calls)
+        self.comparison_store = ComparisonStore(self.redis, keep_seconds=self.keep.total_seconds())
+        self.deleter = JobDeleter(store, self.comparison_store, self.blobs, calls, self.blob_calls)
         self.waiter = JobWaiter(store, self.watch, self.keyring, calls, settings.gateway_wait_seconds)
         self.events = JobEvents(self.jobs, self.watch, self.keyring, calls, settings.gateway_heartbeat_seconds)
         self.validator = RequestValidator(self.capabilities, self.schema, settings.gateway_max_cost)
@@ -138,11 +139,11 @@ class AppState:
         self.style_saver = StyleSaver(store, self.style_store, requests, precompute, self.admission, self.writer, calls)
 
     def _build_comparison_services(self) -> None:
-        store, calls = self.store, self.calls
-        comparisons = ComparisonStore(self.redis, keep_seconds=self.keep.total_seconds())
-        self.comparisons = ComparisonService(store, comparisons, self.jobs, calls, self.links.public_url)
+        self.comparisons = ComparisonService(
+            self.store, self.comparison_store, self.jobs, self.deleter, self.calls, self.links.public_url
+        )
         self.sheets = ContactSheets(self.blobs, self.blob_calls)
-        self.comparison_submitter = ComparisonSubmitter(*self._submit_parts, comparisons)
+        self.comparison_submitter = ComparisonSubmitter(*self._submit_parts, self.comparison_store)
 
     async def close(self) -> None:
         """Send the notifications that are pending and end the decoder."""

@@ -1,13 +1,15 @@
 """Comparisons: one request for several methods, strengths or seeds; one group of jobs; one labelled sheet."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE
+from app.api.conditional import conditional_response, picture_docs
 from app.api.headers import KEY_PARAMETER, idempotency_key
+from app.api.jobs import CancelOnly, Cursor
 from app.api.problems import problem_docs
 from app.dependencies import (
     BodiesDep,
@@ -20,12 +22,14 @@ from app.dependencies import (
     SheetsDep,
 )
 from app.errors import Conflict, InsufficientStorage, Invalid, NotFound, TooManyJobs
-from app.schemas.comparison import ComparisonView
+from app.schemas.comparison import ComparisonsView, ComparisonView
+from app.services.comparisons.contact_sheet import sheet_tag
 from app.services.comparisons.grid import comparison_schema
 from app.uploads.receive import REFUSALS
-from workers.contract.blobs import job_prefix
+from workers.contract.blobs.names import sheet_name
 from workers.contract.errors import BlobMissing
 
+PNG = "image/png"
 router = APIRouter(tags=["comparisons"])
 
 ComparisonId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the comparison's id")]
@@ -62,6 +66,17 @@ async def make_comparison(
     return Response(view.model_dump_json(), 202, headers, media_type="application/json")
 
 
+@router.get("/comparisons", summary="All comparisons", responses=problem_docs(Invalid))
+async def read_comparisons(
+    comparisons: ComparisonsDep,
+    owner: OwnerDep,
+    limit: Annotated[int, Query(ge=1, le=50)] = 20,
+    cursor: Cursor = None,
+) -> ComparisonsView:
+    """The caller's comparisons, newest first, a page at a time, with the ids of their jobs."""
+    return await comparisons.get_page(owner, limit=limit, cursor=cursor)
+
+
 @router.get("/comparisons/{comparison_id}", summary="One comparison", responses=problem_docs(NotFound, Invalid))
 async def read_comparison(
     comparison_id: ComparisonId, comparisons: ComparisonsDep, owner: OwnerDep, response: Response
@@ -71,34 +86,57 @@ async def read_comparison(
     return await comparisons.get_view(await comparisons.get(comparison_id, owner))
 
 
-@router.delete("/comparisons/{comparison_id}", summary="Cancel a comparison", responses=problem_docs(NotFound, Invalid))
+@router.delete(
+    "/comparisons/{comparison_id}",
+    summary="Cancel or delete a comparison",
+    response_model=ComparisonView,
+    responses=problem_docs(NotFound, Invalid)
+    | {
+        200: {"description": "Some jobs were not final: they are canceled", "model": ComparisonView},
+        204: {"description": "All jobs were final: they are deleted, and the comparison"},
+    },
+)
 async def cancel_comparison(
-    comparison_id: ComparisonId, comparisons: ComparisonsDep, owner: OwnerDep
-) -> ComparisonView:
-    """Cancels all its jobs; finished ones stay as they are."""
+    comparison_id: ComparisonId, comparisons: ComparisonsDep, owner: OwnerDep, cancel_only: CancelOnly = False
+) -> ComparisonView | Response:
+    """Cancels the jobs that wait or run, the others stay; once all are final, deletes all, as DELETE of a job does."""
     comparison = await comparisons.get(comparison_id, owner)
-    await comparisons.cancel(comparison)
-    return await comparisons.get_view(comparison)
+    jobs = await comparisons.get_jobs(comparison)
+    if cancel_only or not all(job is None or job.state.final for job in jobs):
+        await comparisons.cancel(comparison)
+        return await comparisons.get_view(comparison)
+    await comparisons.delete(comparison)
+    return Response(status_code=204)
 
 
 @router.get(
     "/comparisons/{comparison_id}/sheet",
     summary="A comparison's contact sheet",
     response_class=Response,
-    responses=problem_docs(NotFound, Invalid) | {200: {"description": "The sheet", "content": {"image/png": {}}}},
+    responses=picture_docs("The sheet", [PNG]),
 )
 async def read_sheet(
-    comparison_id: ComparisonId, comparisons: ComparisonsDep, sheets: SheetsDep, sender: SenderDep, owner: OwnerDep
+    comparison_id: ComparisonId,
+    comparisons: ComparisonsDep,
+    sheets: SheetsDep,
+    sender: SenderDep,
+    owner: OwnerDep,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The first picture of each job over its label, once all jobs are final; grey where a job has none."""
     comparison = await comparisons.get(comparison_id, owner)
     jobs = await comparisons.get_jobs(comparison)
-    first = jobs[0]
-    if first is None or not all(job is None or job.state.final for job in jobs):
+    holder = next((job for job in jobs if job is not None), None)
+    if holder is None or not all(job is None or job.state.final for job in jobs):
         raise NotFound("there is a sheet once all jobs are final, as long as they are kept")
-    name = f"{job_prefix(first.id)}{first.token}/sheet.png"
-    try:
-        return await sender.answer(name, owner, "image/png", IMMUTABLE)
-    except BlobMissing:
-        await sheets.write(name, [cell.label for cell in comparison.cells], jobs)
-    return await sender.answer(name, owner, "image/png", IMMUTABLE)
+    tag = sheet_tag(jobs)
+    name = sheet_name(holder.id, holder.token, tag)
+
+    async def send(headers: Mapping[str, str]) -> Response:
+        try:
+            return await sender.answer(name, owner, PNG, headers)
+        except BlobMissing:
+            await sheets.write(name, [cell.label for cell in comparison.cells], jobs)
+        return await sender.answer(name, owner, PNG, headers)
+
+    return await conditional_response(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})

@@ -17,6 +17,8 @@ router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="the job's id")]
 Expires = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,11}$", description="when a signed address ends")]
+Cursor = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$", description="of the page before")]
+CancelOnly = Annotated[bool, Query(description="never delete: 200 with what is there, final or not")]
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
@@ -33,7 +35,7 @@ async def read_jobs(
     owner: OwnerDep,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
+    cursor: Cursor = None,
 ) -> JobsView:
     """The caller's jobs, newest first, a page at a time. A page may hold fewer than `limit` and still have a next."""
     return await jobs.get_page(owner, state=state, limit=limit, cursor=cursor)
@@ -54,7 +56,7 @@ async def cancel_job(
     jobs: JobsDep,
     deleter: DeleterDep,
     owner: OwnerDep,
-    cancel_only: Annotated[bool, Query(description="never delete: 200 with the job, final or not")] = False,
+    cancel_only: CancelOnly = False,
 ) -> JobView | Response:
     """Cancels a job that waits or runs; deletes one that is final, which the status of the answer tells.
 

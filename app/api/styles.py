@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.api.jobs import Cursor
 from app.api.openapi import ENCODING
 from app.api.problems import problem_docs
 from app.dependencies import BodiesDep, CallerDep, OwnerDep, StyleSaverDep, StylesDep
@@ -76,7 +77,7 @@ async def read_styles(
     styles: StylesDep,
     owner: OwnerDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$")] = None,
+    cursor: Cursor = None,
 ) -> StylesView:
     """The caller's styles, newest first, a page at a time."""
     return await styles.get_page(owner, limit=limit, cursor=cursor)

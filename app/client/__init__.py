@@ -20,7 +20,18 @@ from .errors import (
     UnexpectedResponse,
 )
 from .methods import MethodsView, MethodView
-from .models import ComparisonView, File, JobState, JobsView, JobView, RecipeView, StylesView, StyleView, StylizeFields
+from .models import (
+    ComparisonsView,
+    ComparisonView,
+    File,
+    JobState,
+    JobsView,
+    JobView,
+    RecipeView,
+    StylesView,
+    StyleView,
+    StylizeFields,
+)
 from .sync_client import LOCAL, Client
 
 __all__ = [
@@ -29,6 +40,7 @@ __all__ = [
     "Busy",
     "Client",
     "ComparisonView",
+    "ComparisonsView",
     "File",
     "JobCanceled",
     "JobFailed",

@@ -209,6 +209,7 @@ class JobView(Answer):
     gpu_seconds: float | None = None
     cache: CacheView
     attempts: int
+    comparison: str | None = None
     recipe: RecipeView | PrecomputeRecipeView | TrainRecipeView | EvaluateRecipeView
     links: LinksView
 
@@ -286,6 +287,8 @@ class ComparisonLinksView(Answer):
     """Where to go from here; `sheet` is None until all jobs are final."""
 
     self: str
+    cancel: str | None = None
+    delete: str | None = None
     sheet: str | None = None
 
 
@@ -295,6 +298,36 @@ class ComparisonView(Answer):
     id: str
     state: str
     progress: ComparisonProgressView
+    prompt: str = ""
     cells: list[CellView]
     created_at: datetime
     links: ComparisonLinksView
+
+
+class CellSummaryView(Answer):
+    """One job of a comparison in a list: its id, None once it is kept no longer."""
+
+    label: str
+    method: str
+    seed: int
+    strength: float
+    job: str | None = None
+
+
+class ComparisonSummaryView(Answer):
+    """A comparison as a list shows it."""
+
+    id: str
+    state: str
+    progress: ComparisonProgressView
+    prompt: str
+    cells: list[CellSummaryView]
+    created_at: datetime
+    links: ComparisonLinksView
+
+
+class ComparisonsView(Answer):
+    """Some comparisons, newest first; `cursor` asks for the next page, and is None on the last."""
+
+    comparisons: list[ComparisonSummaryView]
+    cursor: str | None = None

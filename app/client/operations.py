@@ -13,6 +13,7 @@ from .http import HTTPRequest, Operation, Sleep, build_path, call, fetch, get_qu
 from .methods import MethodsView
 from .models import (
     Answer,
+    ComparisonsView,
     ComparisonView,
     File,
     JobState,
@@ -181,6 +182,11 @@ class Operations:
         return (yield from fetch(ComparisonView, request))
 
     @operation
+    def list_comparisons(self, *, limit: int = 20, cursor: str | None = None) -> Operation[ComparisonsView]:
+        """Return a page of comparisons, newest first."""
+        return (yield from fetch(ComparisonsView, page("comparisons", limit, cursor)))
+
+    @operation
     def get_comparison(self, comparison_id: str) -> Operation[ComparisonView]:
         """Return a comparison as it is now."""
         return (yield from fetch_comparison(comparison_id))
@@ -200,7 +206,13 @@ class Operations:
     @operation
     def cancel_comparison(self, comparison_id: str) -> Operation[ComparisonView]:
         """Cancel all jobs of a comparison; finished ones stay as they are."""
-        return (yield from fetch(ComparisonView, HTTPRequest("DELETE", build_path("comparisons", comparison_id))))
+        path = build_path("comparisons", comparison_id)
+        return (yield from fetch(ComparisonView, HTTPRequest("DELETE", path, query={"cancel_only": "true"})))
+
+    @operation
+    def delete_comparison(self, comparison_id: str) -> Operation[None]:
+        """Delete a comparison with all its jobs, once they are final; before, they are canceled."""
+        yield from send(HTTPRequest("DELETE", build_path("comparisons", comparison_id)))
 
     @operation
     def get_contact_sheet(self, comparison_id: str) -> Operation[bytes]:

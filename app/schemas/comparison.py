@@ -18,6 +18,16 @@ class CellView(BaseModel):
     job: JobView | None
 
 
+class CellSummaryView(BaseModel):
+    """One job of a comparison in a list: its id, null once it is kept no longer."""
+
+    label: str
+    method: str
+    seed: int
+    strength: float
+    job: str | None
+
+
 class ComparisonProgressView(BaseModel):
     """How far all jobs together are."""
 
@@ -27,9 +37,11 @@ class ComparisonProgressView(BaseModel):
 
 
 class ComparisonLinksView(BaseModel):
-    """Where to go from here; DELETE `self` to cancel."""
+    """Where to go from here: DELETE `cancel` to cancel, DELETE `delete` to delete."""
 
     self: str
+    cancel: str | None = Field(None, description="until all jobs are final; leaves those that are")
+    delete: str | None = Field(None, description="once all jobs are final")
     sheet: str | None = Field(description="the labelled contact sheet; null until all jobs are final")
 
 
@@ -39,6 +51,26 @@ class ComparisonView(BaseModel):
     id: str
     state: Literal["running", "finished"]
     progress: ComparisonProgressView
+    prompt: str = Field(description="what all its jobs draw; empty for one made by release 0.1.0")
     cells: list[CellView]
     created_at: datetime
     links: ComparisonLinksView
+
+
+class ComparisonSummaryView(BaseModel):
+    """A comparison as a list shows it; `fraction` counts jobs that are final."""
+
+    id: str
+    state: Literal["running", "finished"]
+    progress: ComparisonProgressView
+    prompt: str
+    cells: list[CellSummaryView]
+    created_at: datetime
+    links: ComparisonLinksView
+
+
+class ComparisonsView(BaseModel):
+    """Some comparisons, newest first."""
+
+    comparisons: list[ComparisonSummaryView]
+    cursor: str | None = Field(description="pass it as `cursor` for the next page; null on the last")

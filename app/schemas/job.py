@@ -84,6 +84,7 @@ class JobView(BaseModel):
     gpu_seconds: float | None
     cache: CacheView
     attempts: int
+    comparison: str | None = Field(None, description="id of the comparison that the job is a part of")
     recipe: Payload = Field(description="the completed request; posted again it gives the same pictures")
     links: LinksView
 

@@ -7,7 +7,9 @@ from app.errors import NotFound
 from app.storage.blob_calls import BlobCalls
 from app.storage.redis_calls import RedisCalls
 from workers.contract.blobs import BlobStore, job_prefix
+from workers.contract.blobs.names import is_sheet
 from workers.contract.errors import BlobError, StoreUnavailable
+from workers.contract.jobs.comparisons import ComparisonStore
 from workers.contract.jobs.inputs import delete_unused
 from workers.contract.jobs.models import Job
 from workers.contract.jobs.store import JobStore
@@ -20,6 +22,7 @@ class JobDeleter:
     """Deletes jobs; what is cut short may be done again."""
 
     store: JobStore
+    comparisons: ComparisonStore
     blobs: BlobStore
     calls: RedisCalls
     blob_calls: BlobCalls
@@ -29,13 +32,24 @@ class JobDeleter:
 
         Raises NotFound, StoreUnavailable, BlobError, Unavailable.
         """
-        await self.blob_calls.call(self._delete_pictures, job)
+        sheet_holder = await self.calls.call(self._find_sheet_holder, job)
+        await self.blob_calls.call(self._delete_pictures, job, sheet_holder)
         if not await self.calls.call(self.store.delete, job.id, job.owner):
             raise NotFound("there is no such job")
         await self.blob_calls.call(self._delete_inputs, job)
 
-    def _delete_pictures(self, job: Job) -> None:
-        self.blobs.delete([stored.name for stored in self.blobs.list(job_prefix(job.id))])
+    def _find_sheet_holder(self, job: Job) -> str | None:
+        """Return the id of the job with which the contact sheets lie that show this one."""
+        group = self.comparisons.get(job.comparison, job.owner) if job.comparison else None
+        ids = [cell.job_id for cell in group.cells] if group else []
+        kept = self.store.many(ids)
+        return next((job_id for job_id in ids if job_id in kept), None)
+
+    def _delete_pictures(self, job: Job, sheet_holder: str | None) -> None:
+        names = [stored.name for stored in self.blobs.list(job_prefix(job.id))]
+        if sheet_holder:
+            names += [stored.name for stored in self.blobs.list(job_prefix(sheet_holder)) if is_sheet(stored.name)]
+        self.blobs.delete(names)
 
     def _delete_inputs(self, job: Job) -> None:
         try:

@@ -32,6 +32,7 @@ def job_view(job: Job, links: Links, estimate: QueueEstimate | None, keep: timed
         gpu_seconds=result.gpu_seconds if result else None,
         cache=CacheView(style=result.style_cache if result else "none"),
         attempts=job.attempts,
+        comparison=job.comparison,
         recipe=job.request,
         links=_links(job, links),
     )

@@ -73,7 +73,13 @@ class Submitter(FormSubmitter):
 
 
 def build_job(
-    form: Form, request: StylizeRequest, *, owner: str, key: str | None = None, deadline: datetime | None = None
+    form: Form,
+    request: StylizeRequest,
+    *,
+    owner: str,
+    key: str | None = None,
+    deadline: datetime | None = None,
+    comparison: str | None = None,
 ) -> Job:
     """Return the job of a validated form whose pictures are stored."""
     return Job(
@@ -87,4 +93,5 @@ def build_job(
         webhook_url=form.values.get("webhook_url"),
         trace=current_traceparent(),
         deadline=deadline,
+        comparison=comparison,
     )

@@ -1,11 +1,13 @@
-"""Callers' own comparisons: looked at and canceled."""
+"""Callers' own comparisons: looked at, canceled, deleted."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.errors import NotFound
-from app.schemas.comparison import ComparisonView
-from app.services.comparisons.view import comparison_view
+from app.schemas.comparison import ComparisonsView, ComparisonView
+from app.services.comparisons.view import comparison_summary, comparison_view
+from app.services.delete import JobDeleter
 from app.services.jobs import JobService
 from app.storage.redis_calls import RedisCalls
 from workers.contract.jobs.comparisons import Comparison, ComparisonStore
@@ -15,11 +17,12 @@ from workers.contract.jobs.store import JobStore
 
 @dataclass(frozen=True)
 class ComparisonService:
-    """Reads and cancels comparisons. `public_url` begins the addresses that are handed out."""
+    """Reads, cancels and deletes comparisons. `public_url` begins the addresses that are handed out."""
 
     store: JobStore
     comparisons: ComparisonStore
     jobs: JobService
+    deleter: JobDeleter
     calls: RedisCalls
     public_url: str
 
@@ -29,6 +32,17 @@ class ComparisonService:
         if comparison is None:
             raise NotFound("there is no such comparison")
         return comparison
+
+    async def get_page(self, owner: str, *, limit: int, cursor: str | None) -> ComparisonsView:
+        """Return a page of an owner's comparisons, newest first."""
+
+        def look() -> ComparisonsView:
+            groups, following = self.comparisons.page(owner, limit=limit, cursor=cursor)
+            states = self.comparisons.states(groups)
+            summaries = [comparison_summary(group, states, self.public_url) for group in groups]
+            return ComparisonsView(comparisons=summaries, cursor=following)
+
+        return await self.calls.call(look)
 
     async def get_view(self, comparison: Comparison) -> ComparisonView:
         """Return what callers see of a comparison now."""
@@ -50,3 +64,11 @@ class ComparisonService:
         """Cancel all jobs of a comparison; finished ones stay as they are."""
         for cell in comparison.cells:
             await self.calls.call(self.store.cancel, cell.job_id, comparison.owner)
+
+    async def delete(self, comparison: Comparison) -> None:
+        """Delete a comparison with all its jobs, which must be final. Raises as `JobDeleter.delete`."""
+        for job in await self.get_jobs(comparison):
+            if job is not None:
+                with suppress(NotFound):  # another request deletes it, too
+                    await self.deleter.delete(job)
+        await self.calls.call(self.comparisons.delete, comparison.id, comparison.owner)

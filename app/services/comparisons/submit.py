@@ -41,13 +41,19 @@ class ComparisonSubmitter(FormSubmitter):
             if known:
                 return _check_same(known, digest)
             jobs = [
-                build_job(one.form, with_pictures(request, {**names, **_names_in(one.form, sent)}), owner=owner)
+                build_job(
+                    one.form,
+                    with_pictures(request, {**names, **_names_in(one.form, sent)}),
+                    owner=owner,
+                    comparison=comparison_id,
+                )
                 for one, request, names in zip(variants, requests, stored, strict=True)
             ]
             comparison = Comparison(
                 id=comparison_id,
                 owner=owner,
                 digest=digest,
+                prompt=requests[0].prompt,
                 cells=tuple(_cell(*parts) for parts in zip(variants, jobs, requests, strict=True)),
                 created_at=await self.calls.call(self.store.now),
             )

@@ -3,6 +3,7 @@
 inputs/<sha[:2]>/<sha>.png          an input picture, named by its content
 jobs/<id>/<token>/<n>.<format>      a picture made by the attempt with that token
 jobs/<id>/<token>/manifest.json     what that attempt made
+jobs/<id>/<token>/sheet-<tag>.png   the contact sheet of the comparison whose first job that is
 """
 
 import re
@@ -34,6 +35,16 @@ def output_name(job_id: str, token: int, n: int, output_format: OutputFormat) ->
 def manifest_name(job_id: str, token: int) -> str:
     """Return the name of the manifest of an attempt."""
     return checked(f"{job_prefix(job_id)}{token}/manifest.json")
+
+
+def sheet_name(job_id: str, token: int, tag: str) -> str:
+    """Return the name of the contact sheet of a comparison, kept with the first of its jobs that is still there."""
+    return checked(f"{job_prefix(job_id)}{token}/sheet-{tag}.png")
+
+
+def is_sheet(name: str) -> bool:
+    """Return whether a blob of a job is a contact sheet."""
+    return name.rpartition("/")[2].startswith("sheet")
 
 
 def job_prefix(job_id: str) -> str:

@@ -214,8 +214,8 @@ class Job(Frozen):
     """A job, as it is submitted and as the store keeps it. Times are UTC, by the Redis clock once it is accepted.
 
     `queue` is the base model's queue; `digest` is the sha256 of all that was asked for, by which the same
-    `idempotency_key` means the same job. `trace` is the traceparent of the request that asked for it. `preview` is the
-    step of its newest preview, None when it has none.
+    `idempotency_key` means the same job. `trace` is the traceparent of the request that asked for it. `comparison` is
+    the id of the comparison that it is a part of. `preview` is the step of its newest preview, None when it has none.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -236,6 +236,7 @@ class Job(Frozen):
     deadline: datetime | None = None
     webhook_url: str | None = None
     trace: str | None = None
+    comparison: str | None = None
     progress: Progress | None = None
     preview: int | None = None
     result: Result | None = None

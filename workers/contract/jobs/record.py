@@ -46,6 +46,7 @@ def submission_fields(job: Job) -> tuple[str, ...]:
         job.trace or "",
         str(VERSIONS.get(job.kind, RECORD_VERSION)),
         job.kind,
+        job.comparison or "",
     )
 
 
@@ -119,6 +120,7 @@ def _job_of(fields: Mapping[str, str]) -> Job:
         deadline=moment("deadline"),
         webhook_url=fields.get("webhook"),
         trace=fields.get("trace"),
+        comparison=fields.get("comparison"),
         preview=int(fields["preview"]) if "preview" in fields else None,
         progress=_progress_of(fields),
         result=read_stored(Result, fields["result"]) if "result" in fields else None,

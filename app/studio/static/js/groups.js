@@ -97,7 +97,7 @@ export class Group {
   }
 
   async #cancel() {
-    const now = await read(`comparisons/${this.entry.id}`, { method: "DELETE" });
+    const now = await read(`comparisons/${this.entry.id}?cancel_only=true`, { method: "DELETE" });
     for (const cell of now.cells) if (cell.job) jobs.put(cell.job);
     announce("All canceled");
   }

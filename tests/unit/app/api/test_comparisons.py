@@ -10,6 +10,8 @@ from PIL import Image
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, multipart, picture, style
+from workers.contract.blobs import job_prefix
+from workers.contract.runtime.redis import connect
 
 SMALL = {"prompt": "a house", "width": "64", "height": "64", "steps": "2"}
 
@@ -74,6 +76,67 @@ def test_a_sheet_when_all_are_done(gateway: Gateway) -> None:
     assert drawn.size == (3 * 256, 280)
     assert drawn.getpixel((2 * 256 + 20, 20)) == (128, 128, 128), "a job without a picture is grey"
     assert gateway.client.get(done["links"]["sheet"]).content == sheet.content
+    known = {"If-None-Match": sheet.headers["etag"]}
+    assert gateway.client.get(done["links"]["sheet"], headers=known).status_code == 304
+    assert gateway.client.delete(f"/jobs/{first}").status_code == 204
+    other = gateway.client.get(done["links"]["sheet"], headers=known)
+    assert Image.open(BytesIO(other.content)).getpixel((20, 20)) == (128, 128, 128), "a deleted picture is not shown"
+    assert gateway.client.delete(f"/jobs/{second}").status_code == 204
+    gateway.client.delete(f"/jobs/{third}")
+    assert gateway.client.get(done["links"]["sheet"]).status_code == 404
+    assert not [stored for job in (first, second, third) for stored in gateway.blobs.list(job_prefix(job))]
+
+
+def test_comparisons_are_listed_and_named_by_their_jobs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("listing")
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis) as gateway:
+        made = [accepted(gateway, seed="1,2", prompt=f"house {n}") for n in range(3)]
+        assert {cell["job"]["comparison"] for cell in made[0]["cells"]} == {made[0]["id"]}
+        assert gateway.client.get(f"/jobs/{jobs_of(made[1])[0]}").json()["comparison"] == made[1]["id"]
+        assert gateway.client.get(f"/jobs/{gateway.accepted()['id']}").json()["comparison"] is None
+        first = gateway.client.get("/comparisons", params={"limit": 2}).json()
+        rest = gateway.client.get("/comparisons", params={"limit": 2, "cursor": first["cursor"]}).json()
+        listed = first["comparisons"] + rest["comparisons"]
+        assert [(one["id"], one["prompt"]) for one in listed] == [(one["id"], one["prompt"]) for one in made[::-1]]
+        assert rest["cursor"] is None
+        assert [cell["job"] for cell in listed[2]["cells"]] == jobs_of(made[0])
+        assert (listed[0]["state"], listed[0]["progress"]["finished"]) == ("running", 0)
+        gateway.client.delete(made[2]["links"]["cancel"])
+        assert gateway.client.get("/comparisons").json()["comparisons"][0]["state"] == "finished"
+        assert gateway.client.get("/comparisons?limit=51").status_code == 422
+        with connect(redis.url) as client:
+            client.delete(f"stylize:group:{made[1]['id']}")  # as when the retention is over
+        assert [one["id"] for one in gateway.client.get("/comparisons").json()["comparisons"]] == [
+            made[2]["id"],
+            made[0]["id"],
+        ]
+        with connect(redis.url) as client:
+            assert client.zcard("stylize:groups:anyone") == 2
+
+
+def test_a_new_comparison_makes_room_in_the_list_for_those_that_are_over(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("over")
+    with RedisProcess(folder / "redis") as redis, Gateway(folder, redis) as gateway, connect(redis.url) as client:
+        over = accepted(gateway)
+        client.delete(f"stylize:group:{over['id']}")
+        kept = accepted(gateway)
+        assert client.zrange("stylize:groups:anyone", 0, -1) == [kept["id"]]
+
+
+def test_a_finished_comparison_is_deleted_with_its_jobs(gateway: Gateway) -> None:
+    made = accepted(gateway)
+    path, jobs = made["links"]["self"], jobs_of(made)
+    assert made["links"]["delete"] is None
+    gateway.finish(jobs[0], encoded(picture()))
+    assert gateway.client.delete(path).json()["cells"][1]["job"]["state"] == "canceled"
+    done = gateway.client.delete(f"{path}?cancel_only=true").json()
+    assert (done["state"], done["links"]["delete"], done["links"]["cancel"]) == ("finished", path, None)
+    assert gateway.client.delete(path).status_code == 204
+    assert gateway.store.many(jobs) == {}
+    assert gateway.client.get(path).status_code == 404
+    assert gateway.client.delete(path).status_code == 404
 
 
 def test_cancel_ends_all_that_are_not_done(gateway: Gateway) -> None:

@@ -23,6 +23,7 @@
 --   held:<owner>, bytes             hash    sha256 -> bytes of an input that the owner's jobs and styles use; owner -> sum
 --   doomed                          zset    see admission.lua
 --   deleted                         zset    sha256 -> number of deletion: pictures of styles and jobs deleted last
+--   group:<id>, groups:<owner>      text    a comparison, as JSON; zset id -> number of arrival, for paging
 --   style:<id>, styles:<owner>      hash    a saved style; zset id -> number of arrival, for paging
 --   counts                          hash    for metrics: 'finished <method> <state> <reason>', 'lost', 'redelivered',
 --                                           'eta <bucket>', 'eta sum' (milliseconds)

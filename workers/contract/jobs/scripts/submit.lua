@@ -9,7 +9,8 @@ local sizes, revived = by_sha(ARGV[6]), by_sha(ARGV[7])
 local single, group, group_text, group_keep = ARGV[8] == 'single', ARGV[9], ARGV[10], ARGV[11]
 local GIVEN = {
   'id', 'owner', 'queue', 'priority', 'method', 'company', 'request', 'digest', 'key', 'deadline', 'inputs', 'kind', 'units',
-  'webhook', 'trace', 'version', 'job_kind'}
+  'webhook', 'trace', 'version', 'job_kind', 'comparison'}
+local OLD_GROUPS = 10 -- that are looked at with each new one, so that the list does not grow with groups that are over
 local FIRST = 12 -- of the arguments that describe jobs
 
 local jobs = {}
@@ -57,6 +58,7 @@ local function create(job)
   end
   if job.webhook ~= '' then redis.call('HSET', name('job', id), 'webhook', job.webhook) end
   if job.trace ~= '' then redis.call('HSET', name('job', id), 'trace', job.trace) end
+  if job.comparison ~= '' then redis.call('HSET', name('job', id), 'comparison', job.comparison) end
   if job.key ~= '' then redis.call('HSET', name('idem', owner), job.key, id) end
   name_inputs(owner, job.inputs, sizes)
   redis.call('ZADD', name('all'), arrival, id)
@@ -67,6 +69,13 @@ local function create(job)
 end
 
 for _, job in ipairs(new) do create(job) end
-if group ~= '' then redis.call('SET', name('group', group), group_text, 'PX', group_keep) end
+if group ~= '' then
+  redis.call('SET', name('group', group), group_text, 'PX', group_keep)
+  local list = name('groups', owner)
+  for _, old in ipairs(redis.call('ZRANGE', list, 0, OLD_GROUPS - 1)) do
+    if redis.call('EXISTS', name('group', old)) == 0 then redis.call('ZREM', list, old) end
+  end
+  redis.call('ZADD', list, redis.call('INCR', name('arrivals')), group)
+end
 if not single then return {'accepted', whole(NOW), ids} end -- without estimates: they would be many, and nobody is shown them
 return {'accepted', whole(NOW), snapshot(ids)}
