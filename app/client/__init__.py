@@ -9,6 +9,7 @@ All operations raise StylizeError; see `errors`.
 """
 
 from .async_client import AsyncClient
+from .comparison_models import ComparisonsView, ComparisonView
 from .errors import (
     Busy,
     JobCanceled,
@@ -21,8 +22,6 @@ from .errors import (
 )
 from .methods import MethodsView, MethodView
 from .models import (
-    ComparisonsView,
-    ComparisonView,
     File,
     JobState,
     JobsView,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
+from .comparison_models import ComparisonsView, ComparisonView
 from .decorator import operation
 from .errors import JobCanceled, JobFailed, NotDoneInTime, RequestRefused
 from .forms import build_request, read_files, text_of
@@ -13,8 +14,6 @@ from .http import HTTPRequest, Operation, Sleep, build_path, call, fetch, get_qu
 from .methods import MethodsView
 from .models import (
     Answer,
-    ComparisonsView,
-    ComparisonView,
     File,
     JobState,
     JobsView,
