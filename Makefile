@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test browser screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
+.PHONY: help demo up compose test browser screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ demo: $(VENV)/demo.done ## start the stack, stylize a picture over HTTP, write i
 
 up: $(VENV)/demo.done ## run the stack on http://127.0.0.1:8000 until Ctrl-C
 	$(BIN)/stylize up
+
+compose: ## start the service with Docker Compose: secrets, a first key, workers on the GPUs, S3, monitoring; ARGS=--help
+	deploy/compose/start.sh $(ARGS)
 
 test: $(VENV)/dev.done lint browser ## everything that must hold
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup

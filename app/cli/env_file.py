@@ -25,10 +25,18 @@ HEAD = """\
 COMPOSE = """
 # -- Docker Compose itself; see deploy/runbook.md
 
-# which services run: cpu or gpu or gpu2, then s3, observability, dcgm
-#COMPOSE_PROFILES=gpu,observability
+# which services run: cpu, or gpu, gpu2 ... gpu8, then s3, observability, alerts, dcgm
+#COMPOSE_PROFILES=gpu,s3,observability
+# further files: deploy/compose/outside-store.yml is for pictures or jobs kept on another host
+#COMPOSE_FILE=docker-compose.yml
 # address and port on which the gateway is published
 #GATEWAY_PUBLISHED=127.0.0.1:8000
+# address of this host on which share-stores.yml publishes Redis and s3 to other hosts
+#STORES_ADDRESS=
+# how alerts are sent: deploy/alertmanager/webhook.yml, slack.yml or a file of your own
+#ALERTMANAGER_CONFIG=./deploy/alertmanager/webhook.yml
+# where readers of an alert find the runbook, such as its page on your wiki
+#RUNBOOK_URL=
 # package index for building the images
 #PIP_INDEX_URL=
 """

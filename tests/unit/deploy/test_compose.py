@@ -61,6 +61,7 @@ def resolved(compose: tuple[str, ...], file: Path, **environ: str) -> subprocess
         ("cpu", {"worker-cpu"}),
         ("gpu", {"worker-0"}),
         ("gpu2,dcgm", {"worker-0", "worker-1", "dcgm"}),
+        ("gpu8,alerts", {*(f"worker-{gpu}" for gpu in range(8)), "alertmanager"}),
         ("cpu,s3,observability", {"worker-cpu", "s3", "s3-owner", "s3-bucket", "prometheus", "grafana"}),
     ],
 )
@@ -101,7 +102,8 @@ def test_our_variables_are_settings(name: str) -> None:
 
 
 def test_interpolated_variables_are_settings_or_explained() -> None:
-    asked = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    files = [ROOT / "docker-compose.yml", *(DEPLOY / "compose").glob("*.yml")]
+    asked = set(re.findall(r"\$\{(\w+)", "".join(file.read_text() for file in files)))
     explained = set(re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
     assert asked <= explained
 
@@ -167,22 +169,68 @@ def test_each_gpu_has_a_worker_of_its_own() -> None:
         if name.startswith("worker-")
         for device in service["deploy"]["resources"].get("reservations", {}).get("devices", ())
     ]
-    assert devices == [["0"], ["1"]]
+    assert devices == [[str(gpu)] for gpu in range(8)]
+
+
+@pytest.mark.parametrize("gpus", range(1, 9))
+def test_a_profile_starts_as_many_workers_as_it_says(gpus: int) -> None:
+    profile = "gpu" if gpus == 1 else f"gpu{gpus}"
+    started = {name for name, service in SERVICES.items() if profile in service.get("profiles", ())}
+    assert started == {f"worker-{gpu}" for gpu in range(gpus)}
+
+
+def test_a_worker_with_a_gpu_never_falls_back_to_the_cpu() -> None:
+    devices = {
+        name: environment(name)["STYLIZE_WORKER_DEVICE"] for name in SERVICES if re.fullmatch(r"worker-\w+", name)
+    }
+    assert devices.pop("worker-cpu") == "cpu"
+    assert set(devices.values()) == {"cuda"}
+
+
+def test_no_endpoint_can_be_said() -> None:
+    """Compose's `-` takes a value that is set and empty, `:-` does not."""
+    assert {environment(name)["STYLIZE_S3_ENDPOINT_URL"] for name in OURS} == {
+        "${STYLIZE_S3_ENDPOINT_URL-http://s3:9000}"
+    }
+
+
+def test_a_store_elsewhere_gives_a_way_out_to_all_that_need_it() -> None:
+    beside = yaml.safe_load((DEPLOY / "compose" / "outside-store.yml").read_text())["services"]
+    need_it = {name for name in OURS if name != "doctor" and "outside" not in SERVICES[name]["networks"]}
+    assert set(beside) == need_it
+    assert all(service == {"networks": ["outside"]} for service in beside.values())
+
+
+def test_stores_are_shared_on_an_address_that_must_be_named() -> None:
+    shared = yaml.safe_load((DEPLOY / "compose" / "share-stores.yml").read_text())["services"]
+    for name, port in {"redis": 6379, "s3": 9000}.items():
+        [published] = shared.pop(name)["ports"]
+        assert re.fullmatch(rf"\$\{{STORES_ADDRESS:\?[^}}]+\}}:{port}:{port}", published)
+    assert shared == {}
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "compose").glob("*.yml")), ids=lambda path: path.stem)
+def test_what_stands_beside_it_is_valid_by_the_published_schema(path: Path) -> None:
+    schema = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text())
+    beside = yaml.safe_load(path.read_text())
+    assert [fault.message for fault in jsonschema.Draft202012Validator(schema).iter_errors(beside)] == []
+    assert set(beside["services"]) <= set(SERVICES)
 
 
 def test_only_the_gateway_is_published_and_by_default_to_this_host() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(ports) == {"gateway", "prometheus", "grafana"}
+    assert set(ports) == {"gateway", "prometheus", "grafana", "alertmanager"}
     assert all(port.removeprefix("${GATEWAY_PUBLISHED:-").startswith("127.0.0.1:") for [port] in ports.values())
 
 
 def test_every_file_that_is_mounted_is_there() -> None:
     mounted = [
-        volume.split(":")[0]
+        volume.rpartition(":")[0].rpartition(":")[0]
         for service in SERVICES.values()
         for volume in service.get("volumes", ())
-        if volume[0] == "."
+        if volume[0] in ".$"
     ]
+    mounted = [re.sub(r"^\$\{ALERTMANAGER_CONFIG:-(.*)\}$", r"\1", path) for path in mounted]
     mounted += [config["file"] for config in COMPOSE["configs"].values()]
     assert [path for path in mounted if not (ROOT / path).exists()] == []
 
@@ -200,7 +248,7 @@ def test_secrets_are_made_once_and_fit_together(tmp_path: Path) -> None:
         return {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
 
     first = made()
-    assert set(first) == {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
+    assert set(first) | {"alert_url"} == {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     password = first["redis_auth"].split()[1]
     assert f":{password}@" in first["redis_url"]
@@ -208,6 +256,22 @@ def test_secrets_are_made_once_and_fit_together(tmp_path: Path) -> None:
     assert len(first["url_key"]) >= 32
     assert made() == first
     (tmp_path / "secrets" / "url_key").unlink()
+    (tmp_path / "secrets" / "s3_secret_key").unlink()
     again = made()
+    assert again["s3_secret_key"] in again["s3_credentials"]
+    assert first["s3_secret_key"] not in again["s3_credentials"]
     assert again["url_key"] != first["url_key"]
     assert again["redis_auth"] == first["redis_auth"]
+
+
+def test_keys_of_another_store_stay(tmp_path: Path) -> None:
+    script = shutil.copy(DEPLOY / "compose" / "make-secrets.sh", tmp_path)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "s3_credentials").write_text("[default]\naws_access_key_id = theirs\n")
+    subprocess.run(["sh", script], check=True, capture_output=True)
+    assert "theirs" in (tmp_path / "secrets" / "s3_credentials").read_text()
+
+
+def test_in_a_folder_that_is_named_no_keys_of_a_store_are_made_up(tmp_path: Path) -> None:
+    subprocess.run(["sh", DEPLOY / "compose" / "make-secrets.sh", tmp_path / "here"], check=True, capture_output=True)
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"redis_auth", "redis_url", "url_key"}

@@ -24,6 +24,7 @@ RULES: list[dict[str, Any]] = [
 ]
 RULE_TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.test.yml").read_text())["tests"]
 CONFIG = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+COMPOSE = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
 BOARD: dict[str, Any] = json.loads(generate.FILE.read_text())
 GRAPHS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [target["expr"] for graph in GRAPHS for target in graph["targets"]]
@@ -61,7 +62,8 @@ def test_every_metric_of_the_design_is_shown() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_every_alert_has_a_section_in_the_runbook(rule: dict[str, Any]) -> None:
-    path, anchor = rule["annotations"]["runbook_url"].split("#")
+    where, anchor = rule["annotations"]["runbook_url"].split("#")
+    [path] = re.findall(r'^\{\{ or \$externalLabels\.runbook "(.*)" \}\}$', where)
     sections = re.findall(r"^### (\w+)$", (DEPLOY.parent / path).read_text(), flags=re.MULTILINE)
     assert rule["alert"] in sections
     assert anchor == rule["alert"].lower()
@@ -91,8 +93,28 @@ def test_what_wakes_people_is_there() -> None:
     assert [reason for reason in reasons if reason not in names] == []
 
 
+def test_the_address_of_the_runbook_is_a_setting() -> None:
+    prometheus = COMPOSE["prometheus"]
+    assert prometheus["environment"] == {"RUNBOOK_URL": "${RUNBOOK_URL:-}"}
+    assert CONFIG["global"]["external_labels"] == {"runbook": "${RUNBOOK_URL}"}
+    assert CONFIG["alerting"]["alert_relabel_configs"] == [{"action": "labeldrop", "regex": "runbook"}]
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "alertmanager").glob("*.yml")), ids=lambda path: path.stem)
+def test_alerts_go_to_the_receiver_whose_address_is_a_secret(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    [receiver] = config["receivers"]
+    assert config["route"]["receiver"] == receiver["name"]
+    assert config["route"]["group_by"] == ["alertname"]
+    [sent] = next(value for key, value in receiver.items() if key.endswith("_configs"))
+    assert sent.get("url_file", sent.get("api_url_file")) == "/run/secrets/alert_url"
+    assert COMPOSE["alertmanager"]["secrets"] == ["alert_url"]
+    [repeated] = config["route"]["routes"]
+    assert repeated["matchers"] == ['severity="page"']
+    assert any(rule["labels"]["severity"] == "page" for rule in RULES)
+
+
 def test_prometheus_reads_the_rules_and_scrapes_what_compose_runs() -> None:
-    compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())["services"]
     assert CONFIG["rule_files"] == ["alerts.yml"]
     named = {
         name.split(":")[0]
@@ -100,8 +122,10 @@ def test_prometheus_reads_the_rules_and_scrapes_what_compose_runs() -> None:
         for where in (*job.get("static_configs", ()), *job.get("dns_sd_configs", ()))
         for name in (*where.get("targets", ()), *where.get("names", ()))
     }
-    workers = {name for name in compose if name.startswith("worker-")}
+    workers = {name for name in COMPOSE if name.startswith("worker-")}
     assert named - {"127.0.0.1"} == {"gateway", "dcgm", *workers}
+    [alerting] = CONFIG["alerting"]["alertmanagers"]
+    assert alerting["dns_sd_configs"][0]["names"] == ["alertmanager"]
 
 
 def test_the_dashboard_is_what_its_rows_say() -> None:
