@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import compare, doctor, evaluate, jobs, keys, operator, run, styles
+from app.cli import backup, compare, doctor, evaluate, jobs, keys, operator, run, styles
 from model_store import cli as models
 from workers.contract.errors import Misconfigured
 from workers.contract.runtime.settings import Settings
@@ -15,6 +15,8 @@ app.add_typer(keys.create(operator.redis_url), name="keys")
 app.add_typer(models.create(lambda: Settings.read().model_dir), name="models")
 app.add_typer(jobs.create(), name="jobs")
 app.add_typer(styles.create(), name="styles")
+app.command(name="backup")(backup.back_up)
+app.command(name="restore")(backup.restore)
 app.command()(run.run)
 app.command()(compare.compare)
 app.command(name="doctor")(doctor.examine)

@@ -41,7 +41,7 @@ def create_pool(url: str, variable: str = REDIS_URL, *, decode_responses: bool =
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Run commands. Raises StoreUnavailable when Redis does not answer, is full, read-only or cannot write its file.
+    """Run commands. Raises StoreUnavailable when Redis does not answer, is full, busy or read-only, or cannot write.
 
     Raises Misconfigured when it has no database of that number. A ResponseError that says something else is a fault in
     our own scripts and passes through.
@@ -53,7 +53,7 @@ def redis_errors() -> Iterator[None]:
             raise Misconfigured(f"{REDIS_URL}: Redis says: {fault}") from fault
         if not is_server_refusal(fault):
             raise
-        raise StoreUnavailable(f"Redis refuses to write: {fault}") from fault
+        raise StoreUnavailable(f"Redis refuses: {fault}") from fault
     except RedisError as fault:
         raise StoreUnavailable(f"Redis does not answer: {fault}") from fault
 
@@ -63,7 +63,7 @@ def is_server_refusal(fault: ResponseError) -> bool:
 
     Redis 6 wraps the server's own words in the script's error; later versions have an error code for each reason.
     """
-    words = ("OOM ", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN")
+    words = ("OOM ", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY ")
     return type(fault) is not ResponseError or any(word in str(fault) for word in words)
 
 
