@@ -220,6 +220,8 @@ def add_model(
         console.print(
             f"{entry.id}: {entry.kind} for {entry.base or 'any base'}, {len(entry.files)} files", highlight=False
         )
+        if entry.notes:
+            console.print(f"note: {entry.notes}", highlight=False, markup=False)
 
 
 def remove_model(

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 from pydantic import TypeAdapter, ValidationError
 
-from model_store.add.checkpoint import native_size, prepare_folder, prepare_single_file
+from model_store.add.checkpoint import prepare_single_file
+from model_store.add.folder import native_size, prepare_folder
 from model_store.add.ip_adapter import prepare_ip_adapter, width_of
 from model_store.add.kinds import base_of_checkpoint, base_of_lora, base_of_width, kind_of
 from model_store.add.lora import prepare_lora
@@ -61,7 +62,7 @@ def add(
     with held(store, model), _staging(store, model) as staging:
         target = staging / "model"
         plain = _plain(source, staging, keymap)
-        kind, base = _prepare(plain, target, base, configs, store)
+        kind, base, notes = _prepare(plain, target, base, configs, store)
         for file in sorted(target.rglob("*.safetensors")):
             check_finite(file)
         entry = Entry(
@@ -73,6 +74,7 @@ def add(
             origin="added",
             files=tuple(WantedFile(path=str(file.relative_to(target))) for file in _files(target)),
             licence=licence or Licence(name="unknown"),
+            notes=notes,
         )
         _install(entry, target, store)
     return entry
@@ -104,46 +106,56 @@ def _files(path: Path) -> list[Path]:
 
 
 def _plain(source: Path, staging: Path, keymap: str | None) -> Path:
-    """Return the source itself, or the safetensors file made of a pickled one."""
-    if source.is_dir() or source.suffix.lower() == ".safetensors":
-        return source
+    """Return the source itself, or the safetensors file made of a pickled one. A link is followed: it was named."""
+    file = source.resolve()
+    if source.is_dir() or not _is_pickled(source):
+        return file
     plain = staging / f"{source.stem}.safetensors"
-    convert_pickled(source, plain, keymap or ("ldm" if source.suffix.lower() == ".ckpt" else "plain"))
+    convert_pickled(file, plain, keymap or ("ldm" if source.suffix.lower() == ".ckpt" else "plain"))
     return plain
+
+
+def _is_pickled(file: Path) -> bool:
+    """Return whether a file is one of torch's: by its first bytes, and by its name where they tell nothing."""
+    with file.open("rb") as opened:
+        begin = opened.read(9)
+    if begin[8:] == b"{":
+        return False
+    return begin.startswith((b"PK", b"\x80")) or file.suffix.lower() != ".safetensors"
 
 
 def _prepare(
     source: Path, target: Path, base: Base | None, configs: Path | None, store: Path
-) -> tuple[Kind, Base | None]:
-    """Bring the source into the form the store keeps; return what it is."""
+) -> tuple[Kind, Base | None, str]:
+    """Bring the source into the form the store keeps; return what it is, and what to know of it."""
     if source.is_dir() and (source / "model_index.json").exists():
-        return "base", prepare_folder(source, target)
+        return "base", prepare_folder(source, target), ""
     if source.is_dir() and is_style(source):
-        return "style", prepare_style(source, target, base)
+        return "style", prepare_style(source, target, base), ""
     if source.is_dir():
-        return "lora", _prepare_lora(source, target, base)
+        return "lora", *_prepare_lora(source, target, base)
     header = read_header(source)
     kind = kind_of(header)
     if kind == "lora":
-        return "lora", _prepare_lora(source, target, base)
+        return "lora", *_prepare_lora(source, target, base)
     if kind == "ip-adapter":
         base = base or base_of_width(header, width_of(header))
         prepare_ip_adapter(source, target, configs or config_folder(base))
-        return "ip-adapter", base
+        return "ip-adapter", base, ""
     base = base or base_of_checkpoint(header)
     prepare_single_file(header, target, base, configs or _configs_of(base, store))
-    return "base", base
+    return "base", base, ""
 
 
-def _prepare_lora(source: Path, target: Path, base: Base | None) -> Base:
-    """Bring a LoRA into the store's form and read it as a job will; return the architecture it is for."""
-    prepare_lora(source, target)
+def _prepare_lora(source: Path, target: Path, base: Base | None) -> tuple[Base, str]:
+    """Bring a LoRA into the store's form and read it as a job will; return the architecture, and what to know of it."""
+    notes = prepare_lora(source, target)
     base = base or base_of_lora(read_header(target / WEIGHTS))
     unet = json.loads((config_folder(base) / "unet" / "config.json").read_bytes())
     for part, layers in read_lora(target / WEIGHTS, base, SimpleNamespace(**unet)).items():
         if layers:
             _check_layers(part, layers, base)
-    return base
+    return base, notes
 
 
 def _check_layers(part: str, layers: Collection[str], base: Base) -> None:

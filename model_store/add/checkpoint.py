@@ -1,41 +1,66 @@
-"""A base model of an operator: a single-file checkpoint in LDM names, or a folder that diffusers wrote."""
+"""A base model of an operator as a single file in LDM names: written as a diffusers folder, with all it states."""
 
 import json
-import shutil
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.loaders.single_file_utils import SingleFileComponentError
+from safetensors.torch import save_file
 
+from model_store.add.folder import SCHEDULER, TEXT, check_noise_levels, copy_file
+from model_store.add.stated import stated_scheduler, stated_side
 from model_store.catalogue.entry import Base
-from model_store.errors import BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
-from model_store.load.base import PARTS, TOKENIZERS
-from model_store.load.component import check_component
-from model_store.load.header import Header
-from model_store.load.shards import weight_files
+from model_store.errors import BadCheckpoint, NotInstalled, WrongKeys
+from model_store.load.base import PARTS, TOKENIZERS, check_base
+from model_store.load.header import Header, read_header
+from model_store.load.tensors import load_tensors
 
-_TEXT = frozenset({".json", ".txt"})
 _PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
+_UNET = "model.diffusion_model."
+_INPUT = f"{_UNET}input_blocks.0.0.weight"
+_BARE_CLIP = re.compile(
+    r"^(cond_stage_model|conditioner\.embedders\.0)\.transformer\.(?=(embeddings|encoder|final_layer_norm)\.)"
+)
+"""Names of CLIP as merges of before transformers 4.31 have them: without text_model."""
 
 
 def prepare_single_file(header: Header, target: Path, base: Base, configs: Path) -> None:
     """Write a checkpoint in LDM names as a diffusers folder; `configs` is a folder of its architecture with tokenizers.
 
-    Numbers keep the type they have in the file. Raises WrongKeys and MalformedFile.
+    Numbers keep the type they have in the file; how the model predicts is written as the file states it, else as the
+    folder says. Raises BadCheckpoint, WrongKeys and MalformedFile.
     """
     for name in ("model_index.json", *(f"{folder}/tokenizer_config.json" for folder in TOKENIZERS[base])):
         if not (configs / name).is_file():
             raise NotInstalled(f"{configs}/{name} is missing; run: stylize models pull {base}-tokenizer")
+    first = header.tensors.get(_INPUT)
+    if first is not None and first.shape[1:2] != [4]:
+        raise BadCheckpoint(f"{header.file}: {_INPUT}: an inpainting, editing or SD2 model is not served")
+    scheduler = stated_scheduler(header)
     bare = target.with_name("configs")
-    _copy_texts(configs, bare)  # with weights beside it, the loader would fill gaps of the checkpoint from there
-    first = next(tensor for name, tensor in header.tensors.items() if name.startswith("model.diffusion_model."))
+    for text in sorted(file for file in configs.rglob("*") if file.suffix in TEXT and not file.name.startswith(".")):
+        copy_file(text, bare / text.relative_to(configs), configs)  # weights beside would fill gaps of the checkpoint
+    _write(_with_published_names(header, target.with_name("renamed.safetensors")), target, base, bare)
+    _update(target / SCHEDULER, scheduler)
+    side = stated_side(header)
+    _update(target / "unet" / "config.json", {} if side is None else {"sample_size": side // 8})
+    check_base(target, base)
+    check_noise_levels(target / SCHEDULER)
+
+
+def _write(header: Header, target: Path, base: Base, bare: Path) -> None:
+    """Write the pipeline that diffusers reads from the file into the folder `target`."""
+    first = next(tensor for name, tensor in header.tensors.items() if name.startswith(_UNET))
     absent: dict[str, None] = {"safety_checker": None, "feature_extractor": None} if base == "sd15" else {}
+    named = target.with_name("named.safetensors")  # diffusers goes by the name, which a blob of the hub's cache has not
+    named.symlink_to(header.file.resolve())
     try:
         pipeline = _PIPELINES[base].from_single_file(
-            str(header.file),
+            str(named),
             config=str(bare),
             local_files_only=True,
             torch_dtype=_DTYPES.get(first.dtype, torch.float32),
@@ -54,7 +79,15 @@ def prepare_single_file(header: Header, target: Path, base: Base, configs: Path)
     ) as fault:
         line = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         raise WrongKeys(f"{header.file}: is no whole {base} checkpoint: {line}") from fault
-    check_folder(target, base)
+
+
+def _with_published_names(header: Header, renamed: Path) -> Header:
+    """Return the header of the file, or of a copy that names the text encoder as diffusers knows it."""
+    if not any(_BARE_CLIP.match(name) for name in header.tensors):
+        return header
+    tensors = load_tensors(header.file, rename=lambda name: _BARE_CLIP.sub(r"\1.transformer.text_model.", name))
+    save_file(tensors, renamed, dict(header.metadata))
+    return read_header(renamed)
 
 
 def _require_filled(header: Header, pipeline: Any, base: Base) -> None:
@@ -65,66 +98,7 @@ def _require_filled(header: Header, pipeline: Any, base: Base) -> None:
                 raise WrongKeys(f"{header.file}: {part}: {name} (by its name in diffusers): missing")
 
 
-def prepare_folder(source: Path, target: Path) -> Base:
-    """Copy the parts of a diffusers folder that are used; return its architecture.
-
-    Only safetensors, JSON and text files are taken; links are refused. Raises BadCheckpoint's kinds, NotInstalled for
-    a part that is missing.
-    """
-    base = base_of_folder(source)
-    folders = [*PARTS[base], *TOKENIZERS[base], "scheduler"]
-    target.mkdir(parents=True)
-    for folder in folders:
-        if not (source / folder).is_dir() or (source / folder).is_symlink():
-            raise NotInstalled(f"{source}/{folder} is missing, or a link")
-        weights = set(weight_files(source / folder)) if folder in PARTS[base] else set()
-        for file in sorted((source / folder).iterdir()):
-            if file in weights or (file.suffix in _TEXT and not file.name.startswith(".")):
-                _copy(file, target / folder / file.name)
-    _copy(source / "model_index.json", target / "model_index.json")
-    check_folder(target, base)
-    return base
-
-
-def _copy_texts(source: Path, target: Path) -> None:
-    for file in sorted(source.rglob("*")):
-        if file.suffix in _TEXT:
-            _copy(file, target / file.relative_to(source))
-
-
-def _copy(file: Path, target: Path) -> None:
-    if file.is_symlink() or not file.is_file():
-        raise MalformedFile(f"{file}: is no plain file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, target)
-
-
-def base_of_folder(source: Path) -> Base:
-    """Return the architecture of a diffusers folder by its UNet's configuration. Raises BadCheckpoint."""
-    file = source / "unet" / "config.json"
-    try:
-        config = json.loads(file.read_bytes())
-        blocks, extra = config["down_block_types"], config.get("addition_embed_type")
-        inputs, width = config.get("in_channels", 4), config["cross_attention_dim"]
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise MalformedFile(f"{file}: {fault!r}") from fault
-    if inputs != 4 or width == 1024:
-        raise BadCheckpoint(f"{file}: an inpainting, editing or SD2 model is not served")
-    if extra == "text_time" and blocks == ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]:
-        return "sdxl"
-    if extra is None and blocks == ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]:
-        return "sd15"
-    raise BadCheckpoint(f"{file}: the UNet is built like neither SD1.5 nor SDXL")
-
-
-def check_folder(folder: Path, base: Base) -> None:
-    """Return when every component's file has exactly the names and shapes its configuration asks for."""
-    for part, kind in PARTS[base].items():
-        check_component(folder / part, kind)
-
-
-def native_size(folder: Path) -> int | None:
-    """Return the side, in pixels, of the pictures a base model was trained on, where its configuration tells."""
-    sides = json.loads((folder / "unet" / "config.json").read_bytes()).get("sample_size")
-    side = 8 * sides if isinstance(sides, int) else 0
-    return side if 64 <= side <= 2048 else None
+def _update(file: Path, more: dict[str, Any]) -> None:
+    """Set some values of a configuration file."""
+    if more:
+        file.write_text(json.dumps({**json.loads(file.read_bytes()), **more}, indent=2))

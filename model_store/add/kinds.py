@@ -11,6 +11,10 @@ from model_store.load.header import Header
 FileKind = Literal["checkpoint", "lora", "ip-adapter"]
 
 _LDM = "model.diffusion_model."
+_ADAPTER = ("image_proj.", "ip_adapter.")
+_FACE = re.compile(r"_lora\.(down|up)\.|^image_proj\.perceiver_resampler\.")
+_FACE_ALONE = frozenset({"image_proj.proj.0.weight", "image_proj.norm.weight"})
+"""What FaceID has beside an IP-Adapter: LoRAs, and a projection of a face's embedding."""
 _LORA = re.compile(r"(^lora_(unet|te\d?)_|\.lora_[AB]\.|[._]lora(_linear_layer)?\.(down|up)\.)")
 _CROSS = re.compile(r"attn2(\.processor)?[._]to_[kv]([._]lora)?[._](lora_)?(A|down)(\.default)?\.weight$")
 _BY_WIDTH: Mapping[int, Base] = {768: "sd15", 2048: "sdxl"}
@@ -28,12 +32,21 @@ def kind_of(header: Header) -> FileKind:
             raise WrongKeys(f"{header.file}: is made for {family}, which cannot be added")
     if any(name.startswith(_LDM) for name in names):
         return "checkpoint"
+    if any(name.startswith(_ADAPTER) for name in names):
+        _refuse_other_adapters(header)
+        return "ip-adapter"
     if any(_LORA.search(name) for name in names):
         return "lora"
-    if any(name.startswith("ip_adapter.") for name in names):
-        return "ip-adapter"
     some = ", ".join(sorted(names)[:3])
     raise WrongKeys(f"{header.file}: neither a checkpoint, a LoRA nor an IP-Adapter; it holds {some} ...")
+
+
+def _refuse_other_adapters(header: Header) -> None:
+    """Raise WrongKeys for adapters that are laid out like an IP-Adapter but read something else than a CLIP image."""
+    names = sorted(header.tensors)
+    alone = min(_FACE_ALONE) if header.tensors.keys() >= _FACE_ALONE else None
+    if face := next((name for name in names if _FACE.search(name)), alone):
+        raise WrongKeys(f"{header.file}: {face}: is an IP-Adapter FaceID, which reads faces; that is not served")
 
 
 def base_of_width(header: Header, width: int) -> Base:

@@ -1,6 +1,5 @@
 """A LoRA of an operator: kohya, diffusers or peft names, checked and brought into a form diffusers loads whole."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +8,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 from safetensors.torch import save_file
 
+from model_store.add.links import plain_file
 from model_store.errors import BadCheckpoint, MalformedFile, WrongKeys
 from model_store.load.header import read_header
 from model_store.load.lora import MOST_RANK, WEIGHTS
+from model_store.load.pickles import PICKLED
 from model_store.load.tensors import load_tensors
 
+NAMES = ("adapter_model.safetensors", WEIGHTS)
+"""What peft and diffusers call a LoRA's file in a folder of its own."""
 SIZE_LIMIT = 4 << 30
 _PEFT = "base_model.model."
 _UNSUPPORTED = re.compile(r"dora_scale|lora_magnitude_vector|hada_w|lokr_w|\.oft_|lora_mid|\.diff(_b)?$|norm_w")
@@ -24,6 +27,14 @@ _KNOWN = re.compile(
     r"|(unet|text_encoder(_2)?)\..+(\.lora_[AB](\.default)?\.weight|[._]lora(_linear_layer)?\.(down|up)\.weight|\.alpha)"
     r"|base_model\.model\..+\.lora_[AB](\.default)?\.weight)$"
 )
+
+
+_WITHOUT_EFFECT = re.compile(r"^(lora_te1?_text_projection|text_encoder\.text_projection)\.")
+"""What no base model reads: of the first text encoder the hidden states are taken, before its projection."""
+_EXPLAINED = {
+    re.compile(r"^(bundle_emb|emb_params)\b"): "holds embeddings that were trained with it, which are not served",
+    re.compile(r"text_projection"): "changes the projection of the second text encoder, which is not served",
+}
 
 
 class AdapterConfig(BaseModel):
@@ -39,8 +50,8 @@ class AdapterConfig(BaseModel):
     alpha_pattern: dict[str, float] = {}
 
 
-def prepare_lora(source: Path, target: Path) -> None:
-    """Write the LoRA `source` (a file, or peft's folder) to the folder `target`, checked.
+def prepare_lora(source: Path, target: Path) -> str:
+    """Write the LoRA `source` (a file, or peft's folder) to the folder `target`, checked; return what to know of it.
 
     Raises MalformedFile, and WrongKeys naming the key, for a format diffusers would drop or half load, for halves
     without their other half, for ranks that disagree and for values that are not finite.
@@ -49,13 +60,16 @@ def prepare_lora(source: Path, target: Path) -> None:
     header = read_header(file)
     if header.data_bytes > SIZE_LIMIT:
         raise BadCheckpoint(f"{file}: larger than {SIZE_LIMIT} bytes; not a LoRA")
-    for name in header.tensors:
+    idle = [name for name in header.tensors if _WITHOUT_EFFECT.match(name)]
+    for name in header.tensors.keys() - set(idle):
+        if reason := next((text for pattern, text in _EXPLAINED.items() if pattern.search(name)), None):
+            raise WrongKeys(f"{file}: {name}: {reason}")
         if _UNSUPPORTED.search(name) or not _KNOWN.match(name):
             raise WrongKeys(f"{file}: {name}: of a kind that would not be loaded (DoRA, LoHa, LoKr, full weights ...)")
     for name, shape in ((name, tensor.shape) for name, tensor in header.tensors.items() if _DOWN.search(name)):
         if len(shape) < 2 or not 1 <= shape[0] <= MOST_RANK:
             raise WrongKeys(f"{file}: {name}: has rank {shape[0] if shape else 0}; 1 to {MOST_RANK} can be used")
-    tensors = {name: _wide(tensor) for name, tensor in load_tensors(file).items()}
+    tensors = {name: _wide(tensor) for name, tensor in load_tensors(file).items() if name not in idle}
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
             raise WrongKeys(f"{file}: {name}: has values that are not finite, or no floating ones")
@@ -64,6 +78,7 @@ def prepare_lora(source: Path, target: Path) -> None:
         tensors = _from_peft(file, tensors, config)
     target.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, target / WEIGHTS, dict(header.metadata))
+    return f"{idle[0]} was left aside: no base model reads the projection of its first text encoder" if idle else ""
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -75,15 +90,28 @@ def _found(source: Path) -> tuple[Path, AdapterConfig | None]:
     """Return the file of weights and, for a folder that peft wrote, its configuration."""
     if not source.is_dir():
         return source, None
+    file = next((source / name for name in NAMES if (source / name).exists()), None)
+    if file is None:
+        raise BadCheckpoint(f"{source}: this folder holds no model that can be added: {_seen(source)}")
     described = source / "adapter_config.json"
     try:
-        config = AdapterConfig.model_validate(json.loads(described.read_bytes())) if described.exists() else None
+        given = plain_file(described, source).read_bytes() if described.exists() else None
+        config = AdapterConfig.model_validate_json(given) if given is not None else None
     except (ValidationError, ValueError) as fault:
         raise MalformedFile(f"{described}: {fault}") from fault
     if config is not None and (config.use_dora or config.use_rslora or config.rank_pattern or config.alpha_pattern):
         raise WrongKeys(f"{described}: DoRA, rank-stabilised and per-layer ranks are not supported")
-    names = ("adapter_model.safetensors", WEIGHTS)
-    return next((source / name for name in names if (source / name).exists()), source / WEIGHTS), config
+    return plain_file(file, source), config
+
+
+def _seen(source: Path) -> str:
+    """Return what a folder without a model holds, and what to name in its place."""
+    files = sorted(file.name for file in source.iterdir() if file.suffix.lower() in {".safetensors", *PICKLED})
+    if files:
+        return f"name one of its files: {', '.join(files[:3])}"
+    if (source / "snapshots").is_dir():
+        return "it is of the hub's cache: name a folder below snapshots"
+    return f"no model_index.json of diffusers, no style.json, no {' or '.join(NAMES)}"
 
 
 def _check_pairs(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:

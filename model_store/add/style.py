@@ -16,6 +16,7 @@ from diffusers import UNet2DConditionModel
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from model_store.add import lora
+from model_store.add.links import plain_file
 from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
 from model_store.errors import BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
@@ -115,12 +116,8 @@ def _prepare_tuned(source: Path, target: Path, base: Base) -> None:
 
 
 def _plain(file: Path) -> Path:
-    """Return the file unless it is a link or no file. Raises NotInstalled, MalformedFile."""
-    if file.is_symlink():
-        raise MalformedFile(f"{file}: is a link")
-    if not file.is_file():
-        raise NotInstalled(f"{file} is missing")
-    return file
+    """Return the file, or what a link of the hub's cache leads to. Raises NotInstalled, MalformedFile."""
+    return plain_file(file, file.parent)
 
 
 def _copy(file: Path, target: Path) -> None:

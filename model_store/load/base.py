@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from model_store.catalogue.entry import Base
 from model_store.errors import MalformedFile, NotInstalled
-from model_store.load.component import load_component
+from model_store.load.component import check_component, load_component
 
 PARTS: Mapping[Base, Mapping[str, type[Any]]] = {
     "sd15": {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel},
@@ -49,6 +49,18 @@ def load_base(
     return {**parts, "scheduler": _scheduler(folder / "scheduler")}
 
 
+def check_base(folder: Path, base: Base) -> None:
+    """Return when `load_base` can read all parts of a folder: weights are compared by name and shape alone.
+
+    Raises NotInstalled, MalformedFile or WrongKeys, naming file and key.
+    """
+    for name, kind in PARTS[base].items():
+        check_component(folder / name, kind)
+    for name in TOKENIZERS[base]:
+        _tokenizer(folder / name)
+    _scheduler(folder / "scheduler")
+
+
 def _tokenizer(folder: Path) -> CLIPTokenizer:
     if not folder.is_dir():
         raise NotInstalled(f"{folder} is missing")
@@ -68,5 +80,11 @@ def _scheduler(folder: Path) -> Any:
     kind = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Scheduler") else None
     if not isinstance(kind, type) or not issubclass(kind, SchedulerMixin):
         raise MalformedFile(f"{file}: {name!r} is no scheduler of diffusers")
-    scheduler: Any = kind
-    return scheduler.from_pretrained(folder, local_files_only=True)
+    loader: Any = kind
+    try:
+        scheduler = loader.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, NotImplementedError) as fault:
+        raise MalformedFile(f"{file}: {fault}") from fault
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise MalformedFile(f"{file}: {name} has noise levels of another kind than Stable Diffusion's")
+    return scheduler

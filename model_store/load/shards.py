@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,15 +33,21 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     for stem in NAMES:
         index = folder / f"{stem}.safetensors.index.json"
         if index.exists():
-            return tuple(folder / name for name in sorted(set(_read_index(index).weight_map.values())))
+            return tuple(folder / name for name in sorted(set(read_index(index).weight_map.values())))
         if (folder / f"{stem}.safetensors").is_symlink() or (folder / f"{stem}.safetensors").exists():
             return (folder / f"{stem}.safetensors",)
+    refuse_missing(folder)
+
+
+def refuse_missing(folder: Path) -> NoReturn:
+    """Raise NotInstalled for a folder without weights; with the command that converts what is pickled there."""
     pickled = sorted(file for file in folder.glob("*") if file.suffix.lower() in PICKLED)
     remedy = f"; run: {conversion(pickled[0])}" if pickled else ""
     raise NotInstalled(f"{folder} holds no safetensors weights{remedy}")
 
 
-def _read_index(index: Path) -> Index:
+def read_index(index: Path) -> Index:
+    """Return the content of an index file. Raises MalformedFile for one that is broken or names files elsewhere."""
     if index.is_symlink() or index.stat().st_size > INDEX_LIMIT:
         raise MalformedFile(f"{index}: a link, or larger than {INDEX_LIMIT} bytes")
     try:

@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.utils import close_session
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from model_store.catalogue.entry import Entry, Licence, WantedFile
 from model_store.store.files import replace_with
@@ -49,3 +51,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     torch.set_num_threads(1)
     root = tmp_path_factory.getbasetemp()
     return partial(build, (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny")
+
+
+@pytest.fixture
+def whole(tiny: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Return tiny base models whose two text encoders differ in width, by which the real ones are told apart."""
+
+    def folder(base: str) -> Path:
+        if base == "sd15":
+            return tiny(base)
+        copy = tmp_path / "whole-sdxl"
+        if not copy.exists():
+            shutil.copytree(tiny(base), copy)
+            wider = CLIPTextConfig.from_pretrained(copy / "text_encoder_2", hidden_size=64, local_files_only=True)
+            CLIPTextModelWithProjection(wider).save_pretrained(copy / "text_encoder_2")
+        return copy
+
+    return folder

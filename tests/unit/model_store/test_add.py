@@ -7,7 +7,6 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from model_store.add.add import add
 from model_store.catalogue import base_of, entry_of, folder_of
@@ -21,23 +20,6 @@ from model_store.store.verify import verify
 from tests.support import layouts
 
 Tiny = Callable[[str], Path]
-
-
-@pytest.fixture
-def whole(tiny: Tiny, tmp_path: Path) -> Tiny:
-    """Return tiny base models whose two text encoders differ in width, by which the real ones are told apart."""
-
-    def folder(base: str) -> Path:
-        if base == "sd15":
-            return tiny(base)
-        copy = tmp_path / "whole-sdxl"
-        if not copy.exists():
-            shutil.copytree(tiny(base), copy)
-            wider = CLIPTextConfig.from_pretrained(copy / "text_encoder_2", hidden_size=64, local_files_only=True)
-            CLIPTextModelWithProjection(wider).save_pretrained(copy / "text_encoder_2")
-        return copy
-
-    return folder
 
 
 def weights_of(folder: Path, base: Base) -> dict[str, torch.Tensor]:

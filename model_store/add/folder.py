@@ -1,0 +1,99 @@
+"""A base model of an operator as a folder that diffusers wrote: what of it is taken, and from which files."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from model_store.add.links import plain_file
+from model_store.catalogue.entry import Base
+from model_store.errors import BadCheckpoint, MalformedFile, NotInstalled, WrongKeys
+from model_store.load.base import PARTS, TOKENIZERS, check_base
+from model_store.load.shards import NAMES, read_index, refuse_missing
+
+TEXT = frozenset({".json", ".txt"})
+SCHEDULER = "scheduler/scheduler_config.json"
+_VARIANT = re.compile(rf"({'|'.join(NAMES)})(\.\w+)?\.safetensors")
+_VARIANT_INDEX = re.compile(rf"({'|'.join(NAMES)})\.safetensors\.index(\.\w+)?\.json")
+_PREDICTIONS = frozenset({"epsilon", "v_prediction", "sample"})
+
+
+def prepare_folder(source: Path, target: Path) -> Base:
+    """Copy the parts of a diffusers folder that are used; return its architecture.
+
+    Only safetensors, JSON and text files are taken, and no links but those of the hub's cache. Where weights lie in
+    files of a variant alone, as fp16, that one is taken. Raises BadCheckpoint's kinds, NotInstalled for a part that is
+    missing.
+    """
+    base = base_of_folder(source)
+    target.mkdir(parents=True)
+    for folder in (*PARTS[base], *TOKENIZERS[base], "scheduler"):
+        if not (source / folder).is_dir():
+            raise NotInstalled(f"{source}/{folder} is missing")
+        for file in sorted((source / folder).iterdir()):
+            if file.suffix in TEXT and not file.name.startswith(".") and not _VARIANT_INDEX.fullmatch(file.name):
+                copy_file(file, target / folder / file.name, source)
+        for name, file in (_weights(source / folder, source) if folder in PARTS[base] else {}).items():
+            copy_file(file, target / folder / name, source)
+    copy_file(source / "model_index.json", target / "model_index.json", source)
+    check_base(target, base)
+    check_noise_levels(target / SCHEDULER)
+    return base
+
+
+def copy_file(file: Path, target: Path, source: Path) -> None:
+    """Copy a file of the folder `source`. Raises NotInstalled, MalformedFile."""
+    real = plain_file(file, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(real, target)
+
+
+def _weights(folder: Path, source: Path) -> Mapping[str, Path]:
+    """Return a component's files of weights by the names they get: those without a variant, or the only variant's."""
+    files = sorted(folder.iterdir())
+    for pattern in (_VARIANT_INDEX, _VARIANT):
+        found = {match[2] or "": (file, match[1]) for file in files if (match := pattern.fullmatch(file.name))}
+        if "" not in found and len(found) > 1:
+            raise NotInstalled(f"{folder} holds the variants {', '.join(sorted(found))} but none without a name")
+        for file, stem in [found.get("") or next(iter(found.values()))] if found else []:
+            if pattern is _VARIANT:
+                return {f"{stem}.safetensors": file}
+            names = sorted(set(read_index(plain_file(file, source)).weight_map.values()))
+            return {f"{stem}.safetensors.index.json": file, **{name: folder / name for name in names}}
+    refuse_missing(folder)
+
+
+def base_of_folder(source: Path) -> Base:
+    """Return the architecture of a diffusers folder by its UNet's configuration. Raises BadCheckpoint."""
+    file = source / "unet" / "config.json"
+    try:
+        config = json.loads(plain_file(file, source).read_bytes())
+        blocks, extra = config["down_block_types"], config.get("addition_embed_type")
+        inputs, width = config.get("in_channels", 4), config["cross_attention_dim"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise MalformedFile(f"{file}: {fault!r}") from fault
+    if inputs != 4 or width == 1024:
+        raise BadCheckpoint(f"{file}: an inpainting, editing or SD2 model is not served")
+    if extra == "text_time" and blocks == ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]:
+        return "sdxl"
+    if extra is None and blocks == ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]:
+        return "sd15"
+    raise BadCheckpoint(f"{file}: the UNet is built like neither SD1.5 nor SDXL")
+
+
+def check_noise_levels(file: Path) -> None:
+    """Return when the samplers can run what a scheduler's configuration says. Raises WrongKeys."""
+    config = json.loads(file.read_bytes())
+    kind = config.get("prediction_type", "epsilon")
+    if kind not in _PREDICTIONS:
+        raise WrongKeys(f"{file}: prediction_type is {kind!r}; served are {', '.join(sorted(_PREDICTIONS))}")
+    if config.get("rescale_betas_zero_snr") and kind == "epsilon":
+        raise WrongKeys(f"{file}: rescale_betas_zero_snr is true, which takes v_prediction; prediction_type is epsilon")
+
+
+def native_size(folder: Path) -> int | None:
+    """Return the side, in pixels, of the pictures a base model was trained on, where its configuration tells."""
+    sides = json.loads((folder / "unet" / "config.json").read_bytes()).get("sample_size")
+    side = 8 * sides if isinstance(sides, int) else 0
+    return side if 64 <= side <= 2048 else None
