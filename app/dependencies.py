@@ -41,6 +41,7 @@ from app.services.styles.view import StyleViews
 from app.services.submit import JobAnnouncer, Submitter
 from app.services.wait import JobWaiter
 from app.settings import GatewaySettings
+from app.storage.archive import ArchiveSender
 from app.storage.blob_calls import BlobCalls
 from app.storage.free_space import FreeSpace
 from app.storage.redis_calls import RedisCalls
@@ -82,6 +83,7 @@ class AppState:
         self.previews, self.outbox = PreviewStore(self.redis), Outbox(self.redis)
         self.blobs = open_blobs(settings)
         self.sender = BlobSender(self.blobs, self.blob_calls, SendBudget(settings.gateway_send_bytes))
+        self.archives = ArchiveSender(self.sender)
         self.memory = UploadMemory(requests=settings.gateway_uploads, size=settings.gateway_upload_bytes)
         self.decoder = Decoder(self.memory, parallel=settings.gateway_decoders, seconds=settings.gateway_decode_seconds)
         self.notifier = WorkerNotifier(settings.redis_url, self.redis)
@@ -217,6 +219,7 @@ OutboxDep = Annotated[Outbox, _part(lambda state: state.outbox)]
 CallsDep = Annotated[RedisCalls, _part(lambda state: state.calls)]
 BlobCallsDep = Annotated[BlobCalls, _part(lambda state: state.blob_calls)]
 SenderDep = Annotated[BlobSender, _part(lambda state: state.sender)]
+ArchivesDep = Annotated[ArchiveSender, _part(lambda state: state.archives)]
 LinksDep = Annotated[Links, _part(lambda state: state.links)]
 BodiesDep = Annotated[BodyReceiver, _part(lambda state: state.bodies)]
 ReadinessDep = Annotated[Readiness, _part(lambda state: state.readiness)]

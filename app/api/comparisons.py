@@ -11,7 +11,9 @@ from app.api.conditional import conditional_response, picture_docs
 from app.api.headers import KEY_PARAMETER, idempotency_key
 from app.api.jobs import CancelOnly, Cursor
 from app.api.problems import problem_docs
+from app.api.responses import zip_docs, zip_response
 from app.dependencies import (
+    ArchivesDep,
     BodiesDep,
     CallerDep,
     ComparisonsDep,
@@ -107,6 +109,20 @@ async def cancel_comparison(
         return await comparisons.get_view(comparison)
     await comparisons.delete(comparison)
     return Response(status_code=204)
+
+
+@router.get(
+    "/comparisons/{comparison_id}/zip",
+    summary="All pictures of a comparison",
+    response_class=Response,
+    responses=zip_docs(),
+)
+async def read_comparison_zip(
+    comparison_id: ComparisonId, comparisons: ComparisonsDep, archives: ArchivesDep, owner: OwnerDep
+) -> Response:
+    """A zip as that of a job, of the pictures that there are by now, in the order of the cells."""
+    jobs = await comparisons.get_jobs(await comparisons.get(comparison_id, owner))
+    return zip_response(archives, jobs, owner, f"{comparison_id}.zip")
 
 
 @router.get(

@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
 from app.api.problems import problem_docs
-from app.dependencies import DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
-from app.errors import Invalid, NotFound
+from app.api.responses import zip_docs, zip_response
+from app.dependencies import ArchivesDep, DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
+from app.errors import Fault, Invalid, NotFound
 from app.schemas.job import JobsView, JobView
+from app.services.archive import MOST_JOBS
 from workers.contract.jobs.models import State
 
 router = APIRouter(tags=["jobs"])
@@ -68,6 +70,46 @@ async def cancel_job(
         return await jobs.cancel(job_id, owner)
     await deleter.delete(job)
     return Response(status_code=204)
+
+
+@router.get(
+    "/jobs/{job_id}/zip",
+    summary="All pictures of a job",
+    response_class=Response,
+    responses=zip_docs(),
+)
+async def read_zip(job_id: JobId, jobs: JobsDep, archives: ArchivesDep, owner: OwnerDep) -> Response:
+    """A zip of the pictures, named by prompt and seed as `01-a-boat-seed42.png`.
+
+    `recipes.json` in it tells of each picture what made it.
+    """
+    return zip_response(archives, [await jobs.get(job_id, owner)], owner, f"{job_id}.zip")
+
+
+@router.get(
+    "/images.zip",
+    summary="The pictures of some jobs",
+    response_class=Response,
+    responses=zip_docs(),
+)
+async def read_pictures(
+    jobs: JobsDep,
+    archives: ArchivesDep,
+    owner: OwnerDep,
+    job: Annotated[
+        str,
+        Query(
+            pattern=r"^[A-Za-z0-9_-]{1,64}(,[A-Za-z0-9_-]{1,64})*$",
+            max_length=65 * MOST_JOBS,
+            description=f"ids of up to {MOST_JOBS} jobs, separated by commas, in the order of the zip",
+        ),
+    ],
+) -> Response:
+    """A zip as that of one job, of several; jobs that have no pictures are left out."""
+    ids = list(dict.fromkeys(job.split(",")))
+    if len(ids) > MOST_JOBS:
+        raise Invalid.of([Fault("#/job", f"at most {MOST_JOBS} jobs, got {len(ids)}")])
+    return zip_response(archives, await jobs.get_many(ids, owner), owner, "pictures.zip")
 
 
 @router.get(

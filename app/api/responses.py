@@ -1,10 +1,18 @@
-"""The answer to who has just asked for a job: the job as it is, or finished when the caller would rather wait."""
+"""Answers that several routes give: to who has just asked for a job, and to who wants pictures as a zip."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from starlette.responses import Response
 
 from app.api.headers import APPLIED, wait_seconds
+from app.api.problems import problem_docs
+from app.errors import Invalid, NotFinished, NotFound
+from app.services.archive import archived_pictures
 from app.services.jobs import JobService
 from app.services.wait import JobWaiter
+from app.storage.archive import ArchiveSender
+from workers.contract.jobs.models import Job
 from workers.contract.jobs.results import Submission
 
 
@@ -21,3 +29,20 @@ async def submission_response(
     headers["Location"] = view.links.self
     status = 200 if wait is not None and job.state.final else 202
     return Response(view.model_dump_json(), status, headers, media_type="application/json")
+
+
+def zip_docs() -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route that answers with `zip_response`."""
+    return problem_docs(NotFound, NotFinished, Invalid) | {
+        200: {"description": "The zip", "content": {"application/zip": {}}}
+    }
+
+
+def zip_response(archives: ArchiveSender, jobs: Sequence[Job | None], owner: str, file: str) -> Response:
+    """Return a zip of the pictures of jobs. Raises NotFinished, NotFound where there are none (yet)."""
+    pictures = archived_pictures(jobs)
+    if not pictures and any(job is not None and not job.state.final for job in jobs):
+        raise NotFinished("there are no pictures yet")
+    if not pictures:
+        raise NotFound("there are no pictures")
+    return archives.answer(pictures, owner, file)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Unpack
 from .comparison_models import ComparisonsView, ComparisonView
 from .decorator import operation
 from .errors import JobCanceled, JobFailed, NotDoneInTime, RequestRefused
+from .file_names import BY_JOB, check_template
 from .forms import build_request, read_files, text_of
 from .http import HTTPRequest, Operation, Sleep, build_path, call, fetch, get_query, send
 from .methods import MethodsView
@@ -120,10 +121,23 @@ class Operations:
         return (yield from fetch_pictures(job))
 
     @operation
-    def download(self, job: JobView, folder: Path | str = ".") -> Operation[list[Path]]:
-        """Write the pictures to a folder, as `<job>-<n>.<format>`; return where they are."""
+    def download(
+        self, job: JobView, folder: Path | str = ".", *, name: str = BY_JOB, first: int = 1
+    ) -> Operation[list[Path]]:
+        """Write the pictures to a folder; return where they are.
+
+        `name` is a template of the files' names: {n} counts from `first`, {index} from 0, {prompt}, {seed}, {method},
+        {model} and {job} are what made the picture. Raises ValueError for a template that gives no names.
+        """
+        check_template(name)
         pictures = yield from fetch_pictures(job)
-        return (yield from call(lambda: write_pictures(job, pictures, Path(folder))))
+        return (yield from call(lambda: write_pictures(job, pictures, Path(folder), name, first)))
+
+    @operation
+    def get_zip(self, *jobs: JobView | str) -> Operation[bytes]:
+        """Return the pictures of up to 100 final jobs as a zip, named by prompt and seed, with recipes.json."""
+        ids = ",".join(job if isinstance(job, str) else job.id for job in jobs)
+        return (yield from send(HTTPRequest("GET", "/images.zip", query={"job": ids}))).content
 
     @operation
     def save_style(

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from .errors import StylizeError
+from .file_names import build_file_name
 from .http import HTTPRequest, Operation, build_path, get_query, send
 from .models import JobView
-
-SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 def fetch_pictures(job: JobView) -> Operation[list[bytes]]:
@@ -23,12 +23,23 @@ def fetch_pictures(job: JobView) -> Operation[list[bytes]]:
     return found
 
 
-def write_pictures(job: JobView, pictures: Sequence[bytes], folder: Path) -> list[Path]:
-    """Write the pictures of a job to a folder; return where they are."""
+def write_pictures(job: JobView, pictures: Sequence[bytes], folder: Path, name: str, first: int) -> list[Path]:
+    """Write the pictures of a job to a folder, named by a template, `n` from `first`; return where they are.
+
+    A file that is there with other content stays: the new one gets a number behind its name. Raises ValueError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for number, (image, content) in enumerate(zip(job.images, pictures, strict=True)):
-        target = folder / f"{job.id}-{number}.{SUFFIXES.get(image.content_type, 'bin')}"
+    for index, (image, content) in enumerate(zip(job.images, pictures, strict=True)):
+        told = {"prompt": getattr(job.recipe, "prompt", ""), "method": job.method, "model": job.model, "job": job.id}
+        file = build_file_name(name, image.content_type, n=first + index, index=index, seed=image.seed, **told)
+        target = free_path(folder / file, content)
         target.write_bytes(content)
         written.append(target)
     return written
+
+
+def free_path(wanted: Path, content: bytes) -> Path:
+    """Return the path, or one with a number behind its name where another file is."""
+    numbered = (wanted.with_name(f"{wanted.stem}-{n}{wanted.suffix}") for n in count(2))
+    return next(path for path in chain([wanted], numbered) if not path.exists() or path.read_bytes() == content)

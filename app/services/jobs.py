@@ -31,6 +31,14 @@ class JobService:
         """Return a job. Raises NotFound, UnreadableRecord."""
         return await self.calls.call(self._find, job_id, owner)
 
+    async def get_many(self, ids: Sequence[str], owner: str) -> list[Job]:
+        """Return an owner's jobs. Raises NotFound naming those that there are not."""
+        found = await self.calls.call(self.store.many, ids)
+        jobs = [found.get(job_id) for job_id in ids]
+        if missing := [i for i, job in zip(ids, jobs, strict=True) if job is None or job.owner != owner]:
+            raise NotFound(f"there is no such job: {', '.join(missing[:10])}")
+        return [job for job in jobs if job is not None]
+
     async def get_view(self, job_id: str, owner: str) -> JobView:
         """Return what callers see of a job. Raises NotFound, UnreadableRecord."""
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -61,17 +61,25 @@ class BlobSender:
 
     async def open(self, name: str, caller: str, opened: AsyncExitStack) -> BlobStream:
         """Return a blob's stream, which ends with `opened`. Raises BlobMissing, TooManyStreams, Unavailable."""
-        self._budget.take(caller)
-        opened.callback(self._budget.give, caller)
+        self.take(caller, opened)
         try:
-            stream = await self._calls.call(self._blobs.stream, name)
+            stream = await self.open_stream(name)
         except BaseException:
             await opened.aclose()
             raise
         opened.callback(stream.close)
         return stream
 
-    async def blocks(self, stream: BlobStream) -> AsyncIterator[bytes]:
+    def take(self, caller: str, opened: AsyncExitStack) -> None:
+        """Take what one answer needs until `opened` ends. Raises TooManyStreams, Unavailable."""
+        self._budget.take(caller)
+        opened.callback(self._budget.give, caller)
+
+    async def open_stream(self, name: str) -> BlobStream:
+        """Return a blob's stream, which the caller closes. Raises BlobMissing, Unavailable."""
+        return await self._calls.call(self._blobs.stream, name)
+
+    async def blocks(self, stream: BlobStream) -> AsyncGenerator[bytes]:
         """Yield the blocks. Raises AnswerBroken when the store fails: the answer has begun."""
         try:
             while block := await self._calls.call(next, stream.blocks, b""):
