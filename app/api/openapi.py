@@ -7,6 +7,7 @@ from app.schemas.problem import ProblemView
 from app.services.comparisons.grid import LISTS, MOST_CELLS, NOT_COMPARED
 from app.uploads.form_schema import FILE, StylizeSchema
 from app.uploads.limits import MAX_BYTES, MAX_PIXELS, MEDIA_TYPES
+from app.uploads.receive import JSON, URLENCODED
 from workers.contract.spec import Spec
 
 SECURITY_SCHEMES = {
@@ -25,38 +26,55 @@ ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
 
 
 def form_body(capabilities: Capabilities, form: StylizeSchema) -> dict[str, Any]:
-    """Return the `requestBody` of `POST /stylize`."""
+    """Return the `requestBody` of `POST /stylize`: files need multipart, without them a web form or JSON will do."""
     files = {name: _file(name, most) for name, most in form.files.items()}
+    stored = {name: _stored(form.files[name]) for name in form.stored}
     texts = {name: field.schema for name, field in form.texts.items()}
-    texts["params"] = texts["params"] | {
+    in_json = {name: field.json_schema for name, field in form.texts.items()}
+    encoding = {"params": {"contentType": JSON}}
+    multipart = dict.fromkeys(files, ENCODING) | encoding
+    multipart["recipe"] = {"contentType": f"{JSON}, {ENCODING['contentType']}"}
+    content = {
+        "multipart/form-data": {"schema": _form(capabilities, files | texts), "encoding": multipart},
+        URLENCODED: {"schema": _form(capabilities, stored | texts), "encoding": encoding},
+        JSON: {"schema": _form(capabilities, stored | in_json)},
+    }
+    return {"required": True, "content": content}
+
+
+def _form(capabilities: Capabilities, properties: dict[str, Any]) -> dict[str, Any]:
+    params = properties["params"] | {
         "description": "the technique's own parameters as a JSON object; unknown ones are refused. "
         + " ".join(_knobs(spec) for spec in capabilities.specs)
     }
-    schema = {
+    return {
         "type": "object",
         "additionalProperties": False,
-        "properties": files | texts,
+        "properties": properties | {"params": params},
         "example": {"method": capabilities.specs[0].name, "prompt": "a house by a lake", "seed": 7, "strength": 1.0},
     }
-    encoding = dict.fromkeys(files, ENCODING) | {"params": {"contentType": "application/json"}}
-    encoding["recipe"] = {"contentType": f"application/json, {ENCODING['contentType']}"}
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema, "encoding": encoding}}}
 
 
 def comparison_body(capabilities: Capabilities, form: StylizeSchema) -> dict[str, Any]:
     """Return the `requestBody` of `POST /comparisons`: that of a request, with lists."""
     body = form_body(capabilities, form)
-    content = body["content"]["multipart/form-data"]
-    schema = content["schema"]
-    for name in NOT_COMPARED:
-        schema["properties"].pop(name, None)
-        content["encoding"].pop(name, None)
-    for name in LISTS:
-        schema["properties"][name] = {"type": "array", "items": schema["properties"][name], "maxItems": MOST_CELLS}
-    schema["properties"]["params"]["description"] = "the parameters of each method by its name, as a JSON object"
-    schema["required"] = ["method"]
-    schema["example"] = {"method": ["instantstyle", "signal-leak"], "prompt": "a house by a lake", "seed": ["7", "8"]}
+    for content in body["content"].values():
+        _compare(content["schema"])
+        for name in NOT_COMPARED:
+            content.get("encoding", {}).pop(name, None)
     return body
+
+
+def _compare(schema: dict[str, Any]) -> None:
+    """Make the schema of a request that of a comparison."""
+    properties = schema["properties"]
+    for name in NOT_COMPARED:
+        properties.pop(name, None)
+    for name in LISTS:
+        properties[name] = {"type": "array", "items": properties[name], "maxItems": MOST_CELLS}
+    properties["params"]["description"] = "the parameters of each method by its name, as a JSON object"
+    schema["required"] = ["method"]
+    schema["example"] = {"method": ["instantstyle", "signal-leak"], "prompt": "a house by a lake", "seed": [7, 8]}
 
 
 def link(document: dict[str, Any]) -> None:
@@ -82,6 +100,16 @@ def _file(name: str, most: int) -> dict[str, Any]:
     if most == 1:
         return FILE | {"description": f"{limits}; for methods that take it, see GET /methods"}
     return {"type": "array", "items": FILE, "maxItems": most, "description": f"the style references: {limits}"}
+
+
+def _stored(most: int) -> dict[str, Any]:
+    one = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    help = "sha256 of a stored picture, as a job's `recipe` names it"
+    return (
+        one | {"description": help}
+        if most == 1
+        else {"type": "array", "items": one, "maxItems": most, "description": help}
+    )
 
 
 def _knobs(spec: Spec) -> str:

@@ -33,6 +33,9 @@ class StoredInputs:
 
         Raises Invalid naming those that are no longer there, or were never the caller's; Unavailable.
         """
+        if both := [name for name in form.stored if form.files.get(name)]:
+            raise Invalid.of([Fault(f"#/{name}", "send files or name stored pictures, not both") for name in both])
+        named = set(form.stored)
         if form.texts.get(recipe.FIELD) or form.files.get(recipe.FIELD):
             await recipe.apply(form, self.decoder)
         if style_id := form.texts.pop(FIELD, ""):
@@ -43,7 +46,7 @@ class StoredInputs:
         absent = await self.calls.call(self.store.unused, everything, owner)
         faults = [
             Fault(
-                f"#/recipe/{recipe.PICTURES[field]}" + (f"/{n}" if field == "style_image" else ""),
+                self.schema.pointer(field, n) if field in named else _place_in_recipe(field, n),
                 f"{sha256} is not stored any more; send the picture as {field}",
             )
             for field, names in form.stored.items()
@@ -60,9 +63,13 @@ class StoredInputs:
 
     async def _apply_style(self, form: Form, style_id: str, owner: str) -> None:
         """Put the references of the style that a form names into the form. Raises Invalid."""
-        if form.files.get("style_image"):
+        if form.count("style_image"):
             raise Invalid.of([Fault(f"#/{FIELD}", "give style images or a saved style, not both")])
         style = await self.calls.call(self.styles.get, style_id, owner)
         if style is None:
             raise Invalid.of([Fault(f"#/{FIELD}", "there is no such style")])
         fill_from_style(form, style)
+
+
+def _place_in_recipe(field: str, n: int) -> str:
+    return f"#/recipe/{recipe.PICTURES[field]}" + (f"/{n}" if field == "style_image" else "")

@@ -2,6 +2,7 @@
 
 import math
 import re
+import secrets
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,15 @@ from workers.contract.jobs.models import PRIORITIES
 
 MAX_TEXT = 2000
 MAX_SEED = 2**63 - 1
+DRAWN_SEEDS = 2**32
+"""Drawn seeds are below: every JSON parser reads them as they are, also one that has doubles only."""
+DRAW = -1
+"""The seed that asks for a drawn one, as other tools have it."""
 MAX_PIXELS = 2048 * 1536
 MAX_WEIGHT = 10.0
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+BREAKS = "\t\n\v\f\r\x85\u2028\u2029"
+BREAK = re.compile(f"[{BREAKS}]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 NUMBER = re.compile(r"[+-]?([0-9]{1,32}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
@@ -30,21 +37,30 @@ RECIPE = {
 
 @dataclass(frozen=True)
 class Field:
-    """One text field: `read` returns its value or raises ValueError with a sentence for the caller."""
+    """One text field: `read` returns its value or raises ValueError with a sentence for the caller.
+
+    `in_json` is its schema in a JSON body, where that may hold more than the same text.
+    """
 
     read: Callable[[str], Any]
     schema: dict[str, Any]
+    in_json: dict[str, Any] | None = None
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The schema of its values in a JSON body."""
+        return self.in_json or self.schema
 
 
 def text(help: str) -> Field:
-    """A text of at most MAX_TEXT characters, in NFC, without control characters."""
+    """A text of at most MAX_TEXT characters, in NFC; line breaks and tabs in it become spaces."""
 
     def read(value: str) -> str:
-        normal = unicodedata.normalize("NFC", value)
+        normal = BREAK.sub(" ", unicodedata.normalize("NFC", value).strip(BREAKS))
         if len(normal) > MAX_TEXT:
             raise ValueError(f"must have at most {MAX_TEXT} characters, has {len(normal)}")
         if CONTROL.search(normal):
-            raise ValueError("must not contain control characters, line breaks included")
+            raise ValueError("must not contain control characters other than line breaks and tabs")
         return normal
 
     return Field(read, {"type": "string", "maxLength": MAX_TEXT, "description": help})
@@ -64,6 +80,26 @@ def integer(low: int, high: int, help: str, *, multiple_of: int = 1) -> Field:
 
     schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high, "description": help}
     return Field(read, schema | ({"multipleOf": multiple_of} if multiple_of > 1 else {}))
+
+
+def draw_seed() -> int:
+    """Return a seed for a request that names none."""
+    return secrets.randbelow(DRAWN_SEEDS)
+
+
+def seed(help: str) -> Field:
+    """A seed; `-1` reads as None: one is to be drawn."""
+    given = integer(0, MAX_SEED, "")
+
+    def read(value: str) -> int | None:
+        if value.strip() == str(DRAW):
+            return None
+        try:
+            return int(given.read(value))
+        except ValueError as fault:
+            raise ValueError(f"{fault}, or {DRAW} to have one drawn") from fault
+
+    return Field(read, {"type": "integer", "minimum": DRAW, "maximum": MAX_SEED, "description": help})
 
 
 def number(low: float, high: float, help: str) -> Field:
@@ -105,7 +141,12 @@ def weights(help: str) -> Field:
             raise ValueError("must not all be 0")
         return found
 
-    return Field(read, {"type": "string", "examples": ["1,0.5"], "description": help})
+    listed = {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}}
+    return Field(
+        read,
+        {"type": "string", "examples": ["1,0.5"], "description": help},
+        listed | {"description": help.replace(", separated by commas", "")},
+    )
 
 
 def identifier(help: str) -> Field:
@@ -137,7 +178,10 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: UrlPolicy =
         ),
         "prompt": text("what to draw; required for text-driven methods"),
         "negative_prompt": text("what to keep out"),
-        "seed": integer(0, MAX_SEED, "the same seed gives the same picture; drawn and returned when absent"),
+        "seed": seed(
+            "the same seed gives the same picture; picture n has seed + n. When absent or -1, one below 2^32 is drawn, "
+            "which the job tells. Above 2^53 send and read it with a parser that keeps whole numbers"
+        ),
         "num_images": integer(1, 8, "how many pictures; default 1"),
         "width": integer(64, 2048, f"pixels; width x height at most {MAX_PIXELS}; default by model", multiple_of=8),
         "height": integer(64, 2048, f"pixels; width x height at most {MAX_PIXELS}; default by model", multiple_of=8),
@@ -146,11 +190,11 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: UrlPolicy =
         "strength": number(0, 1, "how much style: 0 none, 1 all; each method documents its mapping"),
         "style_weights": weights("one number per style image, separated by commas; default 1 each"),
         "model": choice(models, "the base model; default: the first the host serves", default=models[0]),
-        "params": Field(str, {"type": "string", "contentMediaType": "application/json"}),
+        "params": Field(str, {"type": "string", "contentMediaType": "application/json"}, {"type": "object"}),
         "output_format": choice(get_args(OutputFormat), "the pictures' format", default="png"),
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),
         "style_id": identifier("a saved style in place of style images; see POST /styles"),
-        "recipe": Field(str, RECIPE),
+        "recipe": Field(str, RECIPE, RECIPE | {"type": "object"}),
         "webhook_url": webhook(
             rules, "called when the job is final, signed after Standard Webhooks; https, public hosts only"
         ),

@@ -12,6 +12,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.errors import BodyTimeout, Fault, Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from app.uploads.buffers import Share
 from app.uploads.form_schema import FormSchema
+from app.uploads.limits import format_of
+from app.uploads.part import Part, parse_part
+from app.uploads.texts import FormTexts
 from app.uploads.upload import Upload
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,8 +24,11 @@ MAX_PARTS = 32
 MAX_TEXT_BYTES = 32_768
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER_BYTES = 2048
-PLAIN_DISPOSITION = re.compile(rb'form-data; name="([^"\\\\]*)"(?:; filename="([^"\\\\]*)")?')
-"""What nearly all clients send; anything else takes the library's slower way."""
+MAX_PREAMBLE = 8192
+MOST_NAME = 80
+"""What is looked at of a text in place of a file: a sha256 with some space around."""
+SHA256 = re.compile(rb"[0-9a-f]{64}")
+NO_FILE = "must be sent as a file (with curl: @FILE)"
 
 
 class Disconnected(Exception):
@@ -45,6 +51,20 @@ class Form:
     def count(self, name: str) -> int:
         """Return how many pictures a field has, sent or stored."""
         return len(self.files.get(name, ())) + len(self.stored.get(name, ()))
+
+    def check_room(self, name: str, schema: FormSchema) -> None:
+        """Raise Invalid when a field has as many pictures as it may have."""
+        most = schema.files[name]
+        if self.count(name) >= most:
+            raise Invalid.of([Fault(f"#/{name}", f"at most {most} {'file' if most == 1 else 'files'}")])
+
+    def name_stored(self, name: str, sha256: bytes, schema: FormSchema) -> None:
+        """Put a stored picture into a field. Raises Invalid."""
+        if name not in schema.stored or not SHA256.fullmatch(sha256):
+            stored = ", or be the sha256 of a stored picture" if name in schema.stored else ""
+            raise Invalid.of([Fault(f"#/{name}", NO_FILE + stored)])
+        self.check_room(name, schema)
+        self.stored.setdefault(name, []).append(sha256.decode())
 
     def uploads(self) -> list[Upload]:
         """Return all files."""
@@ -71,7 +91,11 @@ class FormReader:
         self._headers: dict[bytes, bytes] = {}
         self._name = ""
         self._text: bytearray | None = None
+        self._texts = FormTexts(schema)
+        self._charset = ""
         self._upload: Upload | None = None
+        self._preamble: bytes | None = b""
+        self._first = re.compile(rb"(?:\A|\n)(--" + re.escape(boundary) + rb")(?:[ \t]*(\r\n)|(--))")
         callbacks: Any = {
             "on_part_begin": self._part_begin,
             "on_header_field": self._header_field,
@@ -89,14 +113,25 @@ class FormReader:
     def feed(self, data: bytes) -> None:
         """Take the next piece of the body. Raises a Problem as soon as a limit is passed."""
         try:
-            self._parser.write(data)
+            self._parser.write(data if self._preamble is None else self._skip_preamble(self._preamble + data))
         except FormParserError as fault:
             raise Malformed("the body is not well-formed multipart/form-data") from fault
 
     def finish(self) -> None:
-        """Raise Malformed when the body ended too early."""
+        """Put the texts into the form. Raises Malformed when the body ended too early, Invalid, UnsupportedMedia."""
+        if self._preamble:
+            raise Malformed("the body does not hold the boundary that its Content-Type names")
         if not self._ended:
             raise Malformed("the body ends before its closing boundary")
+        self.form.texts = self._texts.decode()
+
+    def _skip_preamble(self, data: bytes) -> bytes:
+        """Return the body from its first boundary on, nothing as long as that has not come. Raises Malformed."""
+        found = self._first.search(data)
+        if (found.start() if found else len(data)) > MAX_PREAMBLE:
+            raise Malformed(f"the first {MAX_PREAMBLE:,} bytes do not hold the boundary that the Content-Type names")
+        self._preamble = None if found else data
+        return b"".join((found[1], found[2] or found[3], data[found.end() :])) if found else b""
 
     def _part_begin(self) -> None:
         self._parts += 1
@@ -116,39 +151,27 @@ class FormReader:
         self._header_name = self._header_value = b""
 
     def _headers_finished(self) -> None:
-        name, filename = disposition(self._headers.get(b"content-disposition", b""))
+        part = parse_part(self._headers)
+        name = self._schema.field_of(part.name)
+        if name is None:
+            raise Invalid.of([unknown_field(part.name, self._schema)])
         self._name = name
-        is_file = filename is not None
-        if name in self._schema.files and (is_file or name not in self._schema.texts):
-            self._open_file(name, filename)
-        elif name in self._schema.texts:
-            self._open_text(name, is_file)
+        if name in self._schema.files and (part.is_file or name not in self._schema.texts):
+            self._open_file(name, part)
         else:
-            known = ", ".join((*self._schema.files, *self._schema.texts))
-            raise Invalid.of([Fault(f"#/{escaped(name)}", f"unknown field; known are {known}")])
+            self._texts.check_new(name)
+            self._text, self._charset = bytearray(), part.charset
 
-    def _open_file(self, name: str, filename: str | None) -> None:
-        if filename is None:
-            raise Invalid.of([Fault(f"#/{name}", "must be sent as a file, with a filename")])
+    def _open_file(self, name: str, part: Part) -> None:
+        self.form.check_room(name, self._schema)
         uploads = self.form.files.setdefault(name, [])
-        most = self._schema.files[name]
-        if len(uploads) >= most:
-            raise Invalid.of([Fault(f"#/{name}", f"at most {most} {'file' if most == 1 else 'files'}")])
-        media_type = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         self._upload = Upload(
             self._schema.pointer(name, len(uploads)),
             self._memory,
-            filename=filename,
-            media_type=media_type.decode("latin-1"),
+            filename=part.filename or "",
+            media_type=part.media_type,
         )
         uploads.append(self._upload)
-
-    def _open_text(self, name: str, is_file: bool) -> None:
-        if is_file:
-            raise Invalid.of([Fault(f"#/{name}", "must be sent as text, without a filename")])
-        if name in self.form.texts and name not in self._schema.lists:
-            raise Invalid.of([Fault(f"#/{name}", "is there more than once")])
-        self._text = bytearray()
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._upload is not None:
@@ -160,32 +183,26 @@ class FormReader:
             self._text += data[start:end]
 
     def _part_end(self) -> None:
-        if self._upload is not None and not self._upload.filename and not self._upload.size:
-            self.form.files[self._name].remove(self._upload)  # an empty file input of a web form
-            self._upload.close()
+        if self._upload is not None:
+            self._close_file(self._upload)
         elif self._text is not None:
-            try:
-                text = self._text.decode("utf-8")
-            except UnicodeDecodeError as fault:
-                raise Invalid.of([Fault(f"#/{self._name}", "must be UTF-8")]) from fault
-            before = self.form.texts.get(self._name)
-            self.form.texts[self._name] = text if before is None else f"{before},{text}"
+            self._texts.add(self._name, bytes(self._text), self._charset)
         self._upload = self._text = None
+
+    def _close_file(self, upload: Upload) -> None:
+        """Keep a file that has come, unless it is an empty file input of a web form, or names a stored picture."""
+        if upload.filename and not upload.size:
+            raise Invalid.of([Fault(upload.pointer, "the file is empty")])
+        if upload.filename or self._name in self._schema.texts or format_of(upload.head):
+            return
+        self.form.files[self._name].remove(upload)
+        text = upload.file.mapped[: min(upload.size, MOST_NAME)]
+        upload.close()
+        if text:
+            self.form.name_stored(self._name, text.strip(), self._schema)
 
     def _end(self) -> None:
         self._ended = True
-
-
-def disposition(header: bytes) -> tuple[str, str | None]:
-    """Return the name and the filename, None when there is none, of a part. Raises Malformed."""
-    if plain := PLAIN_DISPOSITION.fullmatch(header):
-        name, filename = plain.groups()
-    else:
-        kind, options = parse_options_header(header)
-        name, filename = options.get(b"name"), options.get(b"filename")
-        if kind != b"form-data" or name is None:
-            raise Malformed("a part has no Content-Disposition: form-data with a name")
-    return name.decode("utf-8", "replace"), None if filename is None else filename.decode("utf-8", "replace")
 
 
 def escaped(name: str) -> str:
@@ -194,12 +211,19 @@ def escaped(name: str) -> str:
     return shown.replace("~", "~0").replace("/", "~1")
 
 
+def unknown_field(name: str, schema: FormSchema) -> Fault:
+    """Return the fault of a field that a form may not have."""
+    return Fault(f"#/{escaped(name)}", f"unknown field; known are {schema.known}")
+
+
 def boundary_of(content_type: str | None) -> bytes:
     """Return the boundary of a multipart/form-data body. Raises UnsupportedMedia."""
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
-    if kind != b"multipart/form-data" or not 0 < len(boundary) <= 70:
-        raise UnsupportedMedia("the body must be multipart/form-data with a boundary")
+    if kind != b"multipart/form-data":
+        raise UnsupportedMedia("the body must be multipart/form-data; without files also a web form or JSON")
+    if not 0 < len(boundary) <= 70:
+        raise UnsupportedMedia("multipart/form-data needs a boundary: leave the Content-Type to the HTTP library")
     return boundary
 
 

@@ -78,7 +78,7 @@ def _fill(form: Form, recipe: Recipe) -> None:
         texts["params"] = json.dumps(recipe.params)
     for field, name in PICTURES.items():
         stored = getattr(recipe, name)
-        if stored and not form.files.get(field) and not (field == "style_image" and "style_id" in given):
+        if stored and not form.count(field) and not (field == "style_image" and "style_id" in given):
             form.stored[field] = list(stored) if isinstance(stored, tuple) else [stored]
     if "style_image" in form.stored:
         texts["style_weights"] = ",".join(map(str, recipe.style_weights))

@@ -1,6 +1,5 @@
 """From form to request: everything checked against the technique's spec, every default filled in."""
 
-import secrets
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -10,16 +9,15 @@ from pydantic import ValidationError
 from app.capabilities import Capabilities
 from app.errors import Fault, Invalid, UnsupportedMedia
 from app.uploads.cost import cost
-from app.uploads.fields import MAX_PIXELS, MAX_SEED
-from app.uploads.form_schema import StylizeSchema
-from app.uploads.limits import MEDIA_TYPES, format_of
+from app.uploads.fields import MAX_PIXELS, MAX_SEED, draw_seed
+from app.uploads.form_schema import PICTURES, StylizeSchema
+from app.uploads.limits import format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
 
-PICTURES = ("style_image", "content_image", "control_image")
 UNNAMED = "0" * 64
 """Stands for a picture that is checked but not decoded yet."""
 
@@ -53,8 +51,8 @@ class RequestValidator:
         model = form.texts.get("model", "")
         if model not in self._capabilities.bases:  # also one that is refused later, in better words
             model = self._capabilities.default_model
-        references = max(1, len(form.files.get("style_image", ())))  # of a saved style any method takes some
-        content = bool(form.files.get("content_image"))
+        references = max(1, form.count("style_image"))  # of a saved style any method takes some
+        content = bool(form.count("content_image"))
         form.texts["method"] = self._capabilities.default_method(model, content=content, references=references)
 
     def validate(self, form: Form) -> StylizeRequest:
@@ -83,21 +81,24 @@ class RequestValidator:
         if faults or params is None or defaults is None:
             raise Invalid.of(faults)
         request = _completed(counts, spec, model, values, params, defaults)
+        _check_seeds(request)
         _check_sizes(request, spec, self.max_cost)
         _check_types(form.uploads())
         return request
 
     def _read(self, form: Form) -> tuple[dict[str, Any], list[Fault]]:
-        """Return the text fields' values and faults; an empty field counts as absent."""
+        """Return the text fields' values and faults; an empty one, or one read as None, counts as absent."""
         values: dict[str, Any] = {}
         faults: list[Fault] = []
         for name, raw in form.texts.items():
             if not raw:
                 continue
             try:
-                values[name] = self.schema.texts[name].read(raw)
+                value = self.schema.texts[name].read(raw)
             except ValueError as fault:
                 faults.append(Fault(f"#/{name}", str(fault)))
+            else:
+                values |= {} if value is None else {name: value}
         return values, faults
 
 
@@ -162,11 +163,19 @@ def _completed(
         style_weights=weights,
         content_image=UNNAMED if counts["content_image"] else None,
         control_image=UNNAMED if counts["control_image"] else None,
-        seed=values.get("seed", secrets.randbelow(MAX_SEED + 1)),
+        seed=values["seed"] if "seed" in values else draw_seed(),
         params=params.model_dump(mode="json"),
         **preset,
         **asked,
     )
+
+
+def _check_seeds(request: StylizeRequest) -> None:
+    """Raise Invalid unless each picture's seed can be asked for again."""
+    most = MAX_SEED - request.num_images + 1
+    if request.seed > most:
+        detail = f"must be from 0 to {most} with num_images {request.num_images}: picture n has seed + n"
+        raise Invalid.of([Fault("#/seed", detail)])
 
 
 def _check_sizes(request: StylizeRequest, spec: Spec, max_cost: float) -> None:
@@ -179,9 +188,8 @@ def _check_sizes(request: StylizeRequest, spec: Spec, max_cost: float) -> None:
 
 
 def _check_types(uploads: list[Upload]) -> None:
-    """Raise UnsupportedMedia unless all files claim and begin like a picture we take."""
-    allowed = ("", "application/octet-stream", "image/jpg", *MEDIA_TYPES)
-    wrong = [upload for upload in uploads if upload.media_type not in allowed or format_of(upload.head) is None]
+    """Raise UnsupportedMedia unless all files begin like a picture we take: clients label them in many ways."""
+    wrong = [upload for upload in uploads if format_of(upload.head) is None]
     if wrong:
         detail = "must be a PNG, JPEG or WebP picture"
         faults = [Fault(upload.pointer, detail) for upload in wrong]

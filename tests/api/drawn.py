@@ -32,6 +32,7 @@ NOT_READY = {("GET", "/readyz"): 503, ("POST", "/v1/images/edits"): 504, ("POST"
 """What is right here, where no worker is: documented all the same."""
 HARMLESS = ("seed", "num_images", "steps", "guidance_scale", "strength", "output_format", "priority")
 PICTURE = encoded(picture())
+MULTIPART = "multipart/form-data"
 STEPS = 12
 """Requests of one walk along the links."""
 LINKED = r"^/(stylize|comparisons|styles|jobs/)"
@@ -124,7 +125,7 @@ def walked(document: Any, known: dict[str, str], walks: int, *, start: int | Non
             if case.path.endswith("/events"):  # that of an unfinished job does not end
                 case.path_parameters["job_id"] = known["job_id"]
             if case.method.upper() == "POST" and case.path in WILLING and drawn.random() < 0.9:
-                case.body, case.headers, case.query = dict(WILLING[case.path]), {}, {}
+                case.body, case.headers, case.query, case.media_type = dict(WILLING[case.path]), {}, {}, MULTIPART
             else:
                 _fill(case, drawn)
 
@@ -174,8 +175,8 @@ def _fill(case: Case, drawn: random.Random) -> None:
     body: Any = case.body if isinstance(case.body, dict) else {}
     if case.method.upper() == "POST" and case.path in WILLING and drawn.random() < 0.5:
         kept = {name: value for name, value in body.items() if name in HARMLESS and not case.path.startswith("/styles")}
-        case.body = kept | WILLING[case.path]
-    elif drawn.random() < 0.8:
+        case.body, case.media_type = kept | WILLING[case.path], MULTIPART
+    elif drawn.random() < 0.8 and case.media_type == MULTIPART:
         for name, value in body.items():
             if "image" in name and name != "num_images":
                 body[name] = [PICTURE] * len(value) if isinstance(value, list) else PICTURE

@@ -25,13 +25,13 @@ from pathlib import Path
 from made import Client
 from made.api.jobs import read_image, read_job
 from made.api.stylize import stylize
-from made.models import JobView, ProblemView, StylizeBody, StylizeBodyMethod
+from made.models import JobView, ProblemView, StylizeFilesBody, StylizeFilesBodyMethod
 from made.types import File
 
 client = Client(base_url=sys.argv[1])
 reference = File(payload=Path(sys.argv[2]).open("rb"), file_name="style.png", mime_type="image/png")
-body = StylizeBody(
-    style_image=[reference], prompt="a house", method=StylizeBodyMethod.SIGNAL_LEAK,
+body = StylizeFilesBody(
+    style_image=[reference], prompt="a house", method=StylizeFilesBodyMethod.SIGNAL_LEAK,
     width=64, height=64, steps=2, seed=7,
 )
 job = stylize.sync(client=client, body=body, prefer="wait=1")

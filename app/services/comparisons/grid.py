@@ -1,13 +1,12 @@
 """From one form with lists to the forms of its jobs: every method with every strength and every seed."""
 
 import json
-import secrets
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from app.errors import Fault, Invalid
-from app.uploads.fields import MAX_SEED
+from app.uploads.fields import DRAW, draw_seed
 from app.uploads.form_schema import FormSchema
 from app.uploads.multipart import Form
 from workers.techniques import registry
@@ -16,6 +15,7 @@ LISTS = ("method", "strength", "seed")
 MOST_CELLS = 64
 MOST_LABEL = 34
 NOT_COMPARED = ("recipe", "webhook_url")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ def comparison_schema(request: FormSchema) -> FormSchema:
     """Return the fields of a comparison: those of a request, some of them several times."""
     texts = tuple(name for name in request.texts if name not in NOT_COMPARED)
     files = {name: most for name, most in request.files.items() if name not in NOT_COMPARED}
-    return FormSchema(texts, files, lists=LISTS)
+    types = {name: kind for name, kind in request.types.items() if name in texts}
+    return FormSchema(texts, files, lists=(*LISTS, *request.lists), stored=request.stored, types=types)
 
 
 def expand(form: Form) -> list[Variant]:
@@ -38,7 +39,8 @@ def expand(form: Form) -> list[Variant]:
     lists = {name: _values(form.texts.get(name, "")) for name in LISTS}
     if not lists["method"]:
         raise Invalid.of([Fault("#/method", "is required, once for each method to compare")])
-    lists["seed"] = lists["seed"] or [str(secrets.randbelow(MAX_SEED + 1))]  # one for all: only then they compare
+    seeds = lists["seed"] or [str(DRAW)]  # one for all: only then they compare
+    lists["seed"] = [str(draw_seed()) if seed == str(DRAW) else seed for seed in seeds]
     count = len(lists["method"]) * len(lists["seed"]) * max(1, len(lists["strength"]))
     if count > MOST_CELLS:
         raise Invalid.of([Fault("#/method", f"methods x strengths x seeds make {count} jobs; at most {MOST_CELLS}")])
@@ -49,7 +51,8 @@ def expand(form: Form) -> list[Variant]:
         shown = [method]
         shown += [strength] if len(lists["strength"]) > 1 else []
         shown += [f"seed {seed}"] if len(lists["seed"]) > 1 else []
-        found.append(Variant(" ".join(shown)[:MOST_LABEL], Form(texts, _files_for(form, method))))
+        files, stored = _taken(form.files, method), _taken(form.stored, method)
+        found.append(Variant(" ".join(shown)[:MOST_LABEL], Form(texts, files, stored)))
     return found
 
 
@@ -71,12 +74,12 @@ def _params(text: str, methods: list[str]) -> dict[str, str]:
     return {name: json.dumps(parameters) for name, parameters in found.items()}
 
 
-def _files_for(form: Form, method: str) -> dict[str, Any]:
-    """Return the files that a method takes: a comparison may have some that only others need."""
+def _taken(pictures: dict[str, list[T]], method: str) -> dict[str, list[T]]:
+    """Return the pictures that a method takes: a comparison may have some that only others need."""
     try:
         inputs = registry.spec(method).inputs
     except KeyError:
-        return dict(form.files)
+        return dict(pictures)
     left_out = {"content_image"} if inputs.content_image == "none" else set()
     left_out |= set() if inputs.controls else {"control_image"}
-    return {name: uploads for name, uploads in form.files.items() if name not in left_out}
+    return {name: given for name, given in pictures.items() if name not in left_out}

@@ -28,6 +28,7 @@ class ComparisonSubmitter(FormSubmitter):
     async def submit(self, form: Form, *, caller: Caller, key: str | None) -> Comparison:
         """Accept all the jobs that a form asks for. Raises a Problem or a ContractError."""
         owner, texts = caller.owner, dict(form.texts)
+        named_stored = {f"#/{name}/{n}": one for name, stored in form.stored.items() for n, one in enumerate(stored)}
         variants = expand(form)
         stored = [await self.stored_inputs.resolve(variant.form, owner) for variant in variants]
         requests = [self._validate(variant) for variant in variants]
@@ -37,7 +38,7 @@ class ComparisonSubmitter(FormSubmitter):
         admission = Admission(0, None) if known else await self._admit(caller, len(variants))
         async with self.writer.decode(form.uploads()) as pictures:
             sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
-            digest = _digest_of(texts, sent)
+            digest = _digest_of(texts, {**sent, **named_stored})
             if known:
                 return _check_same(known, digest)
             jobs = [

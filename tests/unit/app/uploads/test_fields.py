@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.uploads.fields import MAX_SEED, MAX_TEXT, Field, fields
+from app.uploads.fields import MAX_SEED, MAX_TEXT, Field, draw_seed, fields
 
 FIELDS = fields(("signal-leak", "prior-noise"), ("tiny-sd15", "tiny-sdxl"))
 
@@ -35,7 +35,12 @@ def refusal(name: str, value: str) -> str:
         ("strength", ".5", 0.5),
         ("style_weights", "1,0.5", (1.0, 0.5)),
         ("style_weights", "[1, 0.5]", (1.0, 0.5)),
+        ("seed", "-1", None),
+        ("seed", " -1 ", None),
         ("prompt", "e\u0301", "\u00e9"),
+        ("prompt", "a house\r\nby a lake\r\n", "a house by a lake"),
+        ("negative_prompt", "\ta\tb\n\n\nc\u2028d", "a b c d"),
+        ("prompt", " a  b ", " a  b "),
         ("output_format", "webp", "webp"),
         ("priority", "batch", "batch"),
     ],
@@ -64,7 +69,7 @@ def test_good_values(name: str, value: str, wanted: object) -> None:
         "one",
         "--1",
         "9" * 40,
-        "-1",
+        "-2",
         "{}",
     ],
 )
@@ -113,7 +118,8 @@ def test_texts_are_normal_and_free_of_control_characters(value: str) -> None:
     except ValueError:
         assert any(unicodedata.category(letter) == "Cc" for letter in unicodedata.normalize("NFC", value))
     else:
-        assert read == unicodedata.normalize("NFC", value)
+        assert read.split() == unicodedata.normalize("NFC", value).split()
+        assert not any(unicodedata.category(letter) == "Cc" for letter in read)
 
 
 @given(st.text(max_size=30) | st.floats().map(str))
@@ -125,6 +131,12 @@ def test_numbers_are_finite_and_within_bounds_whatever_is_sent(value: str) -> No
             continue
         assert math.isfinite(read)
         assert low <= read <= high
+
+
+def test_drawn_seeds_are_what_every_json_parser_reads() -> None:
+    drawn = {draw_seed() for _ in range(100)}
+    assert len(drawn) > 90
+    assert all(0 <= seed < 2**32 for seed in drawn)
 
 
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)

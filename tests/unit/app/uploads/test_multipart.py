@@ -12,10 +12,12 @@ from app.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, Unsup
 from app.uploads.buffers import KEPT_BYTES, KEPT_FILES, Share, UploadMemory
 from app.uploads.form_schema import FormSchema
 from app.uploads.limits import MAX_BYTES
-from app.uploads.multipart import MAX_PARTS, MAX_TEXT_BYTES, Form, FormReader, boundary_of, disposition
+from app.uploads.multipart import MAX_PARTS, MAX_PREAMBLE, MAX_TEXT_BYTES, Form, FormReader, boundary_of
 from tests.support.pictures import multipart
 
-SHAPE = FormSchema(("prompt", "seed"), {"style_image": 2, "content_image": 1})
+SHAPE = FormSchema(("prompt", "seed"), {"style_image": 2, "content_image": 1}, stored=("style_image",))
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+SHA = "ab" * 32
 
 
 @pytest.fixture
@@ -91,13 +93,16 @@ def test_an_empty_file_input_of_a_web_form_is_no_file(memory: UploadMemory) -> N
             Invalid,
             "more than once",
         ),
-        (multipart({}, {"prompt": b"a"}), Invalid, "as text"),
-        (multipart({"style_image": "a"}, {}), Invalid, "as a file"),
+        (multipart({"style_image": "a"}, {}), Invalid, "as a file .*, or be the sha256 of a stored picture"),
+        (multipart({"content_image": SHA}, {}), Invalid, "as a file"),
+        (multipart({}, {"style_image": b""}), Invalid, "the file is empty"),
         (multipart({"prompt": "a"}, {}).replace(b"a\r\n", b"\xff\r\n"), Invalid, "UTF-8"),
         (multipart({"prompt": "a" * (MAX_TEXT_BYTES + 1)}, {}), TooLarge, "32,768 bytes"),
         (multipart({"prompt": "a"}, {})[:-6], Malformed, "closing boundary"),
         (b"", Malformed, "closing boundary"),
-        (b"rubbish", Malformed, "well-formed"),
+        (b"rubbish", Malformed, "does not hold the boundary"),
+        (b"a" * (MAX_PREAMBLE + 1) + multipart({"prompt": "a"}, {}), Malformed, "first 8,192 bytes"),
+        (multipart({"prompt": "a"}, {}, "xy"), Malformed, "does not hold the boundary"),
         (b"--x\r\nContent-Type: text/plain\r\n\r\nb\r\n--x--", Malformed, "Content-Disposition"),
         (b"--x\r\nA: " + b"b" * 5000 + b"\r\n\r\nb\r\n--x--", Malformed, "well-formed"),
         (b"--x\r\n" + b"A: b\r\n" * 9 + b"\r\nb\r\n--x--", Malformed, "well-formed"),
@@ -186,14 +191,111 @@ def test_other_bodies_are_refused(header: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "wanted"),
+    "before",
     [
-        (b'form-data; name="a"', ("a", None)),
-        (b'form-data; name="a"; filename="b.png"', ("a", "b.png")),
-        (b"form-data; filename=b.png; name=a", ("a", "b.png")),
-        (b'form-data; name="a\\"b"', ('a"b', None)),
-        ('form-data; name="a"; filename="ü"'.encode(), ("a", "ü")),
+        b"",
+        b"\r\n",
+        b"This is a multi-part message in MIME format.\r\n",
+        b"--xy\r\n--x y\r\n x--x\r\n",
+        b"a" * 8000 + b"\n",
     ],
 )
-def test_dispositions(header: bytes, wanted: tuple[str, str | None]) -> None:
-    assert disposition(header) == wanted
+@pytest.mark.parametrize("step", [1, 7, 100_000])
+def test_what_stands_before_the_first_boundary_and_after_the_last_is_no_part(
+    memory: UploadMemory, before: bytes, step: int
+) -> None:
+    body = before + multipart({"prompt": "a house"}, {"style_image": b"1"}) + b"an epilogue\r\n--x\r\n"
+    body = body.replace(b"--x\r\nContent", b"--x \t\r\nContent")
+    form = parsed(memory, *(body[at : at + step] for at in range(0, len(body), step)))
+    assert form.texts == {"prompt": "a house"}
+    assert files(form) == {"style_image": [b"1"]}
+    form.close()
+
+
+def test_a_form_may_be_empty(memory: UploadMemory) -> None:
+    assert parsed(memory, b"--x--\r\n").texts == {}
+
+
+def test_a_text_may_come_as_a_file(memory: UploadMemory) -> None:
+    body = multipart({}, {"prompt": "\ufeffa hóuse".encode()})
+    form = parsed(memory, body.replace(b'"f"', b'"blob"\r\nContent-Type: application/json'))
+    assert (form.texts, form.files) == ({"prompt": "a hóuse"}, {})
+
+
+def test_a_picture_may_come_without_a_filename(memory: UploadMemory) -> None:
+    body = multipart({}, {"style_image": PNG}).replace(b'; filename="f"', b"")
+    form = parsed(memory, body)
+    assert files(form) == {"style_image": [PNG]}
+    form.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["style_image[]", "style_image[0]", "style_image[12]", pytest.param("style_image", id="as it is")]
+)
+def test_names_may_have_brackets(memory: UploadMemory, name: str) -> None:
+    form = parsed(memory, multipart({"prompt[]": "a"}, {name: b"1"}))
+    assert (form.texts, files(form)) == ({"prompt": "a"}, {"style_image": [b"1"]})
+    form.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["style_image[a]", "style_image[", "style_image]", "[]", "nothing[0]", "style_image[1"]
+)
+def test_other_names_are_unknown(memory: UploadMemory, name: str) -> None:
+    with pytest.raises(Invalid, match="unknown field"):
+        parsed(memory, multipart({}, {name: b"1"}))
+
+
+def test_a_stored_picture_is_named_by_its_sha256(memory: UploadMemory) -> None:
+    form = parsed(memory, multipart({"style_image": SHA + "\n"}, {}))
+    assert (form.stored, form.uploads()) == ({"style_image": [SHA]}, [])
+    assert form.count("style_image") == 1
+    with pytest.raises(Invalid, match="at most 2 files"):
+        parsed(memory, (multipart({"style_image": SHA}, {})[:-7] + b"\r\n") * 3 + b"--x--")
+
+
+@pytest.mark.parametrize(
+    ("charset", "data"),
+    [
+        ("ISO-8859-1", "café".encode("latin-1")),
+        ("latin1", "café".encode("latin-1")),
+        ("windows-1252", "café".encode("cp1252")),
+        ("UTF-16", "café".encode("utf-16")),
+        ("utf-16le", "café".encode("utf-16-le")),
+        ("utf8", "café".encode()),
+        ("us-ascii", "café".encode()),
+        ("'UTF-8'", "café".encode()),
+        ("GB18030", "café".encode("gb18030")),
+        ("", "\ufeffcafé".encode()),
+    ],
+)
+def test_a_text_is_read_in_its_charset(memory: UploadMemory, charset: str, data: bytes) -> None:
+    head = f"\r\nContent-Type: text/plain; charset={charset}\r\n\r\n".encode()
+    part = multipart({"prompt": "TEXT"}, {}).replace(b"\r\n\r\n", head).replace(b"TEXT", data)
+    assert parsed(memory, part).texts == {"prompt": "café"}
+    named = multipart({"prompt": "TEXT", "_charset_": charset}, {}).replace(b"TEXT", data)
+    assert parsed(memory, named).texts == {"prompt": "café"}
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "rot13", "hex", "idna", "unicode_escape", "klingon", "\x00", "é" * 100])
+def test_an_unknown_charset_is_refused_by_name(memory: UploadMemory, charset: str) -> None:
+    with pytest.raises(UnsupportedMedia, match=r"prompt: the charset .* is not known; send UTF-8"):
+        parsed(memory, multipart({"_charset_": charset, "prompt": "a"}, {}).replace(b"\x00", b"nul"))
+
+
+def test_a_text_that_is_not_of_its_charset_is_refused(memory: UploadMemory) -> None:
+    for charset, data in (("windows-1252", b"\x81"), ("utf-16le", b"\x3c\xd8"), ("utf-32be", b"\0\0\xd8\x3c")):
+        body = multipart({"_charset_": charset, "prompt": "TEXT"}, {}).replace(b"TEXT", data)
+        with pytest.raises(Invalid, match=f"must be {charset}"):
+            parsed(memory, body)
+
+
+def test_an_encoded_part_is_refused_by_name(memory: UploadMemory) -> None:
+    body = multipart({}, {"style_image": PNG})
+    for encoding, good in (("binary", True), ("8bit", True), ("base64", False), ("quoted-printable", False)):
+        sent = body.replace(b'"f"', f'"f"\r\nContent-Transfer-Encoding: {encoding}'.encode())
+        if good:
+            parsed(memory, sent).close()
+            continue
+        with pytest.raises(UnsupportedMedia, match="Content-Transfer-Encoding"):
+            parsed(memory, sent)
