@@ -139,7 +139,10 @@ async def read_sheet(
     owner: OwnerDep,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The first picture of each job over its label, once all jobs are final; grey where a job has none."""
+    """Prompt, references and all pictures of each job over their labels, once all jobs are final; grey for none.
+
+    A row has the seeds of one method and strength, or where there is one seed the strengths of one method.
+    """
     comparison = await comparisons.get(comparison_id, owner)
     jobs = await comparisons.get_jobs(comparison)
     holder = next((job for job in jobs if job is not None), None)
@@ -152,7 +155,7 @@ async def read_sheet(
         try:
             return await sender.answer(name, owner, PNG, headers)
         except BlobMissing:
-            await sheets.write(name, [cell.label for cell in comparison.cells], jobs)
+            await sheets.write(name, comparison, jobs)
         return await sender.answer(name, owner, PNG, headers)
 
     return await conditional_response(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})

@@ -29,6 +29,7 @@ class ComparisonLinksView(Answer):
     self: str
     cancel: str | None = None
     delete: str | None = None
+    zip: str | None = None
     sheet: str | None = None
 
 

@@ -124,6 +124,7 @@ class LinksView(Answer):
     events: str
     cancel: str | None = None
     delete: str | None = None
+    zip: str | None = None
 
 
 class RecipeView(Answer):

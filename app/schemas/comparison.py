@@ -42,6 +42,7 @@ class ComparisonLinksView(BaseModel):
     self: str
     cancel: str | None = Field(None, description="until all jobs are final; leaves those that are")
     delete: str | None = Field(None, description="once all jobs are final")
+    zip: str = Field(description="all pictures that there are by now in one file; 404 or 409 while there are none")
     sheet: str | None = Field(description="the labelled contact sheet; null until all jobs are final")
 
 

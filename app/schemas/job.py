@@ -49,6 +49,7 @@ class LinksView(BaseModel):
     events: str
     cancel: str | None = Field(None, description="while the job is not final; leaves one that has just ended")
     delete: str | None = Field(None, description="once the job is final")
+    zip: str | None = Field(None, description="all pictures in one file, once there are any")
 
 
 class JobView(BaseModel):

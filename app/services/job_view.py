@@ -74,6 +74,7 @@ def _links(job: Job, links: Links) -> LinksView:
         events=f"{address}/events",
         cancel=None if final else f"{address}?cancel_only=true",
         delete=address if final else None,
+        zip=f"{address}/zip" if job.result and job.result.images else None,
     )
 
 

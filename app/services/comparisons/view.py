@@ -57,6 +57,7 @@ def _links(comparison: Comparison, done: bool, public_url: str) -> ComparisonLin
         self=address,
         cancel=None if done else f"{address}?cancel_only=true",
         delete=address if done else None,
+        zip=f"{address}/zip",
         sheet=f"{address}/sheet" if done else None,
     )
 

@@ -48,7 +48,7 @@ def test_a_zip_of_a_job_names_prompt_and_seed_and_carries_the_recipes(gateway: G
 
 def test_a_zip_of_a_comparison_has_what_is_there_in_its_order(gateway: Gateway) -> None:
     made = accepted(gateway, seed="1,2", method="signal-leak,ip-adapter", prompt="ein Haus \u4e00")
-    path = f"/comparisons/{made['id']}/zip"
+    path = made["links"]["zip"]
     jobs = jobs_of(made)
     assert gateway.client.get(path).status_code == 409, "there is nothing yet"
     for job_id in (jobs[0], jobs[2]):

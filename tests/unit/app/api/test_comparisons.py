@@ -73,14 +73,18 @@ def test_a_sheet_when_all_are_done(gateway: Gateway) -> None:
     sheet = gateway.client.get(done["links"]["sheet"])
     assert sheet.headers["content-type"] == "image/png"
     drawn = Image.open(BytesIO(sheet.content))
-    assert drawn.size == (3 * 256, 280)
-    assert drawn.getpixel((2 * 256 + 20, 20)) == (128, 128, 128), "a job without a picture is grey"
+    above = drawn.height - 280
+    assert (drawn.width, above) == (3 * 256, 22 + 128 + 24 + 2 * 8), "a line of prompt, the reference and its label"
+    assert drawn.getpixel((2 * 256 + 20, above + 20)) == (128, 128, 128), "a job without a picture is grey"
+    reference = Image.open(BytesIO(style()[0][1][1])).convert("RGB").resize((128, 96), Image.Resampling.LANCZOS)
+    assert drawn.crop((8, 46, 136, 142)).tobytes() == reference.tobytes()
     assert gateway.client.get(done["links"]["sheet"]).content == sheet.content
     known = {"If-None-Match": sheet.headers["etag"]}
     assert gateway.client.get(done["links"]["sheet"], headers=known).status_code == 304
     assert gateway.client.delete(f"/jobs/{first}").status_code == 204
     other = gateway.client.get(done["links"]["sheet"], headers=known)
-    assert Image.open(BytesIO(other.content)).getpixel((20, 20)) == (128, 128, 128), "a deleted picture is not shown"
+    redrawn = Image.open(BytesIO(other.content))
+    assert redrawn.getpixel((20, above + 20)) == (128, 128, 128), "a deleted picture is not shown"
     assert gateway.client.delete(f"/jobs/{second}").status_code == 204
     gateway.client.delete(f"/jobs/{third}")
     assert gateway.client.get(done["links"]["sheet"]).status_code == 404

@@ -49,7 +49,14 @@ def test_a_job_from_queued_to_succeeded(gateway: Gateway) -> None:
     assert done["timings"]["denoise"] == 1.5
     assert done["progress"]["fraction"] == 1.0, "whatever the last beat said"
     assert running["links"]["cancel"] == f"{path}?cancel_only=true"
-    assert done["links"] == {"self": path, "events": f"{path}/events", "cancel": None, "delete": path}
+    assert running["links"]["zip"] is None
+    assert done["links"] == {
+        "self": path,
+        "events": f"{path}/events",
+        "cancel": None,
+        "delete": path,
+        "zip": f"{path}/zip",
+    }
     (image,) = done["images"]
     assert image["sha256"] == hashlib.sha256(png).hexdigest()
     assert image["expires_at"] is None
