@@ -69,7 +69,7 @@ export class Card {
   #picture(job) {
     if (job.state === "succeeded" && job.images.length) return this.#finished(job);
     if (job.preview) this.#sharpen(job);
-    else if (jobs.isFinal(job)) this.frame.replaceChildren(h("span", { class: "nothing" }, job.state === "failed" ? "No picture" : "Canceled"));
+    else if (jobs.isFinal(job)) fill(this.frame, h("span", { class: "nothing" }, job.state === "failed" ? "No picture" : "Canceled"));
   }
 
   /** Show a preview in the box of the picture, in place of the one before once it is there: nothing moves. */
@@ -82,7 +82,7 @@ export class Card {
     next.addEventListener("load", () => {
       if (this.image || this.sharpest !== path) return;
       this.preview = next;
-      this.frame.replaceChildren(next);
+      fill(this.frame, next);
     });
     show(next, path);
   }
@@ -96,7 +96,7 @@ export class Card {
     this.image.addEventListener("error", () => this.node.classList.add("broken"), { once: true });
     const more = job.images.length > 1 && h("span", { class: "badge" }, `${job.images.length} pictures`);
     this.opener = h("button", { type: "button", class: "open", "aria-label": `Look at ${words}`, onclick: () => this.desk.open(job.id) }, this.image, more);
-    this.frame.replaceChildren(...(this.preview ? [this.preview] : []), this.opener);
+    fill(this.frame, this.preview, this.opener);
     show(this.image, pathOf(job));
   }
 

@@ -24,9 +24,18 @@ function filled(node, attributes, children) {
 
 /** Put these children in place of an element's; false and null are left out. */
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...shown(children));
   return node;
 }
+
+/** Put these children behind an element's; false and null are left out. */
+export function attach(node, ...children) {
+  node.append(...shown(children));
+  return node;
+}
+
+/** Return the children that are one: the word "false" of a condition that does not hold is no text. */
+const shown = (children) => children.flat(Infinity).filter((child) => child instanceof Node || typeof child === "string" || typeof child === "number");
 
 /** Make these an element's children; false and null are left out. Those that stay keep the focus and a press in progress. */
 export function arrange(place, ...children) {
@@ -126,7 +135,7 @@ export function announce(text) {
 /** Say to everybody for a while what did not work. */
 export function complain(text) {
   const place = byId("complaint");
-  place.replaceChildren(icon("warning"), h("span", {}, text));
+  fill(place, icon("warning"), h("span", {}, text));
   place.hidden = false;
   clearTimeout(complain.timer);
   complain.timer = setTimeout(() => (place.hidden = true), COMPLAINT);

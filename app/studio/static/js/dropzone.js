@@ -1,6 +1,6 @@
 // A place for pictures: drop, paste or choose; what is picked shows in the same place.
 
-import { announce, complain, h, hide, icon, keyedList } from "./dom.js";
+import { announce, attach, complain, h, hide, icon, keyedList } from "./dom.js";
 import { inputPath, show } from "./pictures.js";
 import { picturesIn } from "./picked.js";
 
@@ -29,7 +29,7 @@ export function dropzone(place, picked, what) {
     h("span", {}, h("strong", {}, "Drop, paste or choose"), h("span", { class: "aside" }, `${what}, PNG, JPEG or WebP`)),
   );
   const more = h("label", { for: input.id, class: "more", title: "Add another" }, icon("plus"));
-  place.append(input, invitation, list, more);
+  attach(place, input, invitation, list, more);
   catchDrops(place, (files) => add(picked, files, what));
 
   function draw() {

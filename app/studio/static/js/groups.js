@@ -2,7 +2,7 @@
 // jobs themselves are the service's.
 
 import { read } from "./api.js";
-import { announce, arrange, button, h } from "./dom.js";
+import { announce, arrange, attach, button, h } from "./dom.js";
 import { Card } from "./card.js";
 import * as jobs from "./jobs.js";
 import { keep, kept } from "./keep.js";
@@ -92,7 +92,7 @@ export class Group {
     for (const [sha256, name] of parts) {
       const image = h("img", { alt: `${name} picture`, title: name, width: 44, height: 44, loading: "lazy" });
       show(image, inputPath(sha256));
-      this.references.append(image);
+      attach(this.references, image);
     }
   }
 

@@ -1,7 +1,7 @@
 // The API key: asked for when the service wants one, tried before it is kept.
 
 import { ask, key, Problem, useKey } from "./api.js";
-import { byId, h } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
 
 let asking = null;
 
@@ -44,7 +44,8 @@ function opened(problem) {
       useKey(entry.value.trim(), { remember: remember.checked });
       dialog.close("opened");
     };
-    dialog.replaceChildren(
+    fill(
+      dialog,
       h(
         "form",
         { onsubmit: tried, novalidate: true },

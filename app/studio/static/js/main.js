@@ -3,7 +3,7 @@
 import { Away, call, listen, Problem, read } from "./api.js";
 import * as connection from "./connection.js";
 import { add, catchDrops } from "./dropzone.js";
-import { announce, byId, complain, icon } from "./dom.js";
+import { announce, byId, complain, fill, icon } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import * as keys from "./key.js";
 import { Maker } from "./maker.js";
@@ -117,7 +117,7 @@ function themed() {
   const draw = (theme) => {
     control.setAttribute("aria-label", `Theme: ${theme}`);
     control.title = `Theme: ${theme}`;
-    control.replaceChildren(icon(theme));
+    fill(control, icon(theme));
   };
   draw(window.stylizeTheme.current());
   control.addEventListener("click", () => draw(window.stylizeTheme.next()));

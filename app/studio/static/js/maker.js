@@ -1,7 +1,7 @@
 // The form: what is wanted, gathered from its parts, and sent.
 
 import { Away, identity, post, Problem, stringify } from "./api.js";
-import { arrange, byId, h, hide, icon } from "./dom.js";
+import { arrange, byId, fill, h, hide, icon } from "./dom.js";
 import { dropzone } from "./dropzone.js";
 import { Methods } from "./methods.js";
 import { Picked } from "./picked.js";
@@ -167,7 +167,7 @@ export class Maker {
   #refused(fault) {
     if (fault instanceof Problem) return show(fault, this.form, this.refusal);
     if (!(fault instanceof Away)) throw fault;
-    this.refusal.replaceChildren(icon("warning"), h("div", {}, h("strong", {}, "Not sent"), h("p", {}, "The gateway does not answer. Nothing is lost: send again once it is back.")));
+    fill(this.refusal, icon("warning"), h("div", {}, h("strong", {}, "Not sent"), h("p", {}, "The gateway does not answer. Nothing is lost: send again once it is back.")));
     this.refusal.hidden = false;
   }
 

@@ -1,6 +1,6 @@
 // Puts what the service found wrong where it belongs, in its own words: each error to the field its pointer names.
 
-import { h, hide, icon } from "./dom.js";
+import { attach, fill, h, hide, icon } from "./dom.js";
 
 /** Take all errors away. */
 export function clear(form, summary) {
@@ -10,7 +10,7 @@ export function clear(form, summary) {
   }
   for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
   hide(summary);
-  summary.replaceChildren();
+  fill(summary);
 }
 
 /** Show a problem: at its fields, and summed up in `summary`. The first wrong field gets the focus. */
@@ -18,7 +18,7 @@ export function show(problem, form, summary) {
   clear(form, summary);
   const faults = (problem.errors || []).map((fault) => ({ ...fault, place: placeOf(form, fault) }));
   for (const { place, detail } of faults) if (place) mark(place, detail);
-  summary.append(icon("warning"), h("div", {}, h("strong", {}, problem.title || "Not sent"), body(problem, faults)));
+  attach(summary, icon("warning"), h("div", {}, h("strong", {}, problem.title || "Not sent"), body(problem, faults)));
   summary.hidden = false;
   const first = faults.find(({ place }) => place)?.place;
   const control = first && controlOf(first);

@@ -1,6 +1,6 @@
 // The seed: drawn anew for each picture, or locked.
 
-import { byId, icon } from "./dom.js";
+import { byId, fill, icon } from "./dom.js";
 
 /** The seed's field and its lock. */
 export class Seed {
@@ -37,7 +37,7 @@ export class Seed {
     this.button.setAttribute("aria-pressed", String(locked));
     this.button.setAttribute("aria-label", locked ? "Unlock: a new seed each time" : "Lock the seed");
     this.button.title = this.button.getAttribute("aria-label");
-    this.button.replaceChildren(icon(locked ? "lock" : "unlock"));
+    fill(this.button, icon(locked ? "lock" : "unlock"));
     byId("seed-aside").textContent = locked ? "locked" : "new each time";
   }
 }

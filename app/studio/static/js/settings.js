@@ -1,6 +1,6 @@
 // The fields that every method has; empty ones are not sent, the method's own defaults then hold.
 
-import { h } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { field, numberEntry, select } from "./field.js";
 
 const FORMATS = [["png", "PNG"], ["jpeg", "JPEG"], ["webp", "WebP"]];
@@ -26,7 +26,8 @@ export class Settings {
       this.model = model.value;
       changed();
     });
-    place.append(
+    fill(
+      place,
       h("div", { class: "pair" }, of("Width", "width", width), of("Height", "height", height)),
       h("div", { class: "pair" }, of("Steps", "steps", steps), of("Guidance", "guidance_scale", guidance_scale)),
       h("div", { class: "pair" }, of("Pictures", "num_images", num_images), of("Format", "output_format", output_format)),

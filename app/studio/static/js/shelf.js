@@ -1,7 +1,7 @@
 // What can be picked without a file: saved styles and the examples that come with the page.
 
 import { call, Problem, post, read } from "./api.js";
-import { announce, arrange, button, byId, h, keyedList } from "./dom.js";
+import { announce, arrange, button, byId, fill, h, keyedList } from "./dom.js";
 import { file, inputPath, show } from "./pictures.js";
 
 const MOST = 50;
@@ -94,7 +94,8 @@ function name(picked, reload) {
       entry.focus();
     }
   };
-  dialog.replaceChildren(
+  fill(
+    dialog,
     h(
       "form",
       { onsubmit: save, novalidate: true },

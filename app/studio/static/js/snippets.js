@@ -1,6 +1,7 @@
 // The request behind a picture, to run elsewhere: it makes the same picture again.
 
 import { stringify } from "./api.js";
+import { attach } from "./dom.js";
 
 const shell = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 const here = () => new URL(".", document.baseURI).href.replace(/\/$/, "");
@@ -41,7 +42,7 @@ function byHand(text) {
   const area = document.createElement("textarea");
   area.value = text;
   area.className = "visually-hidden";
-  (document.querySelector("dialog[open]") || document.body).append(area);
+  attach(document.querySelector("dialog[open]") || document.body, area);
   area.select();
   const done = document.execCommand("copy");
   area.remove();

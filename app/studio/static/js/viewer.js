@@ -63,7 +63,8 @@ export class Viewer {
     const strip = h("div", { class: "strip", tabindex: -1 });
     this.thumbs = keyedList(strip, (one) => `${one.path} ${one.name}`, (one) => this.#thumb(one));
     this.facts = h("dl", { class: "facts" });
-    this.dialog.replaceChildren(
+    fill(
+      this.dialog,
       h("header", { class: "viewer-head" }, this.title, h("div", { class: "row" }, previous, next, close)),
       h(
         "div",
@@ -165,9 +166,9 @@ export class Viewer {
   #copier(name, text) {
     const made = button(name, "copy", async () => {
       const done = await copy(text());
-      made.replaceChildren(icon(done ? "check" : "warning"), h("span", {}, done ? "Copied" : "This browser does not let pages copy"));
+      fill(made, icon(done ? "check" : "warning"), h("span", {}, done ? "Copied" : "This browser does not let pages copy"));
       announce(done ? "Copied" : "Could not copy");
-      setTimeout(() => made.replaceChildren(icon("copy"), h("span", {}, name)), 1600);
+      setTimeout(() => fill(made, icon("copy"), h("span", {}, name)), 1600);
     }, { kind: "secondary" });
     return made;
   }
