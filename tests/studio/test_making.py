@@ -111,7 +111,13 @@ def test_a_picture_is_looked_at_from_all_sides(desk: Desk, running: Service) -> 
     stage = viewer.locator(".stage")
     stage.focus()
     desk.page.keyboard.press("+")
-    expect(viewer.locator(".zoom-value")).to_have_text("125 %")
+    fit = "([stage, image]) => Math.min(stage.clientWidth, stage.clientHeight) / image.naturalWidth"
+    image = stage.locator("img")
+    expect(image).to_have_js_property("naturalWidth", 64)
+    whole = desk.page.evaluate(fit, [stage.element_handle(), image.element_handle()])
+    expect(viewer.locator(".zoom-value")).to_have_text(f"{round(whole * 125)} %")
+    desk.page.keyboard.press("1")
+    expect(viewer.locator(".zoom-value")).to_have_text("100 %")
     viewer.get_by_label("Side by side").check()
     expect(viewer.locator(".beside img")).to_have_count(2)
     for image in viewer.locator(".beside img").all():

@@ -69,6 +69,13 @@ def test_a_module_is_short_and_all_it_imports_is_there(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_children_are_put_into_elements_where_falsy_ones_are_left_out(path: Path) -> None:
+    """`append(false)` writes the word "false"."""
+    text = path.read_text() if path.name != "dom.js" else ""
+    assert not re.search(r"(?<!form)\.(append|replaceChildren|replaceWith|after|before)\(", text)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_what_a_module_exports_is_used_by_another(path: Path) -> None:
     others = "".join(other.read_text() for other in MODULES if other != path)
     exported = re.findall(r"export (?:async )?(?:function\*?|const|class|let) (\w+)", path.read_text())

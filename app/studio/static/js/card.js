@@ -92,8 +92,13 @@ export class Card {
     const words = `${this.desk.title(job.method)}: ${job.recipe.prompt || "no prompt"}`;
     const { width, height } = job.images[0];
     this.image = h("img", { alt: words, width, height, loading: "lazy", decoding: "async" });
-    this.image.addEventListener("load", () => this.node.classList.add("loaded"), { once: true });
-    this.image.addEventListener("error", () => this.node.classList.add("broken"), { once: true });
+    const { classList } = this.node;
+    this.image.addEventListener("load", () => {
+      classList.remove("late");
+      classList.add("loaded");
+    });
+    this.image.addEventListener("error", () => classList.add("late"));
+    this.image.addEventListener("gone", () => classList.replace("late", "broken") || classList.add("broken"));
     const more = job.images.length > 1 && h("span", { class: "badge" }, `${job.images.length} pictures`);
     this.opener = h("button", { type: "button", class: "open", "aria-label": `Look at ${words}`, onclick: () => this.desk.open(job.id) }, this.image, more);
     fill(this.frame, this.preview, this.opener);

@@ -8,9 +8,7 @@ import { zoomable } from "./zoom.js";
 export const looks = () => ({ alone: alone(), beside: beside(), slider: slider() });
 
 function image(extra = "") {
-  const node = h("img", { class: extra, draggable: "false", decoding: "async" });
-  node.addEventListener("error", () => delete node.dataset.path); // asked for again the next time
-  return node;
+  return h("img", { class: extra, draggable: "false", decoding: "async" });
 }
 
 function put(node, path, alt) {

@@ -7,14 +7,18 @@ import { announce, byId, complain, fill, icon } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import * as keys from "./key.js";
 import { Maker } from "./maker.js";
+import { notice } from "./notice.js";
 import { file, inputPath, pathOf } from "./pictures.js";
 import { picturesIn } from "./picked.js";
 import { Viewer } from "./viewer.js";
 
 const COLD = 4000;
 const desk = { title, open, again, download, save, keepSeed };
+const examples = { styles: [], contents: [], methods: {} };
 let methods = [];
 let maker;
+let gallery;
+let viewer;
 
 listen({ reached: connection.reached, lost: connection.lost, locked: keys.askForKey });
 connection.install();
@@ -27,24 +31,43 @@ window.addEventListener("unhandledrejection", (event) => {
 });
 start();
 
+/** Open the form and the wall at once; what the service offers is shown when it is there. */
 async function start() {
-  const gallery = new Gallery(desk);
-  const viewer = new Viewer(desk);
-  try {
-    const [offered, served, examples] = await Promise.all([read("methods"), read("models"), read("studio/examples/examples.json")]);
-    methods = offered.methods;
-    maker = new Maker(gallery, { methods, models: served.models, examples });
-    install();
-    delete document.body.dataset.loading;
-    watchWorkers();
-    await Promise.all([gallery.load(), maker.styleShelf.reload()]);
-    connection.whenBack(() => gallery.load());
-    await viewer.follow();
-  } catch (fault) {
+  gallery = new Gallery(desk);
+  viewer = new Viewer(desk);
+  maker = new Maker(gallery, examples, load);
+  install();
+  connection.whenBack(() => (methods.length ? gallery.load() : load()));
+  Object.assign(examples, await read("studio/examples/examples.json"));
+  await load();
+}
+
+/** Read what the service offers, and the wall. What fails is told in one line, and the rest is there all the same. */
+async function load() {
+  maker.drawShelves();
+  const offered = await tried("Nothing can be made here now", () => Promise.all([read("methods"), read("models")]));
+  if (!offered) {
     document.body.dataset.loading = "failed";
-    byId("service").textContent = fault.message;
-    byId("key").hidden = fault.status !== 401;
-    connection.whenBack(() => location.reload());
+    return;
+  }
+  const first = !methods.length;
+  methods = offered[0].methods;
+  maker.offer(methods, offered[1].models);
+  delete document.body.dataset.loading;
+  if (first) watchWorkers();
+  await tried("The pictures cannot be listed", () => Promise.all([gallery.load(), maker.styleShelf.reload()]));
+  await viewer.follow();
+}
+
+/** Return what an action gives; null where the service refuses, which one line then says. */
+async function tried(what, action) {
+  try {
+    return await action();
+  } catch (fault) {
+    if (!(fault instanceof Problem)) throw fault;
+    if (fault.status === 401) notice("This service needs an API key.", "Enter a key", load);
+    else notice(`${what}: ${fault.message}.`, "Try again", load);
+    return null;
   }
 }
 

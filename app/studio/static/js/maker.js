@@ -15,35 +15,45 @@ const MOST_STYLES = 4;
 const ONE_LINE = /\s*\n\s*/g;
 
 export class Maker {
-  constructor(gallery, { methods, models, examples }) {
+  /** `examples` may be filled later; `reload` asks anew for what the service offers. */
+  constructor(gallery, examples, reload) {
     this.gallery = gallery;
+    this.reload = reload;
+    this.offered = [];
     this.form = byId("maker");
     this.refusal = byId("refusal");
     this.prompt = byId("prompt");
     this.knobs = new Map();
     this.lost = null; // what was sent when nobody answered: sent again unchanged, it counts once
     this.touched = false; // the strength, which is the method's own until then
+    this.repeated = ""; // the method of the recipe that the form was filled with: strength, steps and guidance are for it
     this.style = new Picked(MOST_STYLES, () => this.#drawStyle());
     this.content = new Picked(1, () => this.#drawContent());
     this.control = new Picked(1, () => this.controlZone.draw());
     this.seed = new Seed();
-    this.settings = new Settings(byId("settings-body"), models, () => this.offer(this.offered));
+    this.settings = new Settings(byId("settings-body"), () => this.offer(this.offered));
     this.styleZone = dropzone(byId("style-drop"), this.style, "style pictures");
     this.contentZone = dropzone(byId("content-drop"), this.content, "a content picture");
     this.controlZone = dropzone(byId("control-drop"), this.control, "a control picture");
     this.styleActions = styleActions(byId("style-actions"), this.style, () => this.styleShelf.reload());
-    this.styleShelf = shelf(byId("style-shelf"), this.style, examples.styles, { withStyles: true });
-    this.contentShelf = shelf(byId("content-shelf"), this.content, examples.contents);
-    this.methods = new Methods(byId("methods"), examples.methods, () => this.#chosen());
+    this.styleShelf = shelf(byId("style-shelf"), this.style, () => examples.styles, { withStyles: true });
+    this.contentShelf = shelf(byId("content-shelf"), this.content, () => examples.contents);
+    this.methods = new Methods(byId("methods"), () => examples.methods, () => this.#chosen());
     this.#listen();
-    this.contentShelf.draw();
+    this.drawShelves();
+    this.#chosen();
+  }
+
+  /** Show the examples and saved styles that there are now. */
+  drawShelves() {
     this.#drawStyle();
-    this.offer(methods);
+    this.contentShelf.draw();
   }
 
   /** Show what the service offers now. */
-  offer(methods) {
+  offer(methods, models = this.settings.models) {
     this.offered = methods;
+    this.settings.offer(models);
     this.methods.draw(methods, this.settings.model);
   }
 
@@ -63,6 +73,7 @@ export class Maker {
     this.control.replace(files.control_image);
     this.styleZone.draw();
     this.seed.lock(recipe.seed);
+    this.repeated = recipe.method;
     this.#strength(recipe.strength);
     this.knobs.get(recipe.method)?.write(recipe.params);
     this.#chosen();
@@ -82,13 +93,26 @@ export class Maker {
     });
     for (const input of this.form.elements.mode) input.addEventListener("change", () => this.methods.allow(input.value === "several"));
     byId("all-methods").addEventListener("click", () => this.methods.chooseFitting(this.style.count, this.content.count > 0));
-    byId("strength").addEventListener("input", () => this.#strength(Number(byId("strength").value)));
+    byId("strength").addEventListener("input", () => {
+      this.repeated = "";
+      this.#strength(Number(byId("strength").value));
+    });
+    byId("strength-own").addEventListener("click", () => this.#ownStrength());
   }
 
   #strength(value) {
     this.touched = true;
     byId("strength").value = value;
     byId("strength-value").textContent = value.toFixed(2);
+    hide(byId("strength-own"), false);
+  }
+
+  /** Let each method have its own strength. */
+  #ownStrength() {
+    this.touched = false;
+    this.repeated = "";
+    byId("strength").focus();
+    this.#preset();
   }
 
   #drawStyle() {
@@ -116,17 +140,25 @@ export class Maker {
     hide(byId("control-field"), !controls.length);
     byId("control-hint").textContent = `Shapes the picture. Say in the knobs what it is: ${controls.join(", ")}.`;
     this.settings.hint(first);
-    if (!this.touched && first) this.#preset(first);
+    if (this.repeated && first && first.name !== this.repeated) {
+      this.settings.letGo();
+      this.touched = false;
+      this.repeated = "";
+    }
+    this.#preset();
     this.#drawKnobs(chosen);
     const several = this.methods.several;
     byId("submit").textContent = !several ? "Make the picture" : `Compare ${chosen.length} methods`;
     byId("submit").disabled = several && !chosen.length;
   }
 
-  #preset(method) {
-    const strength = method.defaults[this.settings.base]?.strength ?? 1;
-    byId("strength").value = strength;
-    byId("strength-value").textContent = strength.toFixed(2);
+  /** Show the strength that the chosen methods have while nobody sets one; several may differ. */
+  #preset() {
+    hide(byId("strength-own"), !this.touched, byId("strength"));
+    if (this.touched) return;
+    const own = [...new Set(this.methods.chosen().map(({ defaults }) => defaults[this.settings.base]?.strength ?? 1))];
+    byId("strength").value = own[0] ?? 1;
+    byId("strength-value").textContent = own.length > 1 ? `each its own: ${own.map((one) => one.toFixed(2)).join(", ")}` : (own[0] ?? 1).toFixed(2);
   }
 
   #drawKnobs(chosen) {
@@ -147,6 +179,7 @@ export class Maker {
   /** Send what is wanted; while it travels its place on the wall is there. */
   async send() {
     if (byId("submit").ariaBusy === "true") return;
+    if (!this.offered.length) return this.reload();
     clear(this.form, this.refusal);
     const several = this.methods.several && this.methods.chosen().length > 1;
     const expected = this.#expect(several);

@@ -89,7 +89,7 @@ export class Methods {
   }
 
   #thumbnail(method) {
-    const known = this.thumbnails[method.name];
+    const known = this.thumbnails()[method.name];
     return known ? h("img", { src: `studio/examples/${known}`, alt: "", width: 56, height: 56 }) : emblem(method);
   }
 

@@ -5,6 +5,8 @@ import { call, key } from "./api.js";
 
 const MARGIN = "600px";
 const MOST_KEPT = 200;
+const AGAIN = 3000;
+const GONE = [401, 403, 404, 410]; // asked again, it would answer the same
 const kept = new Map(); // path -> promise of an object URL, the least recently used first
 
 const near = new IntersectionObserver(
@@ -18,10 +20,14 @@ const near = new IntersectionObserver(
   { rootMargin: MARGIN },
 );
 
-/** Show the picture at a path in an element, once it comes near the screen. */
+/**
+ * Show the picture at a path in an element, once it comes near the screen. Where the service keeps it no longer, the
+ * element has an event `gone`; where it only did not answer, it is asked again until it does.
+ */
 export function show(image, path) {
   if (image.dataset.path === path) return;
   if (image.dataset.path) image.removeAttribute("src");
+  else image.addEventListener("error", () => missed(image));
   image.dataset.path = path;
   if (!key()) image.src = path;
   else if (image.isConnected || image.loading === "lazy") near.observe(image);
@@ -34,13 +40,21 @@ export async function file(path, name) {
   return new File([content], name, { type: content.type });
 }
 
+function missed(image) {
+  const { path } = image.dataset;
+  if (image.src.startsWith("blob:")) image.dispatchEvent(new Event("gone")); // it came, and is no picture
+  else if (path) fetched(image, path);
+}
+
 async function fetched(image, path) {
   try {
     const address = await addressOf(path);
     if (image.dataset.path === path) image.src = address;
-  } catch {
+  } catch (fault) {
     kept.delete(path);
-    if (image.dataset.path === path) image.dispatchEvent(new Event("error"));
+    if (image.dataset.path !== path) return;
+    if (GONE.includes(fault.status)) image.dispatchEvent(new Event("gone"));
+    else setTimeout(() => image.dataset.path === path && fetched(image, path), AGAIN);
   }
 }
 

@@ -1,13 +1,14 @@
 // The fields that every method has; empty ones are not sent, the method's own defaults then hold.
 
-import { fill, h } from "./dom.js";
+import { fill, h, hide } from "./dom.js";
 import { field, numberEntry, select } from "./field.js";
 
+const OF_A_METHOD = ["steps", "guidance_scale"];
 const FORMATS = [["png", "PNG"], ["jpeg", "JPEG"], ["webp", "WebP"]];
 
-/** The settings in a folded panel. `changed` is called when the model changes. */
+/** The settings in a folded panel. `changed` is called when another model is chosen. */
 export class Settings {
-  constructor(place, models, changed) {
+  constructor(place, changed) {
     this.entries = {
       width: numberEntry("", true),
       height: numberEntry("", true),
@@ -15,13 +16,13 @@ export class Settings {
       guidance_scale: numberEntry("", false),
       num_images: numberEntry("1", true),
       output_format: select(FORMATS),
-      model: select(models.map(({ id, title }) => [id, title])),
+      model: select([]),
       negative_prompt: h("textarea", { rows: 2 }),
     };
-    this.models = models;
-    this.model = (models.find((model) => model.default) || models[0])?.id;
+    this.models = [];
+    this.model = null;
+    this.taken = {}; // what a recipe said of steps and guidance, until another method is chosen
     const { width, height, steps, guidance_scale, num_images, output_format, model, negative_prompt } = this.entries;
-    model.value = this.model;
     model.addEventListener("change", () => {
       this.model = model.value;
       changed();
@@ -32,8 +33,20 @@ export class Settings {
       h("div", { class: "pair" }, of("Steps", "steps", steps), of("Guidance", "guidance_scale", guidance_scale)),
       h("div", { class: "pair" }, of("Pictures", "num_images", num_images), of("Format", "output_format", output_format)),
       of("Negative prompt", "negative_prompt", negative_prompt, "what to keep out"),
-      models.length > 1 && of("Base model", "model", model),
+      (this.choice = of("Base model", "model", model)),
     );
+    this.choice.hidden = true;
+  }
+
+  /** Offer the served models; the one that is chosen stays. */
+  offer(models) {
+    if (models === this.models) return;
+    this.models = models;
+    const known = models.some(({ id }) => id === this.model);
+    if (!known) this.model = (models.find((model) => model.default) || models[0])?.id;
+    fill(this.entries.model, ...models.map(({ id, title }) => h("option", { value: id }, title)));
+    this.entries.model.value = this.model;
+    hide(this.choice, models.length < 2);
   }
 
   /** Return what the model is built like; the defaults of methods go by it. */
@@ -44,7 +57,7 @@ export class Settings {
   /** Say what an empty field means for a method. */
   hint(method) {
     const preset = method?.defaults[this.base];
-    for (const name of ["steps", "guidance_scale"]) this.entries[name].placeholder = preset ? String(preset[name]) : "";
+    for (const name of OF_A_METHOD) this.entries[name].placeholder = preset ? String(preset[name]) : "";
     for (const name of ["width", "height"]) this.entries[name].placeholder = "the model’s";
   }
 
@@ -61,6 +74,13 @@ export class Settings {
   write(recipe) {
     for (const [name, entry] of Object.entries(this.entries)) if (name in recipe) entry.value = String(recipe[name]);
     if (this.models.some((model) => model.id === recipe.model)) this.model = recipe.model;
+    this.taken = Object.fromEntries(OF_A_METHOD.map((name) => [name, this.entries[name].value]));
+  }
+
+  /** Let another method have its own steps and guidance, unless they were entered by hand. */
+  letGo() {
+    for (const [name, value] of Object.entries(this.taken)) if (this.entries[name].value === value) this.entries[name].value = "";
+    this.taken = {};
   }
 }
 

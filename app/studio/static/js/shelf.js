@@ -6,7 +6,7 @@ import { file, inputPath, show } from "./pictures.js";
 
 const MOST = 50;
 
-/** Fill a shelf with saved styles, when it is the styles', and examples. Returns {reload, draw}. */
+/** Fill a shelf with saved styles, when it is the styles', and what `examples` returns. Returns {reload, draw}. */
 export function shelf(place, picked, examples, { withStyles = false } = {}) {
   const list = keyedList(place, (one) => one.id || one.file, swatch);
   let styles = [];
@@ -22,7 +22,7 @@ export function shelf(place, picked, examples, { withStyles = false } = {}) {
   }
 
   function draw() {
-    list([...styles, ...examples]);
+    list([...styles, ...examples()]);
   }
 
   function swatch({ id, name, file, small, references }) {

@@ -1,15 +1,19 @@
 // One job at full size: its pictures, its references, its recipe, and what can be done with them. Its address is
 // #job=<id>, so it survives a reload.
 
-import { key, read } from "./api.js";
+import { key, Problem, read } from "./api.js";
 import { announce, arrange, button, byId, fill, h, icon, keyedList } from "./dom.js";
+import { follow } from "./follow.js";
 import * as jobs from "./jobs.js";
 import { looks } from "./looks.js";
+import { notice } from "./notice.js";
 import { inputPath, pathOf, show } from "./pictures.js";
 import { copy, curl, python } from "./snippets.js";
-import { moment, seconds, total } from "./words.js";
+import { date, moment, seconds, total } from "./words.js";
 
 const WAYS = [["alone", "Picture"], ["beside", "Side by side"], ["slider", "Slider"]];
+
+const forget = () => location.hash.startsWith("#job=") && history.replaceState(null, "", location.pathname + location.search);
 
 export class Viewer {
   constructor(desk) {
@@ -19,27 +23,50 @@ export class Viewer {
     this.#build();
     window.addEventListener("hashchange", () => this.follow());
     this.dialog.addEventListener("close", () => {
-      if (location.hash.startsWith("#job=")) history.replaceState(null, "", location.pathname + location.search);
+      forget();
     });
+    jobs.subscribe((job) => job && job.id === this.awaited && jobs.isFinal(job) && this.follow());
     this.dialog.addEventListener("keydown", (event) => this.#keyed(event));
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
   }
 
-  /** Open the job that the address names, if any. */
+  /** Open the job that the address names, if any; one line says why when it cannot be shown. */
   async follow() {
     const id = new URLSearchParams(location.hash.slice(1)).get("job");
+    this.awaited = null;
     if (!id) return this.dialog.close();
-    this.open(jobs.get(id) || jobs.put(await read(`jobs/${encodeURIComponent(id)}`)));
+    try {
+      this.open(jobs.get(id) || jobs.put(await read(`jobs/${encodeURIComponent(id)}`)));
+    } catch (fault) {
+      if (!(fault instanceof Problem)) throw fault;
+      const lost = [404, 410, 422].includes(fault.status);
+      this.#refuse(lost ? "This picture is no longer kept, or it belongs to another key." : `The picture cannot be shown: ${fault.message}.`);
+    }
+  }
+
+  #refuse(text) {
+    notice(text);
+    this.dialog.close();
+    forget();
   }
 
   /** Show a job. */
   open(job) {
-    if (!job.images.length) return;
+    if (!job.images.length) return this.#wait(job);
     this.job = job;
     this.number = 0;
     this.reference = this.#references()[0];
     this.#draw();
     if (!this.dialog.open) this.dialog.showModal();
+  }
+
+  /** Say of a job without a picture why there is none; one that is being made is shown once it is there. */
+  #wait(job) {
+    if (job.state === "failed") return this.#refuse(`There is no picture: the job failed. ${job.error?.detail || ""}`);
+    if (jobs.isFinal(job)) return this.#refuse("There is no picture: the job was canceled.");
+    this.awaited = job.id;
+    follow(job);
+    notice("This picture is still being made; it opens once it is there.");
   }
 
   #references() {
@@ -159,6 +186,7 @@ export class Viewer {
       ["Size", `${recipe.width} × ${recipe.height}`],
       ["Model", job.model],
       ["Made", `${moment(job.created_at)} in ${seconds(total(job.timings))}`],
+      ["Kept until", job.expires_at && date(job.expires_at)],
     ];
     fill(this.facts, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   }

@@ -47,6 +47,9 @@ export function seconds(value) {
   return value < 5400 ? `${Math.round(value / 60)} min` : `${(value / 3600).toFixed(1)} h`;
 }
 
+/** Return a date and time. */
+export const date = (iso) => new Date(iso).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+
 /** Return when something happened: the time today, else the date. */
 export function moment(iso) {
   const when = new Date(iso);
