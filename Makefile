@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up compose test browser screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
+.PHONY: help demo up compose test browser proxies screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,13 +40,18 @@ up: $(VENV)/demo.done ## run the stack on http://127.0.0.1:8000 until Ctrl-C
 compose: ## start the service with Docker Compose: secrets, a first key, workers on the GPUs, S3, monitoring; ARGS=--help
 	deploy/compose/start.sh $(ARGS)
 
-test: $(VENV)/dev.done lint browser ## everything that must hold
+test: $(VENV)/dev.done lint browser proxies ## everything that must hold
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 browser: ## install Debian's Chromium, in which the studio is tested, unless there is one
 	@command -v chromium >/dev/null \
 		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-inter; } \
 		|| echo "no Chromium, and only root can install Debian's: the tests of the studio will be skipped" >&2
+
+proxies: ## install Debian's nginx and Caddy, with which the files of deploy/proxies are tested, unless they are there
+	@{ command -v nginx && command -v caddy; } >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nginx-light caddy; } \
+		|| echo "no nginx or no Caddy, and only root can install Debian's: their tests will be skipped" >&2
 
 screenshots: $(VENV)/dev.done browser ## take the studio's pictures for the README anew
 	$(BIN)/python -m tests.studio.screenshots
