@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-FILES = [ROOT / "Dockerfile", ROOT / "docker-compose.yml", *sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))]
+FILES = [ROOT / "Dockerfile", ROOT / "docker-compose.yml", *sorted((ROOT / "deploy/kubernetes").rglob("*.yaml"))]
 NAMED = re.compile(r"^\s*(?:- )?image: *[\"']?([^\s\"'#]+)|^ARG PYTHON=(\S+)", flags=re.MULTILINE)
 PINNED = re.compile(r"[^@\s]+:[\w.-]+@sha256:[0-9a-f]{64}")
 OURS = {"stylize-gateway", "stylize-worker"}

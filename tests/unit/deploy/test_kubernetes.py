@@ -16,7 +16,7 @@ from app.cli.env_file import names
 from app.webhooks.url_policy import PORTS
 from tests.support.observed import BEYOND_THE_DESIGN, GATEWAYS_OWN
 
-FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes"
+FOLDER = Path(__file__).parents[3] / "deploy" / "kubernetes" / "base"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 OBJECTS: list[dict[str, Any]] = [
     found for name in KUSTOMIZATION["resources"] for found in yaml.safe_load_all((FOLDER / name).read_text())
@@ -163,6 +163,11 @@ def test_a_pod_gets_only_the_secrets_that_it_uses(name: str, keys: set[str]) -> 
     assert {item["key"] for item in volume["secret"]["items"]} == keys
 
 
+def test_gateways_count_the_rates_of_keys_together() -> None:
+    assert environment("gateway")["STYLIZE_GATEWAY_LIMITS_URL_FILE"] == "/run/secrets/stylize/redis_url"
+    assert one("HorizontalPodAutoscaler", "gateway")["spec"]["minReplicas"] > 1
+
+
 def test_images_have_a_version() -> None:
     found = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["images"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", image["newTag"]) for image in found)
@@ -177,7 +182,7 @@ def test_the_gateway_reaches_what_webhooks_may_be_and_answers_to_its_service() -
     assert {"gateway", "gateway.stylize.svc.cluster.local"} <= set(hosts)
 
 
-MAKE_SECRETS = (FOLDER.parent / "compose" / "make-secrets.sh").read_text()
+MAKE_SECRETS = (FOLDER.parents[1] / "compose" / "make-secrets.sh").read_text()
 
 
 def test_a_worker_has_a_gpu_and_time_to_drain() -> None:
