@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOCKS := deploy/locks
+BINDIR ?= $(HOME)/.local/bin
 TORCH := torch==2.13.0
 export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up compose test browser proxies screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
+.PHONY: help demo up install compose test browser proxies screenshots docs lint bench bench-gpu bench-prometheus bench-scaling images settings parity starter soak load faults hundred model-test fuzz-api fuzz audit client-wheel upgrade lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,10 @@ up: $(VENV)/demo.done ## run the stack on http://127.0.0.1:8000 until Ctrl-C
 
 compose: ## start the service with Docker Compose: secrets, a first key, workers on the GPUs, S3, monitoring; ARGS=--help
 	deploy/compose/start.sh $(ARGS)
+
+install: $(VENV)/demo.done ## put the command `stylize` on PATH: a link in BINDIR= (~/.local/bin)
+	mkdir -p "$(BINDIR)" && ln -sf "$(abspath $(BIN)/stylize)" "$(BINDIR)/stylize"
+	@case ":$$PATH:" in *":$(BINDIR):"*) ;; *) echo "add $(BINDIR) to PATH: export PATH=\"$(BINDIR):\$$PATH\"" ;; esac
 
 test: $(VENV)/dev.done lint browser proxies ## everything that must hold
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup

@@ -18,28 +18,41 @@ from model_store.catalogue.entry import Base, Entry, Licence
 from model_store.errors import ModelStoreError, PullInterrupted
 from model_store.fetch.open import open_source
 from model_store.fetch.progress import Bars
+from model_store.option_group import OptionsAnywhere
 from model_store.store.clean import gc, remove
 from model_store.store.lockfile import read_lock
-from model_store.store.presence import presence
+from model_store.store.presence import DEFAULT_STORE, command_for, presence
 from model_store.store.verify import verify
 
 Ids = Annotated[list[str] | None, typer.Argument(help="ids of models; see `list`", show_default=False)]
 Id = Annotated[str, typer.Argument(help="id of a model")]
 
 
-def create(default_store: Callable[[], Path]) -> typer.Typer:
-    """Return the sub-command; `default_store` gives the folder of the store when --store does not."""
+def create(
+    default_store: Callable[[], Path], store_of: Callable[[Path], Path] = lambda data: data / "models"
+) -> typer.Typer:
+    """Return the sub-command; without --store the folder is `default_store()`, with --data-dir `store_of(folder)`."""
     app = typer.Typer(
-        name="models", help="Find, fetch, verify and add checkpoints.", no_args_is_help=True, add_completion=False
+        cls=OptionsAnywhere,
+        name="models",
+        help="Find, fetch, verify and add checkpoints.",
+        no_args_is_help=True,
+        add_completion=False,
     )
 
     @app.callback()
     def models(
         context: typer.Context,
         store: Annotated[Path | None, typer.Option(help="folder of the model store", show_default=False)] = None,
+        data_dir: Annotated[
+            Path | None, typer.Option(help="folder of a `stylize up` whose models are meant", show_default=False)
+        ] = None,
     ) -> None:
-        """Find, fetch, verify and add checkpoints."""
-        context.obj = store or default_store()
+        """Find, fetch, verify and add checkpoints; beside a `stylize up` in ./data those that it serves.
+
+        --store and --data-dir may stand behind the sub-command, too.
+        """
+        context.obj = store or (store_of(data_dir) if data_dir else default_store())
 
     for name, command in (
         ("list", list_models),
@@ -121,7 +134,7 @@ def show_model(context: typer.Context, model: Id) -> None:
             "needed by": ", ".join(entry.techniques),
             "requires": ", ".join(entry.requires),
             "notes": entry.notes,
-            "state": found.state if found.state == "installed" else f"{found.state}; {found.command}",
+            "state": found.state if found.state == "installed" else f"{found.state}; {command_for(found, store)}",
             "folder": str(folder_of(model, store)),
         }
         for name, fact in facts.items():
@@ -250,4 +263,4 @@ def collect(
 
 
 if __name__ == "__main__":
-    create(lambda: Path("data/models"))()
+    create(lambda: DEFAULT_STORE)()

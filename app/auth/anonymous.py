@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from app.auth.key_store import KeyStore
 from app.settings import GatewaySettings
 from workers.contract.errors import Misconfigured, StoreUnavailable
+from workers.contract.runtime.command_line import command_line
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +31,11 @@ def check_exposure(settings: GatewaySettings, store: KeyStore) -> None:
             return
     except StoreUnavailable:
         return  # requests will tell: where others can come in, none is served without a key
+    create_key = command_line("keys", "create", "me", data_dir=settings.data_dir)
     if keys_always(settings):
         raise Misconfigured(
             f"there are no API keys, so the gateway listens on loopback only, not on {settings.gateway_host}: "
-            "make one with `stylize keys create`, or set STYLIZE_GATEWAY_ALLOW_ANONYMOUS=true"
+            f"make one with `{create_key}`, or set STYLIZE_GATEWAY_ALLOW_ANONYMOUS=true"
         )
     where = "this machine" if is_loopback(settings.gateway_host) else "anybody who can reach it"
-    log.warning("there are no API keys: the service is open to %s (`stylize keys create` closes it)", where)
+    log.warning("there are no API keys: the service is open to %s (`%s` closes it)", where, create_key)

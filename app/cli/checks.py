@@ -3,20 +3,26 @@
 A check is a function of what it looks at that returns findings; it raises nothing.
 """
 
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app.observability.metrics import own_version
+from deploy.embedded.folder_lock import Holder
 from model_store.catalogue import base_of
 from model_store.errors import ModelStoreError
-from model_store.store.presence import presence
-from workers.contract.blobs import open_blobs
+from model_store.store.presence import command_for, presence
+from workers.contract.blobs import blob_folder, open_blobs
+from workers.contract.blobs.disk import PARTS
 from workers.contract.errors import BlobError, Misconfigured, StoreUnavailable
 from workers.contract.jobs.store import JobStore
+from workers.contract.runtime.command_line import command_line
 from workers.contract.runtime.settings import Settings
 from workers.settings import WorkerSettings
 
@@ -25,6 +31,7 @@ LEAST_FREE = 5 * GIGABYTE
 MEMORY_SHARE = 0.8
 CLOCK_SECONDS = 2.0
 DRIVER_SECONDS = 10.0
+WRITABLE = "make the folder writable for this user, or correct STYLIZE_BLOB_URL"
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,20 @@ def examine(settings: WorkerSettings, store: JobStore) -> Iterator[Check]:
     yield from gpu(settings.worker_device)
 
 
+def stack(running: Holder | None, folder: Path | None) -> Iterator[Check]:
+    """Does a `stylize up` run in the folder, and is it of this release?"""
+    if running is None:
+        if folder:
+            start = f"start it: {command_line('up', data_dir=folder)}"
+            yield Check("stack", "fault", f"no stylize up runs in {folder}", start)
+        return
+    text = f"stylize {running.version} runs at {running.url}, pid {running.pid}"
+    if running.version == own_version():
+        yield Check("stack", "ok", text)
+    else:
+        yield Check("stack", "warning", f"{text}, but this is {own_version()}", "end it with Ctrl-C, start it again")
+
+
 def redis(store: JobStore) -> Iterator[Check]:
     """Is Redis there, safe, and not full; does its clock agree with this host's?"""
     try:
@@ -57,7 +78,7 @@ def redis(store: JobStore) -> Iterator[Check]:
         memory = store.memory()
         store.verify()
     except StoreUnavailable as fault:
-        yield Check("redis", "fault", str(fault), "start Redis, or correct STYLIZE_REDIS_URL")
+        yield Check("redis", "fault", str(fault), "start Redis or stylize up, or correct STYLIZE_REDIS_URL")
         return
     except Misconfigured as fault:
         yield Check("redis", "fault", str(fault), "change the configuration of Redis as said, and restart it")
@@ -104,35 +125,58 @@ def workers(store: JobStore, settings: Settings) -> Iterator[Check]:
 
 
 def blobs(settings: Settings) -> Iterator[Check]:
-    """Can pictures be written and read back?"""
+    """Can pictures be written and read back? A folder that is not there is not made for it."""
+    folder = blob_folder(settings)
+    if folder and not os.path.exists(folder):
+        above = existing(folder)
+        if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
+            yield Check("blobs", "ok", f"{folder} will be made by the first process that needs it")
+        else:
+            yield Check("blobs", "fault", f"{folder} cannot be made in {above}", WRITABLE)
+        return
     try:
-        open_blobs(settings).probe()
+        with _leaving_no_folder(folder and folder / PARTS):
+            open_blobs(settings).probe()
     except (BlobError, Misconfigured) as fault:
         advice = (
             "correct STYLIZE_BLOB_URL, STYLIZE_S3_ENDPOINT_URL, "
             "the AWS keys; make the bucket: python -m deploy.compose.make_bucket"
             if settings.blob_url.startswith("s3:")
-            else "make the folder writable for this user, or correct STYLIZE_BLOB_URL"
+            else WRITABLE
         )
         yield Check("blobs", "fault", str(fault), advice)
     else:
         yield Check("blobs", "ok", f"{settings.blob_url} takes and gives")
 
 
+@contextmanager
+def _leaving_no_folder(folder: Path | None) -> Iterator[None]:
+    """Remove a folder at the end that was not there before, unless somebody has begun to use it."""
+    before = folder is None or folder.exists()
+    yield
+    if folder and not before:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def disks(settings: Settings, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> Iterator[Check]:
     """Is there room for pictures and weights?"""
     folders = {"weights": settings.model_dir}
-    if settings.blob_url.startswith("file:"):
-        folders["pictures"] = Path(settings.blob_url.removeprefix("file:"))
+    if pictures := blob_folder(settings):
+        folders["pictures"] = pictures
     for what, folder in folders.items():
-        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-        _, _, free = usage(there)
+        _, _, free = usage(existing(folder))
         text = f"{free / GIGABYTE:.0f} GB free for {what} in {folder}"
         if free < LEAST_FREE:
             advice = "free some room: stylize models gc, a shorter STYLIZE_RETENTION_HOURS, or a larger disk"
             yield Check("disk", "fault", text, advice)
         else:
             yield Check("disk", "ok", text)
+
+
+def existing(path: Path) -> Path:
+    """Return the nearest there is of a path: itself or a folder above it."""
+    return next(there for there in (path.absolute(), *path.absolute().parents) if os.path.exists(there))
 
 
 def models(settings: Settings) -> Iterator[Check]:
@@ -150,7 +194,7 @@ def models(settings: Settings) -> Iterator[Check]:
         if found.state == "installed":
             yield Check("models", "ok", f"{model} is installed")
         else:
-            yield Check("models", "fault", f"{model} is {found.state}", found.command)
+            yield Check("models", "fault", f"{model} is {found.state}", command_for(found, settings.model_dir))
 
 
 class NoDriver(Exception):

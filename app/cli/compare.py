@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from app.cli.beside import DataDir
 from app.cli.run import tell_warnings
 from app.cli.session import EXIT_STATUSES, FAILED, AsJson, Url, connect
 from app.client import Client, ComparisonView, JobState, StylizeFields
@@ -30,13 +31,14 @@ def compare(
     model: Annotated[str | None, typer.Option(help="base model", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help=f"folder for {SHEET} and the pictures")] = Path(),
     url: Url = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw with each method, strength and seed and write a labelled sheet and all pictures. Ctrl-C cancels all jobs."""
     plain = {"style_id": style_id, "prompt": prompt, "width": width, "height": height, "steps": steps, "model": model}
     given: dict[str, Any] = plain | {"style_images": style, "content_image": content}
     asked = cast(StylizeFields, {name: value for name, value in given.items() if value is not None})
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         made = client.compare(method, strengths=strength or (), seeds=seed or (), **asked)
         done = follow_comparison(client, made, quiet=as_json)
         files = write_pictures(client, done, out)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli import operator
-from app.cli.operator import AllOwners, DataDir, Owner
+from app.cli.beside import DataDir
+from app.cli.operator import AllOwners, Owner
 from app.cli.run import follow_job
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import JobView
@@ -53,7 +54,7 @@ def list_jobs(
         operator.list_jobs(owner, state, limit, data_dir, as_json=as_json)
         return
     found: list[JobView] = []
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         cursor = None
         while len(found) < limit:
             page = client.list_jobs(state=state, limit=min(MOST, limit - len(found)), cursor=cursor)
@@ -68,9 +69,9 @@ def list_jobs(
         (console if console.is_terminal else Console(width=160)).print(table(found))
 
 
-def show(job_id: Id, url: Url = None) -> None:
+def show(job_id: Id, url: Url = None, data_dir: DataDir = None) -> None:
     """Write one job as JSON."""
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         typer.echo(client.get_job(job_id).model_dump_json(indent=2))
 
 
@@ -78,10 +79,11 @@ def download(
     job_id: Id,
     out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path(),
     url: Url = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Wait for a job and write its pictures to a folder. Ctrl-C cancels the job."""
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         files = client.download(follow_job(client, client.get_job(job_id), quiet=as_json), out)
     names = [str(file) for file in files]
     typer.echo(json.dumps(names) if as_json else "\n".join(names))
@@ -104,7 +106,7 @@ def cancel(
         return
     if not job_ids:
         raise typer.BadParameter("name jobs by their ids, or an owner with --owner")
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         states = {job_id: client.cancel(job_id).state for job_id in job_ids}
     lines = (f"{job_id} {state}" for job_id, state in states.items())
     typer.echo(json.dumps(states) if as_json else "\n".join(lines))

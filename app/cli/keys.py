@@ -1,41 +1,44 @@
 """`stylize keys`: make, list and revoke the keys that open the gateway."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
 from app.auth.api_key import SCOPES, ApiKey, Scope, create_api_key
 from app.auth.key_store import KeyStore
+from app.cli.beside import DataDir, open_redis
+from model_store.option_group import OptionsAnywhere
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.operator import Operator
-from workers.contract.runtime.redis import connect
 
 AsJson = Annotated[bool, typer.Option("--json", help="machine-readable")]
 
 
-def create(redis_url: Callable[[Path | None], str]) -> typer.Typer:
-    """Return the sub-command; `redis_url` gives the address of the jobs' Redis, in a data folder if one is named."""
-    app = typer.Typer(name="keys", help="Make, list and revoke API keys.", no_args_is_help=True, add_completion=False)
+def create() -> typer.Typer:
+    """Return the sub-command."""
+    app = typer.Typer(
+        cls=OptionsAnywhere,
+        name="keys",
+        help="Make, list and revoke API keys.",
+        no_args_is_help=True,
+        add_completion=False,
+    )
 
     @app.callback()
-    def keys(
-        context: typer.Context,
-        data_dir: Annotated[
-            Path | None, typer.Option(help="folder of a running `stylize up`", show_default=False)
-        ] = None,
-    ) -> None:
-        """Make, list and revoke API keys. Once there is a key, every request to the gateway needs one."""
-        redis = connect(redis_url(data_dir))
-        context.call_on_close(redis.close)
-        context.obj = redis
+    def keys(context: typer.Context, data_dir: DataDir = None) -> None:
+        """Make, list and revoke API keys. Once there is a key, every request to the gateway needs one.
+
+        Beside a `stylize up` in ./data nothing needs to be named; --data-dir may stand behind the sub-command, too.
+        """
+        context.obj = data_dir
 
     app.command("create")(create_key)
     app.command("list")(list_keys)
@@ -44,10 +47,11 @@ def create(redis_url: Callable[[Path | None], str]) -> typer.Typer:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Say what went wrong in one line and end with 1."""
+def _opened(context: typer.Context) -> Iterator[Redis]:
+    """Give the Redis of the keys; say what goes wrong in one line and end with 1."""
     try:
-        yield
+        with open_redis(context.obj) as redis:
+            yield redis
     except StoreUnavailable as away:
         typer.echo(f"{away.code}: {away}", err=True)
         raise typer.Exit(1) from away
@@ -65,7 +69,6 @@ def create_key(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print its token, which is shown this once and kept nowhere."""
-    store = KeyStore(context.obj)
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     try:
         key, token = create_api_key(name, scopes=_scopes(scope), expires_at=expires_at, rate=rate, in_flight=in_flight)
@@ -73,16 +76,15 @@ def create_key(
         what = "; ".join(error["msg"] for error in fault.errors()) if isinstance(fault, ValidationError) else str(fault)
         typer.echo(f"stylize keys: {what}", err=True)
         raise typer.Exit(2) from fault
-    with _told():
-        store.put(key)
+    with _opened(context) as redis:
+        KeyStore(redis).put(key)
     typer.echo(json.dumps({"id": key.id, "token": str(token)}) if as_json else str(token))
 
 
 def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
     """List all keys, without their secrets."""
-    store = KeyStore(context.obj)
-    with _told():
-        keys = store.all()
+    with _opened(context) as redis:
+        keys = KeyStore(redis).all()
     if as_json:
         typer.echo(json.dumps([key.model_dump(mode="json", exclude={"digest"}) for key in keys.values()]))
         return
@@ -104,15 +106,15 @@ def revoke_key(
     Streams and waits end, no job is accepted any more and no webhook of its jobs is called; what it has waiting and
     running is still done unless --cancel-jobs is given.
     """
-    store = KeyStore(context.obj)
-    with _told():
+    with _opened(context) as redis:
+        store = KeyStore(redis)
         found = store.find(name)
         if len(found) != 1:
             several = f"several keys are called {name}, name one by its id: {', '.join(key.id for key in found)}"
             typer.echo(f"stylize keys: {several if found else f'there is no key {name}'}", err=True)
             raise typer.Exit(1)
         store.revoke(found[0].id)
-        canceled = Operator(context.obj).cancel_unfinished(found[0].id) if cancel_jobs else None
+        canceled = Operator(redis).cancel_unfinished(found[0].id) if cancel_jobs else None
     stopped = f"; canceled {canceled.queued} queued and {canceled.running} running jobs" if canceled else ""
     typer.echo(f"{found[0].id} is revoked{stopped}")
 

@@ -14,13 +14,11 @@ from rich.table import Table
 
 from app.auth.key_store import KeyStore
 from app.auth.signed_urls import Links
+from app.cli.beside import open_redis
 from app.services.job_view import job_view
-from deploy.embedded.folder_lock import find_running, redis_url_of
 from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.operator import Operator
-from workers.contract.runtime.redis import connect
-from workers.contract.runtime.settings import Settings
 
 AllOwners = Annotated[
     bool, typer.Option("--all-owners", help="for operators: any owner's jobs, straight from Redis, as `stylize keys`")
@@ -28,27 +26,12 @@ AllOwners = Annotated[
 Owner = Annotated[
     str | None, typer.Option(help="for operators: the jobs of one key (its id or name), or of `anyone`", metavar="KEY")
 ]
-DataDir = Annotated[
-    Path | None, typer.Option(help="for operators: folder of a running `stylize up`", show_default=False)
-]
-
-
-def redis_url(data_dir: Path | None) -> str:
-    """Return the address of the jobs' Redis.
-
-    Without a folder it is the setting's, or where that is not set that of a `stylize up` running in the default folder.
-    """
-    if data_dir is not None:
-        return redis_url_of(data_dir)
-    settings = Settings.read()
-    running = None if "redis_url" in settings.model_fields_set else find_running(Path("data"))
-    return running.redis_url if running else settings.redis_url
 
 
 @contextmanager
 def operator(data_dir: Path | None) -> Iterator[Operator]:
     """Give an operator; tell in one line when Redis is away, and end with 1. Raises typer.Exit."""
-    with connect(redis_url(data_dir)) as redis:
+    with open_redis(data_dir) as redis:
         try:
             yield Operator(redis)
         except StoreUnavailable as away:

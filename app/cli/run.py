@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from app.cli.beside import DataDir
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import Client, JobState, JobView, StylizeFields
 
@@ -41,6 +42,7 @@ def run(
     out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path(),
     detach: Annotated[bool, typer.Option("--detach", help="do not wait; write the job's id")] = False,
     url: Url = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Make pictures in the style of a reference and write them to a folder. Ctrl-C cancels the job."""
@@ -49,7 +51,7 @@ def run(
     }
     pictures = {"style_images": style, "content_image": content, "control_image": control}
     asked = given | {name: value for name, value in pictures.items() if value} | parse_params(param or [])
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         job = submit_job(client, method, recipe, cast(StylizeFields, asked))
         if detach:
             typer.echo(job.model_dump_json(indent=2) if as_json else job.id)

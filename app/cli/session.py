@@ -6,11 +6,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import typer
 from pydantic import Field, SecretStr, field_validator
 
+from app.cli.beside import find_stack
 from app.client import (
     LOCAL,
     Busy,
@@ -23,6 +25,8 @@ from app.client import (
     StylizeError,
     UnexpectedResponse,
 )
+from workers.contract.errors import Misconfigured
+from workers.contract.runtime.command_line import command_line
 from workers.contract.runtime.settings import Settings
 
 FAILED, REFUSED, AWAY, INTERRUPTED = 1, 2, 3, 130
@@ -41,7 +45,11 @@ EXIT_STATUSES = (
 )
 
 Url = Annotated[
-    str | None, typer.Option(help=f"address of the service (default: STYLIZE_CLIENT_URL, else {LOCAL})", metavar="URL")
+    str | None,
+    typer.Option(
+        help=f"address of the service (default: STYLIZE_CLIENT_URL, else that of a running `stylize up`, else {LOCAL})",
+        metavar="URL",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="write the answer as JSON to stdout and nothing else")]
 
@@ -62,12 +70,26 @@ class ClientSettings(Settings):
         return url
 
 
+def find_service(url: str | None, data_dir: Path | None, settings: ClientSettings) -> str:
+    """Return the address: the option's, that of a named folder's stack, the setting's, that of a running stack.
+
+    Raises Misconfigured when no stack runs in the named folder.
+    """
+    if url:
+        return url
+    set_by_environment = "client_url" in settings.model_fields_set
+    running = None if set_by_environment and data_dir is None else find_stack(data_dir)
+    if data_dir and running is None:
+        raise Misconfigured(f"no `stylize up` runs in {data_dir}; start it: {command_line('up', data_dir=data_dir)}")
+    return running.url if running and running.url else settings.client_url
+
+
 @contextmanager
-def connect(url: str | None) -> Iterator[Client]:
+def connect(url: str | None, data_dir: Path | None = None) -> Iterator[Client]:
     """Give a client; tell its errors in a line each and end with their exit status. Raises typer.Exit."""
     settings = ClientSettings.read()
     key = settings.client_key.get_secret_value() if settings.client_key else None
-    with Client(url or settings.client_url, key=key) as client:
+    with Client(find_service(url, data_dir, settings), key=key) as client:
         try:
             yield client
         except KeyboardInterrupt as interrupt:

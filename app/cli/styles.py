@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.beside import DataDir
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import StyleView
 
@@ -39,10 +40,11 @@ def save(
     precompute: Annotated[list[str] | None, typer.Option(help="a method to prepare it for at once; repeat")] = None,
     model: Model = None,
     url: Url = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Save references under a name and write the style's id."""
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         saved = client.save_style(name, style, weights=weight or (), precompute=precompute or (), model=model)
     typer.echo(saved.model_dump_json(indent=2) if as_json else saved.id)
 
@@ -52,18 +54,22 @@ def precompute(
     method: Annotated[list[str], typer.Option(help="what to prepare it for; repeat")],
     model: Model = None,
     url: Url = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Have a worker compute now what methods need of a style, so that no job waits for it."""
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         tell_style(client.precompute_style(style_id, method, model=model), as_json=as_json)
 
 
 def show(
-    style_id: Annotated[str, typer.Argument(help="id of a style")], url: Url = None, as_json: AsJson = False
+    style_id: Annotated[str, typer.Argument(help="id of a style")],
+    url: Url = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show for which methods a style is prepared."""
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         tell_style(client.get_style(style_id), as_json=as_json)
 
 
@@ -84,10 +90,10 @@ def write_style(table: Table) -> None:
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
-def list_styles(url: Url = None, as_json: AsJson = False) -> None:
+def list_styles(url: Url = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List all saved styles, newest first."""
     found: list[StyleView] = []
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         page = client.list_styles(limit=MOST)
         found += page.styles
         while page.cursor:
@@ -102,8 +108,10 @@ def list_styles(url: Url = None, as_json: AsJson = False) -> None:
     write_style(table)
 
 
-def delete(style_ids: Annotated[list[str], typer.Argument(help="ids of styles")], url: Url = None) -> None:
+def delete(
+    style_ids: Annotated[list[str], typer.Argument(help="ids of styles")], url: Url = None, data_dir: DataDir = None
+) -> None:
     """Delete styles; jobs that use them go on."""
-    with connect(url) as client:
+    with connect(url, data_dir) as client:
         for style_id in style_ids:
             client.delete_style(style_id)

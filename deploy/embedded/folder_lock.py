@@ -4,11 +4,12 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict
 
 NOTE = "up.json"
 WAIT_SECONDS = 5.0
@@ -20,13 +21,19 @@ class CannotLock(Exception):
     """The folder cannot be held, mostly because another stack does; the text is one line that says which."""
 
 
-@dataclass(frozen=True)
-class Holder:
-    """The stack that holds a folder."""
+class Holder(BaseModel):
+    """The stack that holds a folder: who it is, where it is reached, and what it works with."""
+
+    model_config = ConfigDict(frozen=True)
 
     pid: int
     port: int
     redis_url: str
+    url: str = ""
+    blob_url: str = ""
+    model_dir: str = ""
+    models: str = ""
+    version: str = ""
 
 
 class FolderLock:
@@ -38,7 +45,7 @@ class FolderLock:
 
     def write(self, holder: Holder) -> None:
         """Note who holds the folder, for those who ask in vain and for the commands beside the stack."""
-        self._replace(json.dumps(asdict(holder)))
+        self._replace(json.dumps(holder.model_dump()))
 
     def __enter__(self) -> Self:
         """Take the lock. Raises CannotLock."""
@@ -79,21 +86,15 @@ class FolderLock:
 def read_holder(folder: Path) -> Holder | None:
     """Return the stack that holds a folder, or held it when it was killed; None when nothing readable is noted."""
     try:
-        return Holder(**json.loads((folder / NOTE).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Holder.model_validate(json.loads((folder / NOTE).read_bytes()))
+    except (OSError, ValueError):
         return None
 
 
 def find_running(folder: Path) -> Holder | None:
-    """Return the stack that seems to hold a folder now."""
+    """Return the stack that holds a folder now; a note whose writer has ended is none, whoever has its pid today."""
     holder = read_holder(folder)
-    return holder if holder and _is_running(holder.pid) else None
-
-
-def redis_url_of(folder: Path) -> str:
-    """Return the address of the Redis that `stylize up` runs in a data folder."""
-    holder = read_holder(folder)
-    return holder.redis_url if holder else unix_url(folder.resolve() / "redis" / "redis.sock")
+    return holder if holder and _is_running(holder.pid) and _is_locked(folder / NOTE) else None
 
 
 def unix_url(socket: Path) -> str:
@@ -109,3 +110,14 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_locked(note: Path) -> bool:
+    try:
+        with note.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -14,33 +14,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
+from app.observability.metrics import own_version
+from app.settings import GatewaySettings
+from deploy.embedded.environment import (
+    METRICS_PORT,
+    MODEL_DIR,
+    MODELS,
+    RETENTION,
+    build_environment,
+    check_environment,
+)
 from deploy.embedded.folder_lock import CannotLock, FolderLock, Holder
 from deploy.embedded.processes import ChildProcess
+from deploy.embedded.readiness import ReadyLine, local_url
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
-from workers.contract.errors import StoreUnavailable
+from workers.contract.errors import Misconfigured, StoreUnavailable
+from workers.contract.runtime.command_line import PROGRAM, program
 from workers.contract.runtime.redis import connect
 from workers.contract.runtime.redis_version import read_version
+from workers.settings import WorkerSettings
+from workers.sweeper import SweeperSettings
 
 GRACE_SECONDS = 10.0
-DEFAULT_MODEL = "starter"
-"""The base model served when STYLIZE_MODELS names none: it comes with this package."""
 MISCONFIGURED = 2
 """Exit status of a process whose settings or servers are not as they must be."""
 WORKER_GRACE_SECONDS = "3"
 HEAP = {"MALLOC_TRIM_THRESHOLD_": str(16 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(2 * 2**20)}
 """glibc keeps freed memory for the next upload: buffers of up to 256 KB would cost a page fault per 4 KB each time."""
-
-NOT_OBEYED = {
-    "STYLIZE_REDIS_URL": "runs a Redis of its own in --data-dir",
-    "STYLIZE_BLOB_URL": "keeps its pictures in --data-dir",
-    "STYLIZE_WORKER_ID": "names its workers itself",
-    "STYLIZE_WORKER_GRACE_SECONDS": "gives its workers 3 seconds",
-}
-"""Settings of the processes that are the stack's own to give, and why."""
-
-RETENTION = "STYLIZE_RETENTION_HOURS"
-KEEP_HOURS = "8760"
-"""A year: on a machine of one's own yesterday's pictures are still there."""
 
 
 class CannotStart(Exception):
@@ -55,15 +55,46 @@ def up(host: str, port: int, data_dir: Path, workers: int) -> int:
         with FolderLock(data) as lock:
             claim_port(host, port)
             redis = RedisProcess(data / "redis")
-            lock.write(Holder(os.getpid(), port, redis.url))
+            environ = build_environment(data, redis.url, os.environ)
+            check_settings(environ)
+            holder = describe(environ, host, port)
+            lock.write(holder)
             with redis:
                 report_server(redis)
-                print(f"stylize: keeps jobs and pictures for {keep_hours()} hours in {data} ({RETENTION})", flush=True)
-                run(children(host, port, data, redis.url, workers), redis, host, port)
-    except (CannotStart, CannotLock, RedisUnavailable) as fault:
+                report_folder(data, environ[RETENTION])
+                run(children(host, port, environ, workers), redis, ReadyLine(holder.url, holder.models))
+    except (CannotStart, CannotLock, RedisUnavailable, Misconfigured) as fault:
         print(f"stylize: {fault}", file=sys.stderr)
         return 1
     return 0
+
+
+def describe(environ: Mapping[str, str], host: str, port: int) -> Holder:
+    """Return what commands beside the stack need to know of it."""
+    return Holder(
+        pid=os.getpid(),
+        port=port,
+        url=local_url(host, port),
+        redis_url=environ["STYLIZE_REDIS_URL"],
+        blob_url=environ["STYLIZE_BLOB_URL"],
+        model_dir=str(Path(environ[MODEL_DIR]).resolve()),
+        models=environ[MODELS],
+        version=own_version(),
+    )
+
+
+def check_settings(environ: Mapping[str, str]) -> None:
+    """Read the settings of every process before one is started. Raises Misconfigured."""
+    os.environ.update(environ)  # each process inherits it
+    for settings in (GatewaySettings, WorkerSettings, SweeperSettings):
+        settings.read()
+
+
+def report_folder(data: Path, hours: str) -> None:
+    """Print what is kept where, and how to call the command that looks after it where PATH does not find it."""
+    print(f"stylize: keeps jobs and pictures for {hours} hours in {data} ({RETENTION})", flush=True)
+    if (call := program()) != PROGRAM:
+        print(f"stylize: `{PROGRAM}` is not on PATH here: call {call}, or run make install", flush=True)
 
 
 def report_server(redis: RedisProcess) -> None:
@@ -78,13 +109,6 @@ def report_server(redis: RedisProcess) -> None:
         print(f"stylize: warning: {server} has known holes in its scripting: {server.advice}", file=sys.stderr)
 
 
-def check_environment(environ: Mapping[str, str]) -> None:
-    """Raise CannotStart for a setting that the stack would not obey."""
-    for variable, reason in NOT_OBEYED.items():
-        if named := [name for name in environ if name.upper() in (variable, f"{variable}_FILE") and environ[name]]:
-            raise CannotStart(f"{named[0]} is set, but `stylize up` {reason}; remove it, or start the processes apart")
-
-
 def claim_port(host: str, port: int) -> None:
     """Raise CannotStart when nobody can listen on the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -94,7 +118,7 @@ def claim_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as fault:
             hint = "; choose another with --port" if fault.errno == errno.EADDRINUSE else ""
-            raise CannotStart(f"cannot listen on {host}:{port}: {os.strerror(fault.errno or 0)}{hint}") from fault
+            raise CannotStart(f"cannot listen on {host}:{port}: {fault.strerror}{hint}") from fault
 
 
 def claim_folder(folder: Path) -> Path:
@@ -107,34 +131,22 @@ def claim_folder(folder: Path) -> Path:
         raise CannotStart(f"cannot write to {folder}: {fault.strerror}; choose another with --data-dir") from fault
 
 
-def children(host: str, port: int, data: Path, redis_url: str, workers: int) -> tuple[ChildProcess, ...]:
-    """Return the processes of the stack, in the order in which they start."""
-    shared = {
-        "STYLIZE_REDIS_URL": redis_url,
-        "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
-        "STYLIZE_MODEL_DIR": os.environ.get("STYLIZE_MODEL_DIR", str(data / "models")),
-        "STYLIZE_MODELS": os.environ.get("STYLIZE_MODELS", DEFAULT_MODEL),
-        RETENTION: keep_hours(),
-    }
-    gateway = shared | HEAP | {"STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
-    worker = shared | {"STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
+def children(host: str, port: int, environ: Mapping[str, str], workers: int) -> tuple[ChildProcess, ...]:
+    """Return the processes of the stack, in the order in which they start; `environ` is what they share."""
+    gateway = {**environ, **HEAP, "STYLIZE_GATEWAY_HOST": host, "STYLIZE_GATEWAY_PORT": str(port)}
+    worker = {**environ, "STYLIZE_WORKER_GRACE_SECONDS": WORKER_GRACE_SECONDS, "TRANSFORMERS_VERBOSITY": "error"}
     return (
         *(ChildProcess(f"worker {n}", python("workers"), worker | numbered(n)) for n in range(1, workers + 1)),
-        ChildProcess("sweeper", python("workers.sweeper"), shared),
+        ChildProcess("sweeper", python("workers.sweeper"), environ),
         ChildProcess("gateway", python("app"), gateway),
     )
 
 
 def numbered(n: int) -> dict[str, str]:
     """Return what is the n-th worker's own: its name, and its port for metrics behind those of the workers before."""
-    first = os.environ.get("STYLIZE_WORKER_METRICS_PORT", "0")
+    first = os.environ.get(METRICS_PORT) or "0"
     port = str(int(first) + n - 1) if first.isdecimal() and int(first) else first
-    return {"STYLIZE_WORKER_ID": f"worker-{n}", "STYLIZE_WORKER_METRICS_PORT": port}
-
-
-def keep_hours() -> str:
-    """Return how long finished jobs are kept: as the setting says, else a year."""
-    return os.environ.get(RETENTION, KEEP_HOURS)
+    return {"STYLIZE_WORKER_ID": f"worker-{n}", METRICS_PORT: port}
 
 
 def python(module: str) -> tuple[str, ...]:
@@ -142,7 +154,7 @@ def python(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module)
 
 
-def run(stack: tuple[ChildProcess, ...], redis: RedisProcess, host: str, port: int) -> None:
+def run(stack: tuple[ChildProcess, ...], redis: RedisProcess, ready: ReadyLine) -> None:
     """Keep the children running until a signal comes, then end them all."""
     stopping: list[int] = []
 
@@ -151,7 +163,7 @@ def run(stack: tuple[ChildProcess, ...], redis: RedisProcess, host: str, port: i
 
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, stop)
-    print(f"stylize: starting on http://{host}:{port} (Ctrl-C ends everything)", flush=True)
+    print(f"stylize: starting on {ready.url} (Ctrl-C ends everything)", flush=True)
     try:
         while not stopping:
             if redis.revive():
@@ -162,6 +174,7 @@ def run(stack: tuple[ChildProcess, ...], redis: RedisProcess, host: str, port: i
                     raise CannotStart(f"the {child.name} refuses to start as configured")
                 if status is not None:
                     print(f"stylize: the {child.name} ended with status {status}: restarting", file=sys.stderr)
+            ready.look()
             time.sleep(0.1)
     finally:
         end(stack)

@@ -1,5 +1,6 @@
 """What of a model lies in a store: read by the gateway for `GET /models` and `/readyz`, without hashing anything."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from model_store.catalogue.entry import Entry, Origin
 from model_store.errors import NotInstalled
 from model_store.store.lockfile import Lock, PinnedModel, read_lock
 
+DEFAULT_STORE = Path("data/models")
 State = Literal["installed", "partial", "missing"]
 
 
@@ -28,6 +30,12 @@ class ModelPresence:
             "hub": f"stylize models pull {self.model}",
             "added": f"stylize models remove {self.model} && stylize models add SOURCE {self.model}",
         }.get(self.origin, "")
+
+
+def command_for(found: ModelPresence, store: Path) -> str:
+    """Return the command with the store that it is for, so that it does its work in whatever folder it is called."""
+    beside = "" if store == DEFAULT_STORE else f" --store {shlex.quote(str(store.absolute()))}"
+    return " && ".join(f"{command}{beside}" for command in filter(None, found.command.split(" && ")))
 
 
 def presence(model: str, store: Path, lock: Lock | None = None) -> ModelPresence:
@@ -71,6 +79,7 @@ def require_installed(model: str, store: Path) -> Path:
         found = presence(needed, store, lock)
         if found.state != "installed":
             some = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
-            remedy = f"run: {found.command}" if found.command else f"this copy of Stylize came without {needed}"
+            command = command_for(found, store)
+            remedy = f"run: {command}" if command else f"this copy of Stylize came without {needed}"
             raise NotInstalled(f"{needed} is {found.state} in {store} ({some}); {remedy}")
     return folder_of(model, store)

@@ -12,10 +12,11 @@ import httpx2
 import pytest
 
 from deploy.embedded.demo import free_port, ready
+from deploy.embedded.environment import build_environment
 from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import children, report_server
 from tests.support.old_redis import OLD_REDIS, install_server
-from tests.support.service import PATIENCE, until
+from tests.support.service import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("service")
 
@@ -24,6 +25,17 @@ def up(*arguments: str, path: str | None = None) -> subprocess.Popen[str]:
     environ = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"PATH": path} if path is not None else {})
     command = [sys.executable, "-m", "app.cli.main", "up", *arguments]
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read_start(process: subprocess.Popen[str]) -> list[str]:
+    """Return what a stack prints until it says that it is ready, or until it ends."""
+    lines: list[str] = []
+    while not (lines and lines[-1].startswith("stylize: ready")):
+        assert process.stdout is not None
+        if not (line := process.stdout.readline()):
+            break
+        lines.append(line)
+    return lines
 
 
 def refusal(*arguments: str, path: str | None = None) -> str:
@@ -57,10 +69,26 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_a_bad_setting_ends_everything_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STYLIZE_LEASE_SECONDS", "soon")
-    process = up("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
-    _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert "STYLIZE_LEASE_SECONDS" in errors
+    line = refusal("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
+    assert "STYLIZE_LEASE_SECONDS: must be a number" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("STYLIZE_GATEWAY_UPLOADS", "many", "STYLIZE_GATEWAY_UPLOADS: must be a whole number"),
+        ("STYLIZE_WORKER_DEVICE", "gpu", "STYLIZE_WORKER_DEVICE: must be auto, cpu, cuda or cuda:N"),
+        ("STYLIZE_SWEEPER_PERIOD_SECONDS", "0", "STYLIZE_SWEEPER_PERIOD_SECONDS: must be a number above 0"),
+        ("STYLIZE_PORT", "1", "unknown setting STYLIZE_PORT (did you mean STYLIZE_GATEWAY_PORT?)"),
+        ("STYLIZE_MODELS", "sd99", "STYLIZE_MODELS names unknown base models: sd99"),
+    ],
+)
+def test_settings_of_all_processes_are_read_before_one_starts(
+    variable: str, value: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert told in refusal("--port", str(free_port()), "--data-dir", str(tmp_path))
+    assert not (tmp_path / "redis").exists()
 
 
 def test_a_server_with_known_holes_is_named_at_the_start(
@@ -82,7 +110,7 @@ def test_jobs_are_kept_for_a_year_or_as_long_as_is_set(
     monkeypatch.delenv("STYLIZE_RETENTION_HOURS", raising=False)
     if setting:
         monkeypatch.setenv("STYLIZE_RETENTION_HOURS", setting)
-    stack = children("127.0.0.1", 1, tmp_path, "unix:///x", 1)
+    stack = children("127.0.0.1", 1, build_environment(tmp_path, "unix:///x", os.environ), 1)
     assert {child.name: child.environ["STYLIZE_RETENTION_HOURS"] for child in stack} == dict.fromkeys(
         ("worker 1", "sweeper", "gateway"), kept
     )
@@ -92,14 +120,16 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
     port = free_port()
     process = up("--port", str(port), "--data-dir", str(tmp_path / "data # ? %41 ; folder"))
     try:
+        lines = read_start(process)
+        assert lines[-1] == f"stylize: ready with starter: open http://127.0.0.1:{port}\n", process.communicate()[1]
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            until(lambda: ready(client) or process.poll() is not None, "the stack is ready")
-        assert process.poll() is None, process.communicate()[1]
+            assert ready(client)
         family = below(process.pid)
         assert len(family) >= 4, "Redis, gateway, sweeper, worker"
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
+        said = "".join(lines)
         assert re.search(r"^stylize: keeps jobs and pictures for 8760 hours in .*STYLIZE_RETENTION_HOURS", said, re.M)
         assert re.search(r"^stylize: started (Redis|Valkey) [\d.]+ \(/.*-server\)$", said, re.MULTILINE), said
         left = [pid for pid in family if Path(f"/proc/{pid}").exists()]

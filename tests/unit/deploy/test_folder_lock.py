@@ -6,15 +6,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis.exceptions import RedisError
 
 from deploy.embedded.demo import free_port
-from deploy.embedded.folder_lock import NOTE, CannotLock, FolderLock, Holder, read_holder, redis_url_of
+from deploy.embedded.folder_lock import NOTE, CannotLock, FolderLock, Holder, find_running, read_holder
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
 from tests.support.service import PATIENCE, until
 from tests.unit.deploy.test_embedded import refusal, up
@@ -39,8 +39,13 @@ def stack(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Holder]]:
 
 
 def redis_answers(folder: Path) -> bool:
-    command = (sys.executable, "-m", "app.cli.main", "keys", "--data-dir", str(folder), "list")
-    return subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE).returncode == 0
+    if (holder := find_running(folder)) is None:
+        return False
+    try:
+        with connect(holder.redis_url) as redis:
+            return bool(redis.ping())
+    except RedisError:
+        return False
 
 
 def state(folder: Path, holder: Holder) -> tuple[object, ...]:
@@ -68,12 +73,13 @@ def test_a_second_stack_names_the_first_and_touches_nothing(tmp_path: Path) -> N
 
 def test_the_lock_ends_with_its_holder_and_its_note_too(tmp_path: Path) -> None:
     with FolderLock(tmp_path) as lock:
-        lock.write(Holder(os.getpid(), 8000, "unix:///x"))
+        lock.write(holder := Holder(pid=os.getpid(), port=8000, redis_url="unix:///x"))
         with pytest.raises(CannotLock, match=f"is in use by pid {os.getpid()} on port 8000"), FolderLock(tmp_path):
             pass
-        assert redis_url_of(tmp_path) == "unix:///x"
+        assert find_running(tmp_path) == holder
     assert read_holder(tmp_path) is None
     (tmp_path / NOTE).write_text(json.dumps({"pid": os.getpid(), "port": 1, "redis_url": "unix:///old"}))
+    assert find_running(tmp_path) is None, "a pid that somebody else has by now says nothing"
     with FolderLock(tmp_path):
         assert read_holder(tmp_path) is None
 
@@ -129,6 +135,8 @@ def test_the_socket_of_a_redis_too_busy_to_answer_stays(tmp_path: Path, monkeypa
         ("STYLIZE_REDIS_URL", "redis://h"),
         ("stylize_redis_url", "redis://h"),
         ("STYLIZE_REDIS_URL_FILE", "/run/x"),
+        ("STYLIZE_S3_ENDPOINT_URL", "http://minio:9000"),
+        ("STYLIZE_S3_REGION", "eu-central-1"),
         ("STYLIZE_WORKER_ID", "me"),
         ("STYLIZE_WORKER_GRACE_SECONDS", "60"),
     ],
@@ -140,6 +148,15 @@ def test_a_setting_that_would_not_be_obeyed_is_refused(
     line = refusal("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
     assert f"{variable} is set, but `stylize up`" in line
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("variable", ["stylize_models", "STYLIZE_MODEL_DIR_FILE", "STYLIZE_GATEWAY_PORT_FILE"])
+def test_what_is_read_under_its_own_name_only_is_refused_under_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "x")
+    line = refusal("--data-dir", str(tmp_path / "data"))
+    assert f"{variable} is set, but `stylize up` reads {variable.upper().removesuffix('_FILE')} alone" in line
 
 
 def test_host_and_port_are_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="base models this host serves, separated by commas; the first is the default"
     )
+    data_dir: Path | None = Field(
+        None, description="folder of a `stylize up`, for it and for the commands beside it; default: ./data"
+    )
     lease_seconds: float = Field(30.0, gt=0.2, le=3600, description="a silent worker loses its job after this long")
     max_attempts: int = Field(3, ge=1, le=100, description="a job that ends its worker this often fails as poison")
     max_queued: int = Field(1000, ge=1, le=1_000_000, description="jobs waiting before new ones are refused with 429")

@@ -147,7 +147,7 @@ def test_a_key_from_its_making_to_its_end(keyed: Gateway, server: RedisProcess) 
         (("create", "ann", "--scope", "admin"), 2, "admin"),
         (("create", "x" * 101), 2, "100 characters"),
         (("revoke", "0" * 16), 1, "no key"),
-        (("--data-dir", "/nowhere", "list"), 1, "Redis does not answer"),
+        (("--data-dir", "/nowhere", "list"), 2, "no `stylize up` has run in /nowhere"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
