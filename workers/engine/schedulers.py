@@ -16,6 +16,8 @@ from diffusers import (
 )
 from torch import Tensor
 
+from workers.engine.errors import Refused
+
 Sampler = Literal["ddim", "dpm++", "euler", "pndm", "unipc"]
 INVERSE = "ddim-inverse"
 
@@ -32,6 +34,8 @@ FIXED: dict[str, dict[str, bool]] = {
     INVERSE: {"clip_sample": False},
     "pndm": {"skip_prk_steps": True},
 }
+WITHOUT_ZERO_SNR = frozenset({"pndm"})
+"""Samplers whose class has no rescale_betas_zero_snr: they would pass over it without a word."""
 
 
 class Scheduler(Protocol):
@@ -60,8 +64,11 @@ def build(name: str, config: Mapping[str, Any], steps: int) -> Any:
     """Return the named scheduler with its timesteps set for `steps`, kept on the CPU so that no step waits for a GPU.
 
     Latents are never clipped and PNDM makes no Runge-Kutta steps (as in every Stable Diffusion checkpoint), whatever
-    the configuration says. Raises KeyError for an unknown name.
+    the configuration says. Raises KeyError for an unknown name, Refused for one that leaves the model's noise levels.
     """
+    if config.get("rescale_betas_zero_snr") and name in WITHOUT_ZERO_SNR:
+        others = ", ".join(other for other in CLASSES if other not in {name, INVERSE})
+        raise Refused(f"sampler {name} has not the noise levels of this model (zero terminal SNR); {others} have")
     scheduler = CLASSES[name].from_config(dict(config), **FIXED.get(name, {}))
     scheduler.set_timesteps(steps)
     return scheduler
@@ -76,3 +83,10 @@ def signal(scheduler: Scheduler, timestep: Tensor | float | None = None) -> floa
     if alphas is None:
         return 0.0
     return float(alphas[round(float(scheduler.timesteps[0] if timestep is None else timestep))])
+
+
+def require_noise_prediction(config: Mapping[str, Any], technique: str, model: str) -> None:
+    """Return when a scheduler's configuration is of a model that predicts noise. Raises Refused for another."""
+    kind = config.get("prediction_type", "epsilon")
+    if kind != "epsilon":
+        raise Refused(f"{technique} needs a base model that predicts noise; {model} predicts {kind}")

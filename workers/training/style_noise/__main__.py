@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from workers.engine.backbones.load import load
+from workers.engine.errors import Refused
 from workers.techniques.prior_noise.style_noise.spec import SPEC
 from workers.training.style_noise.loop import TrainingConfig, train
 
@@ -53,7 +54,7 @@ def main() -> int:
             config=config,
             report=lambda number, loss: print(f"step {number} of {config.steps}: loss {loss:.4f}", flush=True),
         )
-    except ValueError as refusal:
+    except (ValueError, Refused) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     print(chosen.out)

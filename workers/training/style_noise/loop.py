@@ -71,8 +71,10 @@ def train(
 ) -> None:
     """Train a style's LoRA on a base model of its own and write it with its statistics into the folder `out`.
 
-    Raises ValueError for fewer than two pictures: one has no variance.
+    Raises ValueError for fewer than two pictures: one has no variance. Raises Refused for a model that does not
+    predict noise.
     """
+    schedulers.require_noise_prediction(backbone.scheduler_config, "training for style-noise", backbone.name)
     if len(pictures) < 2:
         raise ValueError("a style needs at least two pictures: one has no variance")
     z = style_set.latents(pictures, backbone, width, height)

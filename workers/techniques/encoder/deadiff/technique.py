@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from workers.engine import schedulers
 from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
@@ -32,7 +33,7 @@ class Deadiff:
         """Return text-to-image that sees the picture; plain exactly at strength 0.
 
         Raises WeightsMissing without the checkpoint, ModelUnusable for one of another layout, Refused for parameters
-        that do not go together.
+        that do not go together, and for a base model that does not predict noise as the checkpoint does.
         """
         params = params_as(inputs, DeadiffParams)
         if inputs.strength == 0:
@@ -57,7 +58,10 @@ class Deadiff:
 
 def own_weights_of(params: DeadiffParams, checkpoint: DeadiffCheckpoint, backbone: Backbone) -> OwnWeights:
     """Return the checkpoint's UNet and text encoder, or none where the model's own are asked for."""
-    return own_weights.get_or_load(checkpoint, backbone) if params.base_weights == "checkpoint" else OwnWeights()
+    if params.base_weights != "checkpoint":
+        return OwnWeights()
+    schedulers.require_noise_prediction(backbone.scheduler_config, f"{SPEC.name} with its own weights", backbone.name)
+    return own_weights.get_or_load(checkpoint, backbone)
 
 
 def scheduled(trajectory: Trajectory, params: DeadiffParams) -> Trajectory:

@@ -130,8 +130,7 @@ def renoise_config(inputs: GenerationInputs, params: InstantStylePlusParams, bac
     scheduler_config["_use_default_values"] = [
         name for name in scheduler_config.get("_use_default_values", ()) if name not in DDIM
     ]
-    if scheduler_config.get("prediction_type", "epsilon") != "epsilon":
-        raise Refused(f"instantstyle-plus needs a base model that predicts noise; {backbone.name} does not")
+    schedulers.require_noise_prediction(scheduler_config, SPEC.name, backbone.name)
     steps = params.num_inversion_steps or inputs.steps
     return RenoiseConfig(scheduler_config, steps, params.num_renoise_steps, params.inversion_seed)
 

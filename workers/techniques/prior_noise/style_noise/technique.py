@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from workers.engine import schedulers
 from workers.engine.backbones import patches
 from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Hooks, Trajectory
@@ -47,6 +48,7 @@ class StyleNoise:
         if inputs.strength == 0:
             return trajectory
         backbone = context.backbone
+        schedulers.require_noise_prediction(backbone.scheduler_config, SPEC.name, backbone.name)
         folder = context.weights(params.style)
         shape = backbone.latent_shape(inputs.width, inputs.height)
         found: NoiseStatistics = backbone.get_or_load(f"style-noise:{folder}", lambda: style.read(folder, backbone))

@@ -116,6 +116,16 @@ def test_the_models_own_weights_are_another_choice(sd15: StableDiffusion, instal
     assert torch.allclose(theirs, ours, atol=0.2)
 
 
+def test_a_base_model_that_predicts_v_keeps_its_own_weights(
+    sd15: StableDiffusion, installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sd15.scheduler_config, "prediction_type", "v_prediction")
+    context = bench_on(sd15, installed)
+    with pytest.raises(Refused, match="deadiff with its own weights needs a base model that predicts noise"):
+        TECHNIQUE.prepare(inputs(PARAMS), context)
+    assert not TECHNIQUE.prepare(inputs(DeadiffParams(base_weights="model")), context).extra.own_weights.unet.changes
+
+
 @pytest.mark.parametrize(("steps", "made"), [(4, 4), (6, 7), (30, 31)])
 def test_the_authors_schedule_is_theirs(sd15: StableDiffusion, installed: Installed, steps: int, made: int) -> None:
     asked = inputs(DeadiffParams(schedule="ldm"), steps=steps)
