@@ -1,19 +1,26 @@
 """Jobs: look at one or all, cancel, delete, fetch the pictures."""
 
+import re
+import unicodedata
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.responses import Response
 
 from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
 from app.api.problems import problem_docs
 from app.api.responses import zip_docs, zip_response
-from app.dependencies import ArchivesDep, DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, ViewerDep
+from app.dependencies import ArchivesDep, DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, StylesDep, ViewerDep
 from app.errors import Fault, Invalid, NotFound
-from app.schemas.job import JobsView, JobView
+from app.schemas.job import JobsView, JobView, PartialJobsView
 from app.services.archive import MOST_JOBS
+from app.services.styles.service import StyleService
 from workers.contract.jobs.models import State
+from workers.contract.jobs.results import JobFilter
+from workers.techniques import registry
 
 router = APIRouter(tags=["jobs"])
 
@@ -22,6 +29,54 @@ Expires = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,11}$", description
 Cursor = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$", description="of the page before")]
 CancelOnly = Annotated[bool, Query(description="never delete: 200 with what is there, final or not")]
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+FIELDS_HELP = "only these fields of each job, separated by commas: id,state,progress for a light look; `id` always"
+
+
+def parse_fields(text: str | None) -> set[str]:
+    """Return the fields of a job that are asked for; none for all. Raises Invalid naming those that there are not."""
+    asked = {part.strip() for part in (text or "").split(",") if part.strip()}
+    if unknown := sorted(asked - set(JobView.model_fields)):
+        known = ", ".join(JobView.model_fields)
+        raise Invalid.of([Fault("#/fields", f"a job has no {', '.join(unknown)[:100]}; it has {known}")])
+    return asked | {"id"} if asked else asked
+
+
+async def wanted_jobs(
+    styles: StylesDep,
+    owner: OwnerDep,
+    text: Annotated[str, Query(max_length=200, description="in the prompt, whatever its case")] = "",
+    method: Annotated[str, Query(max_length=64, description="a technique, or a family's alias")] = "",
+    model: Annotated[str, Query(max_length=64, description="the base model")] = "",
+    created_after: Annotated[datetime | None, Query(description="at or after; UTC without an offset")] = None,
+    created_before: Annotated[datetime | None, Query(description="before; UTC without an offset")] = None,
+    style: Annotated[
+        str | None,
+        Query(
+            max_length=64,
+            pattern=r"^[A-Za-z0-9_-]+$",
+            description="the id of a saved style, or a reference picture's sha256: jobs that use one of its pictures",
+        ),
+    ] = None,
+) -> JobFilter:
+    """Return which jobs a request wants. Raises Invalid for a style that there is not."""
+    pictures = await _pictures_of(style, styles, owner) if style else frozenset()
+    with suppress(KeyError):  # of a technique of another release jobs may still be there
+        method = registry.resolve(method)
+    after, before = (at.replace(tzinfo=at.tzinfo or UTC) if at else None for at in (created_after, created_before))
+    return JobFilter(method, model, after, before, pictures, unicodedata.normalize("NFC", text.strip()))
+
+
+async def _pictures_of(style: str, styles: StyleService, owner: str) -> frozenset[str]:
+    """Return the picture that is meant, or those of the saved style. Raises Invalid when there is no such style."""
+    if re.fullmatch(r"[0-9a-f]{64}", style):
+        return frozenset({style})
+    try:
+        return frozenset(reference.sha256 for reference in (await styles.get(style, owner)).references)
+    except NotFound as missing:
+        raise Invalid.of([Fault("#/style", missing.detail)]) from missing
+
+
+WantedDep = Annotated[JobFilter, Depends(wanted_jobs)]
 
 
 @router.get("/jobs/{job_id}", summary="One job", responses=problem_docs(NotFound, Invalid))
@@ -31,16 +86,30 @@ async def read_job(job_id: JobId, jobs: JobsDep, owner: OwnerDep, response: Resp
     return await jobs.get_view(job_id, owner)
 
 
-@router.get("/jobs", summary="All jobs", responses=problem_docs(Invalid))
+@router.get(
+    "/jobs",
+    summary="All jobs",
+    response_model=None,
+    responses=problem_docs(Invalid) | {200: {"description": "A page", "model": JobsView | PartialJobsView}},
+)
 async def read_jobs(
     jobs: JobsDep,
     owner: OwnerDep,
+    wanted: WantedDep,
+    fields: Annotated[str | None, Query(max_length=400, description=FIELDS_HELP)] = None,
     state: Annotated[State | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Cursor = None,
-) -> JobsView:
-    """The caller's jobs, newest first, a page at a time. A page may hold fewer than `limit` and still have a next."""
-    return await jobs.get_page(owner, state=state, limit=limit, cursor=cursor)
+) -> Response:
+    """The caller's jobs, newest first, a page at a time. A page may hold fewer than `limit` and still have a next.
+
+    One request looks at a thousand jobs for what is asked for: follow `cursor` until it is null.
+    """
+    asked = parse_fields(fields)
+    shows_queue = not asked or "queue" in asked
+    page = await jobs.get_page(owner, wanted, state=state, limit=limit, cursor=cursor, queue=shows_queue)
+    shown: dict[str, Any] | None = {"jobs": {"__all__": asked}, "cursor": True, "unreadable": True} if asked else None
+    return Response(page.model_dump_json(include=shown), media_type="application/json")
 
 
 @router.delete(

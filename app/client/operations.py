@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -56,10 +57,26 @@ class Operations:
 
     @operation
     def list_jobs(
-        self, *, state: JobState | str | None = None, limit: int = 20, cursor: str | None = None
+        self,
+        *,
+        state: JobState | str | None = None,
+        text: str | None = None,
+        method: str | None = None,
+        model: str | None = None,
+        style: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
     ) -> Operation[JobsView]:
-        """Return a page of jobs, newest first."""
-        return (yield from fetch(JobsView, page("jobs", limit, cursor, state)))
+        """Return a page of jobs, newest first; follow its cursor: a page may be short, or empty, and have a next one.
+
+        `text` is in the prompt; `style` is a saved style's id or a reference's sha256.
+        """
+        times = {"created_after": created_after, "created_before": created_before}
+        more = {"state": state, "text": text, "method": method, "model": model, "style": style}
+        more |= {name: at.isoformat() for name, at in times.items() if at}
+        return (yield from fetch(JobsView, page("jobs", limit, cursor, **more)))
 
     @operation
     def list_methods(self) -> Operation[MethodsView]:
@@ -243,9 +260,9 @@ def fetch_comparison(comparison_id: str) -> Operation[ComparisonView]:
     return fetch(ComparisonView, HTTPRequest("GET", build_path("comparisons", comparison_id)))
 
 
-def page(resource: str, limit: int, cursor: str | None, state: str | None = None) -> HTTPRequest:
+def page(resource: str, limit: int, cursor: str | None, **more: str | None) -> HTTPRequest:
     """Return the request for a page."""
-    query = {"limit": str(limit), "state": state, "cursor": cursor}
+    query = {"limit": str(limit), "cursor": cursor, **more}
     return HTTPRequest("GET", build_path(resource), query={name: value for name, value in query.items() if value})
 
 

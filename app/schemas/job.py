@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from workers.contract.jobs.models import JobKind, Payload, Priority, Progress, State, Timings
 
@@ -88,6 +88,14 @@ class JobView(BaseModel):
     comparison: str | None = Field(None, description="id of the comparison that the job is a part of")
     recipe: Payload = Field(description="the completed request; posted again it gives the same pictures")
     links: LinksView
+
+
+class PartialJobsView(BaseModel):
+    """Some jobs, newest first, of each only the fields that were asked for."""
+
+    jobs: list[dict[str, JsonValue]]
+    cursor: str | None
+    unreadable: list[str]
 
 
 class JobsView(BaseModel):

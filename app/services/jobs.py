@@ -11,7 +11,7 @@ from app.services.job_view import job_view
 from app.storage.redis_calls import RedisCalls
 from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.models import Job, State
-from workers.contract.jobs.results import QueueEstimate
+from workers.contract.jobs.results import JobFilter, QueueEstimate
 from workers.contract.jobs.store import JobStore
 
 
@@ -53,12 +53,15 @@ class JobService:
             return job_view(job, self.links, estimate, self.keep)
         return (await self.calls.call(self.build_views, [job]))[0]
 
-    async def get_page(self, owner: str, *, state: State | None, limit: int, cursor: str | None) -> JobsView:
-        """Return a page of an owner's jobs, newest first."""
+    async def get_page(
+        self, owner: str, wanted: JobFilter, *, state: State | None, limit: int, cursor: str | None, queue: bool = True
+    ) -> JobsView:
+        """Return a page of an owner's jobs that a filter wants, newest first; without `queue` not their places."""
 
         def look() -> JobsView:
-            found = self.store.page(owner=owner, state=state, limit=limit, cursor=cursor)
-            return JobsView(jobs=self.build_views(found.jobs), cursor=found.cursor, unreadable=list(found.unreadable))
+            found = self.store.page(owner=owner, state=state, limit=limit, cursor=cursor, wanted=wanted)
+            views = self.build_views(found.jobs, queue=queue)
+            return JobsView(jobs=views, cursor=found.cursor, unreadable=list(found.unreadable))
 
         return await self.calls.call(look)
 
@@ -73,9 +76,9 @@ class JobService:
 
         return await self.calls.call(cancel)
 
-    def build_views(self, jobs: Sequence[Job]) -> list[JobView]:
+    def build_views(self, jobs: Sequence[Job], *, queue: bool = True) -> list[JobView]:
         """Return what callers see of jobs, with their places in the queue. Talks to Redis: call it in a thread."""
-        estimates = self.store.estimates(job.id for job in jobs if not job.state.final)
+        estimates = self.store.estimates(job.id for job in jobs if queue and not job.state.final)
         return [job_view(job, self.links, estimates.get(job.id), self.keep) for job in jobs]
 
     def _find(self, job_id: str, owner: str | None) -> Job:

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from workers.contract.jobs.models import Job, Priority
+from workers.contract.blobs.names import Sha256
+from workers.contract.jobs.models import Job, Priority, to_millis
 from workers.contract.jobs.stored import Versioned
 
 
@@ -55,6 +56,29 @@ class Page:
     jobs: tuple[Job, ...]
     cursor: str | None
     unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs are wanted; what is not given lets all through.
+
+    `pictures` are style, content or control images of which a job has to name one; `text` is in its prompt.
+    """
+
+    method: str = ""
+    model: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    pictures: frozenset[Sha256] = frozenset()
+    text: str = ""
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the arguments of `page.lua` but those of the text."""
+        times = (str(to_millis(at)) if at else "" for at in (self.created_after, self.created_before))
+        return (self.method, self.model, *times, " ".join(sorted(self.pictures)))
+
+
+ALL_JOBS = JobFilter()
 
 
 @dataclass(frozen=True)

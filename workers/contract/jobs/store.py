@@ -5,7 +5,7 @@ the current token of a running job can commit. Leases run by the clock of Redis;
 job to the next one. All verbs raise StoreUnavailable when Redis does not answer or refuses to write.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Self
 
@@ -15,10 +15,10 @@ from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs import scripts
 from workers.contract.jobs.estimate import Snapshot, estimates
 from workers.contract.jobs.inputs import InputStore
-from workers.contract.jobs.models import Failure, Job, Progress, Result, State, from_millis
+from workers.contract.jobs.models import Failure, Job, Progress, Result, from_millis
 from workers.contract.jobs.record import job_of, pairs
 from workers.contract.jobs.report import ReportVerbs
-from workers.contract.jobs.results import Claim, LeaseStatus, Page, QueueEstimate, Sweep, Wake
+from workers.contract.jobs.results import Claim, LeaseStatus, QueueEstimate, Sweep, Wake
 from workers.contract.jobs.stored import RECORD_VERSION
 from workers.contract.jobs.submission import SubmissionVerbs
 from workers.contract.runtime.redis import connect, redis_errors, verify_server
@@ -31,8 +31,6 @@ MAX_DEFERRALS = 60
 """How often a job is put off, its attempt not counted, before it fails; a worker waits a minute before it does so."""
 CLAIMS = 10
 """Records that one claim looks at when they cannot be read."""
-PAGE_REACH = 1000
-"""Records that one page looks at for a state; see `JobStore.page`."""
 
 
 class JobStore(SubmissionVerbs, ReportVerbs):
@@ -184,21 +182,6 @@ class JobStore(SubmissionVerbs, ReportVerbs):
             seconds, micros = self._redis.time()
         return from_millis(round(seconds * 1000 + micros / 1000))
 
-    def page(
-        self, *, owner: str | None = None, state: State | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page:
-        """Return up to `limit` jobs of an owner (None: all) in a state (None: any), newest first.
-
-        Those that precompute a style are not listed: their style tells of them.
-        One call looks at PAGE_REACH records; a page may therefore hold few jobs, or none, and still have a next one.
-        """
-        index = "all" if owner is None else f"list:{owner}"
-        before = cursor if cursor and cursor.isdecimal() else ""
-        ids, following = self._run("page", index, state or "", limit, before, PAGE_REACH)
-        jobs, unreadable = self._jobs(ids)
-        shown = tuple(job for job in jobs if job.kind != "precompute")
-        return Page(shown, following or None, tuple(unreadable))
-
     def position(self, job: Job) -> int | None:
         """Return how many jobs of its queue go before this one if nothing else arrives; None when not queued."""
         estimate = self.estimate(job)
@@ -233,24 +216,6 @@ class JobStore(SubmissionVerbs, ReportVerbs):
 
     def _finish_id(self, verb: str, job_id: str, token: int, value: str) -> bool:
         return bool(self._run("finish", verb, job_id, token, value, self._max_attempts, self._max_deferrals))
-
-    def _jobs(self, ids: Sequence[str]) -> tuple[list[Job], list[str]]:
-        """Return the jobs whose records can be read, and the ids of those whose records cannot."""
-        jobs, unreadable = [], []
-        for job_id, record in zip(ids, self._records(ids), strict=True):
-            try:
-                jobs += [job_of(record)] if record else []
-            except UnreadableRecord as fault:
-                self._note_unreadable("job", fault)
-                unreadable.append(job_id)
-        return jobs, unreadable
-
-    def _records(self, ids: Sequence[str]) -> list[dict[str, str]]:
-        with redis_errors():
-            batch = self._redis.pipeline(transaction=False)
-            for job_id in ids:
-                batch.hgetall(f"{self._prefix}job:{job_id}")
-            return list(batch.execute())
 
     def _run(self, name: str, *args: str | int) -> Any:
         now = self._clock() if self._clock else ""
