@@ -89,6 +89,13 @@ class Capabilities:
         side = self.entries[model].native_size
         return defaults.model_copy(update={"width": side, "height": side}) if defaults and side else defaults
 
+    def own_pixels(self, method: str, model: str) -> int:
+        """Return the pixels of a picture at a model's own size; the default model's where none is named."""
+        served = model if model in self.bases else self.default_model
+        named = [spec for spec in self.specs if spec.name == method]
+        found = (self.defaults_of(spec, served) for spec in (*named, *self.specs))
+        return next(own.width * own.height for own in found if own is not None)
+
 
 def _takes(spec: Spec, content: bool, references: int) -> bool:
     """Return whether a technique draws from so many style images, with or without a content image."""

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
+from fastapi import Path as PathParameter
 
 from app.api.problems import problem_docs
 from app.capabilities import Capabilities
 from app.dependencies import CallsDep, CapabilitiesDep, SettingsDep, StoreDep, caller
-from app.errors import Unavailable
+from app.errors import Invalid, NotFound, Unavailable
 from app.schemas.catalogue import (
     InstalledModelView,
     LicenceView,
@@ -17,6 +18,7 @@ from app.schemas.catalogue import (
     MethodView,
     ModelsView,
     ModelView,
+    NamedModelView,
     RecommendationView,
 )
 from app.services.model_status import ModelStatus, installed_models, served_models
@@ -56,7 +58,10 @@ async def read_methods(capabilities: CapabilitiesDep, store: StoreDep, calls: Ca
 async def read_models(
     capabilities: CapabilitiesDep, settings: SettingsDep, store: StoreDep, calls: CallsDep
 ) -> ModelsView:
-    """The base models this host serves, the default first, and what is installed beside them."""
+    """The base models this host serves, the default first, and what is installed beside them.
+
+    At `/v1/models` OpenAI's clients find in `data` what they may name as `model`.
+    """
     workers = await calls.call(store.workers)
     try:
         return await calls.call(models_view, capabilities, settings.model_dir, workers)
@@ -64,9 +69,27 @@ async def read_models(
         raise Unavailable("the model store cannot be read; see the gateway's log") from fault
 
 
+@router.get("/models/{model}", summary="One model", responses=problem_docs(NotFound, Invalid))
+async def read_model(
+    model: Annotated[str, PathParameter(max_length=100)], capabilities: CapabilitiesDep
+) -> NamedModelView:
+    """A base model or method, as OpenAI's clients ask for it; the rest is in `GET /models` and `GET /methods`."""
+    for named in named_models(capabilities):
+        if named.id == model:
+            return named
+    raise NotFound("no such model is served")
+
+
+def named_models(capabilities: Capabilities) -> list[NamedModelView]:
+    """Return what a request may name as OpenAI's `model`: the served base models, and the methods that run on one."""
+    methods = (spec.name for spec in capabilities.specs if capabilities.models_of(spec))
+    return [NamedModelView(id=name) for name in (*capabilities.bases, *methods)]
+
+
 def models_view(capabilities: Capabilities, folder: Path, workers: Sequence[WorkerStatus]) -> ModelsView:
     """Return what callers see of the model store. Raises ModelStoreError."""
     return ModelsView(
+        data=named_models(capabilities),
         models=[
             ModelView(
                 **_model_fields(one), default=one.entry.id == capabilities.default_model, warm=one.state == "warm"

@@ -8,17 +8,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.headers import KEY_PARAMETER, idempotency_key
+from app.api.methods import read_model, read_models
 from app.api.problems import problem_docs
-from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep
+from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep, caller
 from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
 from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PictureResponder, PicturesView
-from app.openai_api.translate import FORMATS, MOST_IMAGES, edits_schema, form_of, translate
+from app.openai_api.translate import FORMATS, MOST_IMAGES, faults_of, form_of, image_api_schema, translate
 from app.uploads.form_schema import FILE
 from app.uploads.multipart import Form
 from app.uploads.receive import REFUSALS, multipart
 from workers.contract.jobs.models import Job
 
 router = APIRouter(tags=["openai"], route_class=OpenAIRoute)
+for path, read in (("/v1/models", read_models), ("/v1/models/{model}", read_model)):
+    router.add_api_route(path, read, dependencies=[Depends(caller)], include_in_schema=False)
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,12 @@ class ImageSubmitter:
 
     async def submit(self, request: Request, form: Form) -> tuple[Job, str]:
         """Submit a form; return its job and the format in which its pictures are wanted. Raises a Problem."""
-        key, wanted = idempotency_key(request), translate(form, self.capabilities, self.schema)
-        submission = await self.submitter.submit(form, owner=self.owner, key=key, source="openai")
+        key = idempotency_key(request)
+        try:
+            wanted = translate(form, self.capabilities, self.schema)
+            submission = await self.submitter.submit(form, owner=self.owner, key=key, source="openai")
+        except Invalid as invalid:
+            raise type(invalid).of(faults_of(invalid, form)) from invalid
         return submission.job, wanted
 
 
@@ -45,10 +52,16 @@ SHARED: dict[str, Any] = {
     "prompt": {"type": "string", "maxLength": 2000},
     "model": {
         "type": "string",
-        "description": "a method, a base model (the method then in `method`), or one of OpenAI's: the default method",
+        "description": "one of `GET /v1/models`: a method, or a base model (the method then in `method`); or one of "
+        "OpenAI's, for the default method",
     },
     "n": {"type": "integer", "minimum": 1, "maximum": 8},
-    "size": {"type": "string", "examples": ["512x512", "auto"], "description": "auto: the model's own"},
+    "size": {
+        "type": "string",
+        "examples": ["512x512", "auto"],
+        "description": "auto: the model's own. Of far more pixels than that the model draws its own size in these "
+        "proportions, as the answer's `size` tells; `width` and `height` are taken as they are",
+    },
     "output_format": {"type": "string", "enum": ["png", "jpeg", "webp"]},
     "response_format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]},
     "user": {"type": "string", "description": "not used"},
@@ -86,7 +99,7 @@ GENERATIONS = {
 )
 async def edit_images(request: Request, bodies: BodiesDep, images: ImagesDep) -> Response:
     """Waits for the job and answers with its pictures; one that takes longer than the host allows is canceled."""
-    async with bodies.receive_form(request, edits_schema(images.schema)) as form:
+    async with bodies.receive_form(request, image_api_schema(images.schema)) as form:
         job, wanted = await images.submit(request, form)
     return await images.responder.respond(request, job, wanted)
 

@@ -85,9 +85,20 @@ class ModelView(InstalledModelView):
     warm: bool = Field(description="whether a worker has it ready")
 
 
-class ModelsView(BaseModel):
-    """The served base models, and what is installed beside them."""
+class NamedModelView(BaseModel):
+    """What `model` may name in OpenAI's image API: a served base model or a method, as its clients list models."""
 
+    id: str
+    object: Literal["model"] = "model"
+    created: Literal[0] = Field(0, description="unknown")
+    owned_by: Literal["stylize"] = "stylize"
+
+
+class ModelsView(BaseModel):
+    """The served base models, and what is installed beside them; for OpenAI's clients the same as their list."""
+
+    object: Literal["list"] = "list"
+    data: list[NamedModelView] = Field(description="what `model` may name in OpenAI's image API")
     models: list[ModelView]
     adapters: list[InstalledModelView] = Field(
         description="adapters, encoders, ControlNets, LoRAs and styles of the store"

@@ -20,6 +20,7 @@ DRAWN_SEEDS = 2**32
 DRAW = -1
 """The seed that asks for a drawn one, as other tools have it."""
 MAX_PIXELS = 2048 * 1536
+MIN_SIZE, MAX_SIZE, SIZE_STEP = 64, 2048, 8
 MAX_WEIGHT = 10.0
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BREAKS = "\t\n\v\f\r\x85\u2028\u2029"
@@ -80,6 +81,12 @@ def integer(low: int, high: int, help: str, *, multiple_of: int = 1) -> Field:
 
     schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high, "description": help}
     return Field(read, schema | ({"multipleOf": multiple_of} if multiple_of > 1 else {}))
+
+
+def side() -> Field:
+    """A side of the picture in pixels."""
+    help = f"pixels; width x height at most {MAX_PIXELS}; default by model"
+    return integer(MIN_SIZE, MAX_SIZE, help, multiple_of=SIZE_STEP)
 
 
 def draw_seed() -> int:
@@ -183,8 +190,8 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: UrlPolicy =
             "which the job tells. Above 2^53 send and read it with a parser that keeps whole numbers"
         ),
         "num_images": integer(1, 8, "how many pictures; default 1"),
-        "width": integer(64, 2048, f"pixels; width x height at most {MAX_PIXELS}; default by model", multiple_of=8),
-        "height": integer(64, 2048, f"pixels; width x height at most {MAX_PIXELS}; default by model", multiple_of=8),
+        "width": side(),
+        "height": side(),
         "steps": integer(1, 150, "denoising steps; default by method and model"),
         "guidance_scale": number(0, 30, "classifier-free guidance; default by method and model"),
         "strength": number(0, 1, "how much style: 0 none, 1 all; each method documents its mapping"),

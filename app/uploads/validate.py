@@ -128,8 +128,9 @@ def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) 
     if replaced and params is not None and getattr(params, replaced) is not None:
         least = 0
     if not least <= styles <= most:
-        span = f"{least}" if least == most else f"{least} to {most}"
-        faults.append(Fault("#/style_image", f"{spec.name} takes {span} style images, got {styles}"))
+        span = f"{most}" if least == most else f"{least} to {most}"
+        images = "style image" if most == 1 else "style images"
+        faults.append(Fault("#/style_image", f"{spec.name} takes {span} {images}, got {styles}"))
     has_content = bool(counts["content_image"])
     if spec.inputs.content_image == "required" and not has_content:
         faults.append(Fault("#/content_image", "is required"))

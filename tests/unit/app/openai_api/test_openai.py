@@ -29,6 +29,12 @@ def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def saved(gateway: Gateway) -> str:
+    """The id of a saved style."""
+    return str(gateway.client.post("/styles", data={"name": "a"}, files={"style_image": ("a.png", STYLE)}).json()["id"])
+
+
 @contextmanager
 def working(gateway: Gateway, work: Callable[[Job], object] | None = None) -> Iterator[list[Job]]:
     """Do the next job that comes, as a worker would; yield a list that it will be in."""
@@ -117,6 +123,85 @@ def test_what_is_wrong_is_an_error_of_the_clients_own(client: openai.OpenAI) -> 
             client.images.generate(prompt="a", extra_body=wrong)
     with pytest.raises(openai.UnprocessableEntityError, match="mask"):
         client.images.edit(image=STYLE, mask=STYLE, prompt="a")
+
+
+def test_models_are_listed_as_openais_clients_read_them(client: openai.OpenAI) -> None:
+    listed = [model.id for model in client.models.list()]
+    assert listed[:2] == ["tiny-sd15", "tiny-sdxl"]
+    assert {"signal-leak", "style-id"} <= set(listed)
+    for name in (listed[0], listed[-1]):
+        assert client.models.retrieve(name).id == name
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("nothing")
+
+
+def test_every_listed_model_may_be_named(gateway: Gateway, client: openai.OpenAI, saved: str) -> None:
+    for model in client.models.list():
+        with pytest.raises(openai.UnprocessableEntityError) as refused:
+            client.images.generate(prompt="a", model=model.id, n=9, extra_body={"style_id": saved})
+        assert (refused.value.param, "model" in str(refused.value)) == ("n", False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "words"),
+    [
+        ({"model": "stabilityai/stable-diffusion-xl-base-1.0", "method": "signal-leak"}, "model", "no such model here"),
+        ({"model": "sdxl"}, "model", "known are tiny-sd15, tiny-sdxl, ip-adapter"),
+        ({"model": "signal-leak", "method": "ip-adapter"}, "model", "another: ip-adapter"),
+        ({"model": "prior-noise", "method": "signal-leak"}, "n", "whole number"),
+        ({"model": "dall-e-3", "method": "signal-leak"}, "n", "whole number"),
+        ({"model": "tiny-sdxl", "method": "signal-leak"}, "n", "whole number"),
+        ({"prompt": {"text": "a house"}}, "prompt", "must be a string"),
+        ({"prompt": ["a", "b"]}, "prompt", "must be a string"),
+        ({"prompt": 7}, "prompt", "must be a string"),
+        ({"size": 512}, "size", "must be a string"),
+        ({"size": "0x64"}, "size", "from 64 to 2048"),
+        ({"size": "100x100"}, "size", "multiples of 8"),
+        ({"size": "99999x8"}, "size", "from 64 to 2048"),
+        ({"stream": True}, "stream", "not supported"),
+        ({"style_image": ["a.png"]}, "style_image", "as a file"),
+    ],
+)
+def test_what_openais_clients_ask_wrongly_is_named(
+    gateway: Gateway, saved: str, asked: dict[str, Any], param: str, words: str
+) -> None:
+    body = {"prompt": "a house", "style_id": saved, "n": 9} | asked
+    refused = gateway.client.post("/v1/images/generations", json=body)
+    assert refused.status_code == 422
+    error = refused.json()["error"]
+    assert error["param"] == param, error
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("model", ["signal-leak", "tiny-sd15", "gpt-image-1", None])
+def test_a_generation_without_a_style_says_how_to_give_one(client: openai.OpenAI, model: str | None) -> None:
+    words = r"style image.*extra_body=.*style_id.*/v1/images/edits"
+    with pytest.raises(openai.UnprocessableEntityError, match=words) as no:
+        client.images.generate(prompt="a house", model=model or openai.omit)
+    assert no.value.param == "style_id"
+
+
+@pytest.mark.parametrize(
+    ("size", "drawn"),
+    [
+        ("1024x1024", (128, 128)),
+        ("1536x1024", (160, 104)),
+        ("1024x1792", (96, 168)),
+        ("64x64", (64, 64)),
+        ("192x192", (192, 192)),
+        ("200x192", (128, 128)),
+        ("auto", (128, 128)),
+        ("99999x99999", (128, 128)),
+    ],
+)
+def test_a_size_far_above_the_models_own_is_drawn_at_that(
+    gateway: Gateway, saved: str, client: openai.OpenAI, size: Any, drawn: tuple[int, int]
+) -> None:
+    extra = {"method": "signal-leak", "style_id": saved, "steps": 2}
+    with working(gateway) as jobs:
+        answer = client.images.generate(prompt="a house", model="tiny-sd15", size=size, extra_body=extra)
+    assert (jobs[0].request.width, jobs[0].request.height) == drawn
+    assert answer.size == f"{drawn[0]}x{drawn[1]}"
 
 
 def test_a_failed_job_is_a_server_error(gateway: Gateway, client: openai.OpenAI) -> None:
