@@ -22,6 +22,7 @@ class Inputs(Answer):
     content_image: str
     controls: tuple[str, ...]
     instead_of_references: str | None = None
+    needs: str | None = None
 
 
 class Defaults(Answer):

@@ -14,6 +14,8 @@ from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.results import JobFilter, QueueEstimate
 from workers.contract.jobs.store import JobStore
 
+NO_JOB = "there is no such job, or it is no longer kept"
+
 
 @dataclass(frozen=True)
 class JobService:
@@ -71,7 +73,7 @@ class JobService:
         def cancel() -> JobView:
             job = self.store.cancel(job_id, owner)
             if job is None:
-                raise NotFound("there is no such job")
+                raise NotFound(NO_JOB)
             return self.build_views([job])[0]
 
         return await self.calls.call(cancel)
@@ -86,8 +88,8 @@ class JobService:
             job = self.store.get(job_id)
         except UnreadableRecord as fault:
             if owner not in (None, fault.owner):
-                raise NotFound("there is no such job") from fault
+                raise NotFound(NO_JOB) from fault
             raise
         if job is None or owner not in (None, job.owner):
-            raise NotFound("there is no such job")
+            raise NotFound(NO_JOB)
         return job

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from pydantic import ValidationError
-
 from app.capabilities import Capabilities
 from app.errors import Fault, Invalid, UnsupportedMedia
 from app.uploads.cost import cost
 from app.uploads.fields import MAX_PIXELS, MAX_SEED, draw_seed
 from app.uploads.form_schema import PICTURES, StylizeSchema
 from app.uploads.limits import format_of
-from app.uploads.multipart import Form, escaped
+from app.uploads.multipart import Form
+from app.uploads.params import parse_params
 from app.uploads.upload import Upload
 from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
@@ -68,7 +67,7 @@ class RequestValidator:
             raise Invalid.of([*missing, *faults])
         model = values.get("model", self._capabilities.default_model)
         defaults = self._capabilities.defaults_of(spec, model)
-        params, params_faults = _params(form.texts.get("params", ""), spec)
+        params, params_faults = parse_params(form.texts.get("params", ""), spec)
         faults += params_faults
         counts = {name: form.count(name) for name in PICTURES}
         faults += _input_faults(counts, spec, params)
@@ -102,23 +101,6 @@ class RequestValidator:
         return values, faults
 
 
-def _params(raw: str, spec: Spec) -> tuple[Params | None, list[Fault]]:
-    try:
-        return spec.params.model_validate_json(raw or "{}"), []
-    except ValidationError as invalid:
-        faults = invalid.errors(include_url=False, include_context=False, include_input=False)
-    known = ", ".join(spec.params.model_fields) or "none"
-    return None, [
-        Fault(
-            "/".join(("#/params", *(escaped(str(part)) for part in fault["loc"]))),
-            f"unknown parameter of {spec.name}; known are {known}"
-            if fault["type"] == "extra_forbidden"
-            else fault["msg"],
-        )
-        for fault in faults
-    ]
-
-
 def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) -> list[Fault]:
     """Return what is wrong with the number and kind of the pictures."""
     faults: list[Fault] = []
@@ -143,6 +125,9 @@ def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) 
         faults.append(Fault("#/params/control", f"is required with a control image: {', '.join(spec.inputs.controls)}"))
     elif control is not None and not has_control:
         faults.append(Fault("#/control_image", "is required when params.control is given"))
+    needed = spec.inputs.needs
+    if needed and params is not None and getattr(params, needed) is None:
+        faults.append(Fault(f"#/params/{needed}", f"is required: {spec.params.model_fields[needed].description}"))
     return faults
 
 

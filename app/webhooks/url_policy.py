@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from app.urls import TargetRefused, parse_literal, parse_url
 
 PORTS = frozenset({443, 8443})
+OTHERS = "who runs the service can allow others by STYLIZE_GATEWAY_WEBHOOK_ALLOW"
 SPECIAL = ("localhost", "local", "internal", "intranet", "lan", "home", "corp", "arpa", "onion", "test", "invalid")
 """Last labels of names that are never public."""
 
@@ -46,14 +47,14 @@ class UrlPolicy:
         if f"{scheme}://{host}:{port}" in self.allowed:
             return WebhookTarget(scheme, host, port, path, trusted=True)
         if scheme != "https":
-            raise TargetRefused("must be an https:// address")
+            raise TargetRefused(f"must be an https:// address; {OTHERS}")
         if port not in self.ports:
             raise TargetRefused(f"the port must be one of {', '.join(map(str, sorted(self.ports)))}")
         literal = parse_literal(host)
         if literal is not None and not is_public(literal):
-            raise TargetRefused("the address is not public")
+            raise TargetRefused(f"the address is not public; {OTHERS}")
         if literal is None and ("." not in host or "_" in host or host.rpartition(".")[2] in SPECIAL):
-            raise TargetRefused("the host is not a public name")
+            raise TargetRefused(f"the host is not a public name; {OTHERS}")
         return WebhookTarget(scheme, host, port, path, trusted=False)
 
     def check(self, target: WebhookTarget, addresses: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def test_a_fault_in_a_comparison_stands_at_the_knob_of_its_method(still: Desk) -
     still.send()
     wrong = still.page.locator("[data-pointer='params/leak_scale'] > .error:visible")
     expect(wrong).to_have_count(1)
-    expect(wrong).to_contain_text("less than or equal to 3")
+    expect(wrong).to_contain_text("must be a number from 0 to 3")
 
 
 def test_a_picture_that_is_none_is_refused_at_the_pictures(still: Desk) -> None:

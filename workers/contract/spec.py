@@ -56,7 +56,8 @@ class Paper(DeclaredSpec):
 class Inputs(DeclaredSpec):
     """Which inputs a technique takes. `references` is the allowed number of style images (least, most).
 
-    `instead_of_references` names a parameter that may be given in place of any style image.
+    `instead_of_references` names a parameter that may be given in place of any style image, `needs` one without which
+    nothing can be drawn.
     """
 
     driven_by: Literal["text", "image"] = "text"
@@ -64,6 +65,7 @@ class Inputs(DeclaredSpec):
     content_image: Literal["required", "optional", "none"] = "none"
     controls: tuple[str, ...] = ()
     instead_of_references: str | None = None
+    needs: str | None = None
 
 
 class Defaults(DeclaredSpec):
