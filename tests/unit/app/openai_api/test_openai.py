@@ -139,7 +139,8 @@ def test_every_listed_model_may_be_named(gateway: Gateway, client: openai.OpenAI
     for model in client.models.list():
         with pytest.raises(openai.UnprocessableEntityError) as refused:
             client.images.generate(prompt="a", model=model.id, n=9, extra_body={"style_id": saved})
-        assert (refused.value.param, "model" in str(refused.value)) == ("n", False)
+        assert refused.value.param == "n"
+        assert " does not run on " not in refused.value.message
 
 
 @pytest.mark.parametrize(
