@@ -39,6 +39,8 @@ COMPOSE = """
 #RUNBOOK_URL=
 # package index for building the images
 #PIP_INDEX_URL=
+# a further one, such as PyTorch's own for another CUDA; see docs/operating.md
+#PIP_EXTRA_INDEX_URL=
 """
 
 

@@ -30,7 +30,7 @@ fail() {
     exit 2
 }
 
-DRIVER=580 # CUDA 13, with which torch on PyPI is built
+DRIVER=${DRIVER:-580} # CUDA 13, with which torch on PyPI is built; docs/operating.md tells of older ones
 COMPOSE=2.24 # its first release that takes `required: false` of an env_file
 
 gpus='' models='' pictures='' endpoint='' region='' monitoring='' alerts='' key=admin

@@ -1,9 +1,12 @@
 """`python -m tests.architecture.tables --write`: write the tables of README and docs that come from the code."""
 
+import json
 import re
 import sys
 from pathlib import Path
 
+from model_store.catalogue import entry_of, folder_of, needed_by, shipped_entries, with_required
+from model_store.catalogue.entry import Entry
 from tests.architecture.source import DEEP, PACKAGES, ROOT, tree_of
 from workers.contract.spec import Spec
 from workers.techniques import registry
@@ -48,7 +51,62 @@ def _sentence(folder: Path) -> str:
     return ""
 
 
-TABLES = {(README, "techniques"): techniques, (OPERATING, "targets"): targets, (ARCHITECTURE, "rooms"): rooms}
+GIB = 2**30
+CUDA_CONTEXT = 0.6
+"""GiB that CUDA and its libraries take before the first tensor: a rule of thumb."""
+
+
+def needs() -> list[str]:
+    """Return what each served base model needs: disk by the catalogue, GPU memory by the engine's own estimate."""
+    served = [entry for entry in shipped_entries().values() if entry.kind == "base" and entry.base]
+    return [
+        "| model | pictures | its weights | with all methods | GPU memory for one picture | with all methods |",
+        "|---|---|---|---|---|---|",
+        *map(_need, served),
+    ]
+
+
+def _need(entry: Entry) -> str:
+    own, methods = _own_bytes(entry), 0.0
+    if entry.origin == "hub":
+        wanted = {need for name in registry.names() for need in needed_by(name, entry.id) if need != entry.id}
+        methods = sum(entry_of(need).about_mb for need in with_required(wanted, Path()) if need != entry.id) * 1e6
+    same = [
+        _own_bytes(other) for other in shipped_entries().values() if other.base == entry.base and other.kind == "base"
+    ]
+    held = own if entry.origin != "hub" else min(size for size in same if size > own / 3)
+    side = entry.native_size or 0
+    gpu = held / GIB + _activations(entry, side) / GIB + CUDA_CONTEXT
+    extra = f"{gpu + methods / GIB:.0f} GiB" if methods else f"{gpu:.1f} GiB"
+    disk = f"{(own + methods) / 1e9:.1f} GB"
+    return f"| `{entry.id}` | {side} | {own / 1e9:.1f} GB | {disk} | {gpu:.1f} GiB | {extra} |"
+
+
+def _own_bytes(entry: Entry) -> float:
+    if entry.origin == "hub":
+        return entry.about_mb * 1e6
+    return float(sum(path.stat().st_size for path in folder_of(entry.id, Path()).rglob("*") if path.is_file()))
+
+
+def _activations(entry: Entry, side: int) -> float:
+    """Return the peak of StableDiffusion.estimate_memory for the two rows of a picture with guidance, in bfloat16."""
+    from workers.engine.backbones.stable_diffusion import DECODE_MAPS, UNET_MAPS
+
+    folder = ROOT / "model_store" / "configs" / str(entry.base)
+    if entry.origin != "hub":
+        folder = folder_of(entry.id, Path())
+    unet, vae = (json.loads((folder / part / "config.json").read_text()) for part in ("unet", "vae"))
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    denoise = 2 * unet["block_out_channels"][0] * (side // factor) ** 2 * 2 * UNET_MAPS
+    return float(max(denoise, max(vae["block_out_channels"][:2]) * side**2 * 4 * DECODE_MAPS))
+
+
+TABLES = {
+    (README, "techniques"): techniques,
+    (OPERATING, "targets"): targets,
+    (OPERATING, "needs"): needs,
+    (ARCHITECTURE, "rooms"): rooms,
+}
 
 
 def written(file: Path, name: str) -> str:

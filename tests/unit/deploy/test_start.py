@@ -144,6 +144,10 @@ def test_what_is_too_old_is_refused_before_anything_is_written(host: Host, envir
     assert not host.secrets.exists()
 
 
+def test_an_older_driver_is_taken_by_those_who_say_so(host: Host) -> None:
+    assert host.start(HOST_DRIVER="550.54.15", DRIVER="525").returncode == 0
+
+
 @pytest.mark.parametrize(
     "options",
     [
