@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import composed
 from tests.bench._buildah import BUILD_SECONDS, build, buildah, container, running
+from tests.bench.engine import composed
 
 USER = "10001:10001"
 MOST_BYTES = {"gateway": 250_000_000}

@@ -37,7 +37,7 @@ PORTS = {"STYLIZE_GATEWAY_PORT": "8000", "STYLIZE_WORKER_METRICS_PORT": "9100"}
 
 def services() -> dict[str, Service]:
     """Return all services, with the defaults of their variables."""
-    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
+    text = re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
     return dict(yaml.safe_load(text)["services"])
 
 

@@ -12,6 +12,8 @@ import pytest
 from app.cli.env_file import names
 from deploy.compose.healthcheck import healthy
 from deploy.embedded.redis import RedisProcess
+from tests.bench import images
+from tests.bench.engine import composed
 from tests.support.gateway import Gateway
 
 ROOT = Path(__file__).parents[3]
@@ -114,3 +116,12 @@ def test_the_health_check(server: str, path: str, metric: str | None, expected: 
 
 def test_nobody_there_is_not_healthy() -> None:
     assert not healthy("http://127.0.0.1:1/livez", None)
+
+
+def test_the_bench_of_the_images_starts_the_services_of_compose_in_their_order() -> None:
+    found = composed.services()
+    assert "$" not in str([service.get("environment") for service in found.values()])
+    order = composed.in_order(found)
+    assert set(order) == {"redis", "gateway", "sweeper", "worker-cpu"}
+    assert order[0] == "redis"
+    assert images.composed is composed
