@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from app.errors import Fault, Invalid, Unavailable
 from app.uploads.decoder.pool import Decoder, DecoderLost
-from app.uploads.limits import PictureFileRefused
+from app.uploads.formats import name_foreign
+from app.uploads.limits import PictureFileRefused, format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
 from workers.contract.jobs.models import Recipe
@@ -20,6 +21,9 @@ PLAIN = (
     *("method", "model", "prompt", "negative_prompt", "seed", "num_images", "width", "height", "steps"),
     *("guidance_scale", "strength", "output_format"),
 )
+MAX_JSON_BYTES = 131_072
+BLANK = "\ufeff \t\r\n"
+NEITHER = "is neither JSON nor a picture that carries a recipe"
 
 
 async def apply(form: Form, decoder: Decoder) -> None:
@@ -43,7 +47,7 @@ async def apply(form: Form, decoder: Decoder) -> None:
 def read(text: str) -> Recipe:
     """Return the recipe that a JSON describes. Raises Invalid naming each fault."""
     try:
-        return Recipe.model_validate_json(text)
+        return Recipe.model_validate_json(text.lstrip(BLANK))
     except ValidationError as invalid:
         faults = invalid.errors(include_url=False, include_context=False, include_input=False)
     raise Invalid.of(
@@ -56,8 +60,8 @@ def read(text: str) -> Recipe:
 
 async def _inside(upload: Upload, decoder: Decoder) -> str:
     """Return the recipe in a file: a picture that carries one, or the JSON itself. Raises Invalid or Unavailable."""
-    if upload.head.startswith(b"{"):
-        return upload.file.mapped[: upload.size].decode("utf-8", "replace")
+    if format_of(upload.head) is None:
+        return _json_text(upload)
     try:
         with closing(await decoder.decode(upload)) as picture:
             recipe = picture.recipe
@@ -66,8 +70,24 @@ async def _inside(upload: Upload, decoder: Decoder) -> str:
     except DecoderLost as lost:
         raise Unavailable("pictures cannot be decoded now") from lost
     if not recipe:
-        raise Invalid.of([Fault("#/recipe", "the file is neither JSON nor a picture that carries a recipe")])
+        raise Invalid.of([Fault("#/recipe", f"the file {NEITHER}")])
     return recipe
+
+
+def _json_text(upload: Upload) -> str:
+    """Return the text of a file as editors and shells write it, in UTF-8, UTF-16 or UTF-32. Raises Invalid."""
+    data = upload.file.mapped[: min(upload.size, MAX_JSON_BYTES)]
+    charset = json.detect_encoding(data)
+    if not data.decode(charset, "replace").lstrip(BLANK).startswith("{"):
+        fault = f"the file {name_foreign(upload.head) or NEITHER}"
+    elif upload.size > MAX_JSON_BYTES:
+        fault = f"the JSON is larger than {MAX_JSON_BYTES:,} bytes"
+    else:
+        try:
+            return data.decode(charset)
+        except UnicodeDecodeError:
+            fault = "the JSON is neither UTF-8 nor UTF-16"
+    raise Invalid.of([Fault("#/recipe", fault)])
 
 
 def _fill(form: Form, recipe: Recipe) -> None:

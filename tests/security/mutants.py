@@ -15,12 +15,15 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 
 from app.uploads.decoder.normalise import encode, normalise
+from app.uploads.decoder.picture_file import MAX_RECIPE_BYTES
+from app.uploads.decoder.recipe_text import recipe_text
 from app.uploads.decoder.sandbox import CHILD_CPU_SECONDS, CHILD_MEMORY
 from app.uploads.limits import LONG_SIDE, PictureFileRefused
 from tests.support.memory import resident
 from tests.support.pictures import encoded, picture
 
 EXIF = bytes.fromhex("4578696600004d4d002a00000008000101120003000000010006000000000000")
+PACKET = b'<x:xmpmeta stylize:recipe="{&quot;&#97;&quot;}"><stylize:recipe>{}</stylize:recipe></x:xmpmeta>'
 KINDS = (
     ("RGB", "PNG", {}),
     ("RGBA", "PNG", {}),
@@ -32,6 +35,9 @@ KINDS = (
     ("L", "JPEG", {"progressive": True}),
     ("RGB", "WEBP", {}),
     ("RGBA", "WEBP", {"lossless": True}),
+    ("I;16", "PNG", {"transparency": 0}),
+    ("RGB", "JPEG", {"xmp": PACKET}),
+    ("RGB", "WEBP", {"xmp": PACKET, "exif": EXIF}),
 )
 REPORT_EVERY = 50_000
 
@@ -82,6 +88,7 @@ def decode_all(seed: int, first: int, count: int) -> Tally:
         try:
             result = normalise(BytesIO(data))
             encode(result, BytesIO())
+            assert len(recipe_text(BytesIO(data))) <= MAX_RECIPE_BYTES, number
         except PictureFileRefused:
             tally.refused += 1
         else:

@@ -6,6 +6,10 @@ from typing import BinaryIO
 
 from PIL import Image, ImageCms, ImageFile
 
+from app.uploads.decoder.containers import parse_file
+from app.uploads.decoder.jpeg_scans import is_complete
+from app.uploads.decoder.picture_file import PictureFile
+from app.uploads.decoder.transparency import high_bytes, with_alpha
 from app.uploads.limits import FORMATS, LONG_SIDE, MAX_PIXELS, MAX_SIDE, MIN_SIDE, PictureFileRefused, Verdict
 
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -46,22 +50,22 @@ def encode(picture: Image.Image, target: BinaryIO) -> None:
 
 
 def _normalise(source: BinaryIO) -> Image.Image:
-    with Image.open(source, formats=FORMATS) as opened:
-        _check(opened)
-        profile = opened.info.get("icc_profile")
-        picture = _plain(opened)
+    file = parse_file(source.read())
+    with Image.open(io.BytesIO(file.pixels), formats=FORMATS) as opened:
+        _check(opened, file)
+        picture = _plain(opened, file)
         picture.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
-        picture.load()  # a PNG is read to its end for its EXIF, and forgets then that its pixels were damaged
-        turn = _turn(opened)
-        picture = _over_white(picture, profile)
+        picture.load()
+        picture = _over_white(picture, file.profile)
+    turn = _turn(file.exif)
     if turn is not None:
         picture = picture.transpose(turn)
     picture.info.clear()
     return picture
 
 
-def _check(picture: ImageFile.ImageFile) -> None:
-    """Refuse by what the header says, before any pixel is decoded."""
+def _check(picture: ImageFile.ImageFile, file: PictureFile) -> None:
+    """Refuse by what the header says, before any pixel is decoded; then what lacks pixels behind its end."""
     width, height = picture.size
     if min(width, height) < MIN_SIDE:
         raise PictureFileRefused(Verdict.TOO_SMALL)
@@ -69,23 +73,31 @@ def _check(picture: ImageFile.ImageFile) -> None:
         raise PictureFileRefused(Verdict.TOO_LARGE)
     if width * height > MAX_PIXELS:
         raise PictureFileRefused(Verdict.TOO_MANY_PIXELS)
-    still = picture.format == "MPO"  # cameras append depth or gain maps to a JPEG; viewers show its first frame
-    if not still and getattr(picture, "n_frames", 1) > 1:
+    if file.animated or getattr(picture, "n_frames", 1) > 1:
         raise PictureFileRefused(Verdict.ANIMATED)
+    if not is_complete(file):
+        raise PictureFileRefused(Verdict.UNREADABLE)
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """Return how to turn the picture upright; damaged EXIF says nothing and is no reason to refuse."""
+def _turn(exif: bytes) -> Image.Transpose | None:
+    """Return how to turn the picture upright; damaged EXIF says nothing and is no reason to refuse.
+
+    As in browsers nothing but EXIF counts: Pillow's own look at a picture would take the word of XMP, too.
+    """
+    tags = Image.Exif()
     try:
-        return TURNS.get(picture.getexif().get(ORIENTATION_TAG, 1))
-    except (TypeError, *PILLOW_FAULTS):  # it takes XMP for bytes, and a PNG's plain text of that name is a str
+        tags.load(exif)
+        return TURNS.get(tags.get(ORIENTATION_TAG, 1))
+    except (TypeError, *PILLOW_FAULTS):
         return None
 
 
-def _plain(picture: Image.Image) -> Image.Image:
+def _plain(picture: Image.Image, file: PictureFile) -> Image.Image:
     """Return the picture in a mode that can be resized and still carries its transparency."""
-    if picture.mode.startswith("I"):  # 16 bits grey, shown by its high byte
-        return picture.point(lambda value: value * (1 / 256)).convert("L")
+    if file.colour_key:
+        return with_alpha(picture, file.pixels, file.colour_key)
+    if picture.mode.startswith("I"):
+        return high_bytes(picture)
     if "transparency" in picture.info:
         return picture.convert("RGBA")
     if picture.mode in PLAIN_MODES:

@@ -18,8 +18,9 @@ from io import BytesIO
 from PIL import Image, ImageCms
 
 from app.uploads.decoder import messages, sandbox
-from app.uploads.decoder.normalise import encode, normalise
-from app.uploads.decoder.recipe_text import MAX_RECIPE_BYTES, recipe_text
+from app.uploads.decoder.normalise import ORIENTATION_TAG, encode, normalise
+from app.uploads.decoder.picture_file import MAX_RECIPE_BYTES
+from app.uploads.decoder.recipe_text import recipe_text
 from app.uploads.limits import FORMATS, LONG_SIDE, PictureFileRefused, Verdict
 
 NOTHING = (0, 0, 0, 0, bytes(32))
@@ -149,13 +150,14 @@ def _taken_over(result: int, target: int) -> Outcome | None:
 
 def warm_up() -> None:
     """Decode a picture of each kind of our own, so that every parser is loaded before files are out of reach."""
+    exif, xmp = Image.Exif(), b'<x stylize:recipe="{}"/>'
+    exif[ORIENTATION_TAG] = 1
     for kind in FORMATS:
         for mode in ("RGB", "L"):
-            sample = BytesIO()
-            Image.new(mode, (32, 32), "white").save(sample, kind, icc_profile=_profile())
-            sample.seek(0)
-            encode(normalise(sample), BytesIO())
-            recipe_text(sample)
+            sample, packet = BytesIO(), {} if kind == "PNG" else {"xmp": xmp}
+            Image.new(mode, (32, 32), "white").save(sample, kind, icc_profile=_profile(), exif=exif, **packet)
+            encode(normalise(BytesIO(sample.getvalue())), BytesIO())
+            recipe_text(BytesIO(sample.getvalue()))
 
 
 def _profile() -> bytes:

@@ -10,6 +10,7 @@ CORPUS: dict[str, dict[str, bytes]] = {
     "png headers": png.headers(),
     "png chunks": png.chunks(),
     "png bombs": png.bombs(),
+    "png metadata bombs": png.metadata_bombs(),
     "jpeg sizes": jpeg.sizes(),
     "jpeg segments": jpeg.segments(),
     "jpeg exif": jpeg.exifs(),
@@ -27,5 +28,6 @@ REFUSED = ("png sizes", "jpeg sizes", "webp sizes", "png bombs", "exchanged", "b
 STATUSES = {
     **dict.fromkeys(CORPUS, frozenset({202, 422})),
     **dict.fromkeys(REFUSED, frozenset({422})),
+    "png metadata bombs": frozenset({202}),
     "foreign": frozenset({415}),
 }

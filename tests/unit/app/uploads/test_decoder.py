@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +20,14 @@ from app.uploads.buffers import Share, UploadMemory
 from app.uploads.decoder import messages
 from app.uploads.decoder.normalise import encode, normalise
 from app.uploads.decoder.pool import Decoder
+from app.uploads.decoder.recipe_text import recipe_text
 from app.uploads.decoder.server import outcome
 from app.uploads.limits import LONG_SIDE, MAX_SIDE, PictureFileRefused, Verdict
 from app.uploads.upload import Upload
+from tests.security.corpus.png import chunk, png
 from tests.support.pictures import encoded, picture
 from tests.support.service import PATIENCE
+from tests.unit.app.uploads.test_png import PIXELS, key, two_colours
 
 LARGE = encoded(Image.effect_noise((4000, 4000), 60), "JPEG", quality=60)
 
@@ -89,6 +93,35 @@ def test_a_child_decodes_as_the_library_does(memory: UploadMemory) -> None:
         assert (decoded.width, decoded.height) == (40, 30)
         decoded.close()
         first.close()
+
+    decoding(memory, scenario)
+
+
+def test_a_child_reads_all_that_the_library_does(memory: UploadMemory) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    packet = b'<x><stylize:recipe>{"a": "&#252;"}</stylize:recipe></x>'
+    declared = b'<?xml version="1.0" encoding="cp037"?>' + packet
+    kinds = {
+        "turned": encoded(picture(), "PNG", exif=exif),
+        "deep": two_colours(16, 2, (1, 2, 3), (4, 5, 6), key(1, 2, 3), interlaced=True),
+        "deep grey": two_colours(16, 0, (1,), (2,), key(1)),
+        "without end": encoded(picture(), "JPEG", exif=exif, xmp=packet)[:-2],
+        "packet": encoded(picture(), "WEBP", exif=exif, xmp=packet),
+        "packet of another charset": encoded(picture(), "WEBP", xmp=declared),
+        "packed text": png(32, 32, chunk(b"zTXt", b"stylize:recipe\0\0" + zlib.compress(b"{\xfc}")), PIXELS),
+    }
+
+    async def scenario(decoder: Decoder) -> None:
+        for name, data in kinds.items():
+            file = upload(memory, data)
+            decoded = await decoder.decode(file)
+            wanted = BytesIO()
+            encode(normalise(BytesIO(data)), wanted)
+            assert decoded.png().read() == wanted.getvalue(), name
+            assert decoded.recipe.encode() == recipe_text(BytesIO(data)), name
+            decoded.close()
+            file.close()
 
     decoding(memory, scenario)
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.uploads.decoder.recipe_text import MAX_RECIPE_BYTES, recipe_text
+from app.uploads.decoder.picture_file import MAX_RECIPE_BYTES
+from app.uploads.decoder.recipe_text import recipe_text
 from tests.security.corpus.png import chunk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
