@@ -5,6 +5,7 @@ from typing import Any
 from app.errors import Fault, Invalid
 from app.uploads.fields import Field, text, weights
 from app.uploads.form_schema import FILE, FormSchema
+from app.uploads.formats import check_formats
 from app.uploads.multipart import Form
 from workers.techniques import registry
 
@@ -43,7 +44,7 @@ PRECOMPUTE_BODY = {
 
 
 def parse_style(form: Form) -> tuple[str, tuple[float, ...]]:
-    """Return the name and the weights that a form gives. Raises Invalid naming all faults."""
+    """Return the name and the weights that a form gives. Raises Invalid naming all faults, or UnsupportedMedia."""
     values, faults = {}, []
     for name in (name for name in FIELDS if name in form.texts):
         try:
@@ -61,6 +62,7 @@ def parse_style(form: Form) -> tuple[str, tuple[float, ...]]:
         faults.append(Fault("#/style_weights", f"must have one number per style image: {count}"))
     if faults:
         raise Invalid.of(faults)
+    check_formats(form.uploads())
     return name, shares
 
 

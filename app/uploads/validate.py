@@ -5,14 +5,13 @@ from hashlib import sha256
 from typing import Any
 
 from app.capabilities import Capabilities
-from app.errors import Fault, Invalid, UnsupportedMedia
+from app.errors import Fault, Invalid
 from app.uploads.cost import cost
 from app.uploads.fields import MAX_PIXELS, MAX_SEED, draw_seed
 from app.uploads.form_schema import PICTURES, StylizeSchema
-from app.uploads.limits import format_of
+from app.uploads.formats import check_formats
 from app.uploads.multipart import Form
 from app.uploads.params import parse_params
-from app.uploads.upload import Upload
 from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
@@ -82,7 +81,7 @@ class RequestValidator:
         request = _completed(counts, spec, model, values, params, defaults)
         _check_seeds(request)
         _check_sizes(request, spec, self.max_cost)
-        _check_types(form.uploads())
+        check_formats(form.uploads())
         return request
 
     def _read(self, form: Form) -> tuple[dict[str, Any], list[Fault]]:
@@ -171,12 +170,3 @@ def _check_sizes(request: StylizeRequest, spec: Spec, max_cost: float) -> None:
     if price > max_cost:
         detail = f"steps x num_images x size make this request cost {price:.0f}; at most {max_cost:.0f} is accepted"
         raise Invalid.of([Fault("#/steps", detail)])
-
-
-def _check_types(uploads: list[Upload]) -> None:
-    """Raise UnsupportedMedia unless all files begin like a picture we take: clients label them in many ways."""
-    wrong = [upload for upload in uploads if format_of(upload.head) is None]
-    if wrong:
-        detail = "must be a PNG, JPEG or WebP picture"
-        faults = [Fault(upload.pointer, detail) for upload in wrong]
-        raise UnsupportedMedia("; ".join(f"{upload.pointer[2:]}: {detail}" for upload in wrong), errors=faults)

@@ -157,12 +157,16 @@ def test_number_and_kind_of_pictures_follow_the_spec(gateway: Gateway) -> None:
 
 def test_pictures_of_another_type_are_415(gateway: Gateway) -> None:
     gif = encoded(picture(), "GIF")
-    for files in (style(gif, "a.gif", "image/gif"), style(gif), style(b"hello"), style(gif, media_type="text/html")):
-        answer = gateway.post(files=files)
-        assert answer.status_code == 415
-        assert answer.json()["errors"] == [
-            {"pointer": "#/style_image/0", "detail": "must be a PNG, JPEG or WebP picture"}
-        ]
+    for files, more in (
+        (style(gif, "a.gif", "image/gif"), "; this is a GIF picture: save one frame as PNG or JPEG"),
+        (style(gif), "; this is a GIF picture: save one frame as PNG or JPEG"),
+        (style(b"hello"), ""),
+    ):
+        for answer in (gateway.post(files=files), gateway.client.post("/styles", data={"name": "a"}, files=files)):
+            assert answer.status_code == 415
+            assert answer.json()["errors"] == [
+                {"pointer": "#/style_image/0", "detail": f"must be a PNG, JPEG or WebP picture{more}"}
+            ]
 
 
 @pytest.mark.parametrize(
