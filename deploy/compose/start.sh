@@ -126,6 +126,7 @@ case ,$profiles, in *,dcgm,*) chosen=$chosen,dcgm ;; esac
 
 deploy/compose/make-secrets.sh
 [ -z "$alerts" ] || printf '%s' "$alerts" >"$secrets/alert_url"
+chmod 644 "$secrets"/* # read by the users inside the containers; the folder keeps others out
 umask 077
 set_value COMPOSE_PROFILES "$chosen"
 if [ -z "$models" ] && [ -z "$(value STYLIZE_MODELS)" ]; then

@@ -48,9 +48,10 @@ def compose() -> tuple[str, ...]:
     pytest.skip("no `docker compose` is installed")
 
 
-def resolved(compose: tuple[str, ...], file: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def resolved(compose: tuple[str, ...], *files: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("STYLIZE_", "COMPOSE_"))}
-    options = ("--project-directory", ROOT, "--file", file, "--env-file", ROOT / ".env.example")
+    named = [option for file in files for option in ("--file", file)]
+    options = ("--project-directory", ROOT, *named, "--env-file", ROOT / ".env.example")
     command = (*compose, *options, "config", "--format", "json")
     return subprocess.run(command, env=clean | environ, capture_output=True, text=True, check=False)
 
@@ -71,6 +72,24 @@ def test_compose_itself_resolves_it(compose: tuple[str, ...], profiles: str, mor
     found = json.loads(done.stdout)["services"]
     assert set(found) == {"gateway", "sweeper", "redis"} | more
     assert found["sweeper"]["environment"]["STYLIZE_MODELS"] == "starter"
+
+
+def test_compose_itself_takes_an_s3_of_aws(compose: tuple[str, ...]) -> None:
+    environ = {"COMPOSE_PROFILES": "gpu", "STYLIZE_BLOB_URL": "s3://bucket", "STYLIZE_S3_ENDPOINT_URL": ""}
+    done = resolved(compose, ROOT / "docker-compose.yml", DEPLOY / "compose" / "outside-store.yml", **environ)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["services"]
+    assert found["worker-0"]["environment"]["STYLIZE_S3_ENDPOINT_URL"] == ""
+    assert all(set(found[name]["networks"]) == {"inside", "outside"} for name in ("worker-0", "sweeper", "gateway"))
+
+
+def test_compose_itself_publishes_the_stores_on_the_address_named(compose: tuple[str, ...]) -> None:
+    files = (ROOT / "docker-compose.yml", DEPLOY / "compose" / "share-stores.yml")
+    done = resolved(compose, *files, COMPOSE_PROFILES="s3", STORES_ADDRESS="10.0.0.1")
+    assert done.returncode == 0, done.stderr
+    ports = [port for service in ("redis", "s3") for port in json.loads(done.stdout)["services"][service]["ports"]]
+    assert [(port["host_ip"], port["target"]) for port in ports] == [("10.0.0.1", 6379), ("10.0.0.1", 9000)]
+    assert "STORES_ADDRESS" in resolved(compose, *files, COMPOSE_PROFILES="s3").stderr
 
 
 def test_compose_itself_refuses_a_fault(compose: tuple[str, ...], tmp_path: Path) -> None:

@@ -114,6 +114,16 @@ def test_alerts_go_to_the_receiver_whose_address_is_a_secret(path: Path) -> None
     assert any(rule["labels"]["severity"] == "page" for rule in RULES)
 
 
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="Debian's package prometheus-alertmanager is not installed")
+@pytest.mark.parametrize("path", sorted((DEPLOY / "alertmanager").glob("*.yml")), ids=lambda path: path.stem)
+def test_alertmanager_takes_its_configuration(path: Path) -> None:
+    told = subprocess.run(["amtool", "--version"], capture_output=True, text=True, check=True)
+    if tuple(map(int, re.findall(r"version (\d+)\.(\d+)", told.stdout + told.stderr)[0])) < (0, 26):
+        pytest.skip("this release knows no `url_file` of a webhook")
+    done = subprocess.run(["amtool", "check-config", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_prometheus_reads_the_rules_and_scrapes_what_compose_runs() -> None:
     assert CONFIG["rule_files"] == ["alerts.yml"]
     named = {

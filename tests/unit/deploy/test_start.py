@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def test_one_command_starts_everything(host: Host) -> None:
     assert {"redis_auth", "redis_url", "url_key", "s3_credentials", "grafana_password"} <= {
         path.name for path in host.secrets.iterdir()
     }
+    assert stat.S_IMODE(host.secrets.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in host.secrets.iterdir()} == {0o644}
     assert "http://127.0.0.1:8000" in told
     assert "stylize_token" in told
     assert (host.root / ".env").stat().st_mode & 0o077 == 0
@@ -182,6 +185,7 @@ def test_pictures_on_aws_need_its_keys_and_a_way_out(host: Host) -> None:
     assert (refused.returncode, "s3_credentials" in refused.stderr) == (2, True)
     keys = "[default]\naws_access_key_id = A\naws_secret_access_key = B\n"
     (host.secrets / "s3_credentials").write_text(keys)
+    (host.secrets / "s3_credentials").chmod(0o600)
     host.started("--gpus", "1", "--pictures", "s3://bucket/here", "--region", "eu-central-1")
     env = host.env()
     assert env["STYLIZE_BLOB_URL"] == "s3://bucket/here"
@@ -190,6 +194,7 @@ def test_pictures_on_aws_need_its_keys_and_a_way_out(host: Host) -> None:
     assert env["COMPOSE_FILE"] == "docker-compose.yml:deploy/compose/outside-store.yml"
     assert "s3" not in running(env["COMPOSE_PROFILES"])
     assert (host.secrets / "s3_credentials").read_text() == keys
+    assert (host.secrets / "s3_credentials").stat().st_mode & 0o004, "the users inside the containers read it"
     host.started()
     assert host.env() == env
     host.started("--pictures", "disk")
