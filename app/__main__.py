@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
-from app.auth.anonymous import check_exposure
+from app.auth.anonymous import check_exposure, is_loopback
 from app.auth.key_store import KeyStore
 from app.auth.rate_limit import RateLimits
 from app.main import create_app
@@ -38,7 +39,8 @@ def main() -> int:
         logs.configure("gateway", settings)
         check(settings)
         application = create_app(settings)
-        listener = listen(settings.gateway_host, settings.gateway_port)
+        ports = (settings.gateway_port, settings.gateway_metrics_port)
+        listeners = [listen(settings.gateway_host, port) for port in ports if port is not None]
     except (Misconfigured, CannotListen) as fault:
         print(f"stylize gateway: {fault}", file=sys.stderr)
         return 2
@@ -46,9 +48,10 @@ def main() -> int:
         signal.signal(signum, lambda *_: None)  # uvicorn raises them again after a graceful stop
     gc.freeze()  # what is there now stays: the collector need not look at it again
     server = GatewayServer(build_config(application, settings), lambda: application.state.stopping())
-    with listener:
-        log.info("listening on %s:%d", *listener.getsockname()[:2])
-        server.run(sockets=[listener])
+    with ExitStack() as opened:
+        for listener in map(opened.enter_context, listeners):
+            log.info("listening on %s:%d", *listener.getsockname()[:2])
+        server.run(sockets=listeners)
     status = 0 if server.started else 1
     leave_hanging_threads(status)
     return status
@@ -67,11 +70,22 @@ def leave_hanging_threads(status: int) -> None:
 
 def check(settings: GatewaySettings) -> None:
     """Raise Misconfigured when Redis or the blob store are not as we need them; either may still be on its way up."""
+    warn_of_relative_links(settings)
     open_blobs(settings)
     RateLimits(settings.gateway_limits_url)
     with connect(settings.redis_url) as redis:  # before the process that serves has its own
         check_exposure(settings, KeyStore(redis))
         verify(JobStore.from_settings(settings, redis))
+
+
+def warn_of_relative_links(settings: GatewaySettings) -> None:
+    """Say that whoever gets a webhook cannot follow its links, where others than this machine's own are called."""
+    alone = is_loopback(settings.gateway_host) and not settings.gateway_allowed_hosts
+    if not settings.gateway_public_url and not (alone and not settings.gateway_webhook_allow):
+        log.warning(
+            "STYLIZE_GATEWAY_PUBLIC_URL is not set: links in webhooks and answers are relative, such as /jobs/ID; set "
+            "it to the address by which callers reach this service"
+        )
 
 
 def verify(store: JobStore) -> None:

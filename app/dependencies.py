@@ -247,7 +247,9 @@ async def caller(request: Request) -> Caller:
     found = await _identify(state.keyring, state.calls, request.headers.get("authorization"))
     request.state.caller = found
     if found.owner == ANYONE:
-        refuse_foreign_page(request.method, request.headers, state.settings.gateway_public_url)
+        settings = state.settings
+        invited = settings.gateway_cors_origins
+        refuse_foreign_page(request.method, request.headers, settings.gateway_public_url, invited)
     scope: Scope = "read" if request.method in READING else "write"
     if scope not in found.scopes:
         raise Forbidden(f"this key lacks the scope {scope}")

@@ -12,6 +12,7 @@ Problem                        type, title, status, detail, errors[{pointer, det
 |-- NotFinished          409   this can be done once the job is final
 |-- TooLarge             413   the body, a file or a field is too large, or there are too many parts
 |-- UnsupportedMedia     415   the body or a picture is of a type we do not take
+|-- RangeNotSatisfiable  416   the file has none of the bytes asked for
 |-- Misdirected          421   the request names a host that is not ours
 |-- Invalid              422   fields are missing, unknown or out of bounds
 |   `-- PictureRefused   422   a picture breaks a rule
@@ -143,6 +144,15 @@ class UnsupportedMedia(Problem):
     status, code, title = 415, "unsupported-media", "The media type is not supported"
 
 
+class RangeNotSatisfiable(Problem):
+    """The file has none of the bytes asked for."""
+
+    status, code, title = 416, "range-not-satisfiable", "The range cannot be served"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+
+
 class Misdirected(Problem):
     """The request names a host that is not ours."""
 
@@ -211,9 +221,17 @@ class AnswerBroken(Exception):
 
 
 class Internal(Problem):
-    """Our fault; the text says nothing of the inside."""
+    """Our fault; the text says nothing of the inside. `instance` names the request where the log tells more of it."""
 
     status, code, title = 500, "internal", "Internal error"
+
+    def __init__(self, detail: str, *, instance: str | None = None) -> None:
+        super().__init__(detail)
+        self.instance = instance
+
+    def body(self) -> dict[str, object]:
+        """Return the members of the problem document."""
+        return super().body() | ({"instance": self.instance} if self.instance else {})
 
 
 class Unavailable(Problem):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from app.urls import TargetRefused, is_public_url, origin_of
+from app.urls import TargetRefused, is_public_url, origin_of, page_origin
 from model_store.catalogue import base_of
 from model_store.catalogue.entry import Base
 from workers.contract.runtime.settings import Settings
@@ -40,6 +40,17 @@ class GatewaySettings(Settings):
     gateway_connections: int = Field(2048, ge=1, le=1_000_000, description="connections at the same time")
     gateway_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="further names by which callers reach the gateway, such as pics.example.com; * takes any"
+    )
+    gateway_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="origins whose pages may use the API from a browser, such as https://app.example.com; * lets any "
+        "page read, and work with a key that it brings",
+    )
+    gateway_metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port on which /metrics is served, and nothing else; without it with the API"
+    )
+    gateway_access_log: bool = Field(
+        True, description="a line in the log for each request; `stylize up` writes none unless this is set"
     )
     gateway_uploads: int = Field(64, ge=1, le=100_000, description="requests with a body served at the same time")
     gateway_upload_bytes: int = Field(
@@ -106,6 +117,15 @@ class GatewaySettings(Settings):
     def _host_names(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("gateway_cors_origins", mode="before")
+    @classmethod
+    def _page_origins(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else value
+        try:
+            return tuple(map(page_origin, filter(None, map(str.strip, parts)))) if isinstance(parts, list) else parts
+        except TargetRefused as fault:
+            raise ValueError(f"must be *, http://HOST[:PORT] or https://HOST[:PORT]: {fault}") from fault
+
     @field_validator("gateway_webhook_allow", mode="before")
     @classmethod
     def _origins(cls, value: object) -> object:
@@ -116,6 +136,12 @@ class GatewaySettings(Settings):
             )
         except TargetRefused as fault:
             raise ValueError(f"must be origins, http://HOST[:PORT] or https://HOST[:PORT]: {fault}") from fault
+
+    @model_validator(mode="after")
+    def _has_two_ports(self) -> "GatewaySettings":
+        if self.gateway_metrics_port == self.gateway_port:
+            raise ValueError("STYLIZE_GATEWAY_METRICS_PORT must be another port than STYLIZE_GATEWAY_PORT")
+        return self
 
     @model_validator(mode="after")
     def _serves_known_models(self) -> "GatewaySettings":

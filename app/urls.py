@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 MAX_URL = 2000
+DEFAULT_PORTS = {"http": 80, "https": 443}
 PLAIN = re.compile(r"[\x21-\x7e]+")
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 """With an underscore, as containers are often called, it is no public name."""
@@ -21,6 +22,17 @@ def origin_of(url: str) -> str:
     if path != "/":
         raise TargetRefused("an origin has no path")
     return f"{scheme}://{host}:{port}"
+
+
+def page_origin(url: str) -> str:
+    """Return an origin as browsers write it in `Origin`; * stays as it is. Raises TargetRefused."""
+    if url == "*":
+        return url
+    scheme, host, port, path = parse_url(url)
+    if path != "/":
+        raise TargetRefused("an origin has no path")
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == DEFAULT_PORTS[scheme] else f"{scheme}://{name}:{port}"
 
 
 def is_public_url(url: str) -> bool:
@@ -55,7 +67,7 @@ def parse_url(url: str) -> tuple[str, str, int, str]:
         raise TargetRefused("the port cannot be read")
     host = _host(parts.netloc, parts.hostname or "")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return scheme, host, port or (443 if scheme == "https" else 80), path
+    return scheme, host, port or DEFAULT_PORTS[scheme], path
 
 
 def _host(netloc: str, host: str) -> str:

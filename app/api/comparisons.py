@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.conditional import conditional_response, picture_docs
-from app.api.headers import KEY_PARAMETER, idempotency_key
+from app.api.conditional import KeptCopyDep, conditional_response, picture_docs
+from app.api.headers import KEY_PARAMETER, REPLAYED, idempotency_key
 from app.api.jobs import CancelOnly, Cursor
 from app.api.problems import problem_docs
 from app.api.responses import zip_docs, zip_response
@@ -62,9 +62,9 @@ async def make_comparison(
     """
     key = idempotency_key(request)
     async with bodies.receive_form(request, comparison_schema(schema)) as form:
-        comparison = await submitter.submit(form, caller=caller, key=key)
+        comparison, created = await submitter.submit(form, caller=caller, key=key)
     view = await comparisons.get_view(comparison)
-    headers = {"Location": view.links.self, "Cache-Control": "no-store"}
+    headers = {"Location": view.links.self, "Cache-Control": "no-store"} | ({} if created else {REPLAYED: "true"})
     return Response(view.model_dump_json(), 202, headers, media_type="application/json")
 
 
@@ -137,7 +137,7 @@ async def read_sheet(
     sheets: SheetsDep,
     sender: SenderDep,
     owner: OwnerDep,
-    if_none_match: Annotated[str | None, Header()] = None,
+    kept: KeptCopyDep,
 ) -> Response:
     """Prompt, references and all pictures of each job over their labels, once all jobs are final; grey for none.
 
@@ -153,9 +153,9 @@ async def read_sheet(
 
     async def send(headers: Mapping[str, str]) -> Response:
         try:
-            return await sender.answer(name, owner, PNG, headers)
+            return await sender.answer(name, owner, PNG, headers, kept.wanted(tag))
         except BlobMissing:
             await sheets.write(name, comparison, jobs)
-        return await sender.answer(name, owner, PNG, headers)
+        return await sender.answer(name, owner, PNG, headers, kept.wanted(tag))
 
-    return await conditional_response(tag, if_none_match, send, {"Cache-Control": "private, no-cache"})
+    return await conditional_response(tag, kept.if_none_match, send, {"Cache-Control": "private, no-cache"})

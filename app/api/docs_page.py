@@ -1,18 +1,62 @@
-"""`GET /docs`: Swagger's page from our own files, under a policy that lets nothing else run."""
+"""`GET /openapi.json`, and `GET /docs`: Swagger's page from our own files, under a policy that lets nothing else run.
+
+Where there are API keys, both need one. A browser asks for it as the password of HTTP Basic, which opens nothing else.
+"""
 
 import base64
 import hashlib
+import json
 import re
+from pathlib import Path
 
-from fastapi import APIRouter
+import fastapi_offline
+from fastapi import APIRouter, Depends
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-router = APIRouter(include_in_schema=False)
+from app import dependencies
+from app.api.conditional import IfNoneMatch, document_response
+from app.errors import Unauthorized
 
 FILES = "static-offline-docs"
-"""Where FastAPIOffline mounts them. All addresses are relative: the service may stand behind a path."""
+"""Where the page's files are. All addresses are relative: the service may stand behind a path."""
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.S)
+files = StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")
+"""The application that serves them."""
+
+
+async def reader(request: Request) -> None:
+    """Let in who has a key, as a bearer token or as the password of HTTP Basic. Raises as `dependencies.caller`."""
+    headers = MutableHeaders(scope={"headers": list(request.scope["headers"])})
+    if password := password_of(headers.get("authorization", "")):
+        headers["authorization"] = f"Bearer {password}"
+    try:
+        await dependencies.caller(Request({**request.scope, "headers": headers.raw}))
+    except Unauthorized as fault:
+        fault.headers["WWW-Authenticate"] = 'Basic realm="stylize: an API key as the password", charset="UTF-8"'
+        raise
+
+
+def password_of(authorization: str) -> str:
+    """Return the password that an `Authorization` header of HTTP Basic brings; nothing for any other."""
+    scheme, _, text = authorization.partition(" ")
+    try:
+        given = base64.b64decode(text.strip(), validate=True) if scheme.lower() == "basic" else b""
+        return given.decode("ascii").partition(":")[2]
+    except ValueError:
+        return ""
+
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(reader)])
+
+
+@router.get("/openapi.json")
+async def read_document(request: Request, if_none_match: IfNoneMatch = None) -> Response:
+    """The OpenAPI document."""
+    return document_response(json.dumps(request.app.openapi(), separators=(",", ":")), if_none_match)
 
 
 @router.get("/docs")

@@ -18,6 +18,8 @@ WAIT = re.compile(r"wait(?:\s*=\s*\"?([0-9]{1,9})\"?)?", re.IGNORECASE)
 DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s?)?")
 LONGEST = timedelta(hours=24)
 KEY_HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+"""`true` on an answer that an earlier request with the same key has had before."""
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_PARAMETER = {
     "name": KEY_HEADER,

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
-from app.api.jobs import Expires, JobId
+from app.api.conditional import IMMUTABLE, IfNoneMatch, KeptCopyDep, conditional_response, picture_docs
+from app.api.jobs import Expires, JobId, Signature
 from app.auth.signed_urls import PREVIEW
 from app.dependencies import CallsDep, JobsDep, LinksDep, OwnerDep, PreviewsDep, SenderDep, StoreDep, ViewerDep
 from app.errors import NotFound
@@ -32,14 +32,14 @@ async def read_input(
     calls: CallsDep,
     sender: SenderDep,
     owner: OwnerDep,
-    if_none_match: Annotated[str | None, Header()] = None,
+    kept: KeptCopyDep,
 ) -> Response:
     """A style, content or control image that one of the caller's jobs or styles names; it never changes."""
     if await calls.call(store.unused, [sha256], owner):
         raise NotFound("none of your jobs or styles names such a picture")
     headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
-    send = partial(sender.answer, input_name(sha256), owner, "image/png")
-    return await conditional_response(sha256, if_none_match, send, headers)
+    send = partial(sender.answer, input_name(sha256), owner, "image/png", wanted=kept.wanted(sha256))
+    return await conditional_response(sha256, kept.if_none_match, send, headers)
 
 
 JPEG = "image/jpeg"
@@ -49,7 +49,7 @@ JPEG = "image/jpeg"
     "/jobs/{job_id}/preview",
     summary="What a job is becoming",
     response_class=Response,
-    responses=picture_docs("The newest preview, a small JPEG", [JPEG]),
+    responses=picture_docs("The newest preview, a small JPEG", [JPEG], parts=False),
 )
 async def read_preview(
     job_id: JobId,
@@ -60,8 +60,8 @@ async def read_preview(
     viewer: ViewerDep,
     step: Annotated[int | None, Query(ge=0, description="makes the address of each preview another one")] = None,
     expires: Expires = None,
-    signature: Annotated[str | None, Query(max_length=64)] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
+    signature: Signature = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The newest preview of a running job: one pixel per latent cell, at most 256 a side, of the picture in the works.
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE, conditional_response, picture_docs
+from app.api.conditional import IMMUTABLE, KeptCopyDep, conditional_response, picture_docs
 from app.api.problems import problem_docs
 from app.api.responses import zip_docs, zip_response
 from app.dependencies import ArchivesDep, DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, StylesDep, ViewerDep
@@ -28,6 +28,7 @@ JobId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", descript
 Expires = Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,11}$", description="when a signed address ends")]
 Cursor = Annotated[str | None, Query(max_length=64, pattern=r"^[0-9]+$", description="of the page before")]
 CancelOnly = Annotated[bool, Query(description="never delete: 200 with what is there, final or not")]
+Signature = Annotated[str | None, Query(max_length=64, description="what a signed address ends with")]
 SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 FIELDS_HELP = "only these fields of each job, separated by commas: id,state,progress for a light look; `id` always"
 
@@ -194,11 +195,11 @@ async def read_image(
     links: LinksDep,
     sender: SenderDep,
     viewer: ViewerDep,
+    kept: KeptCopyDep,
     expires: Expires = None,
-    signature: Annotated[str | None, Query(max_length=64)] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
+    signature: Signature = None,
 ) -> Response:
-    """A finished picture; it never changes, its ETag is its sha256."""
+    """A finished picture, or a part of it; it never changes, its ETag is its sha256."""
     if not links.admits(job_id, number, expires, signature):
         raise NotFound("this address has expired or was not handed out by us; fetch the job again")
     job = await jobs.get(job_id, viewer)
@@ -207,5 +208,5 @@ async def read_image(
     image = job.result.images[number]
     name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
     headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{name}"'}
-    send = partial(sender.answer, image.blob, job.owner, image.content_type)
-    return await conditional_response(image.sha256, if_none_match, send, headers)
+    send = partial(sender.answer, image.blob, job.owner, image.content_type, wanted=kept.wanted(image.sha256))
+    return await conditional_response(image.sha256, kept.if_none_match, send, headers)

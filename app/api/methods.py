@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from fastapi import Path as PathParameter
+from starlette.responses import Response
 
+from app.api.conditional import NOT_MODIFIED, IfNoneMatch, document_response
 from app.api.problems import problem_docs
 from app.capabilities import Capabilities
 from app.dependencies import CallsDep, CapabilitiesDep, SettingsDep, StoreDep, caller
@@ -47,26 +49,36 @@ def abilities(workers: Sequence[WorkerStatus]) -> Abilities:
     return able
 
 
-@router.get("/methods", summary="All methods", responses=problem_docs())
-async def read_methods(capabilities: CapabilitiesDep, store: StoreDep, calls: CallsDep) -> MethodsView:
+@router.get(
+    "/methods", summary="All methods", response_model=MethodsView, responses=problem_docs(Invalid) | NOT_MODIFIED
+)
+async def read_methods(
+    capabilities: CapabilitiesDep, store: StoreDep, calls: CallsDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """Each technique with its parameters as JSON Schema, inputs, defaults, cost and terms."""
     able = abilities(await calls.call(store.workers))
-    return MethodsView(methods=[method_view(spec, capabilities, able) for spec in capabilities.specs])
+    view = MethodsView(methods=[method_view(spec, capabilities, able) for spec in capabilities.specs])
+    return document_response(view.model_dump_json(), if_none_match)
 
 
-@router.get("/models", summary="All models", responses=problem_docs())
+@router.get("/models", summary="All models", response_model=ModelsView, responses=problem_docs(Invalid) | NOT_MODIFIED)
 async def read_models(
-    capabilities: CapabilitiesDep, settings: SettingsDep, store: StoreDep, calls: CallsDep
-) -> ModelsView:
+    capabilities: CapabilitiesDep,
+    settings: SettingsDep,
+    store: StoreDep,
+    calls: CallsDep,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """The base models this host serves, the default first, and what is installed beside them.
 
     At `/v1/models` OpenAI's clients find in `data` what they may name as `model`.
     """
     workers = await calls.call(store.workers)
     try:
-        return await calls.call(models_view, capabilities, settings.model_dir, workers)
+        view = await calls.call(models_view, capabilities, settings.model_dir, workers)
     except ModelStoreError as fault:
         raise Unavailable("the model store cannot be read; see the gateway's log") from fault
+    return document_response(view.model_dump_json(), if_none_match)
 
 
 @router.get("/models/{model}", summary="One model", responses=problem_docs(NotFound, Invalid))

@@ -125,14 +125,19 @@ async def on_nothing_new(_: Request, __: Exception) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def report_bug(fault: Exception) -> Response:
-    """Log a bug and return its answer.
+def report_bug(fault: Exception, request_id: str) -> Response:
+    """Log a bug and return its answer, which names the request.
 
     The log gets where and of which kind; never its text, which may hold what the caller sent.
     """
     places = "".join(traceback.format_tb(fault.__traceback__))
-    log.error("%s in the gateway\n%s", type(fault).__name__, places)
-    return problem_response(Internal("something went wrong on our side"))
+    log.error(
+        "%s in the gateway, request %s\n%s",
+        *(type(fault).__name__, request_id, places),
+        extra={"request_id": request_id},
+    )
+    detail = f"something went wrong on our side; the gateway's log tells more of request {request_id}"
+    return problem_response(Internal(detail, instance=f"urn:stylize:request:{request_id}"))
 
 
 HANDLERS: tuple[tuple[type[Exception], Callable[[Request, Exception], Any]], ...] = (
@@ -162,7 +167,10 @@ def problem_docs(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
         Internal,
         Unavailable,
     )
+    titles: dict[int, dict[str, None]] = {}
+    for problem in answers:
+        titles.setdefault(problem.status, {})[problem.title] = None
     return {
-        problem.status: {"description": problem.title, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
-        for problem in answers
+        status: {"description": "; ".join(found), "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
+        for status, found in titles.items()
     }

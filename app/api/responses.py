@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from app.api.headers import APPLIED, wait_seconds
+from app.api.headers import APPLIED, REPLAYED, wait_seconds
 from app.api.problems import problem_docs
 from app.errors import Invalid, NotFinished, NotFound
 from app.services.archive import archived_pictures
@@ -25,6 +25,8 @@ async def submission_response(
     if wait is not None:
         job, estimate = await waiter.wait_until_final(job, wait), None
         headers[APPLIED] = f"wait={wait}"
+    if not submission.created:
+        headers[REPLAYED] = "true"
     view = await jobs.get_view_of(job, estimate)
     headers["Location"] = view.links.self
     status = 200 if wait is not None and job.state.final else 202

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.api.document.forms import ENCODING
 from app.api.jobs import Cursor
-from app.api.openapi import ENCODING
 from app.api.problems import problem_docs
 from app.dependencies import BodiesDep, CallerDep, OwnerDep, StyleSaverDep, StylesDep
 from app.errors import InsufficientStorage, Invalid, NotFound, TooManyJobs

@@ -3,6 +3,7 @@
 Programs send neither `Origin` nor `Sec-Fetch-Site` and are not asked for them.
 """
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -14,12 +15,12 @@ FOREIGN = {"cross-site", "same-site"}
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def refuse_foreign_page(method: str, headers: Headers, public_url: str | None) -> None:
-    """Raise Forbidden when an unsafe method comes from a page that is not ours."""
-    if method in SAFE:
-        return
+def refuse_foreign_page(method: str, headers: Headers, public_url: str | None, invited: Collection[str] = ()) -> None:
+    """Raise Forbidden when an unsafe method comes from a page that is neither ours nor of an `invited` origin."""
     authority = headers.get("host", "")
     pages = headers.getlist("origin")
+    if method in SAFE or (pages and set(pages) <= set(invited)):
+        return
     if headers.get("sec-fetch-site", "").lower() in FOREIGN or not all(
         _is_own(page, authority, public_url) for page in pages
     ):

@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from app.auth.allowance import Allowance
 from app.auth.api_key import DUMMY_KEY, SCOPES, ApiKey, Scope, Token, verify
 from app.auth.key_store import KeyStore
 from app.errors import Forbidden, Unauthorized
@@ -24,12 +25,17 @@ NEEDED = "a valid API key is needed: Authorization: Bearer stylize_..."
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls and what that may do; `rate` and `in_flight` are None when not limited."""
+    """Who calls and what that may do; `rate` and `in_flight` are None when not limited, `name` is the key's.
+
+    `allowance` is filled when requests of the caller are counted.
+    """
 
     owner: str = ANYONE
     scopes: tuple[Scope, ...] = SCOPES
     rate: str | None = None
     in_flight: int | None = None
+    name: str | None = None
+    allowance: Allowance = field(default_factory=Allowance, compare=False)
 
 
 class KeyRing:
@@ -76,7 +82,7 @@ class KeyRing:
         key = self._keys.get(token.key_id, DUMMY_KEY)
         if not verify(key, token.secret, datetime.now(UTC)):
             raise Unauthorized(NEEDED)
-        return Caller(key.id, key.scopes, key.rate, key.in_flight)
+        return Caller(key.id, key.scopes, key.rate, key.in_flight, key.name)
 
     def check(self, owner: str, scope: Scope) -> None:
         """Raise Unauthorized when the key of an owner opens nothing any more, Forbidden when it lost the scope."""

@@ -1,8 +1,6 @@
 """How often a key may ask for work: a moving window per key, counted by the library `limits`."""
 
 import logging
-import math
-import time
 
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
@@ -33,7 +31,7 @@ class RateLimits:
         A limit that nobody counts would be none: callers with one wait until its store is back, all others go on.
         """
         if caller.rate is not None:
-            self._take(parse(caller.rate), caller.owner, 1)
+            self._take(parse(caller.rate), caller, 1)
 
     def count_jobs(self, caller: Caller, jobs: int, pointer: str) -> None:
         """Count the jobs of a request that was counted as one already: each is a request for work.
@@ -45,17 +43,19 @@ class RateLimits:
         limit = parse(caller.rate)
         if jobs > limit.amount:
             raise Invalid.of([Fault(pointer, f"makes {jobs} jobs; this key may ask {limit}")])
-        self._take(limit, caller.owner, jobs - 1)
+        self._take(limit, caller, jobs - 1)
 
-    def _take(self, limit: RateLimitItem, owner: str, jobs: int) -> None:
+    def _take(self, limit: RateLimitItem, caller: Caller, jobs: int) -> None:
+        allowance = caller.allowance
         try:
-            if self._limiter.hit(limit, owner, cost=jobs):
-                return
-            frees_at = self._limiter.get_window_stats(limit, owner).reset_time
+            taken = self._limiter.hit(limit, caller.owner, cost=jobs)
+            allowance.frees_at, allowance.left = self._limiter.get_window_stats(limit, caller.owner)
+            allowance.most = limit.amount
         except StorageError as away:
             log.warning("requests cannot be counted: %s", away)
             raise Unavailable("requests of this key cannot be counted now", retry_after=AWAY_SECONDS) from away
-        raise RateLimited(f"this key may ask {limit}", retry_after=max(1, math.ceil(frees_at - time.time())))
+        if not taken:
+            raise RateLimited(f"this key may ask {limit}", retry_after=allowance.seconds)
 
 
 def _storage(url: str) -> MemoryStorage | RedisStorage:

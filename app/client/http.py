@@ -19,6 +19,8 @@ from .models import Answer
 V = TypeVar("V", bound=Answer)
 T = TypeVar("T")
 
+VERSION = "/v1"
+"""Before each path: within it the service adds, and changes nothing."""
 TRIES = 4
 LONGEST_BUSY = 30.0
 """Seconds that the client waits at most before it asks a busy service again."""
@@ -40,7 +42,7 @@ class HTTPRequest:
         form = [*((name, (None, text.encode())) for name, text in self.fields.items()), *self.files]
         return {
             "method": self.method,
-            "url": self.path,
+            "url": VERSION + self.path,
             "params": self.query,
             "headers": self.headers,
             "files": form or None,

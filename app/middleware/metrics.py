@@ -1,13 +1,14 @@
-"""The outermost layer: measures each request, and turns what nobody caught into a 500 that says nothing."""
+"""Around each request: its id, its measures, its line in the log; what nobody caught is a 500 that says nothing."""
 
 import time
 
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
 from app.errors import AnswerBroken
+from app.middleware.access_log import REQUEST_ID, AnsweredRequest, caller_of, request_id_of
 from app.observability.metrics import Metrics
 from workers.contract.runtime.tracing import TRACEPARENT, remote_span, set_error, start_span
 
@@ -24,9 +25,10 @@ def route_of(scope: Scope) -> str:
 class RequestMetricsMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, access_log: bool) -> None:
         self._app = app
         self._metrics = metrics
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -39,13 +41,14 @@ class RequestMetricsMiddleware:
             await self._observed(scope, receive, send, span)
 
     async def _observed(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
-        started = time.perf_counter()
-        status = 0
+        started, answer = time.perf_counter(), AnsweredRequest(request_id_of(scope))
 
         async def noting(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                answer.status = message["status"]
+                add_headers(message, scope, answer)
+            else:
+                answer.size += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -53,14 +56,29 @@ class RequestMetricsMiddleware:
         except AnswerBroken:
             raise
         except Exception as fault:
-            answer = problems.report_bug(fault)
-            if status:
+            shown = problems.report_bug(fault, answer.request_id)
+            if answer.status:
                 raise
-            await answer(scope, receive, noting)
+            await shown(scope, receive, noting)
         finally:
-            route = route_of(scope)
-            self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
-            span.update_name(f"{scope['method']} {route}")
-            span.set_attributes({"http.route": route, "http.response.status_code": status})
-            if status >= SERVER_FAULT:
-                set_error(span, str(status))
+            answer.seconds = time.perf_counter() - started
+            self._tell(scope, answer, span)
+
+    def _tell(self, scope: Scope, answer: AnsweredRequest, span: Span) -> None:
+        """Measure an answer, end its span, write its line."""
+        route, verb = route_of(scope), self._metrics.verb(scope["method"])
+        self._metrics.observe(verb, route, answer.status, answer.seconds)
+        if self._access_log:
+            answer.log(verb, route, caller_of(scope))
+        span.update_name(f"{scope['method']} {route}")
+        span.set_attributes({"http.route": route, "http.response.status_code": answer.status})
+        if answer.status >= SERVER_FAULT:
+            set_error(span, str(answer.status))
+
+
+def add_headers(message: Message, scope: Scope, answer: AnsweredRequest) -> None:
+    """Add to the start of an answer its id, and how many requests the caller's key has left where they are counted."""
+    headers = MutableHeaders(scope=message)
+    headers[REQUEST_ID] = answer.request_id
+    if caller := caller_of(scope):
+        headers.update(caller.allowance.headers())

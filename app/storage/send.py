@@ -9,8 +9,9 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.errors import AnswerBroken, TooManyStreams, Unavailable
+from app.errors import AnswerBroken, RangeNotSatisfiable, TooManyStreams, Unavailable
 from app.storage.blob_calls import BlobCalls
+from app.storage.byte_range import parse_range
 from workers.contract.blobs import BLOCK, BlobStore, BlobStream
 from workers.contract.errors import BlobError
 
@@ -52,12 +53,25 @@ class BlobSender:
         self._calls = calls
         self._budget = budget
 
-    async def answer(self, name: str, caller: str, media_type: str, headers: Mapping[str, str]) -> Response:
-        """Return an answer that streams a blob. Raises BlobMissing, TooManyStreams, Unavailable."""
+    async def answer(
+        self, name: str, caller: str, media_type: str, headers: Mapping[str, str], wanted: str | None = None
+    ) -> Response:
+        """Return an answer that streams a blob, or the part that a `Range` header wants.
+
+        Raises BlobMissing, RangeNotSatisfiable, TooManyStreams, Unavailable.
+        """
         opened = AsyncExitStack()
         stream = await self.open(name, caller, opened)
-        told = {"Content-Length": str(stream.size), **headers}
-        return OpenedResponse(self.blocks(stream), opened, media_type=media_type, headers=told)
+        try:
+            part = parse_range(wanted, stream.size)
+        except RangeNotSatisfiable:
+            await opened.aclose()
+            raise
+        told = {"Accept-Ranges": "bytes", "Content-Length": str(len(part) if part else stream.size), **headers}
+        if part is None:
+            return OpenedResponse(self.blocks(stream), opened, media_type=media_type, headers=told)
+        told["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{stream.size}"
+        return OpenedResponse(cut(self.blocks(stream), part), opened, 206, told, media_type)
 
     async def open(self, name: str, caller: str, opened: AsyncExitStack) -> BlobStream:
         """Return a blob's stream, which ends with `opened`. Raises BlobMissing, TooManyStreams, Unavailable."""
@@ -89,11 +103,22 @@ class BlobSender:
             raise AnswerBroken from fault
 
 
+async def cut(blocks: AsyncIterator[bytes], part: range) -> AsyncIterator[bytes]:
+    """Yield the part of what the blocks are together."""
+    at = 0
+    async for block in blocks:
+        if kept := block[max(0, part.start - at) : max(0, part.stop - at)]:
+            yield kept
+        at += len(block)
+        if at >= part.stop:
+            return
+
+
 class OpenedResponse(StreamingResponse):
     """Streams what holds something open, which ends with the answer whatever becomes of the caller."""
 
-    def __init__(self, content: AsyncIterator[bytes], opened: AsyncExitStack, **more: Any) -> None:
-        super().__init__(content, **more)
+    def __init__(self, content: AsyncIterator[bytes], opened: AsyncExitStack, *more: Any, **named: Any) -> None:
+        super().__init__(content, *more, **named)
         self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

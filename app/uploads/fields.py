@@ -138,6 +138,12 @@ def choice(options: tuple[str, ...], help: str, *, default: str | None = None) -
     return Field(read, schema | ({"default": default} if default else {}))
 
 
+def served_model(models: tuple[str, ...], help: str) -> Field:
+    """The id of a model: those of this host are not part of the API, which is the same on every host."""
+    schema = {"type": "string", "maxLength": 100, "description": help, "examples": ["sdxl"]}
+    return Field(choice(models, help).read, schema)
+
+
 def weights(help: str) -> Field:
     """Numbers separated by commas, brackets allowed."""
 
@@ -196,7 +202,7 @@ def fields(methods: tuple[str, ...], models: tuple[str, ...], rules: UrlPolicy =
         "guidance_scale": number(0, 30, "classifier-free guidance; default by method and model"),
         "strength": number(0, 1, "how much style: 0 none, 1 all; each method documents its mapping"),
         "style_weights": weights("one number per style image, separated by commas; default 1 each"),
-        "model": choice(models, "the base model; default: the first the host serves", default=models[0]),
+        "model": served_model(models, "a base model that the host serves, see GET /models; default: its first"),
         "params": Field(str, {"type": "string", "contentMediaType": "application/json"}, {"type": "object"}),
         "output_format": choice(get_args(OutputFormat), "the pictures' format", default="png"),
         "priority": choice(PRIORITIES, "interactive goes before batch", default=PRIORITIES[0]),

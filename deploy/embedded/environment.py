@@ -9,6 +9,7 @@ DEFAULT_MODEL = "starter"
 MODEL_DIR = "STYLIZE_MODEL_DIR"
 MODELS = "STYLIZE_MODELS"
 METRICS_PORT = "STYLIZE_WORKER_METRICS_PORT"
+ACCESS_LOG = "STYLIZE_GATEWAY_ACCESS_LOG"
 RETENTION = "STYLIZE_RETENTION_HOURS"
 KEEP_HOURS = "8760"
 """A year: on a machine of one's own yesterday's pictures are still there."""
@@ -25,7 +26,7 @@ NOT_OBEYED = {
 """Settings of the processes that are the stack's own to give, and why."""
 READ_HERE = (
     *("STYLIZE_GATEWAY_HOST", "STYLIZE_GATEWAY_PORT", "STYLIZE_DATA_DIR"),
-    *(MODEL_DIR, MODELS, RETENTION, METRICS_PORT),
+    *(MODEL_DIR, MODELS, RETENTION, METRICS_PORT, ACCESS_LOG),
 )
 """Settings that the stack itself reads, under no other spelling and from no file."""
 
@@ -55,4 +56,5 @@ def build_environment(data: Path, redis_url: str, environ: Mapping[str, str]) ->
         MODEL_DIR: environ.get(MODEL_DIR) or str(data / "models"),
         MODELS: environ.get(MODELS) or DEFAULT_MODEL,
         RETENTION: environ.get(RETENTION) or KEEP_HOURS,
+        ACCESS_LOG: environ.get(ACCESS_LOG) or "false",  # the terminal is the owner's, whose page asks every second
     }

@@ -156,7 +156,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Statuses",
                 "reqps",
-                (("{{status}}", f"sum by (status) (rate(http_server_request_duration_seconds_count{RATE}))"),),
+                (("{{status}}", f"sum by (status) (rate(http_server_requests_total{RATE}))"),),
             ),
             Panel(
                 "Redis and disk",

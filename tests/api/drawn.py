@@ -35,12 +35,12 @@ PICTURE = encoded(picture())
 MULTIPART = "multipart/form-data"
 STEPS = 12
 """Requests of one walk along the links."""
-LINKED = r"^/(stylize|comparisons|styles|jobs/)"
+LINKED = r"^/v1/(stylize|comparisons|styles|jobs/)"
 WILLING: dict[str, dict[str, Any]] = {
-    "/stylize": {"method": "signal-leak", "prompt": "a", "style_image": [PICTURE]},
-    "/comparisons": {"method": ["signal-leak"], "prompt": "a", "style_image": [PICTURE]},
-    "/styles": {"name": "a", "style_image": [PICTURE]},
-    "/styles/{style_id}/precompute": {"method": ["signal-leak"]},
+    "/v1/stylize": {"method": "signal-leak", "prompt": "a", "style_image": [PICTURE]},
+    "/v1/comparisons": {"method": ["signal-leak"], "prompt": "a", "style_image": [PICTURE]},
+    "/v1/styles": {"name": "a", "style_image": [PICTURE]},
+    "/v1/styles/{style_id}/precompute": {"method": ["signal-leak"]},
 }
 """What a request of which something is made needs."""
 Tally = Counter[tuple[str, int]]
@@ -174,7 +174,8 @@ def _fill(case: Case, drawn: random.Random) -> None:
     """Put real pictures into a drawn request, or all that it needs to be accepted."""
     body: Any = case.body if isinstance(case.body, dict) else {}
     if case.method.upper() == "POST" and case.path in WILLING and drawn.random() < 0.5:
-        kept = {name: value for name, value in body.items() if name in HARMLESS and not case.path.startswith("/styles")}
+        styles = case.path.startswith("/v1/styles")
+        kept = {name: value for name, value in body.items() if name in HARMLESS and not styles}
         case.body, case.media_type = kept | WILLING[case.path], MULTIPART
     elif drawn.random() < 0.8 and case.media_type == MULTIPART:
         for name, value in body.items():

@@ -39,6 +39,7 @@ GATEWAYS_OWN = frozenset(
         "stylize_webhook_deliveries_total",
         "stylize_eta_error_seconds",
         "http_server_request_duration_seconds",
+        "http_server_requests_total",
         "stylize_build_info",
     }
 )

@@ -25,8 +25,11 @@ class ComparisonSubmitter(FormSubmitter):
 
     comparisons: ComparisonStore
 
-    async def submit(self, form: Form, *, caller: Caller, key: str | None) -> Comparison:
-        """Accept all the jobs that a form asks for. Raises a Problem or a ContractError."""
+    async def submit(self, form: Form, *, caller: Caller, key: str | None) -> tuple[Comparison, bool]:
+        """Accept all the jobs that a form asks for; return also whether this very call made them.
+
+        Raises a Problem or a ContractError.
+        """
         owner, texts = caller.owner, dict(form.texts)
         named_stored = {f"#/{name}/{n}": one for name, stored in form.stored.items() for n, one in enumerate(stored)}
         variants = expand(form)
@@ -40,7 +43,7 @@ class ComparisonSubmitter(FormSubmitter):
             sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
             digest = _digest_of(texts, {**sent, **named_stored})
             if known:
-                return _check_same(known, digest)
+                return _check_same(known, digest), False
             jobs = [
                 build_job(
                     one.form,
@@ -65,9 +68,10 @@ class ComparisonSubmitter(FormSubmitter):
 
             named = {pair for names in stored for pair in names.items()}
             accepted = await self.writer.write(owner, pictures, record, admission=admission, stored=named)
-        if accepted == comparison:  # else the same request came twice at once
+        created = accepted == comparison  # else the same request came twice at once
+        if created:
             self._announce(jobs)
-        return accepted
+        return accepted, created
 
     async def _admit(self, caller: Caller, jobs: int) -> Admission:
         """Find out whether a caller may have a comparison, and count its jobs. Raises a Problem or a ContractError."""

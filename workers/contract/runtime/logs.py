@@ -11,7 +11,9 @@ from workers.contract.runtime.settings import Settings
 
 SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|(?<=\bBearer )\S+|(?<=[?&]signature=)[^\s&]+", re.IGNORECASE)
 HIDDEN = "***"
-FIELDS = ("time", "level", "process", "logger", "message", "job_id", "error")
+ACCESS = ("request_id", "method", "route", "status", "seconds", "bytes", "key")
+"""What a JSON line tells of a request that the gateway answered; `key` is the name of the caller's key."""
+FIELDS = ("time", "level", "process", "logger", "message", "job_id", "error", *ACCESS)
 """What a JSON line may tell; `job_id` and `error` where there is one."""
 
 

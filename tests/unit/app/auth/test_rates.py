@@ -53,6 +53,33 @@ def test_the_cells_of_a_comparison_count_for_the_rate(priced: Gateway) -> None:
     assert len(priced.store.page(owner=owner, limit=100).jobs) == 4
 
 
+def left(answer: Any) -> tuple[int, int]:
+    """Return how many requests the key may make, and how many of them are left."""
+    assert int(answer.headers["ratelimit-reset"]) >= 1
+    return int(answer.headers["ratelimit-limit"]), int(answer.headers["ratelimit-remaining"])
+
+
+def test_each_counted_answer_tells_what_is_left(priced: Gateway) -> None:
+    key = bearer(priced, rate="6/hour")
+    assert left(priced.post(**key)) == (6, 5)
+    assert left(priced.post({"steps": "none"}, **key)) == (6, 4), "a refused request counts, too"
+    assert left(compare(priced, 3, key)) == (6, 1)
+    assert left(priced.post(**key)) == (6, 0)
+    refused = priced.post(**key)
+    assert (refused.status_code, left(refused)) == (429, (6, 0))
+    assert refused.headers["retry-after"] == refused.headers["ratelimit-reset"]
+    for uncounted in (priced.client.get("/jobs", headers=key), priced.post(**bearer(priced))):
+        assert not [name for name in uncounted.headers if name.startswith("ratelimit")]
+
+
+def test_an_answer_that_was_given_before_says_so(priced: Gateway) -> None:
+    key = bearer(priced) | {"Idempotency-Key": "twice"}
+    for post in (lambda: priced.post(**key), lambda: compare(priced, 2, key)):
+        first, second = post(), post()
+        assert first.json()["id"] == second.json()["id"]
+        assert [answer.headers.get("idempotent-replayed") for answer in (first, second)] == [None, "true"]
+
+
 def test_what_never_fits_the_rate_is_no_matter_of_waiting(priced: Gateway) -> None:
     refused = compare(priced, 3, bearer(priced, rate="2/minute"))
     assert refused.status_code == 422

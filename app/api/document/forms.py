@@ -13,10 +13,10 @@ from workers.contract.spec import Spec
 SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "an API key; not needed while the host has none"}
 }
-FOLLOW_UPS: dict[str, tuple[str, dict[str, dict[str, int]]]] = {
+FOLLOW_UPS: dict[str, tuple[str, dict[str, dict[str, str]]]] = {
     "/stylize": (
         "job_id",
-        {"read_job": {}, "cancel_job": {}, "read_image": {"number": 0}, "read_preview": {}, "read_deliveries": {}},
+        {"read_job": {}, "cancel_job": {}, "read_image": {"number": "0"}, "read_preview": {}, "read_deliveries": {}},
     ),
     "/comparisons": ("comparison_id", {"read_comparison": {}, "cancel_comparison": {}, "read_sheet": {}}),
     "/styles": ("style_id", {"read_style": {}, "precompute_style": {}, "delete_style": {}}),
