@@ -15,7 +15,7 @@ from app.dependencies import build_url_policy, open_state
 from app.middleware.browser import HostMiddleware
 from app.middleware.cross_origin import CrossOriginMiddleware
 from app.middleware.metrics import RequestMetricsMiddleware
-from app.middleware.path import PathMiddleware, first_segment
+from app.middleware.path import VERSION, PathMiddleware, first_segment
 from app.middleware.security_headers import SecurityHeadersMiddleware
 from app.observability.metrics import Metrics, own_version
 from app.openai_api import routes as openai_routes
@@ -78,9 +78,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     return app
 
 
-def segments_of(parts: tuple[Any, ...]) -> frozenset[str]:
-    """Return the first segments of the paths that these parts serve."""
-    return frozenset(first_segment(route.path) for part in parts for route in part.router.routes)
+def segments_of(parts: tuple[Any, ...], below: str = "") -> frozenset[str]:
+    """Return the first segments of the paths that these parts serve, of those below a path what comes first there."""
+    return frozenset(first_segment(route.path.removeprefix(below)) for part in parts for route in part.router.routes)
 
 
 def add_middlewares(app: FastAPI, settings: GatewaySettings, metrics: Metrics) -> None:
@@ -91,8 +91,9 @@ def add_middlewares(app: FastAPI, settings: GatewaySettings, metrics: Metrics) -
     if settings.gateway_cors_origins:
         app.add_middleware(CrossOriginMiddleware, origins=settings.gateway_cors_origins)
     app.add_middleware(SecurityHeadersMiddleware)
-    plain = segments_of(PLAIN) | MOUNTED.keys()
-    app.add_middleware(PathMiddleware, settings.gateway_public_url, segments_of(VERSIONED), plain)
+    aliased = segments_of(VERSIONED) - segments_of((openai_routes,), below=VERSION)  # what it has under /v1 is there
+    plain = segments_of((*VERSIONED, *PLAIN)) | MOUNTED.keys()
+    app.add_middleware(PathMiddleware, settings.gateway_public_url, aliased, plain)
 
 
 async def receive_webhook(body: WebhookView) -> None:

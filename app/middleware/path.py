@@ -29,7 +29,7 @@ def prefix_of(public_url: str | None) -> str:
 class PathMiddleware:
     """Takes prefix and version off, serves HEAD as GET; the server sends no body for it.
 
-    `versioned` are the first segments of the paths that have a version, `plain` those of all others.
+    `versioned` are the first segments of the paths that are known by their version too, `plain` those of others.
     """
 
     def __init__(

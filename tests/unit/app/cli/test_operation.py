@@ -122,6 +122,8 @@ def test_metrics_count_requests_jobs_and_the_queue(gateway: Gateway) -> None:
     documented = {path.removeprefix("/v1") for path in gateway.client.get("/openapi.json").json()["paths"]}
     pages = {
         "/v1/images/edits",
+        "/v1/models",
+        "/v1/models/{model}",
         "/v1/images/generations",
         "/openapi.json",
         "/docs",
