@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.beside import DataDir
-from app.cli.run import tell_warnings
+from app.cli.run import Name, tell_warnings
 from app.cli.session import EXIT_STATUSES, FAILED, AsJson, Url, connect
 from app.client import Client, ComparisonView, JobState, StylizeFields
+from app.client.file_names import BY_JOB
 
 SHEET = "comparison.png"
 Number = typer.Option(show_default=False)
@@ -29,6 +30,7 @@ def compare(
     height: Annotated[int | None, Number] = None,
     steps: Annotated[int | None, Number] = None,
     model: Annotated[str | None, typer.Option(help="base model", show_default=False)] = None,
+    name: Name = BY_JOB,
     out: Annotated[Path, typer.Option(help=f"folder for {SHEET} and the pictures")] = Path(),
     url: Url = None,
     data_dir: DataDir = None,
@@ -41,7 +43,7 @@ def compare(
     with connect(url, data_dir) as client:
         made = client.compare(method, strengths=strength or (), seeds=seed or (), **asked)
         done = follow_comparison(client, made, quiet=as_json)
-        files = write_pictures(client, done, out)
+        files = write_pictures(client, done, out, name)
     shown = {**done.model_dump(mode="json"), "files": [str(file) for file in files]}
     typer.echo(json.dumps(shown, indent=2) if as_json else "\n".join(map(str, files)))
     for cell in done.cells:
@@ -73,9 +75,12 @@ def follow_comparison(client: Client, made: ComparisonView, *, quiet: bool) -> C
         raise
 
 
-def write_pictures(client: Client, done: ComparisonView, out: Path) -> list[Path]:
-    """Write the sheet and the pictures; return where they are, the sheet first."""
+def write_pictures(client: Client, done: ComparisonView, out: Path, name: str) -> list[Path]:
+    """Write the sheet and the pictures, named by a template; return where they are, the sheet first."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / SHEET).write_bytes(client.get_contact_sheet(done.id))
-    jobs = [cell.job for cell in done.cells if cell.job is not None]
-    return [out / SHEET, *(file for job in jobs for file in client.download(job, out))]
+    files = [out / SHEET]
+    files[0].write_bytes(client.get_contact_sheet(done.id))
+    for cell in done.cells:
+        if cell.job is not None:
+            files += client.download(cell.job, out, name=name, first=len(files))
+    return files

@@ -1,4 +1,4 @@
-"""`stylize jobs`: list, show, wait for, download and cancel."""
+"""`stylize jobs`: list, show, wait for, download, cancel and delete."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app.cli import operator
 from app.cli.beside import DataDir
-from app.cli.operator import AllOwners, Owner
-from app.cli.run import follow_job
+from app.cli.operator import MOST_PROMPT, AllOwners, Owner
+from app.cli.run import Name, follow_job
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import JobView
+from app.client.file_names import BY_JOB
 from workers.contract.jobs.models import State
 
 Id = Annotated[str, typer.Argument(help="id of a job")]
@@ -24,7 +26,7 @@ def create() -> typer.Typer:
     """Return the sub-command."""
     app = typer.Typer(
         name="jobs",
-        help="Look at jobs, wait for them, fetch their pictures, cancel them.",
+        help="Look at jobs, wait for them, fetch their pictures, cancel and delete them.",
         epilog=EXIT_STATUSES,
         no_args_is_help=True,
         add_completion=False,
@@ -42,6 +44,8 @@ def create() -> typer.Typer:
 
 def list_jobs(
     state: Annotated[State | None, typer.Option(help="only jobs in this state", show_default=False)] = None,
+    text: Annotated[str | None, typer.Option(help="only jobs with this in the prompt", show_default=False)] = None,
+    method: Annotated[str | None, typer.Option(help="only jobs of this method", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many")] = 20,
     url: Url = None,
     as_json: AsJson = False,
@@ -49,7 +53,7 @@ def list_jobs(
     all_owners: AllOwners = False,
     data_dir: DataDir = None,
 ) -> None:
-    """List jobs, newest first: your own, or with --owner or --all-owners any."""
+    """List jobs, newest first: your own, or with --owner or --all-owners any, by state alone."""
     if owner or all_owners:
         operator.list_jobs(owner, state, limit, data_dir, as_json=as_json)
         return
@@ -57,7 +61,8 @@ def list_jobs(
     with connect(url, data_dir) as client:
         cursor = None
         while len(found) < limit:
-            page = client.list_jobs(state=state, limit=min(MOST, limit - len(found)), cursor=cursor)
+            most = min(MOST, limit - len(found))
+            page = client.list_jobs(state=state, text=text, method=method, limit=most, cursor=cursor)
             found += page.jobs
             cursor = page.cursor
             if cursor is None:
@@ -77,6 +82,7 @@ def show(job_id: Id, url: Url = None, data_dir: DataDir = None) -> None:
 
 def download(
     job_id: Id,
+    name: Name = BY_JOB,
     out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path(),
     url: Url = None,
     data_dir: DataDir = None,
@@ -84,7 +90,7 @@ def download(
 ) -> None:
     """Wait for a job and write its pictures to a folder. Ctrl-C cancels the job."""
     with connect(url, data_dir) as client:
-        files = client.download(follow_job(client, client.get_job(job_id), quiet=as_json), out)
+        files = client.download(follow_job(client, client.get_job(job_id), quiet=as_json), out, name=name)
     names = [str(file) for file in files]
     typer.echo(json.dumps(names) if as_json else "\n".join(names))
 
@@ -126,8 +132,9 @@ def delete(job_ids: Annotated[list[str], typer.Argument(help="ids of final jobs"
 def table(jobs: list[JobView]) -> Table:
     """Return the jobs as a table."""
     shown = Table("id", "state", "method", "model", "created", "pictures", box=None, pad_edge=False)
+    shown.add_column("prompt", no_wrap=True, overflow="ellipsis", max_width=MOST_PROMPT)
     for job in jobs:
         fraction = f" {job.progress.fraction:.0%}" if job.progress and not job.state.final else ""
-        created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-        shown.add_row(job.id, job.state + fraction, job.method, job.model, created, str(len(job.images)))
+        created, prompt = f"{job.created_at:%Y-%m-%d %H:%M:%S}", Text(getattr(job.recipe, "prompt", ""))
+        shown.add_row(job.id, job.state + fraction, job.method, job.model, created, str(len(job.images)), prompt)
     return shown

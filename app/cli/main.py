@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import backup, compare, doctor, evaluate, jobs, keys, run, styles
+from app.cli import backup, compare, doctor, evaluate, jobs, keys, run, series, styles
 from app.cli.beside import DEFAULT, read_settings
 from app.observability.metrics import own_version
 from model_store import cli as models
@@ -27,6 +27,7 @@ app.command(name="backup")(backup.back_up)
 app.command(name="restore")(backup.restore)
 app.command()(run.run)
 app.command()(compare.compare)
+app.command()(series.series)
 app.command(name="doctor")(doctor.examine)
 app.command(name="eval", context_settings=evaluate.FORWARDED)(evaluate.evaluate)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from app.auth.key_store import KeyStore
 from app.auth.signed_urls import Links
@@ -20,6 +21,8 @@ from workers.contract.errors import StoreUnavailable
 from workers.contract.jobs.models import Job, State
 from workers.contract.jobs.operator import Operator
 
+MOST_PROMPT = 48
+"""Letters of a prompt in the table of jobs."""
 AllOwners = Annotated[
     bool, typer.Option("--all-owners", help="for operators: any owner's jobs, straight from Redis, as `stylize keys`")
 ]
@@ -86,8 +89,10 @@ def _shown(job: Job) -> dict[str, Any]:
 
 def _table(jobs: list[Job], names: dict[str, str]) -> Table:
     shown = Table("id", "owner", "state", "method", "model", "created", box=None, pad_edge=False)
+    shown.add_column("prompt", no_wrap=True, overflow="ellipsis", max_width=MOST_PROMPT)
     for job in jobs:
         created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
         owner = f"{job.owner} {names[job.owner]}" if job.owner in names else job.owner
-        shown.add_row(job.id, owner, job.state, job.request.method, job.request.model, created)
+        prompt = Text(getattr(job.request, "prompt", ""))
+        shown.add_row(job.id, owner, job.state, job.request.method, job.request.model, created, prompt)
     return shown

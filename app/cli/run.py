@@ -13,9 +13,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from app.cli.beside import DataDir
 from app.cli.session import EXIT_STATUSES, AsJson, Url, connect
 from app.client import Client, JobState, JobView, StylizeFields
+from app.client.file_names import BY_JOB, BY_PROMPT, check_template
 
 Picture = typer.Option(exists=True, dir_okay=False, readable=True, show_default=False)
 Quiet = typer.Option(show_default=False)
+
+
+def parse_name(template: str) -> str:
+    """Return a template of file names. Raises typer.BadParameter."""
+    try:
+        return check_template(template)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from fault
+
+
+Name = Annotated[
+    str,
+    typer.Option(
+        metavar="TEMPLATE",
+        callback=parse_name,
+        help="the files' names: {n} counts from 1, {index} in the job from 0, {prompt}, {seed}, {method}, {model}, "
+        f"{{job}}, such as {BY_PROMPT}",
+    ),
+]
 
 
 def run(
@@ -39,6 +59,7 @@ def run(
     output_format: Annotated[str | None, typer.Option(help="png, jpeg or webp", show_default=False)] = None,
     priority: Annotated[str | None, typer.Option(help="interactive or batch", show_default=False)] = None,
     recipe: Annotated[Path | None, typer.Option(help="a recipe (JSON), or a picture that carries one")] = None,
+    name: Name = BY_JOB,
     out: Annotated[Path, typer.Option(help="folder for the pictures")] = Path(),
     detach: Annotated[bool, typer.Option("--detach", help="do not wait; write the job's id")] = False,
     url: Url = None,
@@ -57,7 +78,7 @@ def run(
             typer.echo(job.model_dump_json(indent=2) if as_json else job.id)
             return
         done = follow_job(client, job, quiet=as_json)
-        files = client.download(done, out)
+        files = client.download(done, out, name=name)
     if as_json:
         typer.echo(json.dumps({**done.model_dump(mode="json"), "files": [str(file) for file in files]}, indent=2))
     else:
