@@ -60,6 +60,10 @@ def worker(settings: WorkerSettings) -> Worker:
             projection(backbone)
         return rehearse(engine, model, models)
 
+    def describe(model: str) -> str:
+        backbone = pool.get(model)
+        return f"{model} ({device.describe(backbone.device, backbone.dtype)})"
+
     redis = connect(settings.redis_url)
     return Worker(
         settings,
@@ -68,6 +72,7 @@ def worker(settings: WorkerSettings) -> Worker:
         blobs=open_blobs(settings),
         engine=engine,
         warm=warm,
+        describe=describe,
         metrics=metrics,
         forget=engine.cache.forget,
         prepared=engine.prepared.held,

@@ -24,6 +24,8 @@ from workers.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
+"""There wherever NVIDIA's driver is loaded."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -55,8 +57,10 @@ def locate(model: str, store: Path) -> Path:
 
 
 def loader(settings: WorkerSettings, store: Path) -> Callable[[str], Backbone]:
-    """Return what loads a base model by id onto this worker's device."""
+    """Return what loads a base model by id onto this worker's device; say so when a GPU is left unused."""
     device = device_of(settings)
+    if device.type == "cpu" and settings.worker_device == "auto" and NVIDIA_DEVICE.exists():
+        log.warning("this host has an NVIDIA GPU that torch %s cannot use: all work is on the CPU", torch.__version__)
     dtype = DTYPES.get(settings.worker_dtype)
 
     def load(model: str) -> Backbone:

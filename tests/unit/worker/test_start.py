@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from model_store.add.add import add
 from model_store.errors import UnknownModel
@@ -17,6 +18,7 @@ from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, ModelUnusable, WeightsMissing
 from workers.settings import WorkerSettings
 from workers.techniques import registry
+from workers.worker import resources
 from workers.worker.resources import loader
 from workers.worker.warmup import rehearse
 
@@ -100,3 +102,19 @@ def test_a_lost_device_is_no_fault_of_the_model(
     monkeypatch.setattr(device, "works", lambda: False)
     with pytest.raises(DeviceLost):
         rehearse(engine, "mine", tmp_path)
+
+
+def test_a_gpu_left_unused_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(resources, "NVIDIA_DEVICE", tmp_path / "none")
+    loader(WorkerSettings(), tmp_path)
+    assert caplog.messages == []
+    monkeypatch.setattr(resources, "NVIDIA_DEVICE", tmp_path)
+    loader(WorkerSettings(worker_device="cpu"), tmp_path)
+    assert caplog.messages == []
+    loader(WorkerSettings(), tmp_path)
+    [told] = caplog.messages
+    assert "has an NVIDIA GPU" in told
+    assert "is on the CPU" in told
