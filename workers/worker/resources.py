@@ -19,7 +19,6 @@ from workers.engine.backbones.lora_stack import Finder
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier, Tier
 from workers.engine.errors import Refused, WeightsMissing
-from workers.engine.memory import available
 from workers.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -41,13 +40,6 @@ def device_of(settings: WorkerSettings) -> torch.device:
     return device
 
 
-def describe(device: torch.device) -> str:
-    """Return the name of a device, and what is free of its memory: a worker on the CPU by mistake shows."""
-    if device.type != "cuda":
-        return f"the {device.type.upper()}"
-    return f"{device} ({torch.cuda.get_device_name(device)}), where {available(device) / 2**30:.1f} GiB are free now"
-
-
 def locate(model: str, store: Path) -> Path:
     """Return the folder of a base model. Raises Misconfigured with the command that fetches it, if it is missing."""
     try:
@@ -64,9 +56,7 @@ def loader(settings: WorkerSettings, store: Path) -> Callable[[str], Backbone]:
     dtype = DTYPES.get(settings.worker_dtype)
 
     def load(model: str) -> Backbone:
-        loaded = load_backbone(locate(model, store), name=model, device=device, dtype=dtype)
-        log.info("%s is loaded in %s on %s", model, str(loaded.dtype).removeprefix("torch."), describe(device))
-        return loaded
+        return load_backbone(locate(model, store), name=model, device=device, dtype=dtype)
 
     return load
 

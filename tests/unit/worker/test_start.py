@@ -1,6 +1,6 @@
 """A worker that lacks a model says what fetches it and ends with 2; one of the operator's own it knows by the store."""
 
-import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,14 +70,11 @@ def test_a_model_of_the_operator_is_loaded_and_rehearsed(tiny_root: Path, tmp_pa
         rehearse(engine_of(tmp_path), "yours", tmp_path)
 
 
-def test_the_log_names_device_and_type_of_a_loaded_model(
-    tiny_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_loaded_model_is_described_by_device_numbers_and_free_memory(tiny_root: Path, tmp_path: Path) -> None:
     add(tiny_root / "sd15", "mine", tmp_path)
     settings = WorkerSettings(models=("mine",), model_dir=tmp_path, worker_device="cpu")
-    with caplog.at_level(logging.INFO, "workers.worker.resources"):
-        loader(settings, tmp_path)("mine")
-    assert [record.getMessage() for record in caplog.records] == ["mine is loaded in float32 on the CPU"]
+    loaded = loader(settings, tmp_path)("mine")
+    assert re.fullmatch(r"cpu, float32, [\d.]+ GiB free", device.describe(loaded.device, loaded.dtype))
 
 
 def test_a_file_that_changed_after_it_was_added_is_named_with_its_key(tiny_root: Path, tmp_path: Path) -> None:
