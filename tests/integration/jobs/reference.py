@@ -1,7 +1,6 @@
 """The job protocol in plain Python, to hold the store against: slow, in memory, as its description reads."""
 
 from dataclasses import dataclass, field
-from itertools import count
 
 from workers.contract.jobs.models import PRIORITIES, Priority, State
 
@@ -42,7 +41,7 @@ class Reference:
     jobs: dict[str, Entry] = field(default_factory=dict)
     turns: dict[tuple[str, Priority], list[str]] = field(default_factory=dict)
     served: dict[tuple[tuple[str, Priority], str], int] = field(default_factory=dict)
-    arrivals: "count[int]" = field(default_factory=lambda: count(1))
+    arrivals: int = 0
     max_pictures: int = 1000
     """How many pictures an owner's jobs may name: here all have the same bytes."""
     doomed: dict[str, int] = field(default_factory=dict)
@@ -83,7 +82,8 @@ class Reference:
         if mark is not None and (mark > self.now or mark != (revived or {}).get(picture)):
             return "doomed", None
         self.doomed.pop(picture, None)
-        arrival = next(self.arrivals)
+        self.arrivals += 1
+        arrival = self.arrivals
         job = Entry(id, owner, queue, priority, digest, key, arrival, arrival, deadline, self.now + self.lease)
         job.picture = picture
         self.jobs[id] = job
@@ -124,7 +124,8 @@ class Reference:
     def requeue(self, job: Entry, *, last: bool = False) -> None:
         job.state, job.wake_at = State.QUEUED, self.now
         if last:
-            job.place = next(self.arrivals)
+            self.arrivals += 1
+            job.place = self.arrivals
         self.join(job)
 
     def apply_time(self) -> tuple[int, int]:

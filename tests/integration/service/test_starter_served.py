@@ -49,6 +49,8 @@ def posted(served: Service, case: Case, **fields: Any) -> dict[str, Any]:
     driven = registry.spec(fields["method"]).inputs
     if driven.content_image == "none":
         del files["content_image"]
+    if driven.references[1] == 0:
+        del files["style_image"]
     data = {"prompt": case.prompt, "seed": str(case.seed)} | {name: str(value) for name, value in fields.items()}
     accepted = served.client.post("/stylize", data=data, files=files)
     assert accepted.status_code == 202, accepted.text

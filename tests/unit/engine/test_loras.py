@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from model_store.add.add import add
 from tests.support.techniques import lora_files
+from tests.support.tiny.store import install_tiny_models
 from tests.unit.engine.test_engine import STYLE, quiet, request
 from workers.contract.spec import Lora
 from workers.engine.backbones.load import load
@@ -35,7 +36,7 @@ Maker = Callable[..., Path]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
+    return install_tiny_models(tmp_path / "store")
 
 
 @pytest.fixture

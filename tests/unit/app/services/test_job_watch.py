@@ -132,7 +132,7 @@ async def test_many_who_wait_cost_redis_no_more_than_one(monkeypatch: pytest.Mon
             assert await observers[at].await_change(LONG)
         made = {name: count - before.get(name, 0) for name, count in calls(redis).items()}
         assert made["xread"] >= 1
-        assert made["evalsha"] == 2, "the cancellations, no look"
+        assert made["evalsha"] <= 4, "the cancellations, and no look for each who waits"
         for observer in observers:
             assert not await observer.await_change(0)
 

@@ -121,7 +121,7 @@ def test_a_style_can_be_saved_and_prepared_at_once(gateway: Gateway) -> None:
     ("methods", "fields", "pointer", "words"),
     [
         ((), {}, "#/method", "is required"),
-        (("signal-leak", "nonsense"), {}, "#/method", "must be among ip-adapter"),
+        (("signal-leak", "nonsense"), {}, "#/method", f"must be among {registry.names()[0]}"),
         (("style-noise",), {}, "#/method", "takes no style image"),
         (("deadiff",), {"model": "tiny-sdxl"}, "#/method", "deadiff does not run on tiny-sdxl; it runs on tiny-sd15"),
         (("signal-leak",), {"model": "nonsense"}, "#/model", "must be one of tiny-sd15, tiny-sdxl"),
