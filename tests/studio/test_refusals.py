@@ -63,6 +63,24 @@ def test_a_picture_that_is_none_is_refused_at_the_pictures(still: Desk) -> None:
     expect(still.error("style_image")).to_have_text("must be a PNG, JPEG or WebP picture")
 
 
+def test_a_picture_of_another_format_is_named(still: Desk) -> None:
+    still.page.locator("#style-drop-file").set_input_files(
+        {"name": "IMG_1.HEIC", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"}
+    )
+    still.prompt("a house")
+    still.method("signal-leak")
+    still.send()
+    expect(still.error("style_image")).to_contain_text("this is a HEIC picture: export it as JPEG")
+
+
+def test_what_is_dropped_and_no_picture_is_told_the_formats(still: Desk) -> None:
+    files = still.page.evaluate_handle(
+        "() => { const held = new DataTransfer(); held.items.add(new File(['a'], 'IMG_1.HEIC')); return held; }"
+    )
+    still.page.dispatch_event("#style-drop", "drop", {"dataTransfer": files})
+    expect(still.page.locator("#complaint")).to_contain_text("Only PNG, JPEG and WebP pictures are taken")
+
+
 @pytest.fixture
 def token(keys: KeyStore) -> str:
     minted = create_api_key("studio")

@@ -45,7 +45,7 @@ export function dropzone(place, picked, what) {
 
 /** Add files and say what became of them. */
 export function add(picked, files, what) {
-  if (!files.length) return complain("That is no picture: PNG, JPEG and WebP are");
+  if (!files.length) return complain("Only PNG, JPEG and WebP pictures are taken: export others, HEIC of an iPhone too, as JPEG");
   const left = picked.add(files);
   const word = files.length - left === 1 ? "picture" : "pictures";
   announce(left ? `${left} did not fit: at most ${picked.most}` : `${files.length} ${word} added to ${what}`);
