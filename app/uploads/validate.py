@@ -12,6 +12,7 @@ from app.uploads.form_schema import PICTURES, StylizeSchema
 from app.uploads.formats import check_formats
 from app.uploads.multipart import Form
 from app.uploads.params import parse_params
+from model_store.catalogue.entry import Base
 from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
@@ -81,6 +82,7 @@ class RequestValidator:
         request = _completed(counts, spec, model, values, params, defaults)
         _check_seeds(request)
         _check_sizes(request, spec, self.max_cost)
+        _check_method_size(request, params, self._capabilities.bases[model])
         check_formats(form.uploads())
         return request
 
@@ -170,3 +172,11 @@ def _check_sizes(request: StylizeRequest, spec: Spec, max_cost: float) -> None:
     if price > max_cost:
         detail = f"steps x num_images x size make this request cost {price:.0f}; at most {max_cost:.0f} is accepted"
         raise Invalid.of([Fault("#/steps", detail)])
+
+
+def _check_method_size(request: StylizeRequest, params: Params, base: Base) -> None:
+    """Raise Invalid for a size that the method cannot draw; at strength 0 it draws plainly."""
+    references = sum(weight > 0 for weight in request.style_weights)
+    fault = params.size_fault(request.width, request.height, base=base, references=references)
+    if fault and request.strength > 0:
+        raise Invalid.of([Fault("#/width", fault)])

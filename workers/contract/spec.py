@@ -14,6 +14,8 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_le
 """The catalogue's id of an installed model: never a path."""
 
 MOST_LORAS = 4
+VAE_FACTOR = 8
+"""Pixels of a picture's side for one of its latent's, in all base models."""
 
 
 class Lora(BaseModel):
@@ -36,6 +38,13 @@ class Params(BaseModel):
         description="installed LoRAs added to the base model for this request, in UNet and text encoders; GET /models "
         "lists them, `stylize models add` installs them",
     )
+
+    def size_fault(self, width: int, height: int, *, base: Base, references: int) -> str:
+        """Return why a size cannot be drawn with any strength above 0; empty when it can.
+
+        `references` is the number of style images that count.
+        """
+        return ""
 
 
 class DeclaredSpec(BaseModel):

@@ -13,7 +13,7 @@ from tests.support.pictures import encoded, multipart, picture, style
 from workers.contract.blobs import job_prefix
 from workers.contract.runtime.redis import connect
 
-SMALL = {"prompt": "a house", "width": "64", "height": "64", "steps": "2"}
+SMALL = {"prompt": "a house", "width": "128", "height": "128", "steps": "2"}
 
 
 def asked(gateway: Gateway, files: Any = None, headers: Any = None, **fields: Any) -> Any:

@@ -18,6 +18,7 @@ from tests.support.pictures import FORM, encoded, picture, style
 from workers.techniques.measured import rank_methods
 
 CONTENT = ("content_image", ("content.png", encoded(picture(seed=9)), "image/png"))
+OWN_SIZE = {"width": None, "height": None}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_methods_tell_which_is_best_measured_and_why(offering: Gateway) -> None:
 def test_a_request_without_a_method_gets_the_best_that_takes_what_it_gives(
     offering: Gateway, fields: dict[str, Any], files: list[Any], method: str, strength: float
 ) -> None:
-    recipe = offering.accepted({"method": None, **fields}, files)["recipe"]
+    recipe = offering.accepted({"method": None, **OWN_SIZE, **fields}, files)["recipe"]
     assert (recipe["method"], recipe["strength"]) == (method, strength)
 
 
@@ -81,7 +82,7 @@ def test_what_is_wrong_beside_a_missing_method_is_said(offering: Gateway) -> Non
 def test_a_saved_style_is_drawn_in_by_the_best(offering: Gateway) -> None:
     files = [("style_image", (f"{n}.png", encoded(picture(seed=n)), "image/png")) for n in range(2)]
     saved = offering.client.post("/styles", data={"name": "two"}, files=files).raise_for_status().json()
-    recipe = offering.accepted({"method": None, "style_id": saved["id"]}, [])["recipe"]
+    recipe = offering.accepted({"method": None, **OWN_SIZE, "style_id": saved["id"]}, [])["recipe"]
     assert (recipe["method"], len(recipe["style_images"])) == ("style-aligned", 1)
 
 

@@ -47,7 +47,7 @@ def test_the_heaviest_references_are_used_when_a_method_takes_fewer(gateway: Gat
     job = posted(gateway, style_id=style["id"]).json()
     assert job["recipe"]["style_images"] == [names[1], names[3], names[4], names[5]]
     assert job["recipe"]["style_weights"] == [3.0, 2.0, 3.0, 2.0]
-    single = posted(gateway, style_id=style["id"], method="style-aligned").json()
+    single = posted(gateway, style_id=style["id"], method="style-aligned", width="128", height="128").json()
     assert single["recipe"]["style_images"] == [names[1]]
 
 

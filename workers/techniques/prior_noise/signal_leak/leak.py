@@ -109,12 +109,14 @@ def _frequencies(
     inputs: GenerationInputs, params: SignalLeakParams, context: PrepareContext, *, single: bool
 ) -> Coordinates:
     """Return the DCT coordinates to measure, or () for pixel statistics."""
-    if not (params.single_reference == "low-frequency" if single else params.statistic_type == "dct+pixel"):
+    if not params.measures_frequencies(1 if single else len(inputs.weights)):
         if params.only_hf:
             raise Refused("params.only_hf needs several style images and statistic_type dct+pixel")
         return ()
-    if inputs.width != inputs.height:
-        raise Refused("DCT statistics need square pictures; use pixel statistics, palette or layout")
+    if fault := params.size_fault(
+        inputs.width, inputs.height, base=context.backbone.base, references=1 if single else len(inputs.weights)
+    ):
+        raise Refused(fault)
     side = context.backbone.latent_shape(inputs.width, inputs.height)[1]
     return _within(params.dct_indices or statistics.lowest(params.n_components, side), side)
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workers.contract.spec import Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
+from model_store.catalogue.entry import Base
+from workers.contract.spec import VAE_FACTOR, Cost, Defaults, Inputs, ModelName, Paper, Params, Spec
 
 Coordinate = tuple[Annotated[int, Field(ge=0, le=511)], Annotated[int, Field(ge=0, le=511)]]
 Level = Annotated[float, Field(ge=-4, le=4)]
@@ -42,6 +43,22 @@ class SignalLeakParams(Params):
         if self.dct_indices is not None and len(set(self.dct_indices)) != len(self.dct_indices):
             raise ValueError("dct_indices repeats a frequency")
         return self
+
+    def measures_frequencies(self, references: int) -> bool:
+        """Return whether so many style images are measured by their frequencies."""
+        if self.statistics is not None or not self.leak_scale:
+            return False
+        return self.single_reference == "low-frequency" if references == 1 else self.statistic_type == "dct+pixel"
+
+    def size_fault(self, width: int, height: int, *, base: Base, references: int) -> str:
+        """Return why the frequencies cannot be measured at a size."""
+        if not self.measures_frequencies(references):
+            return ""
+        if width != height:
+            return "DCT statistics need square pictures; use pixel statistics, palette or layout"
+        side = width // VAE_FACTOR
+        beyond = any(max(coordinate) >= side for coordinate in self.dct_indices or ())
+        return f"params.dct_indices must be below {side} at this size" if beyond else ""
 
 
 SPEC = Spec(

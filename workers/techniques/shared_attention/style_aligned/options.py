@@ -7,7 +7,12 @@ from workers.engine.backbones.base import Backbone
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs
 from workers.techniques.shared_attention.style_aligned import math
-from workers.techniques.shared_attention.style_aligned.spec import GROUP_NORM_WITHOUT_IMAGE, StyleAlignedParams
+from workers.techniques.shared_attention.style_aligned.spec import (
+    GROUP_NORM_WITHOUT_IMAGE,
+    StyleAlignedParams,
+    least_side,
+    too_small,
+)
 
 IMAGE_SHIFT = 0.6931471805599453
 
@@ -68,9 +73,6 @@ def shared_layers(backbone: Backbone, level: float) -> tuple[str, ...]:
 
 def check_size(inputs: GenerationInputs, backbone: Backbone) -> None:
     """Raise Refused when a self-attention would see one token: its statistics do not exist."""
-    least = backbone.vae_factor * 2 ** len(backbone.denoiser.config.block_out_channels)
-    if min(inputs.width, inputs.height) < least:
-        raise Refused(
-            f"style-aligned needs at least {least}x{least} pixels on {backbone.name}: below, as at "
-            f"{inputs.width}x{inputs.height}, the deepest self-attention has a single token"
-        )
+    least = least_side(len(backbone.denoiser.config.block_out_channels), backbone.vae_factor)
+    if fault := too_small(inputs.width, inputs.height, least, backbone.name):
+        raise Refused(fault)

@@ -6,9 +6,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from model_store.catalogue.entry import Base
-from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.contract.spec import VAE_FACTOR, Cost, Defaults, Inputs, Paper, Params, Spec
 
 SELF_ATTENTIONS: Mapping[Base, int] = {"sd15": 16, "sdxl": 70}
+UNET_LEVELS: Mapping[Base, int] = {"sd15": 4, "sdxl": 3}
 GROUP_NORM_WITHOUT_IMAGE: frozenset[Base] = frozenset({"sd15"})
 """Where a generated reference shares its GroupNorm unless the request says."""
 Pixels = Annotated[int, Field(ge=0, le=8192)]
@@ -91,6 +92,25 @@ class StyleAlignedParams(Params):
         if self.control_guidance_start > self.control_guidance_end:
             raise ValueError("control_guidance_start is after control_guidance_end")
         return self
+
+    def size_fault(self, width: int, height: int, *, base: Base, references: int) -> str:
+        """Return why a size is too small for the published UNets: a self-attention would see a single token."""
+        return too_small(width, height, least_side(UNET_LEVELS[base]), base)
+
+
+def least_side(levels: int, vae_factor: int = VAE_FACTOR) -> int:
+    """Return the pixels of the smallest side at which the deepest of a UNet's levels has more than one token."""
+    return vae_factor * 2**levels
+
+
+def too_small(width: int, height: int, least: int, model: str) -> str:
+    """Return why a side is smaller than the least; empty when it is not."""
+    if min(width, height) >= least:
+        return ""
+    return (
+        f"style-aligned needs at least {least}x{least} pixels on {model}: below, as at {width}x{height}, the deepest "
+        "self-attention has a single token"
+    )
 
 
 SPEC = Spec(
