@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.headers import KEY_PARAMETER, idempotency_key
-from app.api.methods import read_model, read_models
 from app.api.problems import problem_docs
-from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep, caller
+from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep
 from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
 from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PictureResponder, PicturesView
 from app.openai_api.translate import FORMATS, MOST_IMAGES, faults_of, form_of, image_api_schema, translate
@@ -20,8 +19,6 @@ from app.uploads.receive import REFUSALS, multipart
 from workers.contract.jobs.models import Job
 
 router = APIRouter(tags=["openai"], route_class=OpenAIRoute)
-for path, read in (("/v1/models", read_models), ("/v1/models/{model}", read_model)):
-    router.add_api_route(path, read, dependencies=[Depends(caller)], include_in_schema=False)
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def test_deep_and_large_bodies_are_refused(gateway: Gateway, path: str, depth: i
 
 def test_the_document_tells_all_three_bodies(gateway: Gateway) -> None:
     paths = gateway.client.get("/openapi.json").json()["paths"]
-    for path in ("/stylize", "/comparisons"):
+    for path in ("/v1/stylize", "/v1/comparisons"):
         content = paths[path]["post"]["requestBody"]["content"]
         assert list(content) == ["multipart/form-data", "application/x-www-form-urlencoded", "application/json"]
         fields = [set(one["schema"]["properties"]) for one in content.values()]
