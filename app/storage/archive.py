@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,9 +57,11 @@ class ArchiveSender:
         opened = AsyncExitStack()
         self.sender.take(caller, opened)
         headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "private, no-cache"}
-        return OpenedResponse(self._parts(pictures), opened, media_type="application/zip", headers=headers)
+        parts = self._parts(pictures)
+        opened.push_async_callback(parts.aclose)  # a caller that leaves leaves a picture open
+        return OpenedResponse(parts, opened, media_type="application/zip", headers=headers)
 
-    async def _parts(self, pictures: Sequence[ArchivedPicture]) -> AsyncIterator[bytes]:
+    async def _parts(self, pictures: Sequence[ArchivedPicture]) -> AsyncGenerator[bytes]:
         written, recipes = WrittenBytes(), []
         with ZipFile(written, "w", ZIP_STORED) as archive:
             for picture in pictures:

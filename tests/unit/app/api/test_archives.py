@@ -1,7 +1,10 @@
 """Pictures as a zip: of a job, of a comparison, of some jobs; named by prompt and seed, with what made them."""
 
 import json
+import os
+from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
@@ -10,6 +13,7 @@ from stylize_client import Client
 
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import until
 from tests.unit.app.api.test_comparisons import accepted, jobs_of
 from tests.unit.app.api.test_jobs import other_owners_job
 
@@ -86,6 +90,23 @@ def test_a_zip_larger_than_a_block_arrives_whole(gateway: Gateway) -> None:
     large = PNG + bytes(range(256)) * 2000
     job_id = done(gateway, large)
     assert opened(gateway.client.get(f"/jobs/{job_id}/zip").content)["01-a-house-seed7.png"] == large
+
+
+def test_a_caller_that_leaves_leaves_nothing_open(gateway: Gateway) -> None:
+    job_id = done(gateway, PNG + bytes(20_000_000))
+
+    def opened_pictures() -> list[str]:
+        with suppress(FileNotFoundError):  # a file that is closed while it is looked at
+            files = [os.readlink(file) for file in Path(f"/proc/{gateway.pid}/fd").iterdir()]
+            return [file for file in files if job_id in file]
+        return ["unknown"]
+
+    for _ in range(3):
+        with gateway.client.stream("GET", f"/jobs/{job_id}/zip") as answer:
+            assert answer.status_code == 200
+            next(answer.iter_raw())
+        until(lambda: not opened_pictures(), "the picture is closed")
+    gateway.client.delete(f"/jobs/{job_id}")
 
 
 @pytest.mark.parametrize(
