@@ -22,6 +22,7 @@ from typing import IO, Annotated, Any, NamedTuple
 import typer
 from redis import Redis
 
+from app.cli.beside import DataDir, named_folder, read_settings
 from deploy.embedded.folder_lock import CannotLock, FolderLock, find_running
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
 from workers.contract.blobs import BlobStore, open_blobs
@@ -45,7 +46,6 @@ PICTURES, KEYS, ABOUT = "pictures/", "redis.bin", "about.json"
 CONTENT_TYPES = {".png": "image/png", ".jpeg": "image/jpeg", ".webp": "image/webp", ".json": "application/json"}
 
 File = Annotated[str, typer.Argument(help="the backup; - is standard output, or input", metavar="FILE")]
-DataDir = Annotated[Path | None, typer.Option(help="folder of a `stylize up`, running or not", show_default=False)]
 
 
 class CannotBackUp(Exception):
@@ -107,21 +107,14 @@ def stores_of(data_dir: Path | None) -> Iterator[Stores]:
 
     Raises Misconfigured, StoreUnavailable, RedisUnavailable, CannotLock.
     """
-    settings = Settings.read()
-    if data_dir is None and "redis_url" not in settings.model_fields_set and find_running(Path("data")):
-        data_dir = Path("data")
-    if data_dir is None:
+    settings, folder = read_settings(Settings, data_dir), named_folder(data_dir)
+    if folder is None or find_running(folder):
         with _connected(settings) as stores:
             yield stores
         return
-    blobs = {"blob_url": f"file:{data_dir.resolve() / 'blobs'}"}
-    if running := find_running(data_dir):
-        with _connected(settings.model_copy(update={"redis_url": running.redis_url, **blobs})) as stores:
-            yield stores
-        return
-    data_dir.mkdir(parents=True, exist_ok=True)
-    own = RedisProcess(data_dir / "redis")
-    with FolderLock(data_dir), own, _connected(settings.model_copy(update={"redis_url": own.url, **blobs})) as stores:
+    folder.mkdir(parents=True, exist_ok=True)
+    own = RedisProcess(folder / "redis")
+    with FolderLock(folder), own, _connected(settings.model_copy(update={"redis_url": own.url})) as stores:
         yield stores
 
 

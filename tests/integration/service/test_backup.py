@@ -15,6 +15,7 @@ import pytest
 
 from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
+from deploy.embedded.folder_lock import FolderLock, Holder
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
@@ -166,6 +167,16 @@ def test_the_folder_of_a_stack_that_does_not_run_is_backed_up_and_restored(origi
     pictures = {path.relative_to(tmp_path / "two") for path in (tmp_path / "two" / "blobs").rglob("*.png")}
     assert pictures == {path.relative_to(original.folder) for path in (original.folder / "blobs").rglob("*.png")}
     assert pictures
+
+
+def test_a_stack_that_runs_here_is_found(original: Original, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with FolderLock(folder) as lock, RedisProcess(folder / "redis") as redis:
+        lock.write(Holder(pid=os.getpid(), port=8000, redis_url=redis.url, blob_url=f"file:{folder / 'blobs'}"))
+        assert stylize("restore", original.file, folder=tmp_path).returncode == 0
+        assert keys(redis) == keys(original.redis)
+        assert stylize("backup", "-", folder=tmp_path).stdout[:10] == b"about.json"
 
 
 DOCKER = """#!/bin/sh
