@@ -159,3 +159,16 @@ def test_the_ingress_lets_through_what_the_gateway_takes_and_closes_metrics() ->
 
 def test_secrets_are_never_committed() -> None:
     assert (EXAMPLE / "secrets" / ".gitignore").read_text() == "*\n!.gitignore\n"
+
+
+def test_the_alerts_become_an_object_of_the_operator(tmp_path: Path) -> None:
+    """The command of README.md, with a stand-in for kubectl that shows what it is given."""
+    [command] = re.findall(r"```\n(\{\n.*?)```", (EXAMPLE.parent / "README.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "kubectl").write_text("#!/bin/sh\ncat\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    rules = yaml.safe_load(done.stdout)
+    assert rules["kind"] == "PrometheusRule"
+    assert rules["spec"] == yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())
+    assert rules["metadata"]["labels"] == one("PodMonitor", "stylize")["metadata"]["labels"]
