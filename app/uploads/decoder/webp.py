@@ -15,14 +15,15 @@ def parse_webp(data: bytes) -> PictureFile:
     """Return the parts of a WebP. What cannot be walked is left to Pillow's judgement."""
     kept: list[bytes] = []
     found: dict[bytes, bytes] = {}
-    at = START
-    while at + HEADER.size <= len(data):
+    _, size = HEADER.unpack_from(data)
+    at, last = START, min(len(data), HEADER.size + size)
+    while at + HEADER.size <= last:
         kind, length = HEADER.unpack_from(data, at)
         body, end = at + HEADER.size, at + HEADER.size + length
-        if end > len(data):
-            if kind in METADATA:
-                break
-            return PictureFile(data)
+        if end > last:
+            if kind in PIXELS:
+                return PictureFile(data)
+            break
         if kind in METADATA:
             found.setdefault(kind, data[body:end])
         elif kind == b"VP8X" and length:

@@ -129,6 +129,15 @@ def test_a_webp_that_breaks_off_in_metadata_is_whole_enough() -> None:
     assert pixels(riff(plain[12:], part(b"XMP ", b"cut", length=9999))) == pixels(plain)
 
 
+def test_what_stands_behind_a_webp_is_no_chunk_of_it() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(detailed(), "WEBP", exif=exif)
+    for behind in (b"<html><script>", bytes(50), part(b"EXIF", b"MM"), encoded(picture(), "WEBP")):
+        assert pixels(turned + behind) == pixels(turned)
+        assert normalise(BytesIO(turned + behind)).size == (SIZE[1], SIZE[0])
+
+
 def test_a_webp_keeps_profile_and_transparency() -> None:
     clear = picture("RGBA", SIZE)
     assert pixels(encoded(clear, "WEBP", lossless=True, exact=True, xmp=b"x")) == pixels(encoded(clear))
