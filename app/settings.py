@@ -149,8 +149,8 @@ class GatewaySettings(Settings):
             raise ValueError("STYLIZE_MODELS names no base model; name at least one")
         if unknown := [model for model in self.models if not _known(model, self.model_dir)]:
             raise ValueError(
-                f"STYLIZE_MODELS names unknown base models: {', '.join(unknown)}; `stylize models list` shows all, "
-                "`stylize models add` registers your own"
+                f"STYLIZE_MODELS names what is no base model that is served here: {', '.join(unknown)}; "
+                "`stylize models list` shows all, `stylize models add` registers your own"
             )
         return self
 

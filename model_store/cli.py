@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from model_store.catalogue import entries, entry_of, folder_of, needed_by, with_required
@@ -70,6 +71,9 @@ def create(
 
 log = logging.getLogger(__name__)
 
+UNUSED = "not used here"
+TRUSTED = "no digest shipped: the first pull is trusted, and pinned"
+
 
 @contextmanager
 def _told() -> Iterator[Console]:
@@ -114,7 +118,8 @@ def list_models(
         for entry in entries(store).values():
             state = presence(entry.id, store, lock).state
             if state == "installed" or not installed:
-                table.add_row(entry.id, entry.kind, entry.base or "", _size(entry), state, _terms(entry))
+                told = state if entry.served else f"{state}, {UNUSED}"
+                table.add_row(entry.id, entry.kind, entry.base or "", _size(entry), told, escape(_terms(entry)))
         console.print(table)
 
 
@@ -134,6 +139,7 @@ def show_model(context: typer.Context, model: Id) -> None:
             "needed by": ", ".join(entry.techniques),
             "requires": ", ".join(entry.requires),
             "notes": entry.notes,
+            "served": "" if entry.served else "no: nothing of this release can use it",
             "state": found.state if found.state == "installed" else f"{found.state}; {command_for(found, store)}",
             "folder": str(folder_of(model, store)),
         }
@@ -144,7 +150,7 @@ def show_model(context: typer.Context, model: Id) -> None:
         for path, file in pinned.files.items() if pinned is not None else ():
             console.print(f"{file.sha256}  {file.size:>13,}  {path}", markup=False, highlight=False, soft_wrap=True)
         for wanted in entry.files if pinned is None else ():
-            digest = wanted.sha256 or "pinned at the first pull"
+            digest = wanted.sha256 or TRUSTED
             made = f", converted to {wanted.target}" if wanted.convert else ""
             console.print(f"{digest:>64}  {wanted.path}{made}", markup=False, highlight=False, soft_wrap=True)
 
@@ -158,7 +164,11 @@ def pull_models(
     s3_endpoint_url: Annotated[str | None, typer.Option(help="endpoint of an S3 server other than AWS")] = None,
     parallel: Annotated[int, typer.Option(min=1, max=32, help="files fetched at a time")] = 4,
 ) -> None:
-    """Fetch models and what they require; what has arrived before is resumed."""
+    """Fetch models and what they require; what has arrived before is resumed.
+
+    The first pull of a file of which no digest is shipped is trusted: what arrives is pinned, and later pulls of any
+    source must bring the same bytes.
+    """
     from model_store.fetch.pull import pull
 
     if (method is None) != (model is None) or not (models or method):
@@ -167,7 +177,8 @@ def pull_models(
     with _told() as console:
         wanted = with_required([*(models or ()), *(needed_by(method, model, store) if method and model else ())], store)
         for entry in (entry_of(each, store) for each in wanted):
-            console.print(f"{entry.id}: {', '.join(filter(None, (_size(entry), _terms(entry))))}", highlight=False)
+            told = (_size(entry), _terms(entry), "" if entry.served else UNUSED)
+            console.print(f"{entry.id}: {', '.join(filter(None, told))}", highlight=False, markup=False)
         where = open_source(source, s3_endpoint_url=s3_endpoint_url)
         with Bars(console) as bars:
             done = pull(wanted, store, where, watcher=bars, parallel=parallel)
@@ -224,6 +235,9 @@ def add_model(
     keymap: Annotated[str | None, typer.Option(help="key map of a pickled file")] = None,
 ) -> None:
     """Register a checkpoint of your own."""
+    from model_store.load.quiet import quiet_libraries
+
+    quiet_libraries()
     from model_store.add.add import add
 
     store: Path = context.obj

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 from celery.platforms import SecurityWarning
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
 
+from model_store.load import quiet
 from workers.contract.blobs import open_blobs
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.store import JobStore
@@ -92,11 +91,8 @@ def require_any(names: tuple[str, ...], store: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep progress bars and advice of the model libraries out of the log."""
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
+    """Keep progress bars and advice of libraries out of the log."""
+    quiet.quiet_libraries()
     warnings.filterwarnings("ignore", category=SecurityWarning)
 
 

@@ -23,8 +23,9 @@ def shipped_entries() -> Mapping[str, Entry]:
     for file in sorted(resources.files("model_store.catalogue.data").iterdir(), key=lambda item: item.name):
         if not file.name.endswith(".toml"):
             continue
-        for raw in tomllib.loads(file.read_text(encoding="utf-8"))["entry"]:
-            entry = Entry.model_validate(raw)
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        for raw in content["entry"]:
+            entry = Entry.model_validate({"served": content.get("served", True)} | raw)
             if entry.id in found:
                 raise ValueError(f"{file.name}: the id {entry.id} is taken")
             found[entry.id] = entry

@@ -110,6 +110,8 @@ class Entry(DeclaredEntry):
     """A commit, or a branch that the first pull resolves to a commit and pins."""
     files: tuple[WantedFile, ...] = ()
     licence: Licence = Licence(name="unknown")
+    served: bool = Field(True, exclude_if=lambda served: served is True)
+    """Whether anything of this release can use it."""
     techniques: tuple[str, ...] = ()
     """Methods that need it beside a base model."""
     requires: tuple[ModelId, ...] = ()

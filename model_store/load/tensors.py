@@ -47,7 +47,7 @@ def check_finite(file: Path) -> None:
             for name in opened.keys():  # noqa: SIM118 - it is no mapping
                 tensor = opened.get_tensor(name)
                 if tensor.is_floating_point() and not tensor.float().isfinite().all():
-                    raise WrongKeys(f"{file.name}: {name}: has values that are not finite")
+                    raise WrongKeys(f"{file.parent.name}/{file.name}: {name}: has values that are not finite")
     except (OSError, ValueError, SafetensorError) as fault:
         raise MalformedFile(f"{file}: {fault}") from fault
 

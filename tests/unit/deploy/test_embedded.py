@@ -80,7 +80,7 @@ def test_a_bad_setting_ends_everything_and_is_named(tmp_path: Path, monkeypatch:
         ("STYLIZE_WORKER_DEVICE", "gpu", "STYLIZE_WORKER_DEVICE: must be auto, cpu, cuda or cuda:N"),
         ("STYLIZE_SWEEPER_PERIOD_SECONDS", "0", "STYLIZE_SWEEPER_PERIOD_SECONDS: must be a number above 0"),
         ("STYLIZE_PORT", "1", "unknown setting STYLIZE_PORT (did you mean STYLIZE_GATEWAY_PORT?)"),
-        ("STYLIZE_MODELS", "sd99", "STYLIZE_MODELS names unknown base models: sd99"),
+        ("STYLIZE_MODELS", "sd99", "STYLIZE_MODELS names what is no base model that is served here: sd99"),
     ],
 )
 def test_settings_of_all_processes_are_read_before_one_starts(

@@ -1,7 +1,10 @@
 """What `models add` refuses, in one line, leaving nothing: names that are none, files that no job could use."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,7 +108,7 @@ def test_a_base_model_with_values_that_are_not_finite_is_refused(
     name = next(iter(tensors))
     tensors[name].view(-1)[0] = float("nan")
     save_file(tensors, file, {"format": "pt"})
-    with pytest.raises(WrongKeys, match="not finite"):
+    with pytest.raises(WrongKeys, match=rf"{part}/.*: {re.escape(name)}: has values that are not finite"):
         add(source, "mine", store)
     assert not (store / "models" / "mine").exists()
 
@@ -117,6 +120,13 @@ def test_a_shape_that_no_tensor_has_is_refused(shape: list[int], tmp_path: Path)
     (tmp_path / "odd.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
     with pytest.raises(MalformedFile, match="too large"):
         read_header(tmp_path / "odd.safetensors")
+
+
+def test_the_command_says_what_it_added_and_nothing_of_libraries(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "model_store.cli", "--store", str(tmp_path / "store"), "add")
+    source = lora(tmp_path, halves())
+    done = subprocess.run((*command, str(source), "mine"), capture_output=True, text=True, check=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("mine: lora for sd15, 1 files\n", "")
 
 
 @pytest.mark.parametrize("name", ["lora-metadata-list", "empty"])

@@ -41,6 +41,15 @@ def test_every_entry_is_whole() -> None:
             assert entry.repository.count("/") == 1
 
 
+def test_what_is_not_served_says_so() -> None:
+    for entry in entries().values():
+        if entry.kind == "base":
+            assert entry.served == (entry.base is not None), entry.id
+        if entry.techniques:
+            assert entry.served == any(name in registry.names() for name in entry.techniques), entry.id
+        assert all(entries()[required].served for required in entry.requires) or not entry.served, entry.id
+
+
 def test_every_entry_of_the_hub_says_its_size() -> None:
     assert [entry.id for entry in entries().values() if entry.origin == "hub" and not entry.about_mb] == []
 

@@ -151,9 +151,19 @@ def test_what_is_not_installed_shows_what_a_pull_would_bring(run: Run) -> None:
     lines = [line.strip() for line in said.splitlines()]
     assert code == 0
     assert "size  2.44 GB" in lines
-    assert "pinned at the first pull  pytorch_model.bin, converted to csd.safetensors" in lines
+    trusted = "no digest shipped: the first pull is trusted, and pinned"
+    assert f"{trusted}  pytorch_model.bin, converted to csd.safetensors" in lines
     assert entry_of("art-inception").files[0].sha256 in run("show", "art-inception")[1]
     assert "nothing was ever pulled" in run("verify")[1]
+
+
+def test_what_nothing_here_can_use_is_marked(run: Run) -> None:
+    lines = {line.split()[0]: line for line in run("list")[1].splitlines()}
+    assert "missing, not used here" in lines["flux1-schnell"]
+    assert "not used" not in lines["sdxl"]
+    assert "FLUX.1 [dev] Non-Commercial" in lines["flux1-dev"]
+    assert "served  no: nothing of this release can use it" in run("show", "flux1-schnell")[1]
+    assert "served" not in run("show", "sdxl")[1]
 
 
 def test_ctrl_c_is_told_in_a_line_wherever_it_strikes(

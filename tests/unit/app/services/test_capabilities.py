@@ -33,7 +33,7 @@ def test_a_model_of_the_operator_is_offered_at_its_own_size(tmp_path: Path) -> N
     assert defaults is not None
     assert (defaults.width, defaults.height) == (96, 96)
     assert "mine" in [entry.id for entry in capabilities.weights["signal-leak"]]
-    with pytest.raises(ValueError, match=r"unknown base models: yours; .*stylize models add"):
+    with pytest.raises(ValueError, match=r"no base model that is served here: yours; .*stylize models add"):
         GatewaySettings(models=("yours",), model_dir=tmp_path)
 
 
