@@ -8,8 +8,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from app.urls import TargetRefused, is_public_url, origin_of, page_origin
-from model_store.catalogue import base_of
+from model_store.catalogue import base_of, entries
 from model_store.catalogue.entry import Base
+from workers.contract.runtime.setting_faults import closest_name
 from workers.contract.runtime.settings import Settings
 
 MEGABYTE = 1_000_000
@@ -148,8 +149,11 @@ class GatewaySettings(Settings):
         if not self.models:
             raise ValueError("STYLIZE_MODELS names no base model; name at least one")
         if unknown := [model for model in self.models if not _known(model, self.model_dir)]:
+            served = (model for model in entries(self.model_dir) if _known(model, self.model_dir))
+            near = closest_name(unknown[0], served, "")
+            meant = f" (did you mean {near}?)" if near else ""
             raise ValueError(
-                f"STYLIZE_MODELS names what is no base model that is served here: {', '.join(unknown)}; "
+                f"STYLIZE_MODELS names what is no base model that is served here: {', '.join(unknown)}{meant}; "
                 "`stylize models list` shows all, `stylize models add` registers your own"
             )
         return self

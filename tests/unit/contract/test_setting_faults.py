@@ -77,6 +77,8 @@ def test_a_public_url_that_is_one(url: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_fault_of_models_and_of_origins_is_told_without_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
     said = refusal(GatewaySettings, monkeypatch, STYLIZE_MODELS="sd99")
     assert said.startswith("STYLIZE_MODELS names what is no base model that is served here: sd99; `stylize")
+    said = refusal(GatewaySettings, monkeypatch, STYLIZE_MODELS="startr")
+    assert "served here: startr (did you mean starter?); `stylize models list`" in said
     said = refusal(GatewaySettings, monkeypatch, STYLIZE_MODELS="starter", STYLIZE_GATEWAY_WEBHOOK_ALLOW="http://a/b")
     assert said.startswith("STYLIZE_GATEWAY_WEBHOOK_ALLOW: must be origins, http://HOST[:PORT]")
 
