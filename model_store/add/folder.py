@@ -51,17 +51,20 @@ def copy_file(file: Path, target: Path, source: Path) -> None:
 
 def _weights(folder: Path, source: Path) -> Mapping[str, Path]:
     """Return a component's files of weights by the names they get: those without a variant, or the only variant's."""
-    files = sorted(folder.iterdir())
-    for pattern in (_VARIANT_INDEX, _VARIANT):
-        found = {match[2] or "": (file, match[1]) for file in files if (match := pattern.fullmatch(file.name))}
-        if "" not in found and len(found) > 1:
-            raise NotInstalled(f"{folder} holds the variants {', '.join(sorted(found))} but none without a name")
-        for file, stem in [found.get("") or next(iter(found.values()))] if found else []:
-            if pattern is _VARIANT:
-                return {f"{stem}.safetensors": file}
-            names = sorted(set(read_index(plain_file(file, source)).weight_map.values()))
-            return {f"{stem}.safetensors.index.json": file, **{name: folder / name for name in names}}
-    refuse_missing(folder)
+    found: dict[str, tuple[Path, re.Match[str]]] = {}
+    for pattern in (_VARIANT, _VARIANT_INDEX):  # an index before a single file, the first stem before the others
+        for file in sorted(folder.iterdir(), reverse=True):
+            if match := pattern.fullmatch(file.name):
+                found[match[2] or ""] = file, match
+    if not found:
+        refuse_missing(folder)
+    if "" not in found and len(found) > 1:
+        raise NotInstalled(f"{folder} holds the variants {', '.join(sorted(found))} but none without a name")
+    file, match = found.get("") or next(iter(found.values()))
+    if match.re is _VARIANT:
+        return {f"{match[1]}.safetensors": file}
+    shards = sorted(set(read_index(plain_file(file, source)).weight_map.values()))
+    return {f"{match[1]}.safetensors.index.json": file, **{name: folder / name for name in shards}}
 
 
 def base_of_folder(source: Path) -> Base:

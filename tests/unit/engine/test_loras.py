@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from model_store.add.add import add
 from tests.support.techniques import lora_files
@@ -24,7 +25,7 @@ from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine
-from workers.engine.errors import Refused, WeightsMissing
+from workers.engine.errors import NotFinite, Refused, WeightsMissing
 from workers.engine.types import BatchItem
 from workers.techniques import registry
 from workers.worker.resources import loras, terms, weights
@@ -195,6 +196,15 @@ def engine_of(backbone: StableDiffusion, store: Path) -> DiffusionEngine:
         find_lora=loras(store),
         terms=terms(store),
     )
+
+
+def test_one_that_overflows_is_named(sd15: StableDiffusion, store: Path, tmp_path: Path) -> None:
+    file = lora_files.write("diffusers", sd15.pipe, tmp_path / "huge", text=False)
+    save_file({name: half * 1e16 for name, half in load_file(file).items()}, file)
+    add(file, "huge", store, base="sd15")
+    asked = request(params={"loras": [{"id": "huge"}]})
+    with pytest.raises(NotFinite, match="sd15 with huge gave values that are not finite"):
+        engine_of(sd15, store).stylize(asked, STYLE, watch=quiet)
 
 
 def pixels(engine: DiffusionEngine, params: dict[str, Any], method: str) -> np.ndarray[Any, Any]:

@@ -107,6 +107,7 @@ def test_the_plain_weights_are_taken_before_a_variants(tiny: Tiny, store: Path, 
     shutil.copytree(tiny("sd15"), tmp_path / "copy")
     for part in ("unet", "vae"):
         (tmp_path / "copy" / part / f"{UNET}.fp16.safetensors").write_bytes(b"not read")
+        (tmp_path / "copy" / part / f"{UNET}.safetensors.index.bf16.json").write_bytes(b"not read")
     add(tmp_path / "copy", "mine", store)
     assert unchanged("mine", store, tiny)
     assert [file.name for file in (folder_of("mine", store) / "unet").glob("*.safetensors")] == [f"{UNET}.safetensors"]
