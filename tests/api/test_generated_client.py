@@ -18,7 +18,7 @@ from tests.support.service import Service, service
 pytestmark = pytest.mark.xdist_group("service")
 
 GENERATOR = Path(sys.prefix) / "generator" / "bin" / "python"
-PICTURES = ("image/png", "image/jpeg", "image/webp")
+FILES = ("image/png", "image/jpeg", "image/webp", "application/zip")
 PROGRAM = """
 import hashlib, io, json, sys, time
 from pathlib import Path
@@ -57,7 +57,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def generated(running: Service, folder: Path) -> str:
     """Have the client written into a folder; return what the generator said."""
     (folder / "openapi.json").write_text(running.client.get("/openapi.json").raise_for_status().text)
-    overrides = dict.fromkeys(PICTURES, "application/octet-stream")
+    overrides = dict.fromkeys(FILES, "application/octet-stream")
     (folder / "config.json").write_text(json.dumps({"content_type_overrides": overrides, "post_hooks": []}))
     command = [str(GENERATOR), "-m", "openapi_python_client", "generate", "--meta", "none", "--fail-on-warning"]
     command += ["--path", "openapi.json", "--config", "config.json", "--output-path", "made"]
