@@ -6,8 +6,8 @@ from contextlib import closing
 from pydantic import ValidationError
 
 from app.errors import Fault, Invalid, Unavailable
+from app.uploads.decoder.formats import name_foreign
 from app.uploads.decoder.pool import Decoder, DecoderLost
-from app.uploads.formats import name_foreign
 from app.uploads.limits import PictureFileRefused, format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload

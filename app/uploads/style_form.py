@@ -3,9 +3,9 @@
 from typing import Any
 
 from app.errors import Fault, Invalid
+from app.uploads.decoder.formats import check_formats
 from app.uploads.fields import Field, text, weights
 from app.uploads.form_schema import FILE, FormSchema
-from app.uploads.formats import check_formats
 from app.uploads.multipart import Form
 from workers.techniques import registry
 

@@ -7,9 +7,9 @@ from typing import Any
 from app.capabilities import Capabilities
 from app.errors import Fault, Invalid
 from app.uploads.cost import cost
+from app.uploads.decoder.formats import check_formats
 from app.uploads.fields import MAX_PIXELS, MAX_SEED, draw_seed
 from app.uploads.form_schema import PICTURES, StylizeSchema
-from app.uploads.formats import check_formats
 from app.uploads.multipart import Form
 from app.uploads.params import parse_params
 from model_store.catalogue.entry import Base

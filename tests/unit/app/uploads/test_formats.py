@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from app.uploads.formats import name_foreign
+from app.uploads.decoder.formats import name_foreign
 from app.uploads.limits import SIGNATURE_BYTES
 from tests.support.pictures import encoded, picture
 
