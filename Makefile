@@ -82,8 +82,8 @@ bench-scaling: $(VENV)/dev.done ## two workers against one; coming and going los
 images: $(VENV)/dev.done ## build both images, check them, run the services from them (needs buildah)
 	$(BIN)/python -m tests.bench.images
 
-docs: $(VENV)/dev.done ## write the tables of README and docs anew from the code
-	$(BIN)/python -m tests.architecture.tables --write
+docs: $(VENV)/dev.done ## write the tables of README and docs, and docs/openapi.json, anew from the code
+	$(BIN)/python -m tests.architecture.tables --write && $(BIN)/python -m tests.api.document_file --write
 
 settings: $(VENV)/dev.done ## write .env.example and the dashboard anew
 	$(BIN)/python -m app.cli.env_file --write && $(BIN)/python -m deploy.grafana.generate --write

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.api.conditional import KeptCopyDep, conditional_response, picture_docs
 from app.api.headers import KEY_PARAMETER, REPLAYED, idempotency_key
 from app.api.jobs import CancelOnly, Cursor
-from app.api.problems import problem_docs
+from app.api.problems import BUSY, problem_docs
 from app.api.responses import zip_docs, zip_response
 from app.dependencies import (
     ArchivesDep,
@@ -23,7 +23,7 @@ from app.dependencies import (
     SenderDep,
     SheetsDep,
 )
-from app.errors import Conflict, InsufficientStorage, Invalid, NotFound, TooManyJobs
+from app.errors import Conflict, InsufficientStorage, Invalid, NotFound
 from app.schemas.comparison import ComparisonsView, ComparisonView
 from app.services.comparisons.contact_sheet import sheet_tag
 from app.services.comparisons.grid import comparison_schema
@@ -43,7 +43,7 @@ ComparisonId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", d
     status_code=202,
     response_model=ComparisonView,
     openapi_extra={"parameters": [KEY_PARAMETER]},
-    responses=problem_docs(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage),
+    responses=problem_docs(*REFUSALS, Conflict, Invalid, *BUSY, InsufficientStorage),
 )
 async def make_comparison(
     request: Request,

@@ -23,6 +23,7 @@ from app.errors import (
     NotFound,
     NothingNew,
     Problem,
+    RateLimited,
     TooManyInFlight,
     TooManyJobs,
     TooMuchStored,
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 SCHEMA = {"$ref": f"#/components/schemas/{ProblemView.__name__}"}
 CLIENT_CLOSED = 499
+BUSY: tuple[type[Problem], ...] = (TooManyJobs, TooManyInFlight, RateLimited)
+"""Why a request for work may have to come again later."""
 
 
 def problem_response(problem: Problem) -> JSONResponse:

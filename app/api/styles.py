@@ -8,9 +8,9 @@ from starlette.responses import JSONResponse, Response
 
 from app.api.document.forms import ENCODING
 from app.api.jobs import Cursor
-from app.api.problems import problem_docs
+from app.api.problems import BUSY, problem_docs
 from app.dependencies import BodiesDep, CallerDep, OwnerDep, StyleSaverDep, StylesDep
-from app.errors import InsufficientStorage, Invalid, NotFound, TooManyJobs
+from app.errors import InsufficientStorage, Invalid, NotFound
 from app.schemas.style import StylesView, StyleView
 from app.uploads.receive import REFUSALS, multipart
 from app.uploads.style_form import PRECOMPUTE_BODY, PRECOMPUTE_FORM, STYLE_BODY, STYLE_FORM
@@ -26,7 +26,7 @@ StyleId = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", descri
     status_code=201,
     response_model=StyleView,
     openapi_extra={"requestBody": multipart(STYLE_BODY, {"style_image": ENCODING})},
-    responses=problem_docs(*REFUSALS, Invalid, TooManyJobs, InsufficientStorage),
+    responses=problem_docs(*REFUSALS, Invalid, *BUSY, InsufficientStorage),
 )
 async def save_style(
     request: Request, bodies: BodiesDep, saver: StyleSaverDep, styles: StylesDep, caller: CallerDep
@@ -50,7 +50,7 @@ async def save_style(
     summary="Prepare a style",
     status_code=202,
     openapi_extra={"requestBody": multipart(PRECOMPUTE_BODY, {})},
-    responses=problem_docs(*REFUSALS, NotFound, Invalid, TooManyJobs),
+    responses=problem_docs(*REFUSALS, NotFound, Invalid, *BUSY),
 )
 async def precompute_style(
     style_id: StyleId,

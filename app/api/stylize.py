@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from app import dependencies
 from app.api.headers import CANCEL_AFTER, KEY_PARAMETER, PARAMETERS, PREFER, cancel_after, idempotency_key
-from app.api.problems import problem_docs
+from app.api.problems import BUSY, problem_docs
 from app.api.responses import submission_response
-from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
+from app.errors import Conflict, InsufficientStorage, Invalid
 from app.schemas.job import JobView
 from app.uploads.receive import REFUSALS
 
@@ -34,7 +34,7 @@ router = APIRouter(tags=["stylize"], route_class=Direct)
     status_code=202,
     response_model=JobView,
     openapi_extra={"parameters": [KEY_PARAMETER, *PARAMETERS]},
-    responses=problem_docs(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage)
+    responses=problem_docs(*REFUSALS, Conflict, Invalid, *BUSY, InsufficientStorage)
     | {
         200: {"description": "Done within the time that `Prefer: wait=n` gave", "model": JobView},
         202: {

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.headers import KEY_PARAMETER, idempotency_key
-from app.api.problems import problem_docs
+from app.api.problems import BUSY, problem_docs
 from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep
-from app.errors import Conflict, InsufficientStorage, Invalid, TooManyJobs
+from app.errors import Conflict, InsufficientStorage, Invalid
 from app.openai_api.responses import NotDone, OpenAIRoute, PictureJobFailed, PictureResponder, PicturesView
 from app.openai_api.translate import FORMATS, MOST_IMAGES, faults_of, form_of, image_api_schema, translate
 from app.uploads.form_schema import FILE
@@ -44,7 +44,7 @@ class ImageSubmitter:
 
 ImagesDep = Annotated[ImageSubmitter, Depends(ImageSubmitter)]
 
-REFUSED = problem_docs(*REFUSALS, Conflict, Invalid, TooManyJobs, InsufficientStorage, PictureJobFailed, NotDone)
+REFUSED = problem_docs(*REFUSALS, Conflict, Invalid, *BUSY, InsufficientStorage, PictureJobFailed, NotDone)
 SHARED: dict[str, Any] = {
     "prompt": {"type": "string", "maxLength": 2000},
     "model": {

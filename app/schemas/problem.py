@@ -18,3 +18,8 @@ class ProblemView(BaseModel):
     status: int
     detail: str
     errors: list[FaultView] = []
+    instance: str | None = Field(
+        None,
+        description="present with 500: which request it was; the gateway's log tells more of it",
+        examples=["urn:stylize:request:3f1c9a5be0d24c71"],
+    )

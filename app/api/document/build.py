@@ -6,8 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.api.document.examples import show_examples
 from app.api.document.forms import SECURITY_SCHEMES, comparison_body, form_body, link, problem_schemas
 from app.api.document.headers import HEADERS, declare_headers
+from app.api.document.texts import describe
 from app.capabilities import Capabilities
 from app.uploads.form_schema import StylizeSchema
 
@@ -61,6 +63,8 @@ def build_document(
     components["securitySchemes"], components["headers"] = SECURITY_SCHEMES, HEADERS
     document["security"] = [{name: []} for name in SECURITY_SCHEMES] + [{}]
     link(document)
+    describe(document)
+    show_examples(document)
     for verb, operation in operations(document):
         _describe_events(operation)
         declare_headers(verb, operation)
