@@ -59,10 +59,6 @@ def worker(settings: WorkerSettings) -> Worker:
             projection(backbone)
         return rehearse(engine, model, models)
 
-    def describe(model: str) -> str:
-        backbone = pool.get(model)
-        return f"{model} ({device.describe(backbone.device, backbone.dtype)})"
-
     redis = connect(settings.redis_url)
     return Worker(
         settings,
@@ -71,7 +67,6 @@ def worker(settings: WorkerSettings) -> Worker:
         blobs=open_blobs(settings),
         engine=engine,
         warm=warm,
-        describe=describe,
         metrics=metrics,
         forget=engine.cache.forget,
         prepared=engine.prepared.held,

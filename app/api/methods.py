@@ -24,6 +24,7 @@ from app.schemas.catalogue import (
     RecommendationView,
 )
 from app.services.model_status import ModelStatus, installed_models, served_models
+from model_store.catalogue.entry import PROMPT_TOKENS
 from model_store.catalogue.evaluation import MethodFigures
 from model_store.errors import ModelStoreError
 from workers.contract.jobs.results import WorkerStatus
@@ -104,7 +105,12 @@ def models_view(capabilities: Capabilities, folder: Path, workers: Sequence[Work
         data=named_models(capabilities),
         models=[
             ModelView(
-                **_model_fields(one), default=one.entry.id == capabilities.default_model, warm=one.state == "warm"
+                **_model_fields(one),
+                default=one.entry.id == capabilities.default_model,
+                warm=one.state == "warm",
+                notes=one.entry.notes,
+                knows=one.entry.knows,
+                prompt_tokens=one.entry.base and PROMPT_TOKENS.get(one.entry.base),
             )
             for one in served_models(capabilities.bases, folder, workers)
         ],

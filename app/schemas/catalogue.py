@@ -36,12 +36,16 @@ class MethodView(BaseModel):
     family: Family
     version: int
     title: str
+    brief: str = Field(description="what it does to a picture, in one plain sentence")
     summary: str
     paper: Paper
     experimental: bool
     experimental_on: tuple[Base, ...] = Field(description="base models on which it is experimental")
     inputs: Inputs
     parameters: dict[str, JsonValue] = Field(description="JSON Schema of `params`")
+    main_parameters: dict[str, str] = Field(
+        description="parameters worth a first try, each with one plain sentence; the others are for experts"
+    )
     strength: str = Field(description="how `strength` 0..1 maps to the technique's own parameters")
     defaults: dict[Base, Defaults]
     cost: Cost
@@ -83,6 +87,11 @@ class ModelView(InstalledModelView):
     base: Base
     default: bool
     warm: bool = Field(description="whether a worker has it ready")
+    notes: str = Field("", description="what people who choose it ought to know")
+    knows: tuple[str, ...] = Field(
+        (), description="the things that a demonstration model can draw; empty where it draws what it is asked for"
+    )
+    prompt_tokens: int | None = Field(None, description="how many tokens of a text its text encoders read")
 
 
 class NamedModelView(BaseModel):

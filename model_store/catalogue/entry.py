@@ -1,7 +1,9 @@
 """What the catalogue says about one model. Pydantic only: the gateway reads it without torch."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -20,6 +22,9 @@ Kind = Literal[
     "auxiliary",
 ]
 Origin = Literal["hub", "shipped", "added"]
+
+PROMPT_TOKENS: Mapping[Base, int] = MappingProxyType({"sd15": 75, "sdxl": 75})
+"""How many tokens of a text the text encoders of an architecture read."""
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -117,6 +122,9 @@ class Entry(DeclaredEntry):
     requires: tuple[ModelId, ...] = ()
     """Entries that must be installed with it."""
     notes: str = ""
+    """What people who choose it ought to know."""
+    knows: tuple[str, ...] = ()
+    """The things that a demonstration model can draw; none where it draws whatever it is asked for."""
 
     @property
     def about_mb(self) -> float:

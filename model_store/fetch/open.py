@@ -30,20 +30,9 @@ def open_source(words: str, *, s3_endpoint_url: str | None = None, timeout_secon
 def _bucket(words: str, endpoint_url: str | None, timeout_seconds: float) -> Source:
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
 
     from model_store.fetch.bucket import Bucket
 
     bucket, _, prefix = words.partition("/")
-    policy = Config(
-        connect_timeout=timeout_seconds,
-        read_timeout=timeout_seconds,
-        retries={"max_attempts": 2},
-        response_checksum_validation="when_required",  # files are verified by our own pins
-    )
-    try:
-        client = boto3.client("s3", endpoint_url=endpoint_url or None, config=policy)
-    except (BotoCoreError, ValueError) as fault:
-        advice = "--s3-endpoint-url is http://HOST[:PORT] or https://HOST[:PORT], without '_' in HOST"
-        raise ModelNotFound(f"no S3 client can be made for s3://{words}: {fault}; {advice}") from fault
-    return Bucket(client, bucket, prefix)
+    policy = Config(connect_timeout=timeout_seconds, read_timeout=timeout_seconds, retries={"max_attempts": 2})
+    return Bucket(boto3.client("s3", endpoint_url=endpoint_url, config=policy), bucket, prefix)

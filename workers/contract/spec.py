@@ -107,6 +107,8 @@ class Spec(DeclaredSpec):
     family: Family
     version: int
     title: str
+    brief: str
+    """What it does to a picture, for people who know nothing of the method: one plain sentence."""
     summary: str
     paper: Paper
     inputs: Inputs
@@ -115,6 +117,8 @@ class Spec(DeclaredSpec):
     cost: Cost = Cost()
     strength: str
     """How `strength` 0..1 maps to the technique's own parameters, for people."""
+    main_parameters: dict[str, str] = {}
+    """Those of `params` that are worth a first try, each with one plain sentence; the others are for experts."""
     rights: str
     """Notes on licence and patents, for people."""
     weights: tuple[str, ...] = ()

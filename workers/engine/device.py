@@ -3,7 +3,6 @@
 import torch
 
 from workers.engine.errors import DeviceLost
-from workers.engine.memory import available
 
 
 def verdict(failure: Exception) -> Exception:
@@ -11,13 +10,6 @@ def verdict(failure: Exception) -> Exception:
     if isinstance(failure, RuntimeError) and not works():
         return DeviceLost(str(failure).partition("\n")[0])
     return failure
-
-
-def describe(where: torch.device, dtype: torch.dtype) -> str:
-    """Return a device, the numbers it computes with and the memory it has left, in words."""
-    card = f" {torch.cuda.get_device_name(where)}" if where.type == "cuda" else ""
-    free = f"{available(where) / 2**30:.1f} GiB free"
-    return f"{where}{card}, {str(dtype).removeprefix('torch.')}, {free}"
 
 
 def works() -> bool:

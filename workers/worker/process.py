@@ -49,14 +49,11 @@ class Worker:
         blobs: BlobStore,
         engine: Engine,
         warm: Callable[[str], dict[str, str]],
-        describe: Callable[[str], str] = str,
         metrics: WorkerMetrics,
         forget: Callable[[Collection[str]], object] = frozenset,
         prepared: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         """`warm` makes a base model ready and returns why each technique cannot run on it; empty text if it can.
-
-        `describe` names a model that is warm, with what it runs on.
 
         `forget` drops what was computed from style pictures, by their sha256; `prepared` returns which preparations are
         still there.
@@ -67,7 +64,6 @@ class Worker:
         self.blobs = blobs
         self.metrics = metrics
         self._warm = warm
-        self._describe = describe
         self.beat = Heartbeat(self.store, lease_seconds=settings.lease_seconds)
         self.invalidator = CacheInvalidator(StyleStore(redis), forget)
         self.runner = Runner(
@@ -168,7 +164,7 @@ class Worker:
             self.broken.add(model)
             self.methods[model] = dict.fromkeys(registry.names(), reason[:MOST_REASON])
         else:
-            log.info("%s is warm after %.1f s", self._describe(model), time.monotonic() - began)
+            log.info("%s is warm after %.1f s", model, time.monotonic() - began)
             self.broken.discard(model)
             self.methods[model] = methods
 

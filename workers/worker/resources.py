@@ -19,12 +19,11 @@ from workers.engine.backbones.lora_stack import Finder
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier, Tier
 from workers.engine.errors import Refused, WeightsMissing
+from workers.engine.memory import available
 from workers.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
-NVIDIA_DEVICE = Path("/dev/nvidiactl")
-"""There wherever NVIDIA's driver is loaded."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -40,6 +39,13 @@ def device_of(settings: WorkerSettings) -> torch.device:
     return device
 
 
+def describe(device: torch.device) -> str:
+    """Return the name of a device, and what is free of its memory: a worker on the CPU by mistake shows."""
+    if device.type != "cuda":
+        return f"the {device.type.upper()}"
+    return f"{device} ({torch.cuda.get_device_name(device)}), where {available(device) / 2**30:.1f} GiB are free now"
+
+
 def locate(model: str, store: Path) -> Path:
     """Return the folder of a base model. Raises Misconfigured with the command that fetches it, if it is missing."""
     try:
@@ -49,14 +55,14 @@ def locate(model: str, store: Path) -> Path:
 
 
 def loader(settings: WorkerSettings, store: Path) -> Callable[[str], Backbone]:
-    """Return what loads a base model by id onto this worker's device; say so when a GPU is left unused."""
+    """Return what loads a base model by id onto this worker's device."""
     device = device_of(settings)
-    if device.type == "cpu" and settings.worker_device == "auto" and NVIDIA_DEVICE.exists():
-        log.warning("this host has an NVIDIA GPU that torch %s cannot use: all work is on the CPU", torch.__version__)
     dtype = DTYPES.get(settings.worker_dtype)
 
     def load(model: str) -> Backbone:
-        return load_backbone(locate(model, store), name=model, device=device, dtype=dtype)
+        loaded = load_backbone(locate(model, store), name=model, device=device, dtype=dtype)
+        log.info("%s is loaded in %s on %s", model, str(loaded.dtype).removeprefix("torch."), describe(device))
+        return loaded
 
     return load
 

@@ -127,9 +127,8 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
         family = below(process.pid)
         assert len(family) >= 4, "Redis, gateway, sweeper, worker"
         process.send_signal(signal.SIGINT)
-        _, log = process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
-        assert re.search(r"starter \(cpu, float32, [\d.]+ GiB free\) is warm after [\d.]+ s", log), log
         said = "".join(lines)
         assert re.search(r"^stylize: keeps jobs and pictures for 8760 hours in .*STYLIZE_RETENTION_HOURS", said, re.M)
         assert re.search(r"^stylize: started (Redis|Valkey) [\d.]+ \(/.*-server\)$", said, re.MULTILINE), said

@@ -2,6 +2,7 @@
 
 import pytest
 
+from model_store.catalogue.entry import PROMPT_TOKENS
 from tests.unit.engine.test_engine import STYLE, engine_of, quiet, request
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 
@@ -21,6 +22,7 @@ def test_prompts_that_differ_behind_what_is_read_give_one_picture_and_say_so(bac
     )
     assert plain.pictures[0].tobytes() == cat.pictures[0].tobytes() == dog.pictures[0].tobytes()
     assert plain.warnings == ()
+    assert len(READ) == PROMPT_TOKENS[backbone.base]
     assert cat.warnings == (told("prompt", backbone, "a cat"),)
     assert dog.warnings == (told("prompt", backbone, "a dog"),)
 

@@ -13,6 +13,7 @@ from model_store.store.lockfile import PinnedFile, PinnedModel, pin, read_lock
 from model_store.store.presence import presence, require_installed
 from tests.unit.model_store.conftest import Register
 from workers.techniques import registry
+from workers.training.starter.recipe import RECIPES
 
 ROOT = Path(__file__).parents[3]
 
@@ -194,3 +195,10 @@ def test_an_operators_entry_never_hides_one_of_ours(store: Path, register: Regis
 def test_the_gateways_side_never_imports_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_starter_says_what_it_knows_and_that_it_is_a_demonstration() -> None:
+    starter = entry_of("starter", Path("/store"))
+    assert starter.knows == RECIPES["cpu"].objects
+    assert "demonstration model" in starter.notes
+    assert "stylize models pull sdxl" in starter.notes

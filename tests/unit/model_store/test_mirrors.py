@@ -51,12 +51,6 @@ def mirror(client: Any, tmp_path: Path) -> Bucket:
     return Bucket(client, name, "/deep/")
 
 
-@pytest.mark.parametrize("url", ["minio:9000", "http://my_s3:9000", "nonsense"])
-def test_an_endpoint_that_is_none_is_one_line(url: str) -> None:
-    with pytest.raises(ModelNotFound, match=r"^no S3 client .* s3://bucket/x: .*; --s3-endpoint-url is http"):
-        open_source("s3://bucket/x", s3_endpoint_url=url)
-
-
 def test_a_bucket_is_pulled_pinned_and_enforced(mirror: Bucket, client: Any, store: Path, register: Register) -> None:
     register("thing", "unet/*")
     pull(["thing"], store, mirror, watcher=Silent())

@@ -1,12 +1,11 @@
 """A worker that lacks a model says what fetches it and ends with 2; one of the operator's own it knows by the store."""
 
-import re
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from model_store.add.add import add
 from model_store.errors import UnknownModel
@@ -18,7 +17,6 @@ from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, ModelUnusable, WeightsMissing
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.worker import resources
 from workers.worker.resources import loader
 from workers.worker.warmup import rehearse
 
@@ -70,11 +68,14 @@ def test_a_model_of_the_operator_is_loaded_and_rehearsed(tiny_root: Path, tmp_pa
         rehearse(engine_of(tmp_path), "yours", tmp_path)
 
 
-def test_a_loaded_model_is_described_by_device_numbers_and_free_memory(tiny_root: Path, tmp_path: Path) -> None:
+def test_the_log_names_device_and_type_of_a_loaded_model(
+    tiny_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     add(tiny_root / "sd15", "mine", tmp_path)
     settings = WorkerSettings(models=("mine",), model_dir=tmp_path, worker_device="cpu")
-    loaded = loader(settings, tmp_path)("mine")
-    assert re.fullmatch(r"cpu, float32, [\d.]+ GiB free", device.describe(loaded.device, loaded.dtype))
+    with caplog.at_level(logging.INFO, "workers.worker.resources"):
+        loader(settings, tmp_path)("mine")
+    assert [record.getMessage() for record in caplog.records] == ["mine is loaded in float32 on the CPU"]
 
 
 def test_a_file_that_changed_after_it_was_added_is_named_with_its_key(tiny_root: Path, tmp_path: Path) -> None:
@@ -99,19 +100,3 @@ def test_a_lost_device_is_no_fault_of_the_model(
     monkeypatch.setattr(device, "works", lambda: False)
     with pytest.raises(DeviceLost):
         rehearse(engine, "mine", tmp_path)
-
-
-def test_a_gpu_left_unused_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(resources, "NVIDIA_DEVICE", tmp_path / "none")
-    loader(WorkerSettings(), tmp_path)
-    assert caplog.messages == []
-    monkeypatch.setattr(resources, "NVIDIA_DEVICE", tmp_path)
-    loader(WorkerSettings(worker_device="cpu"), tmp_path)
-    assert caplog.messages == []
-    loader(WorkerSettings(), tmp_path)
-    [told] = caplog.messages
-    assert "has an NVIDIA GPU" in told
-    assert "is on the CPU" in told

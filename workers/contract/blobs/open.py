@@ -50,10 +50,8 @@ def s3_client(settings: Settings) -> Any:
         read_timeout=ANSWER_SECONDS,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
         max_pool_connections=32,
-        # Servers other than AWS's refuse or damage puts with the checksums that boto3 adds by itself, and refuse to be
-        # asked for theirs.
+        # Servers other than AWS's refuse or damage puts with the checksums that boto3 adds by itself.
         request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
     )
     endpoint = _endpoint(settings)
     try:

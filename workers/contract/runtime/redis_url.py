@@ -22,10 +22,6 @@ TLS_WORDS = (
 )
 CERTIFICATES = {f"{prefix}{word}": word for word in ("none", "optional", "required") for prefix in ("", "cert_")}
 """How ssl_cert_reqs may be spelled, in any case: as redis-py does, or as Celery does."""
-ONE_SERVER = (
-    "Redis Sentinel and several hosts are not supported: name one server, or an address that follows the master "
-    "(a proxy, a DNS name); after a failover a command is tried again there"
-)
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -60,10 +56,6 @@ def build_broker_settings(url: str) -> dict[str, Any]:
 
 def _read_words(url: str) -> dict[str, str]:
     """Return the words behind the ?. Raises ValueError for what redis-py would overlook or fail on later."""
-    scheme, _, rest = url.partition("://")
-    hosts = re.split("[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
-    if "sentinel" in scheme.lower() or "," in hosts:
-        raise ValueError(ONE_SERVER)
     if not url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
         raise ValueError("the address must begin with redis://, rediss:// or unix://")
     parts = _split(url)

@@ -27,10 +27,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
     process: ClassVar[str] = ""
 
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        description="Redis for jobs: one server, no Sentinel or Cluster; noeviction and AOF are verified",
-    )
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis for jobs; noeviction and AOF are verified")
     redis_allow_volatile: bool = Field(False, description="accept a Redis without AOF or noeviction: jobs may be lost")
     blob_url: str = Field("file:./data/blobs", description="file:PATH or s3://BUCKET[/PREFIX]")
     s3_endpoint_url: str | None = Field(None, description="endpoint of an S3 server other than AWS")

@@ -54,6 +54,9 @@ def test_models_tell_where_they_stand(stocked: Gateway) -> None:
     assert sdxl["bytes"] == round(entry_of("sdxl").about_mb * 1e6)
     assert sdxl["licence"] == entry_of("sdxl").licence.model_dump()
     assert (starter["state"], starter["command"]) == ("installed", None), "it comes with this package"
+    assert (starter["knows"], starter["prompt_tokens"]) == (list(entry_of("starter").knows), 75)
+    assert starter["notes"] == entry_of("starter").notes
+    assert (sdxl["knows"], sdxl["prompt_tokens"]) == ([], 75)
     adapters = {one["id"]: one for one in told["adapters"]}
     assert {name: one["state"] for name, one in adapters.items()} == {"ink": "installed", "chalk": "partial"}
     assert (adapters["ink"]["bytes"], adapters["ink"]["command"], adapters["ink"]["kind"]) == (6, None, "lora")

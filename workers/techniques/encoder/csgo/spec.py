@@ -58,6 +58,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="CSGO",
+    brief="Repaints a content picture in your style and keeps its outlines, or draws the prompt in it.",
     summary="Paints the content image in the style of the style image (image_driven), or with what the prompt changes "
     "(text_edit_driven), or a new picture from the prompt alone (text_driven). The more exactly the prompt describes "
     "the content image, the better it is kept; its authors call the two text tasks less stable. They give every "
@@ -82,6 +83,10 @@ SPEC = Spec(
     "both halves of the guidance; 1 is the authors' default. At 0 the style image has no say: image_driven and "
     "text_edit_driven then paint the content image as the prompt says, held by the ControlNet. In text_driven strength "
     "multiplies the ControlNet's weight too, and 0 is plain text-to-image exactly.",
+    main_parameters={
+        "task": "Repaint the content picture, change it as the prompt says, or draw the prompt alone.",
+        "controlnet_conditioning_scale": "How closely the outlines of the content picture are kept.",
+    },
     rights="Runs the authors' checkpoint through diffusers; no code of the project is used. The checkpoint "
     "(InstantX/CSGO) is labelled Apache-2.0; the tile ControlNet and the image encoder have licences of their own.",
     weights=("csgo", "controlnet-tile-sdxl-ttplanet"),

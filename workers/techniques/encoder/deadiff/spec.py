@@ -42,6 +42,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="DEADiff",
+    brief="Takes the look of one picture and lets the prompt say what is drawn: give it a short subject.",
     summary="Reads the style of one picture apart from its content and follows the prompt for the rest. Give a short "
     "subject as prompt. The authors always use this negative prompt: over-exposure, under-exposure, saturated, "
     "duplicate, out of frame, lowres, cropped, worst quality, low quality, jpeg artifacts, morbid, mutilated, out of "
@@ -60,6 +61,10 @@ SPEC = Spec(
     "halves of the guidance. 1 is the published method exactly; 0 is plain text-to-image exactly, with the model's own "
     "weights. params.img_weight is the authors' own knob and works at any strength; 0 there is not plain, because "
     "tokens without content still take their share.",
+    main_parameters={
+        "subject_text": "What to take from the picture: its style, its content, or both.",
+        "img_weight": "How much the picture counts at full strength.",
+    },
     rights="Runs the published checkpoint (hub: qth/DEADiff, openrail) through diffusers and transformers; no code of "
     "the project is used (Apache-2.0). Its README limits the project to personal, research and non-commercial use: "
     "treat it as non-commercial unless cleared.",

@@ -35,6 +35,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="InstantStyle",
+    brief="Takes the look of your pictures and leaves out what they show: gentle, and best on SDXL.",
     summary="Shows the style images only to the attentions that carry style, so that their content stays out; "
     "neg_content_prompt takes more of it out. If the style is too weak: params.scale above 1, mode style+layout, or "
     "mode all with neg_content_prompt. On SD1.5 the style blocks are weak (experimental, say its authors).",
@@ -54,6 +55,10 @@ SPEC = Spec(
     strength="The image attention is added with the weight strength * params.scale in the selected blocks, in both "
     "halves of the guidance. 1 is the authors' default; 0 is plain text-to-image exactly. Content subtraction does not "
     "depend on it. With several images, image i counts n w_i (combine concat) or w_i (mean).",
+    main_parameters={
+        "mode": "What to take: only the style, the arrangement too, or all of the picture.",
+        "neg_content_prompt": "What the style picture shows and yours shall not, in a few words.",
+    },
     rights=RIGHTS + " The InstantStyle repository has no licence file; it was not copied.",
     weights=WEIGHTS,
 )

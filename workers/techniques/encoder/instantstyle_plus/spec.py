@@ -53,6 +53,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="InstantStyle-Plus",
+    brief="Repaints a content picture in your style and keeps its shapes closely: careful and slow.",
     summary="Paints the content image again in the style of the style image: generation starts from the inverted "
     "content, a tile ControlNet and a weak content adapter hold it, the style block sees the style. The prompt shall "
     "describe the content image. Nothing is random: all pictures of a request with one prompt are the same. The "
@@ -70,6 +71,10 @@ SPEC = Spec(
     strength="The style attention is added with the weight strength * params.scale_style, and style guidance with "
     "strength * params.style_guidance_scale. 1 is the authors' default; at 0 the style image has no say and the result "
     "is the content, inverted and painted again as the prompt says, held by ControlNet and content adapter.",
+    main_parameters={
+        "controlnet_conditioning_scale": "How closely the shapes of the content picture are kept.",
+        "scale_style": "How much the style picture counts at full strength.",
+    },
     rights=RIGHTS + " The InstantStyle-Plus repository has no licence file; it was not copied. CSD's code is under the "
     "MIT licence; the card of its weights states no terms.",
     weights=("ip-adapter-sdxl-vit-h", "controlnet-tile-sdxl", "csd"),

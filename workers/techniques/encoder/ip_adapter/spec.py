@@ -20,6 +20,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="IP-Adapter",
+    brief="Takes colours, texture and a little of the subject of your pictures: fast, and good with several of them.",
     summary="Shows the style images to the model as an image prompt beside the text. Fast and faithful in colour and "
     "subject; at high strength the subjects of the style image leak into the picture (instantstyle leaks less).",
     paper=Paper(
@@ -38,6 +39,10 @@ SPEC = Spec(
     strength="The image attention is added with the weight strength * params.scale in every selected block, in both "
     "halves of the guidance. 1 is the authors' default, 0.5 (the default here) what they suggest beside a text prompt; "
     "0 is plain text-to-image exactly. With several images, image i counts n w_i (combine concat) or w_i (mean).",
+    main_parameters={
+        "scale": "How much the style pictures count at full strength.",
+        "combine": "With several style pictures: use all of each, or one average of them.",
+    },
     rights=RIGHTS,
     weights=WEIGHTS,
 )

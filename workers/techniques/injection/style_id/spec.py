@@ -77,6 +77,7 @@ SPEC = Spec(
     family="injection",
     version=1,
     title="StyleID",
+    brief="Repaints your content picture with the strokes and colours of the style picture and keeps its layout.",
     summary="Paints the content image again in the style of the style image: both are inverted, and the style's keys "
     "and values replace the content's in the decoder's self-attention. Strokes, texture and colour change, the layout "
     "stays. Nothing is random: all pictures of a request with one prompt are the same. A prompt is optional, and has "
@@ -100,6 +101,9 @@ SPEC = Spec(
     "starting latents move from the content's own to the published method's, which 0.5 is exactly, with the "
     "parameters as given. Above, gamma falls, to 0.4 of its value at 1: the authors' strong style setting 0.3 with the "
     "default 0.75.",
+    main_parameters={
+        "gamma": "Higher keeps more of the content picture.",
+    },
     rights="Written from the paper; no code of the authors is used. Their code (jiwoogit/StyleID) is under the MIT "
     "licence. The method has no weights of its own.",
     experimental_on=("sdxl",),

@@ -66,6 +66,7 @@ SPEC = Spec(
     family="prior-noise",
     version=1,
     title="Signal leak",
+    brief="Takes palette and brightness of your pictures, not their strokes or texture: costs no extra time.",
     summary="Starts from noise that carries the palette, tone or large-scale layout of the style images. Costs nothing "
     "per step. It is a bias of palette and tone, not a transfer of strokes or texture: only low frequencies survive.",
     paper=Paper(
@@ -83,6 +84,10 @@ SPEC = Spec(
     cost=Cost(row_passes=2.0),
     strength="The leak is multiplied by k = strength * params.leak_scale before it is mixed with noise; the noise is "
     "not rescaled. k = 1 is the paper's, k up to 3 is allowed; strength 0 is plain text-to-image exactly.",
+    main_parameters={
+        "single_reference": "What one picture gives: its colours, its whole layout, or its rough layout.",
+        "leak_scale": "How much of it at full strength.",
+    },
     rights="Written from the published formulas; no code of the authors is used. Their code (IVRL/signal-leak-bias) is "
     "under an academic non-commercial licence. Related work of the same authors (Diffusion in Style) is the subject of "
     "patent filing PCT/EP2023/065063 and US application US 2026/0187866 A1, whose abstract covers obtaining a "

@@ -23,6 +23,7 @@ SPEC = Spec(
     family="prior-noise",
     version=1,
     title="Style noise (Diffusion in Style)",
+    brief="Draws in a style that was trained beforehand from 10 to 50 pictures: takes no style picture.",
     summary="Draws the starting noise from the style's own distribution and denoises with weights tuned for it. Takes "
     "no style image: a style is trained once from 10 to 50 pictures. Low guidance gives more style, high more content.",
     paper=Paper(
@@ -40,6 +41,9 @@ SPEC = Spec(
     cost=Cost(row_passes=2.0),
     strength="The noise is strength * mu + (1 - strength + strength * sigma) * e and the tuned change of the weights "
     "is multiplied by strength: 1 is the paper's, 0 is plain text-to-image exactly; between is our interpolation.",
+    main_parameters={
+        "style": "The trained style to draw in.",
+    },
     rights="Written from the published formulas; the authors published no code and no weights, and the training recipe "
     "is ours. The project page says that the work matches patent filing PCT/EP2023/065063 and that use is licensed by "
     "Largo.ai; the abstract of US application US 2026/0187866 A1 covers obtaining a style-specific noise distribution "

@@ -36,7 +36,9 @@ class StyleAlignedParams(Params):
         description="normalise with the reference's moments; default: with a style image, and on SD1.5, yes; for a "
         "generated reference on SDXL, no",
     )
-    share_layer_norm: bool = Field(True, description="has no effect, as in the published code")
+    share_layer_norm: bool = Field(
+        True, description="has no effect, as in the published code", json_schema_extra={"x-no-effect": True}
+    )
     full_attention_share: bool = Field(
         False,
         description="all pictures of the request attend to each other, without AdaIN, scale or shift; the reference "
@@ -118,6 +120,7 @@ SPEC = Spec(
     family="shared-attention",
     version=1,
     title="StyleAligned",
+    brief="Takes strokes, texture and colours of one picture: best for a set that belongs together.",
     summary="The pictures attend to a reference in every self-attention of the UNet, and their queries and keys take "
     "its statistics. The reference is a style image, inverted, or a picture made from params.reference_prompt. It is "
     "run once; later requests in its style cost no more than plain text-to-image and one tenth.",
@@ -144,6 +147,10 @@ SPEC = Spec(
     "softmax, that is ln w is added to shared_score_shift; both grow with w. 1 is the authors' setting for the case at "
     "hand (shift ln 2 for a style image), a higher shared_score_shift goes further; 0 is plain text-to-image exactly. "
     "No strength needs the reference to be run again.",
+    main_parameters={
+        "reference_prompt": "What the style picture shows and in which style, in a few words.",
+        "shared_score_shift": "Higher comes closer to the style picture.",
+    },
     rights="Written from the paper and the published description of the algorithm. The authors' code "
     "(google/style-aligned) is Apache-2.0; there are no weights. With a control image the ControlNet's own licence "
     "applies.",
