@@ -113,9 +113,10 @@ def test_a_keyboard_is_enough(still: Desk, quiet: Gateway, done: str) -> None:
 
 @pytest.mark.parametrize("width", [375, 768, 1440])
 def test_nothing_sticks_out(still: Desk, done: str, width: int) -> None:
-    still.page.set_viewport_size({"width": width, "height": 800})
+    still.page.set_viewport_size({"width": width, "height": 812})
     still.open()
     expect(still.card(done)).to_be_attached()
+    expect(still.page.get_by_role("link", name="Pictures", exact=True)).to_be_visible(visible=width < 900)
     assert still.page.evaluate("document.documentElement.scrollWidth") <= width
     still.card(done).locator(".open").click()
     expect(still.page.locator("#viewer")).to_be_visible()

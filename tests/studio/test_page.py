@@ -68,6 +68,11 @@ def test_a_module_is_short_and_all_it_imports_is_there(path: Path) -> None:
             assert len(re.findall(rf"\b{name}\b", text)) > 1, f"{name} is imported and not used"
 
 
+def test_all_modules_are_asked_for_at_once() -> None:
+    imported = {name for path in MODULES for name in re.findall(r'from "\./([\w.]+)"', path.read_text())}
+    assert re.findall(r'<link rel="modulepreload" href="studio/js/([\w.]+)">', PAGE) == sorted(imported)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_children_are_put_into_elements_where_falsy_ones_are_left_out(path: Path) -> None:
     """`append(false)` writes the word "false"."""

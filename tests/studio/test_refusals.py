@@ -1,6 +1,8 @@
 """What goes wrong is said where it belongs, in the service's own words: fields, keys, a gateway that is away."""
 
+import re
 import signal
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -23,15 +25,19 @@ def test_each_fault_stands_at_its_field(still: Desk) -> None:
     still.setting("width", 65)
     still.setting("steps", "many")
     still.send()
-    expect(still.error("prompt")).to_have_text("is required")
+    expect(still.error("prompt")).to_have_text("say what to draw")
+    expect(still.error("style_image")).to_contain_text("Signal leak needs one style picture")
+    expect(still.page.locator("#prompt")).to_be_focused()
+    still.prompt("a house")
+    still.send()
+    expect(still.page.locator("#style-drop-file")).to_be_focused()
+    still.drop("#style-drop", STYLE)
+    still.send()
     expect(still.error("width")).to_have_text("must be a whole number from 64 to 2048, a multiple of 8")
     expect(still.error("steps")).to_have_text("must be a whole number from 1 to 150")
-    expect(still.error("style_image")).to_have_text("signal-leak takes 1 to 4 style images, got 0")
     expect(still.page.locator("#refusal")).to_contain_text("The request is invalid")
-    expect(still.page.locator("#prompt")).to_have_attribute("aria-invalid", "true")
+    expect(still.page.locator("#setting-width")).to_have_attribute("aria-invalid", "true")
     expect(still.page.locator(".card:not([data-job])")).to_have_count(0)
-    still.drop("#style-drop", STYLE)
-    still.prompt("a house")
     still.setting("width", 64)
     still.setting("steps", "")
     still.send()
@@ -53,32 +59,60 @@ def test_a_fault_in_a_comparison_stands_at_the_knob_of_its_method(still: Desk) -
     expect(wrong).to_contain_text("must be a number from 0 to 3")
 
 
-def test_a_picture_that_is_none_is_refused_at_the_pictures(still: Desk) -> None:
-    still.page.locator("#style-drop-file").set_input_files(
-        {"name": "not.png", "mimeType": "image/png", "buffer": b"this is no picture"}
-    )
+NOT_PICTURES = {
+    "note.png": (b"this is no picture", "is no picture"),
+    "photo.heic": (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "export it as JPEG"),
+    "moving.gif": (b"GIF89a" + bytes(20), "is a GIF file"),
+    "cut.jpg": (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(20), "is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_PICTURES)
+def test_a_file_that_is_no_picture_is_told_before_it_is_sent(still: Desk, name: str) -> None:
+    content, words = NOT_PICTURES[name]
+    good = {"name": "good.png", "mimeType": "image/png", "buffer": STYLE.read_bytes()}
+    chosen = still.page.locator("#style-drop-file")
+    chosen.set_input_files([good, {"name": name, "mimeType": "image/png", "buffer": content}])  # type: ignore[list-item]
+    expect(still.error("style_image")).to_contain_text(words)
+    expect(still.error("style_image")).to_contain_text(name)
+    expect(still.page.locator("#style-drop .picked img")).to_have_count(1)
+
+
+def test_what_is_sent_with_a_file_that_is_no_picture_is_not_sent(still: Desk) -> None:
     still.prompt("a house")
     still.method("signal-leak")
+    still.drop("#style-drop", Path(__file__))
     still.send()
-    expect(still.error("style_image")).to_have_text("must be a PNG, JPEG or WebP picture")
+    expect(still.error("style_image")).to_contain_text("“test_refusals.py” is no picture")
+    expect(still.page.locator("#submit")).to_have_attribute("aria-busy", "false")
+    expect(still.error("style_image")).to_contain_text("“test_refusals.py” is no picture")
 
 
-def test_a_picture_of_another_format_is_named(still: Desk) -> None:
-    still.page.locator("#style-drop-file").set_input_files(
-        {"name": "IMG_1.HEIC", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"}
-    )
-    still.prompt("a house")
+def test_how_many_pictures_a_method_takes_is_told_when_it_is_chosen(still: Desk) -> None:
+    aside = still.page.locator("#style-aside")
     still.method("signal-leak")
+    expect(aside).to_have_text("up to 4 pictures")
+    for _ in range(4):
+        still.drop("#style-drop", STYLE)
+    expect(still.page.locator("#style-drop .picked li")).to_have_count(4)
+    place = "node => { const {left, right} = node.getBoundingClientRect(); return [left, right]; }"
+    left, right = still.page.locator("#style-drop").evaluate(place)
+    tiles = [one.evaluate(place) for one in still.page.locator("#style-drop .picked li").all()]
+    assert all(left <= start and end <= right for start, end in tiles), "all four are in sight"
+    still.method("style-aligned")
+    expect(aside).to_have_text("one picture")
+    expect(aside).to_have_class(re.compile("warn"))
+    still.prompt("a house")
     still.send()
-    expect(still.error("style_image")).to_contain_text("this is a HEIC picture: export it as JPEG")
+    expect(still.error("style_image")).to_have_text("StyleAligned takes one style picture, 4 are picked")
 
 
-def test_what_is_dropped_and_no_picture_is_told_the_formats(still: Desk) -> None:
-    files = still.page.evaluate_handle(
-        "() => { const held = new DataTransfer(); held.items.add(new File(['a'], 'IMG_1.HEIC')); return held; }"
-    )
-    still.page.dispatch_event("#style-drop", "drop", {"dataTransfer": files})
-    expect(still.page.locator("#complaint")).to_contain_text("Only PNG, JPEG and WebP pictures are taken")
+def test_a_long_prompt_is_counted_and_said_to_be_too_long(still: Desk) -> None:
+    still.prompt("a house")
+    expect(still.page.locator("#prompt-count")).to_have_text("about 2 of 75 tokens")
+    expect(still.page.locator("#prompt-note")).to_be_empty()
+    still.prompt("a small red house by a lake, " * 12)
+    expect(still.page.locator("#prompt-note")).to_contain_text("the model reads about the first 75 tokens")
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import pytest
 from deploy.embedded import redis as embedded_redis
 from deploy.embedded.redis import RedisProcess, RedisUnavailable, find_server
 from tests.support.service import until
-from workers.contract.errors import Misconfigured
-from workers.contract.runtime.redis import connect, verify_server
+from workers.contract.runtime.redis import connect
 
 
 def test_it_is_ours_alone(tmp_path: Path) -> None:
@@ -112,18 +111,3 @@ def test_bad_data_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_text("nonsense")
     with pytest.raises(RedisUnavailable, match="Redis ended while starting"), RedisProcess(tmp_path):
         pass
-
-
-def test_a_sentinel_is_refused_by_its_name(tmp_path: Path) -> None:
-    configuration, socket = tmp_path / "sentinel.conf", tmp_path / "s"
-    configuration.write_text(f"port 0\nunixsocket {socket}\ndir {tmp_path}\n")
-    sentinel = subprocess.Popen(
-        [find_server(), configuration, "--sentinel"], stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        until(socket.exists, "it listens")
-        with connect(f"unix://{socket}") as redis, pytest.raises(Misconfigured, match="a Redis in sentinel mode"):
-            verify_server(redis)
-    finally:
-        sentinel.kill()
-        sentinel.wait()

@@ -1,20 +1,22 @@
 // One job on the wall: its picture, or in the same box what there is before it; how it stands; what can be done.
 
 import { read } from "./api.js";
+import { deleteJobs } from "./deleting.js";
 import { announce, arrange, button, fill, h, icon } from "./dom.js";
 import * as jobs from "./jobs.js";
 import { pathOf, previewPath, show } from "./pictures.js";
 import { standing } from "./words.js";
 
-/** A card. `desk` knows titles and does what is asked: {title(method), open(job), again(job)}. */
+/** A card. `desk` knows titles and does what is asked: {title(method), open(job, number), again(job), downloadAll(job)}. */
 export class Card {
   constructor(desk) {
     this.desk = desk;
-    this.image = null;
+    this.images = null;
     this.preview = null;
     this.sharpest = "";
     this.stopping = false;
     this.frame = h("div", { class: "frame" });
+    this.pictures = h("div", { class: "openers" });
     this.name = h("h3", { class: "card-name" });
     this.prompt = h("p", { class: "card-prompt" });
     this.state = h("p", { class: "card-state" });
@@ -23,7 +25,8 @@ export class Card {
     const caption = h("div", { class: "caption" }, this.name, this.prompt, h("div", { class: "card-foot" }, this.state, this.tools));
     this.stop = button("Cancel", "stop", () => this.#cancel(), { quiet: true });
     this.again = button("Again with this recipe", "again", () => desk.again(this.job), { quiet: true });
-    this.save = button("Download", "download", () => desk.download(this.job), { quiet: true });
+    this.save = button("Download", "download", () => desk.downloadAll(this.job), { quiet: true });
+    this.gone = button("Delete", "trash", () => deleteJobs(`jobs/${this.job.id}`, [this.job.id], "The picture is deleted."), { quiet: true });
     this.node = h("article", { class: "card", tabindex: -1 }, this.frame, this.bar, caption);
   }
 
@@ -31,6 +34,12 @@ export class Card {
   compact() {
     this.prompt.hidden = true;
     return this;
+  }
+
+  /** Say in place of the method's name what sets it apart from those beside it. */
+  called(words) {
+    this.words = words;
+    this.name.textContent = words;
   }
 
   /** Show a job that is being sent: what it will be is known, its id is not yet. */
@@ -51,7 +60,7 @@ export class Card {
   }
 
   #caption(title, prompt, ratio) {
-    this.name.textContent = title;
+    this.name.textContent = this.words || title;
     this.prompt.textContent = prompt || "no prompt";
     this.prompt.title = prompt;
     this.frame.style.setProperty("--ratio", String(ratio));
@@ -80,7 +89,7 @@ export class Card {
     const next = h("img", { class: "preview", alt: `${this.desk.title(job.method)}, being drawn`, decoding: "async" });
     next.style.setProperty("--left", String(1 - (job.progress?.fraction ?? 0)));
     next.addEventListener("load", () => {
-      if (this.image || this.sharpest !== path) return;
+      if (this.images || this.sharpest !== path) return;
       this.preview = next;
       fill(this.frame, next);
     });
@@ -88,28 +97,33 @@ export class Card {
   }
 
   #finished(job) {
-    if (this.image) return;
-    const words = `${this.desk.title(job.method)}: ${job.recipe.prompt || "no prompt"}`;
-    const { width, height } = job.images[0];
-    this.image = h("img", { alt: words, width, height, loading: "lazy", decoding: "async" });
+    if (this.images) return;
+    this.images = job.images.map((image, n) => this.#opener(job, image, n));
+    this.pictures.style.setProperty("--across", String(Math.ceil(Math.sqrt(job.images.length))));
+    fill(this.pictures, ...this.images.map(({ opener }) => opener));
+    fill(this.frame, this.preview, this.pictures);
+    this.images.forEach(({ image }, n) => show(image, pathOf(job, n)));
+  }
+
+  #opener(job, { width, height, seed }, n) {
+    const which = job.images.length > 1 ? `, picture ${n + 1} of ${job.images.length}, seed ${seed}` : "";
+    const words = `${this.desk.title(job.method)}: ${job.recipe.prompt || "no prompt"}${which}`;
+    const image = h("img", { alt: words, width, height, loading: "lazy", decoding: "async" });
     const { classList } = this.node;
-    this.image.addEventListener("load", () => {
+    image.addEventListener("load", () => {
       classList.remove("late");
       classList.add("loaded");
     });
-    this.image.addEventListener("error", () => classList.add("late"));
-    this.image.addEventListener("gone", () => classList.replace("late", "broken") || classList.add("broken"));
-    const more = job.images.length > 1 && h("span", { class: "badge" }, `${job.images.length} pictures`);
-    this.opener = h("button", { type: "button", class: "open", "aria-label": `Look at ${words}`, onclick: () => this.desk.open(job.id) }, this.image, more);
-    fill(this.frame, this.preview, this.opener);
-    show(this.image, pathOf(job));
+    image.addEventListener("error", () => classList.add("late"));
+    image.addEventListener("gone", () => classList.replace("late", "broken") || classList.add("broken"));
+    return { image, opener: h("button", { type: "button", class: "open", "aria-label": `Look at ${words}`, onclick: () => this.desk.open(job.id, n) }, image) };
   }
 
   /** Show what can be done now. A disabled control would lose the focus: it says that it is, and does nothing. */
   #offer() {
     const { state } = this.job;
     this.stop.ariaDisabled = String(this.stopping || state === "canceling");
-    arrange(this.tools, jobs.isFinal(this.job) ? [this.again, state === "succeeded" && this.save] : this.stop);
+    arrange(this.tools, jobs.isFinal(this.job) ? [this.again, state === "succeeded" && this.save, this.gone] : this.stop);
   }
 
   async #cancel() {

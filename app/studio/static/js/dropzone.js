@@ -2,7 +2,7 @@
 
 import { announce, attach, complain, h, hide, icon, keyedList } from "./dom.js";
 import { inputPath, show } from "./pictures.js";
-import { picturesIn } from "./picked.js";
+import { refusal } from "./formats.js";
 
 const ACCEPTED = "image/png,image/jpeg,image/webp";
 
@@ -21,6 +21,12 @@ export function dropzone(place, picked, what) {
     },
   });
   const list = h("ul", { class: "picked" });
+  const error = place.closest("[data-pointer]").querySelector(":scope > .error");
+  picked.refuse = (why) => {
+    picked.refused = why;
+    error.textContent = why;
+    error.hidden = !why;
+  };
   const tiles = keyedList(list, (one, n) => (one.sha256 ? `${n} ${one.sha256}` : one), (one) => (one.sha256 ? saved(picked, one) : tile(picked, one, input)));
   const invitation = h(
     "label",
@@ -43,12 +49,22 @@ export function dropzone(place, picked, what) {
   return { draw, input };
 }
 
-/** Add files and say what became of them. */
+/** Add files and say what became of them; what turns out to be no picture is taken out again. */
 export function add(picked, files, what) {
   if (!files.length) return complain("Only PNG, JPEG and WebP pictures are taken: export others, HEIC of an iPhone too, as JPEG");
   const left = picked.add(files);
+  picked.checked = Promise.all([picked.checked, ...picked.items.filter(({ file }) => files.includes(file)).map((item) => check(picked, item))]);
   const word = files.length - left === 1 ? "picture" : "pictures";
   announce(left ? `${left} did not fit: at most ${picked.most}` : `${files.length} ${word} added to ${what}`);
+}
+
+async function check(picked, item) {
+  const why = await refusal(item.file);
+  if (!why || !picked.items.includes(item)) return;
+  picked.remove(item);
+  picked.refusals += 1;
+  picked.refuse(why);
+  complain(why);
 }
 
 /** Let pictures be dropped on a place. */
@@ -72,7 +88,7 @@ export function catchDrops(place, taken) {
     mark(0);
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
-    if (!within) taken(picturesIn(event.dataTransfer));
+    if (!within) taken([...event.dataTransfer.files]);
   });
 }
 

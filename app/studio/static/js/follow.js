@@ -10,6 +10,7 @@ const LOOK = 1200;
 const LOOK_HIDDEN = 5000;
 const PAUSE = 1500;
 const MOST_PAGE = 100;
+const CHANGING = "state,progress,preview,queue,images,error,warnings,timings,started_at,finished_at,expires_at";
 
 const followed = new Map(); // id -> the AbortController of its stream, or null
 let looking = null;
@@ -67,8 +68,8 @@ function ended(id, gone = false) {
 async function look() {
   const waiting = new Set([...followed].filter(([, controller]) => !controller).map(([id]) => id));
   try {
-    const page = await read(`jobs?limit=${MOST_PAGE}`);
-    for (const job of page.jobs) if (waiting.delete(job.id)) taken(job);
+    const page = await read(`jobs?limit=${MOST_PAGE}&fields=${CHANGING}`);
+    for (const job of page.jobs) if (waiting.delete(job.id)) taken({ ...jobs.get(job.id), ...job });
     for (const id of waiting) await one(id);
   } catch (fault) {
     if (!(fault instanceof Problem || fault instanceof Away)) throw fault;

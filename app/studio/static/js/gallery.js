@@ -1,13 +1,15 @@
 // The wall: all jobs of the caller, newest first, comparisons together. Cards are made once and change in place.
 
-import { read } from "./api.js";
+import { ask, Away, parse, Problem, read } from "./api.js";
 import { announce, byId, hide, remove } from "./dom.js";
 import { Card } from "./card.js";
 import { follow } from "./follow.js";
-import { Group, known, remember } from "./groups.js";
+import { Group, summary } from "./groups.js";
 import * as jobs from "./jobs.js";
+import { hear, tell } from "./tabs.js";
 
 const PAGE = 50;
+const LOOK = 10_000;
 
 export class Gallery {
   constructor(desk) {
@@ -15,19 +17,52 @@ export class Gallery {
     this.place = byId("gallery");
     this.entries = new Map(); // job id -> Card or Group
     this.groups = new Map(); // comparison id -> Group
-    this.cursor = null;
+    this.belongs = new Map(); // job id -> the comparison that it is a part of, as a list tells it
+    this.cursor = undefined; // until the first page is there
     jobs.subscribe((job, before) => (job ? this.#changed(job, before) : this.#gone(before)));
     byId("older").addEventListener("click", () => this.load(this.cursor));
+    hear(({ made, gone = [] }) => {
+      gone.forEach(jobs.drop);
+      if (made) this.load();
+    });
+    setInterval(() => this.#look(), LOOK);
   }
 
-  /** Read a page of jobs from the service and show it. */
+  /** Read the newest page of jobs, or that at a cursor, and show it. */
   async load(cursor = null) {
-    const page = await read(`jobs?limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
-    this.belongs = new Map(known().flatMap((entry) => entry.jobs.map((id) => [id, entry])));
+    const [page, { comparisons }] = await Promise.all([read(`jobs?limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`), read(`comparisons?limit=${PAGE}`)]);
+    comparisons.forEach((one) => this.#remember(one));
+    const others = new Set(page.jobs.filter(({ id }) => !this.belongs.has(id)).map(({ comparison }) => comparison));
+    await Promise.all([...others].filter(Boolean).map((id) => this.#learn(id)));
     for (const job of page.jobs) follow(jobs.put(job));
-    this.cursor = page.cursor;
-    hide(byId("older"), !page.cursor);
+    if (cursor || this.cursor === undefined) this.cursor = page.cursor;
+    hide(byId("older"), !this.cursor);
     this.#count();
+  }
+
+  #remember(comparison) {
+    for (const { job } of comparison.cells) if (job) this.belongs.set(job, comparison);
+    return comparison;
+  }
+
+  /** Learn of an older comparison; one that is gone meanwhile leaves its jobs alone. */
+  async #learn(id) {
+    try {
+      this.#remember(summary(await read(`comparisons/${id}`)));
+    } catch (fault) {
+      if (fault.status !== 404) throw fault;
+    }
+  }
+
+  /** See whether something was sent from elsewhere. */
+  async #look() {
+    if (document.hidden || this.cursor === undefined) return;
+    try {
+      const { jobs: [newest] } = parse(await (await ask("jobs?limit=1&fields=id")).text());
+      if (newest && !jobs.get(newest.id)) await this.load();
+    } catch (fault) {
+      if (!(fault instanceof Problem || fault instanceof Away)) throw fault;
+    }
   }
 
   /** Show at once what is being sent; returns {done(job), gone()}. */
@@ -39,17 +74,20 @@ export class Gallery {
   }
 
   /** Show at once the comparison that is being sent; returns {done(comparison), gone()}. */
-  expectGroup(titles, prompt, ratio) {
-    const group = new Group(this.desk, titles);
+  expectGroup(cells, prompt, ratio) {
+    const group = new Group(this.desk, cells);
     group.expect(prompt, ratio);
     this.#first(group);
     const done = (comparison) => {
-      const entry = remember(comparison);
-      this.groups.set(entry.id, group);
-      group.become(entry, new Map(entry.jobs.map((id) => [id, this.entries.get(id)])));
-      for (const id of entry.jobs) this.entries.set(id, group);
+      const told = this.#remember(summary(comparison));
+      if (this.groups.has(told.id)) return this.#remove(group); // the list has shown it meanwhile
+      const ids = told.cells.map(({ job }) => job).filter(Boolean);
+      this.groups.set(told.id, group);
+      group.become(told, new Map(ids.map((id) => [id, this.entries.get(id)])));
+      for (const id of ids) this.entries.set(id, group);
       for (const { job } of comparison.cells) if (job) follow(jobs.put(job));
       this.#count();
+      tell({ made: true });
     };
     return { done, gone: () => this.#remove(group) };
   }
@@ -60,6 +98,7 @@ export class Gallery {
     else this.entries.set(job.id, card);
     follow(jobs.put(job));
     this.#count();
+    tell({ made: true });
   }
 
   #changed(job, before) {
@@ -71,16 +110,16 @@ export class Gallery {
   /** Make the entry of a job that nobody expected: one of the history. */
   #made(job) {
     const belongs = this.belongs?.get(job.id);
-    const entry = belongs ? this.#group(belongs, job) : new Card(this.desk);
+    const entry = belongs ? this.#group(belongs) : new Card(this.desk);
     this.entries.set(job.id, entry);
     if (!entry.node.isConnected) this.#insert(entry, job.created_at);
     return entry;
   }
 
-  #group(belongs, job) {
+  #group(belongs) {
     const there = this.groups.get(belongs.id);
     if (there) return there;
-    const group = new Group(this.desk, belongs.jobs.map(() => this.desk.title(job.method)));
+    const group = new Group(this.desk, belongs.cells);
     group.become(belongs);
     this.groups.set(belongs.id, group);
     return group;
@@ -103,6 +142,10 @@ export class Gallery {
     const entry = this.entries.get(job.id);
     this.entries.delete(job.id);
     if (entry instanceof Card) this.#remove(entry);
+    else if (entry?.remove(job)) {
+      this.groups.delete(entry.id);
+      this.#remove(entry);
+    } else this.#count();
   }
 
   #remove(entry) {

@@ -1,90 +1,119 @@
-// Comparisons: jobs that were asked for together stand side by side. Which belong together is kept in this browser; the
-// jobs themselves are the service's.
+// Comparisons: jobs that were asked for together stand side by side, a row for each method, a column for each seed and
+// strength.
 
 import { read } from "./api.js";
 import { announce, arrange, attach, button, h } from "./dom.js";
 import { Card } from "./card.js";
+import { deleteJobs } from "./deleting.js";
 import * as jobs from "./jobs.js";
-import { keep, kept } from "./keep.js";
 import { inputPath, show } from "./pictures.js";
 import { moment } from "./words.js";
 
-const KEPT = "comparisons";
-const MOST = 100;
+/** Return what a list tells of a comparison that `POST /comparisons` answered or `GET /comparisons/{id}` showed. */
+export const summary = (comparison) => ({ ...comparison, cells: comparison.cells.map((cell) => ({ ...cell, job: cell.job?.id ?? null })) });
 
-/** Return what is known of comparisons, newest first: [{id, jobs}]. */
-export function known() {
-  try {
-    const found = JSON.parse(kept(KEPT) || "[]");
-    return Array.isArray(found) ? found : [];
-  } catch {
-    return []; // not ours
-  }
-}
-
-/** Remember a comparison as `POST /comparisons` answered it. Returns what is kept of it. */
-export function remember(comparison) {
-  const entry = { id: comparison.id, jobs: comparison.cells.filter((cell) => cell.job).map((cell) => cell.job.id) };
-  keep(KEPT, JSON.stringify([entry, ...known()].slice(0, MOST)));
-  return entry;
-}
-
-/** A comparison on the wall: a head, and the card of each job. */
+/** A comparison on the wall: a head, and the card of each job. `cells` are {method, seed, strength}, in the service's order. */
 export class Group {
-  constructor(desk, labels) {
+  constructor(desk, cells) {
     this.desk = desk;
-    this.cards = labels.map((label) => ({ label, card: new Card(desk).compact() }));
+    this.slots = cells.map((cell) => ({ cell, card: new Card(desk).compact(), hole: h("div", { class: "hole" }) }));
     this.references = h("div", { class: "group-references" });
     this.title = h("h3", {});
     this.about = h("p", { class: "aside" });
     this.tools = h("div", { class: "card-tools" });
     this.stop = button("Cancel all", "stop", () => this.#cancel());
-    this.sheet = button("Contact sheet", "sheet", () => desk.save(`comparisons/${this.entry.id}/sheet`, `comparison-${this.entry.id.slice(0, 8)}.png`));
+    this.sheet = button("Contact sheet", "sheet", () => desk.save(`${this.path}/sheet`, `comparison-${this.id.slice(0, 8)}.png`));
+    this.zip = button("Download all", "download", () => desk.save(`${this.path}/zip`, `comparison-${this.id.slice(0, 8)}.zip`));
+    this.gone = button("Delete all", "trash", () => this.#delete(), { quiet: true });
     this.cells = h("div", { class: "group-cells" });
     const head = h("div", { class: "group-head" }, this.references, h("div", {}, this.title, this.about), this.tools);
     this.node = h("section", { class: "group", tabindex: -1 }, head, this.cells);
-    this.#place();
+    this.#lay();
   }
 
   /** Show a comparison that is being sent. */
   expect(prompt, ratio) {
     this.title.textContent = prompt || "Comparison";
-    this.about.textContent = `${this.cards.length} methods`;
-    for (const { label, card } of this.cards) card.expect(label, "", ratio);
+    this.about.textContent = `${this.slots.length} jobs`;
+    for (const { cell, card } of this.slots) card.expect(this.desk.title(cell.method), "", ratio);
+    this.#lay();
   }
 
-  /** Show the comparison that it became: {id, jobs}, in the order of the cards. `shown` are cards that jobs of it have. */
-  become(entry, shown = new Map()) {
-    this.entry = entry;
-    this.cards.forEach((cell, n) => {
-      cell.card = shown.get(entry.jobs[n])?.compact() || cell.card;
-      cell.card.node.hidden = !cell.card.node.dataset.state && !jobs.get(entry.jobs[n]);
+  /** Show the comparison that it became, as a list tells it. `shown` are cards that jobs of it have, by id. */
+  become({ id, cells }, shown = new Map()) {
+    this.id = id;
+    this.path = `comparisons/${id}`;
+    this.slots.forEach((slot, n) => {
+      slot.cell = cells[n];
+      slot.card = shown.get(cells[n].job)?.compact() || slot.card;
     });
-    this.#place();
+    this.#lay();
     this.#draw();
-  }
-
-  #place() {
-    arrange(this.cells, this.cards.map(({ card }) => card.node));
   }
 
   /** Show one of its jobs as it is now. */
   update(job) {
-    const { card } = this.cards[this.entry.jobs.indexOf(job.id)];
-    card.node.hidden = false;
-    card.update(job);
+    const slot = this.#slotOf(job.id);
+    const first = !slot.card.job;
+    slot.card.update(job);
+    if (first || slot.hidden) {
+      slot.hidden = false;
+      this.#lay();
+    }
     this.#draw();
   }
 
+  /** Show one of its jobs no longer. Returns whether none is left. */
+  remove(job) {
+    const slot = this.#slotOf(job.id);
+    slot.hidden = true;
+    this.#lay();
+    this.#draw();
+    return this.slots.every(({ card, hidden }) => hidden || !card.job);
+  }
+
+  #slotOf(id) {
+    return this.slots.find(({ cell }) => cell.job === id);
+  }
+
+  /** Lay the cards out: those of one method in a row, as soon as a method has several. */
+  #lay() {
+    const rows = Map.groupBy(this.slots, ({ cell }) => cell.method);
+    const columns = Math.max(...[...rows.values()].map((row) => row.length));
+    const nodes = [...rows].flatMap(([method, row]) => [
+      columns > 1 && this.#rowHead(row[0], method),
+      ...row.map((slot) => this.#shown(slot, columns > 1, differing(slot, row))),
+    ]);
+    this.cells.classList.toggle("table", columns > 1);
+    this.cells.style.setProperty("--columns", String(columns));
+    arrange(this.cells, nodes);
+  }
+
+  #rowHead(slot, method) {
+    slot.head ??= h("h4", { class: "row-head" });
+    slot.head.textContent = this.desk.title(method);
+    return slot.head;
+  }
+
+  #shown({ card, hole, hidden }, table, words) {
+    if (words) card.called(words);
+    const there = !hidden && card.node.dataset.state;
+    return there ? card.node : table && hole;
+  }
+
   #draw() {
-    const all = this.entry.jobs.map((id) => jobs.get(id)).filter(Boolean);
+    const ids = this.slots.filter(({ hidden }) => !hidden).map(({ cell }) => cell.job);
+    const all = ids.map((id) => jobs.get(id)).filter(Boolean);
     if (!all.length) return;
     const done = all.filter(jobs.isFinal).length;
-    const { prompt, seed } = all[0].recipe;
-    this.title.textContent = prompt || "Comparison";
-    this.about.textContent = `${all.length} methods at seed ${seed} · ${done === all.length ? moment(all[0].created_at) : `${done} of ${all.length} done`}`;
-    if (!this.references.childElementCount) this.#refer(all[0].recipe);
-    arrange(this.tools, done === this.entry.jobs.length ? this.sheet : this.stop);
+    const { recipe, created_at: at } = all[0];
+    const methods = new Set(all.map(({ method }) => method)).size;
+    const seeds = new Set(all.map((job) => String(job.recipe.seed)));
+    const told = [count(methods, "method"), seeds.size > 1 ? count(seeds.size, "seed") : `seed ${[...seeds][0]}`];
+    this.title.textContent = recipe.prompt || "Comparison";
+    this.about.textContent = `${told.join(", ")} · ${done === all.length ? moment(at) : `${done} of ${all.length} done`}`;
+    if (!this.references.childElementCount) this.#refer(recipe);
+    arrange(this.tools, done === all.length ? [this.zip, this.sheet, this.gone] : this.stop);
   }
 
   #refer({ style_images: styles = [], content_image: content }) {
@@ -96,9 +125,22 @@ export class Group {
     }
   }
 
+  #delete() {
+    const ids = this.slots.map(({ cell }) => cell.job).filter((id) => jobs.get(id));
+    deleteJobs(this.path, ids, `All ${ids.length} of the comparison are deleted.`);
+  }
+
   async #cancel() {
-    const now = await read(`comparisons/${this.entry.id}?cancel_only=true`, { method: "DELETE" });
+    const now = await read(`${this.path}?cancel_only=true`, { method: "DELETE" });
     for (const cell of now.cells) if (cell.job) jobs.put(cell.job);
     announce("All canceled");
   }
+}
+
+const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+
+/** Return what sets a cell apart from the others of its method. */
+function differing({ cell }, row) {
+  const several = (name) => new Set(row.map((slot) => String(slot.cell[name]))).size > 1;
+  return [several("strength") && `strength ${cell.strength}`, several("seed") && `seed ${cell.seed}`].filter(Boolean).join(", ");
 }

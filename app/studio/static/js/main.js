@@ -5,18 +5,22 @@ import * as connection from "./connection.js";
 import { add, catchDrops } from "./dropzone.js";
 import { announce, byId, complain, fill, icon } from "./dom.js";
 import { Gallery } from "./gallery.js";
+import { surviveReload } from "./entered.js";
 import * as keys from "./key.js";
 import { Maker } from "./maker.js";
 import { notice } from "./notice.js";
 import { file, inputPath, pathOf } from "./pictures.js";
 import { picturesIn } from "./picked.js";
+import { hear } from "./tabs.js";
 import { Viewer } from "./viewer.js";
 
 const COLD = 4000;
-const desk = { title, open, again, download, save, keepSeed };
+const desk = { title, open, again, download, downloadAll, save, keepSeed };
 const examples = { styles: [], contents: [], methods: {} };
+const offered = Promise.withResolvers(); // once the methods are there
 let methods = [];
 let maker;
+let entering;
 let gallery;
 let viewer;
 
@@ -38,6 +42,7 @@ async function start() {
   maker = new Maker(gallery, examples, load);
   install();
   connection.whenBack(() => (methods.length ? gallery.load() : load()));
+  entering = surviveReload(maker, offered.promise);
   Object.assign(examples, await read("studio/examples/examples.json"));
   await load();
 }
@@ -45,14 +50,16 @@ async function start() {
 /** Read what the service offers, and the wall. What fails is told in one line, and the rest is there all the same. */
 async function load() {
   maker.drawShelves();
-  const offered = await tried("Nothing can be made here now", () => Promise.all([read("methods"), read("models")]));
-  if (!offered) {
+  const answers = await tried("Nothing can be made here now", () => Promise.all([read("methods"), read("models")]));
+  if (!answers) {
     document.body.dataset.loading = "failed";
     return;
   }
   const first = !methods.length;
-  methods = offered[0].methods;
-  maker.offer(methods, offered[1].models);
+  methods = answers[0].methods;
+  maker.offer(methods, answers[1].models);
+  offered.resolve();
+  await entering;
   delete document.body.dataset.loading;
   if (first) watchWorkers();
   await tried("The pictures cannot be listed", () => Promise.all([gallery.load(), maker.styleShelf.reload()]));
@@ -75,8 +82,8 @@ function title(name) {
   return methods.find((method) => method.name === name)?.title || name;
 }
 
-function open(id) {
-  location.hash = `job=${id}`;
+function open(id, number = 0) {
+  location.hash = number ? `job=${id}&picture=${number}` : `job=${id}`;
 }
 
 /** Put a job's recipe into the form, its pictures included. */
@@ -99,6 +106,11 @@ function download(job, number = 0) {
   return save(pathOf(job, number), `${job.method}-${job.images[number].seed}.${kind}`);
 }
 
+/** Save all pictures of a job: one as it is, several as a zip. */
+function downloadAll(job) {
+  return job.images.length > 1 ? save(`jobs/${job.id}/zip`, `${job.method}-${job.images[0].seed}.zip`) : download(job);
+}
+
 /** Save what is at a path as a file; fetched first, so that it works with a key. */
 async function save(path, name) {
   const address = URL.createObjectURL(await (await call(path)).blob());
@@ -112,6 +124,7 @@ async function save(path, name) {
 /** Take pictures that are dropped or pasted anywhere as style pictures. */
 function install() {
   catchDrops(document.body, (files) => add(maker.style, files, "style"));
+  hear(({ styles }) => styles && maker.styleShelf.reload());
   document.addEventListener("paste", (event) => {
     const files = picturesIn(event.clipboardData);
     if (!files.length || document.querySelector("dialog[open]")) return;

@@ -3,16 +3,19 @@
 import { Away, identity, post, Problem, stringify } from "./api.js";
 import { arrange, byId, fill, h, hide, icon } from "./dom.js";
 import { dropzone } from "./dropzone.js";
+import { faultsOf, tooMany, wanted } from "./checks.js";
 import { Methods } from "./methods.js";
 import { Picked } from "./picked.js";
 import { clear, show } from "./problems.js";
+import { Prompt } from "./prompt.js";
 import { Knobs } from "./schema.js";
 import { Seed } from "./seed.js";
 import { Settings } from "./settings.js";
 import { shelf, styleActions } from "./shelf.js";
+import { preset, Strength } from "./strength.js";
+import { Variants } from "./variants.js";
 
 const MOST_STYLES = 4;
-const ONE_LINE = /\s*\n\s*/g;
 
 export class Maker {
   /** `examples` may be filled later; `reload` asks anew for what the service offers. */
@@ -22,21 +25,24 @@ export class Maker {
     this.offered = [];
     this.form = byId("maker");
     this.refusal = byId("refusal");
-    this.prompt = byId("prompt");
+    this.prompt = new Prompt();
     this.knobs = new Map();
     this.lost = null; // what was sent when nobody answered: sent again unchanged, it counts once
-    this.touched = false; // the strength, which is the method's own until then
-    this.repeated = ""; // the method of the recipe that the form was filled with: strength, steps and guidance are for it
+    this.strength = new Strength(() => this.settings.letGo());
     this.style = new Picked(MOST_STYLES, () => this.#drawStyle());
     this.content = new Picked(1, () => this.#drawContent());
-    this.control = new Picked(1, () => this.controlZone.draw());
+    this.control = new Picked(1, () => {
+      this.#changed();
+      this.controlZone.draw();
+    });
     this.seed = new Seed();
+    this.variants = new Variants(() => this.#chosen());
     this.settings = new Settings(byId("settings-body"), () => this.offer(this.offered));
     this.styleZone = dropzone(byId("style-drop"), this.style, "style pictures");
     this.contentZone = dropzone(byId("content-drop"), this.content, "a content picture");
     this.controlZone = dropzone(byId("control-drop"), this.control, "a control picture");
-    this.styleActions = styleActions(byId("style-actions"), this.style, () => this.styleShelf.reload());
     this.styleShelf = shelf(byId("style-shelf"), this.style, () => examples.styles, { withStyles: true });
+    this.styleActions = styleActions(byId("style-actions"), this.style, this.styleShelf);
     this.contentShelf = shelf(byId("content-shelf"), this.content, () => examples.contents);
     this.methods = new Methods(byId("methods"), () => examples.methods, () => this.#chosen());
     this.#listen();
@@ -55,16 +61,18 @@ export class Maker {
     this.offered = methods;
     this.settings.offer(models);
     this.methods.draw(methods, this.settings.model);
+    this.prompt.fit(this.settings.chosen);
   }
 
   /** Take a job's recipe, its seed and pictures included. `files` are its pictures by field. */
   take(recipe, files) {
+    this.strength.set(null);
     byId("maker").elements.mode.value = "one";
-    this.methods.allow(false);
+    this.#allow(false);
     this.settings.write(recipe);
     this.methods.draw(this.offered, this.settings.model);
     this.methods.choose([recipe.method]);
-    this.prompt.value = recipe.prompt;
+    this.prompt.write(recipe.prompt);
     this.style.replace(files.style_image);
     this.style.items.forEach((item, n) => {
       item.weight = recipe.style_weights[n] === 1 ? "" : String(recipe.style_weights[n]);
@@ -73,10 +81,19 @@ export class Maker {
     this.control.replace(files.control_image);
     this.styleZone.draw();
     this.seed.lock(recipe.seed);
-    this.repeated = recipe.method;
-    this.#strength(recipe.strength);
+    this.strength.set(recipe.strength, recipe.method);
     this.knobs.get(recipe.method)?.write(recipe.params);
     this.#chosen();
+    this.#changed();
+  }
+
+  /** Choose methods, in a way to choose, and a strength; null is each method's own. */
+  choose(names, mode, strength) {
+    this.form.elements.mode.value = mode;
+    this.#allow(mode === "several");
+    this.methods.draw(this.offered, this.settings.model);
+    this.methods.choose(names);
+    this.strength.set(strength);
   }
 
   #listen() {
@@ -91,39 +108,39 @@ export class Maker {
       else if (!plain) return;
       event.preventDefault();
     });
-    for (const input of this.form.elements.mode) input.addEventListener("change", () => this.methods.allow(input.value === "several"));
+    for (const input of this.form.elements.mode) input.addEventListener("change", () => this.#allow(input.value === "several"));
     byId("all-methods").addEventListener("click", () => this.methods.chooseFitting(this.style.count, this.content.count > 0));
-    byId("strength").addEventListener("input", () => {
-      this.repeated = "";
-      this.#strength(Number(byId("strength").value));
-    });
-    byId("strength-own").addEventListener("click", () => this.#ownStrength());
   }
 
-  #strength(value) {
-    this.touched = true;
-    byId("strength").value = value;
-    byId("strength-value").textContent = value.toFixed(2);
-    hide(byId("strength-own"), false);
+  /** Let one method be chosen, or several. */
+  #allow(several) {
+    hide(byId("variants"), !several);
+    this.methods.allow(several);
   }
 
-  /** Let each method have its own strength. */
-  #ownStrength() {
-    this.touched = false;
-    this.repeated = "";
-    byId("strength").focus();
-    this.#preset();
+  /** What is sent next is another request, and to be kept. */
+  #changed() {
+    this.lost = null;
+    this.form.dispatchEvent(new Event("entered"));
   }
 
   #drawStyle() {
-    this.lost = null;
+    this.#changed();
     this.styleZone?.draw();
     this.styleShelf?.draw();
     this.styleActions?.draw();
+    this.#count();
+  }
+
+  /** Say how many style pictures the chosen methods take. */
+  #count() {
+    const chosen = this.methods?.chosen() ?? [];
+    byId("style-aside").textContent = wanted(chosen);
+    byId("style-aside").classList.toggle("warn", tooMany(chosen, this.style.count));
   }
 
   #drawContent() {
-    this.lost = null;
+    this.#changed();
     this.contentZone?.draw();
     this.contentShelf?.draw();
   }
@@ -140,25 +157,12 @@ export class Maker {
     hide(byId("control-field"), !controls.length);
     byId("control-hint").textContent = `Shapes the picture. Say in the knobs what it is: ${controls.join(", ")}.`;
     this.settings.hint(first);
-    if (this.repeated && first && first.name !== this.repeated) {
-      this.settings.letGo();
-      this.touched = false;
-      this.repeated = "";
-    }
-    this.#preset();
+    this.#count();
+    this.strength.fit(chosen, this.settings.base);
     this.#drawKnobs(chosen);
     const several = this.methods.several;
-    byId("submit").textContent = !several ? "Make the picture" : `Compare ${chosen.length} methods`;
+    byId("submit").textContent = several ? `Compare ${this.#extent(chosen.length)}` : "Make the picture";
     byId("submit").disabled = several && !chosen.length;
-  }
-
-  /** Show the strength that the chosen methods have while nobody sets one; several may differ. */
-  #preset() {
-    hide(byId("strength-own"), !this.touched, byId("strength"));
-    if (this.touched) return;
-    const own = [...new Set(this.methods.chosen().map(({ defaults }) => defaults[this.settings.base]?.strength ?? 1))];
-    byId("strength").value = own[0] ?? 1;
-    byId("strength-value").textContent = own.length > 1 ? `each its own: ${own.map((one) => one.toFixed(2)).join(", ")}` : (own[0] ?? 1).toFixed(2);
   }
 
   #drawKnobs(chosen) {
@@ -169,32 +173,72 @@ export class Maker {
         "details",
         { class: "fold", "data-method": method.name },
         h("summary", {}, `Knobs of ${method.title}`),
-        h("div", { class: "fold-body" }, h("p", { class: "hint" }, `Strength: ${method.strength}`), ...knobs.fields()),
+        h("div", { class: "fold-body" }, knobs.fields(), h("p", { class: "hint" }, `Strength: ${method.strength}`.replaceAll("`", ""))),
       );
       return knobs.panel;
     });
     arrange(byId("knobs"), panels);
   }
 
+  /** Return in words how much is compared. */
+  #extent(methods) {
+    const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+    const [seeds, strengths] = [this.variants.seeds("0").length, this.variants.strengths().length];
+    return [count(methods, "method"), strengths > 1 && count(strengths, "strength"), seeds > 1 && count(seeds, "seed")].filter(Boolean).join(" × ");
+  }
+
+  /** Return what is compared: {method, strength, seed}, in the order of the service. */
+  #cells(seed) {
+    const strengths = this.variants.strengths();
+    return this.methods.chosen().flatMap((method) => {
+      const own = strengths.length ? strengths : [this.strength.value ?? preset(method, this.settings.base)];
+      return own.flatMap((strength) => this.variants.seeds(seed).map((one) => ({ method: method.name, strength, seed: one })));
+    });
+  }
+
   /** Send what is wanted; while it travels its place on the wall is there. */
   async send() {
     if (byId("submit").ariaBusy === "true") return;
     if (!this.offered.length) return this.reload();
-    clear(this.form, this.refusal);
-    const several = this.methods.several && this.methods.chosen().length > 1;
-    const expected = this.#expect(several);
-    const sent = this.lost || { once: identity(), seed: this.seed.next() };
     byId("submit").ariaBusy = "true";
+    let expected = null;
+    let sent = null;
     try {
+      if (await this.#refusals()) return;
+      clear(this.form, this.refusal);
+      const errors = this.#faults();
+      if (errors.length) return show({ title: "Not sent", errors }, this.form, this.refusal);
+      sent = this.lost || { once: identity(), seed: this.seed.next() };
+      const cells = this.#cells(sent.seed);
+      const several = cells.length > 1;
+      expected = this.#expect(several && cells);
       expected.done(await post(several ? "comparisons" : "stylize", this.#filled(several, sent.seed), sent.once));
       this.lost = null;
     } catch (fault) {
-      expected.gone();
+      expected?.gone();
       this.lost = fault instanceof Away ? sent : null;
       this.#refused(fault);
     } finally {
       byId("submit").ariaBusy = "false";
     }
+  }
+
+  /** Return whether one of the files that are still looked at turns out to be no picture. */
+  async #refusals() {
+    const all = [this.style, this.content, this.control];
+    const count = () => all.reduce((sum, { refusals }) => sum + refusals, 0);
+    const before = count();
+    await Promise.all(all.map(({ checked }) => checked));
+    return count() > before;
+  }
+
+  #faults() {
+    const methods = this.methods.chosen();
+    const params = Object.fromEntries(methods.map(({ name }) => [name, this.knobs.get(name).read()]));
+    const hasContent = this.content.count > 0;
+    const faults = faultsOf({ methods, prompt: this.prompt.text, styles: this.style.count, hasContent, params });
+    const refused = faults.some(({ pointer }) => pointer === "#/style_image") && this.style.refused;
+    return refused ? [{ pointer: "#/style_image", detail: refused }, ...faults] : faults;
   }
 
   #refused(fault) {
@@ -204,21 +248,22 @@ export class Maker {
     this.refusal.hidden = false;
   }
 
-  #expect(several) {
-    const prompt = this.prompt.value.trim();
+  #expect(cells) {
+    const prompt = this.prompt.text;
     const { width, height } = this.settings.entries;
     const ratio = Number(width.value) / Number(height.value) || 1;
-    const titles = this.methods.chosen().map((method) => method.title);
-    return several ? this.gallery.expectGroup(titles, prompt, ratio) : this.gallery.expectJob(titles[0] || "Picture", prompt, ratio);
+    return cells ? this.gallery.expectGroup(cells, prompt, ratio) : this.gallery.expectJob(this.methods.chosen()[0].title, prompt, ratio);
   }
 
   #filled(several, seed) {
     const form = new FormData();
     const chosen = this.methods.chosen();
     for (const method of chosen) form.append("method", method.name);
-    form.append("prompt", this.prompt.value.replace(ONE_LINE, " ").trim());
-    form.append("seed", seed);
-    if (this.touched) form.append("strength", byId("strength").value);
+    form.append("prompt", this.prompt.text);
+    for (const one of this.variants.seeds(seed)) form.append("seed", one);
+    const strengths = this.variants.strengths();
+    for (const one of strengths) form.append("strength", one);
+    if (this.strength.value !== null && !strengths.length) form.append("strength", String(this.strength.value));
     this.settings.fill(form);
     this.style.fill(form, "style_image");
     if (!byId("content-field").hidden) this.content.fill(form, "content_image");

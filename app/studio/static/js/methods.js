@@ -41,7 +41,8 @@ export class Methods {
     this.cards(able);
     this.#exclude(all.filter((method) => hindrance(method, model)));
     const kept = able.filter((method) => before.some(({ name }) => name === method.name));
-    this.choose((kept.length ? kept : able.slice(0, 1)).map((method) => method.name));
+    const first = able.find((method) => recommendation(method, model)) || able[0];
+    this.choose((kept.length ? kept : [first]).filter(Boolean).map((method) => method.name));
   }
 
   /** Return the chosen methods. */
@@ -80,8 +81,9 @@ export class Methods {
     const [name, about, tags] = ["name", "about", "tags"].map((part) => h("span", { class: part }));
     const update = (now) => {
       name.textContent = now.title;
-      about.textContent = sentence(now.summary);
-      tags.textContent = tagsOf(now).join(" · ");
+      about.textContent = now.brief || sentence(now.summary);
+      tags.textContent = tagsOf(now, this.model).join(" · ");
+      tags.title = recommendation(now, this.model)?.reason || "";
       tags.hidden = !tags.textContent;
     };
     const thumbnail = h("span", { class: "thumb" }, this.#thumbnail(method));
@@ -101,10 +103,13 @@ export class Methods {
   }
 }
 
-function tagsOf(method) {
+/** Return why a method is the best for a text on a model; undefined when it is not. */
+const recommendation = (method, model) => method.recommended?.find((one) => one.model === model && one.input === "text");
+
+function tagsOf(method, model) {
   const experimental = method.experimental || method.experimental_on.length > 0;
   const needs = { required: "repaints a content picture", optional: "can repaint a content picture" }[method.inputs.content_image];
-  return [needs, experimental && "experimental"].filter(Boolean);
+  return [recommendation(method, model) && "recommended", needs, experimental && "experimental"].filter(Boolean);
 }
 
 function fits(method, styles, hasContent) {

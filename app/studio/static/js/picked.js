@@ -7,6 +7,10 @@ export class Picked {
     this.items = []; // {file, address, name, weight}
     this.style = null;
     this.awaited = null; // the files that were asked for last, unless something else was picked since
+    this.checked = null; // resolves once all that was added is known to be pictures
+    this.refusals = 0; // how many files turned out to be no pictures
+    this.refused = ""; // why the last file that was none was not taken, until another is added
+    this.refuse = () => {}; // says at the field why a file was not taken; empty takes it back
     this.changed = changed;
   }
 
@@ -17,6 +21,7 @@ export class Picked {
   /** Add files; a field for one picture takes the last. Returns how many did not fit. */
   add(files) {
     this.awaited = this.style = null;
+    this.refuse("");
     const added = files.map((file) => ({ file, address: URL.createObjectURL(file), name: file.name, weight: "" }));
     const all = [...this.items, ...added];
     const fit = this.most === 1 ? all.slice(-1) : all.slice(0, this.most);
@@ -46,6 +51,13 @@ export class Picked {
     this.changed();
   }
 
+  /** Hold what was held before a reload: {style, items: [{file, weight}]}. */
+  hold({ style, items }) {
+    this.items = items.map(({ file, weight }) => ({ file, address: URL.createObjectURL(file), name: file.name, weight }));
+    this.style = style;
+    this.changed();
+  }
+
   remove(item) {
     this.items = this.items.filter((one) => one !== item);
     URL.revokeObjectURL(item.address);
@@ -68,7 +80,7 @@ export class Picked {
   }
 }
 
-/** Return the picture files among what was dropped or pasted. */
+/** Return the picture files among what was pasted. */
 export function picturesIn(transfer) {
   return [...(transfer?.files || [])].filter((file) => file.type.startsWith("image/"));
 }

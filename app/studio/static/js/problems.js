@@ -54,7 +54,9 @@ function placeOf(form, { pointer, detail }) {
   return null;
 }
 
-const controlOf = (place) => place.querySelector("input, textarea, select, button");
+/** Return the control of a field: what is entered or chosen there, not what can be done with it. */
+const controlOf = (place) => CONTROLS.map((kind) => place.querySelector(kind)).find(Boolean);
+const CONTROLS = ["input[name=method]:checked", "input[name=method]", "input:not([name=mode], .weight), textarea, select", "button"];
 const nameOf = (place) => place.querySelector("legend, .legend, label")?.firstChild?.textContent.trim() || place.dataset.pointer;
 
 function mark(place, detail) {

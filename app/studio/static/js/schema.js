@@ -14,16 +14,24 @@ export class Knobs {
     this.parts = new Map();
     const { properties = {} } = method.parameters;
     for (const [name, schema] of Object.entries(properties)) {
-      this.parts.set(name, control(schema, method.parameters, name));
+      if (!schema["x-no-effect"]) this.parts.set(name, control(schema, method.parameters, name));
     }
   }
 
-  /** Return the fields, in the schema's order. */
+  /** Return the fields: those worth a first try, in plain words, before a fold with those for experts. */
   fields() {
-    return [...this.parts].map(([name, part]) =>
+    const main = this.method.main_parameters || {};
+    const [plainly, rest] = [Object.keys(main), [...this.parts.keys()].filter((name) => !(name in main))];
+    if (!plainly.length) return this.#fieldsOf(rest, main);
+    const expert = h("details", { class: "fold" }, h("summary", {}, "For experts"), h("div", { class: "fold-body" }, this.#fieldsOf(rest, main)));
+    return [...this.#fieldsOf(plainly, main), rest.length > 0 && expert];
+  }
+
+  #fieldsOf(names, main) {
+    return names.map((name) => [name, this.parts.get(name)]).map(([name, part]) =>
       field({
         label: part.schema.title || name,
-        hint: [part.schema.description, part.range].filter(Boolean).join(" · "),
+        hint: [main[name] || part.schema.description, part.range].filter(Boolean).join(" · ").replaceAll("`", ""),
         control: part.node,
         pointer: `params/${name}`,
         data: { method: this.method.name },

@@ -49,9 +49,14 @@ export class Settings {
     hide(this.choice, models.length < 2);
   }
 
+  /** Return the chosen model. */
+  get chosen() {
+    return this.models.find((model) => model.id === this.model);
+  }
+
   /** Return what the model is built like; the defaults of methods go by it. */
   get base() {
-    return this.models.find((model) => model.id === this.model)?.base;
+    return this.chosen?.base;
   }
 
   /** Say what an empty field means for a method. */
@@ -68,6 +73,11 @@ export class Settings {
       const preset = name === "output_format" ? "png" : name === "model" ? this.models.find((model) => model.default)?.id : "";
       if (value && value !== preset) form.append(name, value);
     }
+  }
+
+  /** Return what is entered, by name. */
+  entered() {
+    return Object.fromEntries(Object.entries(this.entries).map(([name, entry]) => [name, entry.value]));
   }
 
   /** Take what a recipe says. */

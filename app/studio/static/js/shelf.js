@@ -1,14 +1,17 @@
 // What can be picked without a file: saved styles and the examples that come with the page.
 
-import { call, Problem, post, read } from "./api.js";
+import { Problem, post, read } from "./api.js";
+import { deleteStyle } from "./deleting.js";
 import { announce, arrange, button, byId, fill, h, keyedList } from "./dom.js";
 import { file, inputPath, show } from "./pictures.js";
+import { tell } from "./tabs.js";
 
 const MOST = 50;
 
-/** Fill a shelf with saved styles, when it is the styles', and what `examples` returns. Returns {reload, draw}. */
+/** Fill a shelf with saved styles, when it is the styles', and what `examples` returns. Returns {reload, draw, hide(id), reveal(id)}. */
 export function shelf(place, picked, examples, { withStyles = false } = {}) {
   const list = keyedList(place, (one) => one.id || one.file, swatch);
+  const hidden = new Set(); // styles that are being deleted
   let styles = [];
 
   async function reload() {
@@ -22,7 +25,17 @@ export function shelf(place, picked, examples, { withStyles = false } = {}) {
   }
 
   function draw() {
-    list([...styles, ...examples()]);
+    list([...styles.filter(({ id }) => !hidden.has(id)), ...examples()]);
+  }
+
+  function hide(id) {
+    hidden.add(id);
+    draw();
+  }
+
+  function reveal(id) {
+    hidden.delete(id);
+    draw();
   }
 
   function swatch({ id, name, file, small, references }) {
@@ -48,13 +61,13 @@ export function shelf(place, picked, examples, { withStyles = false } = {}) {
     return one.id ? picked.take(one) : picked.fetch(file(`studio/examples/${one.file}`, one.file));
   }
 
-  return { reload, draw };
+  return { reload, draw, hide, reveal };
 }
 
-/** Show what can be done with the picked style: save it, or delete a saved one. `reload` follows both. Returns {draw}. */
-export function styleActions(place, picked, reload) {
-  const save = button("Save as a style", "check", () => name(picked, reload), { kind: "link" });
-  const gone = button("", "trash", () => forget(picked, reload), { kind: "link" });
+/** Show what can be done with the picked style: save it, or delete a saved one of a shelf. Returns {draw}. */
+export function styleActions(place, picked, ofStyles) {
+  const save = button("Save as a style", "check", () => name(picked, ofStyles.reload), { kind: "link" });
+  const gone = button("", "trash", () => forget(picked, ofStyles), { kind: "link" });
   function draw() {
     if (picked.style) gone.lastElementChild.textContent = `Delete “${picked.style.name}”`;
     arrange(place, picked.style ? gone : picked.items.length > 0 && save);
@@ -62,12 +75,11 @@ export function styleActions(place, picked, reload) {
   return { draw };
 }
 
-async function forget(picked, reload) {
-  const { id, name: known } = picked.style;
-  await call(`styles/${id}`, { method: "DELETE" });
+function forget(picked, ofStyles) {
+  const { style } = picked;
   picked.clear();
-  await reload();
-  announce(`The style ${known} is deleted`);
+  ofStyles.hide(style.id);
+  deleteStyle(style, () => ofStyles.reveal(style.id));
 }
 
 /** Ask for a name and save the picked files under it. */
@@ -86,6 +98,7 @@ function name(picked, reload) {
       dialog.close();
       picked.take(style);
       await reload();
+      tell({ styles: true });
       announce(`Saved as ${style.name}`);
     } catch (fault) {
       error.hidden = false;

@@ -2,6 +2,7 @@
 // #job=<id>, so it survives a reload.
 
 import { key, Problem, read } from "./api.js";
+import { deleteJobs } from "./deleting.js";
 import { announce, arrange, button, byId, fill, h, icon, keyedList } from "./dom.js";
 import { follow } from "./follow.js";
 import * as jobs from "./jobs.js";
@@ -32,11 +33,12 @@ export class Viewer {
 
   /** Open the job that the address names, if any; one line says why when it cannot be shown. */
   async follow() {
-    const id = new URLSearchParams(location.hash.slice(1)).get("job");
+    const named = new URLSearchParams(location.hash.slice(1));
+    const id = named.get("job");
     this.awaited = null;
     if (!id) return this.dialog.close();
     try {
-      this.open(jobs.get(id) || jobs.put(await read(`jobs/${encodeURIComponent(id)}`)));
+      this.open(jobs.get(id) || jobs.put(await read(`jobs/${encodeURIComponent(id)}`)), Number(named.get("picture")));
     } catch (fault) {
       if (!(fault instanceof Problem)) throw fault;
       const lost = [404, 410, 422].includes(fault.status);
@@ -50,11 +52,11 @@ export class Viewer {
     forget();
   }
 
-  /** Show a job. */
-  open(job) {
+  /** Show a picture of a job. */
+  open(job, number = 0) {
     if (!job.images.length) return this.#wait(job);
     this.job = job;
-    this.number = 0;
+    this.number = job.images[number] ? number : 0;
     this.reference = this.#references()[0];
     this.#draw();
     if (!this.dialog.open) this.dialog.showModal();
@@ -113,6 +115,7 @@ export class Viewer {
       button("Again with this recipe", "again", act(() => this.desk.again(this.job)), { kind: "primary" }),
       button("Keep this seed", "lock", act(() => this.desk.keepSeed(this.job.images[this.number].seed)), { kind: "secondary" }),
       button("Download", "download", () => this.desk.download(this.job, this.number), { kind: "secondary" }),
+      button("Delete", "trash", act(() => deleteJobs(`jobs/${this.job.id}`, [this.job.id], "The picture is deleted.")), { kind: "secondary" }),
       this.#copier("Copy as curl", () => curl(this.job, Boolean(key()))),
       this.#copier("Copy as Python", () => python(this.job, Boolean(key()))),
     );
