@@ -131,7 +131,10 @@ def _prepare(
     if source.is_dir() and (source / "model_index.json").exists():
         return "base", prepare_folder(source, target), ""
     if source.is_dir() and is_style(source):
-        return "style", prepare_style(source, target, base), ""
+        base = prepare_style(source, target, base)
+        if base is not None and (target / WEIGHTS).exists():
+            _check_lora(target / WEIGHTS, base)
+        return "style", base, ""
     if source.is_dir():
         return "lora", *_prepare_lora(source, target, base)
     header = read_header(source)
@@ -148,14 +151,19 @@ def _prepare(
 
 
 def _prepare_lora(source: Path, target: Path, base: Base | None) -> tuple[Base, str]:
-    """Bring a LoRA into the store's form and read it as a job will; return the architecture, and what to know of it."""
+    """Bring a LoRA into the store's form; return the architecture, and what to know of it."""
     notes = prepare_lora(source, target)
     base = base or base_of_lora(read_header(target / WEIGHTS))
+    _check_lora(target / WEIGHTS, base)
+    return base, notes
+
+
+def _check_lora(file: Path, base: Base) -> None:
+    """Read a LoRA as a job will. Raises WrongKeys for what a job could not use."""
     unet = json.loads((config_folder(base) / "unet" / "config.json").read_bytes())
-    for part, layers in read_lora(target / WEIGHTS, base, SimpleNamespace(**unet)).items():
+    for part, layers in read_lora(file, base, SimpleNamespace(**unet)).items():
         if layers:
             _check_layers(part, layers, base)
-    return base, notes
 
 
 def _check_layers(part: str, layers: Collection[str], base: Base) -> None:

@@ -96,8 +96,10 @@ def _statistics(source: Path) -> tuple[str, list[int]]:
     if kind == "pixel" and (len(shape) != 3 or header.tensors["var_pixels"].shape != shape):
         raise WrongKeys(f"{file}: mean_pixels and var_pixels: must have one shape (channels, height, width)")
     for name, tensor in load_tensors(file).items():
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.float()).all():
             raise WrongKeys(f"{file}: {name}: has values that are not finite")
+        if name == "var_pixels" and (tensor.float() < 0).any():
+            raise WrongKeys(f"{file}: {name}: has negative values, which no variance has")
     return kind, shape
 
 

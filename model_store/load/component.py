@@ -65,8 +65,13 @@ def check_component(folder: Path, kind: type[Component], *, skip: Sequence[str] 
     model: Any = empty_component(folder, kind)
     expected = _expected(model)
     headers = headers_of(files)
-    rename = _renaming(model, set(expected), skip)
-    require_shapes(renamed(headers, rename), headers, expected, files)
+    names = renamed(headers, _renaming(model, set(expected), skip))
+    require_shapes(names, headers, expected, files)
+    for name, tensor in model.state_dict().items():
+        stored = names.get(name)
+        if stored and tensor.is_floating_point() and not headers[stored].tensors[stored].is_floating:
+            found = headers[stored].tensors[stored].dtype
+            raise WrongKeys(f"{headers[stored].file}: {stored}: is of type {found}, not of floating numbers")
     return model  # type: ignore[no-any-return]
 
 

@@ -35,6 +35,11 @@ class TensorHeader(BaseModel):
     shape: list[NonNegativeInt]
     data_offsets: tuple[NonNegativeInt, NonNegativeInt]
 
+    @property
+    def is_floating(self) -> bool:
+        """Return whether its numbers are floating ones."""
+        return self.dtype.startswith(("F", "BF"))
+
 
 @dataclass(frozen=True)
 class Header:

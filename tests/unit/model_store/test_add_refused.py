@@ -113,6 +113,17 @@ def test_a_base_model_with_values_that_are_not_finite_is_refused(
     assert not (store / "models" / "mine").exists()
 
 
+def test_a_base_model_of_whole_numbers_is_refused(tiny: Callable[[str], Path], store: Path, tmp_path: Path) -> None:
+    source = tmp_path / "int8"
+    shutil.copytree(tiny("sd15"), source)
+    file = source / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["conv_in.weight"] = tensors["conv_in.weight"].to(torch.int8)
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(WrongKeys, match=r"conv_in\.weight: is of type I8, not of floating numbers"):
+        add(source, "mine", store)
+
+
 @pytest.mark.parametrize("shape", [[2**62, 2**62, 0], [1] * 100_000, [2**62] * 8 + [0], [2**41, 0]], ids=len)
 def test_a_shape_that_no_tensor_has_is_refused(shape: list[int], tmp_path: Path) -> None:
     size = 4 if 0 not in shape else 0

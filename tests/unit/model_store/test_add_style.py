@@ -124,3 +124,26 @@ def test_tuned_weights_of_another_network_and_another_base_are_refused(store: Pa
         parts = {"mean_lf_components": torch.zeros(12), "cov_lf_components": torch.eye(12)}
         parts |= {"mean_hf_remainder": CELLS, "var_hf_remainder": CELLS + 1}
         add(statistics(source, "dct+pixel", **parts), "ink", store)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("unet.nowhere.to_q", "unet.nowhere.to_q: sd15 has no such layer"), ("text_encoder.nowhere.q_proj", "nowhere")],
+)
+def test_a_tuned_lora_that_no_job_could_use_is_refused(name: str, words: str, store: Path, tmp_path: Path) -> None:
+    source = style(tmp_path / "made")
+    halves = {f"{name}.lora_A.weight": torch.ones(2, 32), f"{name}.lora_B.weight": torch.ones(32, 2)}
+    save_file(halves, source / LORA)
+    with pytest.raises(BadCheckpoint, match=words):
+        add(source, "ink", store)
+    assert not (store / "models" / "ink").exists()
+
+
+@pytest.mark.parametrize(
+    ("variance", "words"),
+    [(-torch.ones(4, 8, 8), "negative"), (torch.full((4, 8, 8), float("nan")).to(torch.float8_e4m3fn), "not finite")],
+)
+def test_a_variance_that_is_none_is_refused(variance: torch.Tensor, words: str, store: Path, tmp_path: Path) -> None:
+    source = statistics(tmp_path / "made", mean_pixels=torch.zeros(4, 8, 8), var_pixels=variance)
+    with pytest.raises(BadCheckpoint, match=words):
+        add(source, "tones", store)
