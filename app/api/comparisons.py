@@ -59,6 +59,7 @@ async def make_comparison(
 
     `method`, `strength` and `seed` may be there several times, or hold values separated by commas; without a seed one
     is drawn for all. `params` holds each method's own by its name. Pictures that a method does not take are left out.
+    Without files the form may come in the media types of `POST /stylize`; in JSON the three are lists.
     """
     key = idempotency_key(request)
     async with bodies.receive_form(request, comparison_schema(schema)) as form:

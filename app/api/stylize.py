@@ -44,7 +44,11 @@ router = APIRouter(tags=["stylize"], route_class=Direct)
     },
 )
 async def stylize(request: Request) -> Response:
-    """Everything is checked before anything is stored; an accepted job is on disk when this answers."""
+    """Everything is checked before anything is stored; an accepted job is on disk when this answers.
+
+    Files need multipart/form-data. Without them, as with a saved style, a recipe or pictures named by the sha256 that
+    the service has them by, the same fields may come as application/x-www-form-urlencoded or application/json.
+    """
     key, owner = idempotency_key(request), await dependencies.owner(request)
     bodies, schema, submitter, jobs, waiter = dependencies.get_stylize_parts(request)
     lifetime = cancel_after(request.headers.get(CANCEL_AFTER))

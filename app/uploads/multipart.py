@@ -221,7 +221,8 @@ def boundary_of(content_type: str | None) -> bytes:
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data":
-        raise UnsupportedMedia("the body must be multipart/form-data; without files also a web form or JSON")
+        others = "application/x-www-form-urlencoded or application/json"
+        raise UnsupportedMedia(f"the body must be multipart/form-data; without files also {others}")
     if not 0 < len(boundary) <= 70:
         raise UnsupportedMedia("multipart/form-data needs a boundary: leave the Content-Type to the HTTP library")
     return boundary
