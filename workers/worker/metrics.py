@@ -7,7 +7,15 @@ from importlib.metadata import version
 from typing import TypeVar
 
 import torch
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -36,6 +44,7 @@ class WorkerMetrics(EngineObserver):
 
     def __init__(self, cuda: str | None = None) -> None:
         """`cuda` is the version that torch was built for."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second line for each, which nobody reads
         self.registry = CollectorRegistry()
         self._waited = self._histogram("queue_wait_seconds", "Time from acceptance to a worker's claim.", ("method",))
         self._lasted = self._histogram(

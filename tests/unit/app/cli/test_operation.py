@@ -132,6 +132,10 @@ def test_metrics_count_requests_jobs_and_the_queue(gateway: Gateway) -> None:
         "/studio",
     }
     assert routes <= {"none", *pages, *documented}, "no label holds what a caller made up"
+    assert not [name for name, _ in found if name.endswith("_created")]
+    buckets = [dict(labels) for name, labels in found if name == "http_server_request_duration_seconds_bucket"]
+    assert all(labels.keys() == {"method", "route", "le"} for labels in buckets), "no bucket for each status"
+    assert found["http_server_requests_total", frozenset({("method", "GET"), ("route", "/livez"), ("status", "204")})]
     verbs = {dict(labels)["method"] for name, labels in found if name == "http_server_request_duration_seconds_count"}
     assert "other" in verbs
     assert "PROPFIND" not in verbs
