@@ -20,6 +20,8 @@ from app.uploads.upload import Upload
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 HANG_UP = {"Connection": "close"}
+DROPPED_SHARE = 2
+"""A body of up to so many times what is allowed is read and dropped, within the time that a message has."""
 MAX_PARTS = 32
 MAX_TEXT_BYTES = 32_768
 MAX_PART_HEADERS = 8
@@ -228,9 +230,14 @@ def boundary_of(content_type: str | None) -> bytes:
     return boundary
 
 
-def too_large(limit: int) -> TooLarge:
-    """Return the problem of a body of more than `limit` bytes; nobody reads the rest of it."""
-    return TooLarge(f"the body is larger than {limit:,} bytes", headers=HANG_UP)
+def too_large(limit: int, declared: int | None = None) -> TooLarge:
+    """Return the problem of a body of more than `limit` bytes; nobody reads the rest of it.
+
+    One that declares not much more is dropped as it comes instead: a proxy that still sends it gets to read the answer,
+    and does not tell its own caller of a broken connection.
+    """
+    little = declared is not None and declared <= DROPPED_SHARE * limit
+    return TooLarge(f"the body is larger than {limit:,} bytes", headers={} if little else HANG_UP)
 
 
 async def read(receive: Receive, reader: FormReader, *, limit: int, seconds: float) -> None:

@@ -37,8 +37,9 @@ class BodyReceiver:
         """Give the form in a request's body; its files are freed afterwards. Raises a Problem or Disconnected."""
         if request.headers.get("content-encoding", "identity") != "identity":
             raise UnsupportedMedia("the body must not be compressed")
-        if int(request.headers.get("content-length", "0")) > self._most:
-            raise too_large(self._most)
+        declared = int(request.headers.get("content-length", "0"))
+        if declared > self._most:
+            raise too_large(self._most, declared)
         kind, charset = _kind_of(request)
         if kind in (JSON, URLENCODED):
             yield await self._receive_texts(request, schema, kind, charset)
@@ -73,13 +74,15 @@ class BodyReceiver:
 
     async def _receive_small(self, request: Request) -> bytes:
         body = bytearray()
+        drops = 0 < int(request.headers.get("content-length", "0")) <= self._most
         try:
             with self._memory.entered(_sharer(request)):
                 async with asyncio.timeout(self._seconds):
                     async for piece in request.stream():
                         body += piece
                         if len(body) > MAX_TEXT_BODY:
-                            raise TooLarge(f"the body is larger than {MAX_TEXT_BODY:,} bytes", headers=HANG_UP)
+                            detail = f"the body is larger than {MAX_TEXT_BODY:,} bytes"
+                            raise TooLarge(detail, headers={} if drops else HANG_UP)
         except TimeoutError:
             raise BodyTimeout(f"the body did not arrive within {self._seconds:g} seconds", headers=HANG_UP) from None
         return bytes(body)

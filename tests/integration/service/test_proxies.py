@@ -133,6 +133,17 @@ def test_a_photo_passes_and_what_is_too_large_is_refused_by_the_gateway_in_words
     assert refused.headers["content-type"] == "application/problem+json"
 
 
+def test_the_gateway_drops_a_little_too_much_without_breaking_the_connection(proxy: Proxy) -> None:
+    """A connection that breaks while the proxy still sends is a 502 to the caller."""
+    for refused in (
+        proxy.gateway.post(files=style(b"\0" * (BODY_BYTES + 1))),
+        proxy.gateway.client.post("/stylize", json={"prompt": "a" * 1_000_000}),
+    ):
+        assert refused.status_code == 413
+        assert refused.headers.get("connection") != "close"
+    assert send(proxy, "POST", "/stylize", json={"prompt": "a" * 1_000_000}).status_code == 413
+
+
 def test_metrics_are_closed_and_the_rest_is_open(proxy: Proxy) -> None:
     assert send(proxy, "GET", "/metrics").status_code == 404
     assert proxy.gateway.client.get("/metrics").status_code == 200
