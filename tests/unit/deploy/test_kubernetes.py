@@ -168,6 +168,23 @@ def test_gateways_count_the_rates_of_keys_together() -> None:
     assert one("HorizontalPodAutoscaler", "gateway")["spec"]["minReplicas"] > 1
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("gateway", "STYLIZE_GATEWAY_METRICS_PORT"), ("worker", None)],
+)
+def test_metrics_are_on_a_port_that_only_monitoring_reaches(name: str, variable: str | None) -> None:
+    ports = {port["name"]: port["containerPort"] for port in container(name)["ports"]}
+    assert variable is None or environment(name)[variable] == str(ports["metrics"])
+    annotations = one("Deployment", name)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(ports["metrics"])
+    [monitoring] = [
+        way["from"]
+        for way in one("NetworkPolicy", name)["spec"]["ingress"]
+        if ports["metrics"] in [port["port"] for port in way["ports"]]
+    ]
+    assert "monitoring" in str(monitoring)
+
+
 def test_images_have_a_version() -> None:
     found = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["images"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", image["newTag"]) for image in found)

@@ -138,8 +138,9 @@ def test_weights_are_those_of_the_settings() -> None:
 def test_the_monitor_scrapes_ports_that_pods_have_under_the_names_of_the_alerts() -> None:
     spec = one("PodMonitor", "stylize")["spec"]
     base = "".join((EXAMPLE.parent / "base" / f"{name}.yaml").read_text() for name in ("gateway", "worker"))
-    ports = set(re.findall(r"\{name: (\w+), containerPort", base))
-    assert {endpoint["port"] for endpoint in spec["podMetricsEndpoints"]} == ports
+    ports = re.findall(r"\{name: (\w+), containerPort", base)
+    assert [endpoint["port"] for endpoint in spec["podMetricsEndpoints"]] == ["metrics"]
+    assert ports.count("metrics") == 2, "the gateway's and the worker's"
     [selected] = spec["selector"]["matchExpressions"]
     assert (selected["key"], selected["values"], spec["jobLabel"]) == ("app", ["gateway", "worker"], "app")
 

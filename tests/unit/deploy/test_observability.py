@@ -93,6 +93,14 @@ def test_what_wakes_people_is_there() -> None:
     assert [reason for reason in reasons if reason not in names] == []
 
 
+def test_the_gateways_metrics_are_not_on_the_port_that_is_published() -> None:
+    port = COMPOSE["gateway"]["environment"]["STYLIZE_GATEWAY_METRICS_PORT"]
+    [gateway] = [job for job in CONFIG["scrape_configs"] if job["job_name"] == "gateway"]
+    assert gateway["static_configs"] == [{"targets": [f"gateway:{port}"]}]
+    [published] = COMPOSE["gateway"]["ports"]
+    assert not published.endswith(f":{port}")
+
+
 def test_the_address_of_the_runbook_is_a_setting() -> None:
     prometheus = COMPOSE["prometheus"]
     assert prometheus["environment"] == {"RUNBOOK_URL": "${RUNBOOK_URL:-}"}
