@@ -1,1 +1,1 @@
-"""What lies around every route: foreign hosts, security headers, HEAD, request metrics."""
+"""What lies around every route: paths and versions, hosts and pages of others, security headers, metrics, access log."""

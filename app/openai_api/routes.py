@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.headers import KEY_PARAMETER, idempotency_key
+from app.api.headers import KEY_PARAMETER, REPLAYED, idempotency_key
 from app.api.problems import BUSY, problem_docs
 from app.dependencies import BodiesDep, CapabilitiesDep, OwnerDep, SchemaDep, SubmitterDep
 from app.errors import Conflict, InsufficientStorage, Invalid
@@ -16,7 +16,7 @@ from app.openai_api.translate import FORMATS, MOST_IMAGES, faults_of, form_of, i
 from app.uploads.form_schema import FILE
 from app.uploads.multipart import Form
 from app.uploads.receive import REFUSALS, multipart
-from workers.contract.jobs.models import Job
+from workers.contract.jobs.results import Submission
 
 router = APIRouter(tags=["openai"], route_class=OpenAIRoute)
 
@@ -31,15 +31,22 @@ class ImageSubmitter:
     responder: Annotated[PictureResponder, Depends(PictureResponder)]
     owner: OwnerDep
 
-    async def submit(self, request: Request, form: Form) -> tuple[Job, str]:
-        """Submit a form; return its job and the format in which its pictures are wanted. Raises a Problem."""
+    async def submit(self, request: Request, form: Form) -> tuple[Submission, str]:
+        """Submit a form; return what came of it and the format in which its pictures are wanted. Raises a Problem."""
         key = idempotency_key(request)
         try:
             wanted = translate(form, self.capabilities, self.schema)
             submission = await self.submitter.submit(form, owner=self.owner, key=key, source="openai")
         except Invalid as invalid:
             raise type(invalid).of(faults_of(invalid, form)) from invalid
-        return submission.job, wanted
+        return submission, wanted
+
+    async def respond(self, request: Request, submission: Submission, wanted: str) -> Response:
+        """Answer with the pictures of a job, and whether an earlier request made it. Raises a Problem."""
+        answer = await self.responder.respond(request, submission.job, wanted)
+        if not submission.created:
+            answer.headers[REPLAYED] = "true"
+        return answer
 
 
 ImagesDep = Annotated[ImageSubmitter, Depends(ImageSubmitter)]
@@ -97,8 +104,8 @@ GENERATIONS = {
 async def edit_images(request: Request, bodies: BodiesDep, images: ImagesDep) -> Response:
     """Waits for the job and answers with its pictures; one that takes longer than the host allows is canceled."""
     async with bodies.receive_form(request, image_api_schema(images.schema)) as form:
-        job, wanted = await images.submit(request, form)
-    return await images.responder.respond(request, job, wanted)
+        submission, wanted = await images.submit(request, form)
+    return await images.respond(request, submission, wanted)
 
 
 @router.post(
@@ -113,5 +120,5 @@ async def edit_images(request: Request, bodies: BodiesDep, images: ImagesDep) ->
 )
 async def generate_images(request: Request, bodies: BodiesDep, images: ImagesDep) -> Response:
     """As `/v1/images/edits`, from JSON: the style comes by `style_id`, a recipe, or from the method itself."""
-    job, wanted = await images.submit(request, form_of(await bodies.receive_json(request), images.schema))
-    return await images.responder.respond(request, job, wanted)
+    submission, wanted = await images.submit(request, form_of(await bodies.receive_json(request), images.schema))
+    return await images.respond(request, submission, wanted)

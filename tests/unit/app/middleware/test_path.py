@@ -67,7 +67,7 @@ def test_nothing_else_has_a_version(gateway: Gateway, path: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["https", "HTTPS, http", "http", "gopher"])
 def test_an_openai_answer_leads_back_the_way_the_caller_came(gateway: Gateway, scheme: str) -> None:
-    headers = {"X-Forwarded-Proto": scheme, "Host": "localhost"}
+    headers = {"X-Forwarded-Proto": scheme, "Host": "localhost", "Idempotency-Key": f"way-{len(scheme)}"}
     sent = {"model": "signal-leak", "prompt": scheme, "response_format": "url", "size": "64x64", "steps": "2"}
     with ThreadPoolExecutor(1) as caller:
         files = {"image": ("style.png", encoded(picture()))}
@@ -76,7 +76,10 @@ def test_an_openai_answer_leads_back_the_way_the_caller_came(gateway: Gateway, s
         (job,) = told(gateway, scheme)
         gateway.finish(job, encoded(picture()))
         answer = asked.result()
+    again = gateway.client.post("/v1/images/edits", data=sent, files=files, headers=headers)
+    assert [one.headers.get("idempotent-replayed") for one in (answer, again)] == [None, "true"]
     (shown,) = answer.json()["data"]
+    assert again.json()["data"] == [shown]
     expected = "https" if scheme.lower().startswith("https") else "http"
     assert shown["url"] == f"{expected}://localhost/jobs/{job}/images/0"
 
