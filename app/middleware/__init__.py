@@ -1,1 +1,1 @@
-"""What lies around every route: paths and versions, hosts and pages of others, security headers, metrics, access log."""
+"""What lies around every route: paths and versions, foreign hosts and pages, security headers, metrics, access log."""
