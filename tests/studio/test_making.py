@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
@@ -136,6 +137,29 @@ def test_a_picture_is_looked_at_from_all_sides(desk: Desk, running: Service) -> 
     assert digest == job["images"][0]["sha256"]
     viewer.get_by_role("button", name="Keep this seed").click()
     expect(desk.page.locator("#seed")).to_have_value(str(job["recipe"]["seed"]))
+
+
+def test_all_pictures_of_a_job_are_in_sight_and_saved_together(desk: Desk) -> None:
+    desk.page.locator("#style-shelf").get_by_title("Neon").click()
+    desk.prompt("two cups")
+    desk.method("signal-leak")
+    desk.quick()
+    desk.setting("num_images", 2)
+    desk.send()
+    card = desk.newest()
+    expect(card).to_have_attribute("data-state", "succeeded")
+    expect(card.locator(".open img")).to_have_count(2)
+    for image in card.locator(".open img").all():
+        expect(image).to_have_js_property("naturalWidth", 64)
+    with desk.page.expect_download() as arriving:
+        card.get_by_role("button", name="Download").click()
+    with ZipFile(arriving.value.path()) as saved:
+        assert sum(name.endswith(".png") for name in saved.namelist()) == 2
+    card.locator(".open").last.click()
+    expect(desk.page.locator("#viewer").get_by_role("button", name="Picture 2")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(desk.page.locator("#viewer .facts")).to_contain_text("Kept until")
 
 
 def copied(desk: Desk, running: Service, button: str) -> tuple[dict[str, Any], str]:
