@@ -138,3 +138,8 @@ def test_one_ctrl_c_ends_everything(tmp_path: Path) -> None:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize(("given", "told"), [({}, "false"), ({"STYLIZE_GATEWAY_ACCESS_LOG": "true"}, "true")])
+def test_requests_are_told_on_the_terminal_only_when_asked(tmp_path: Path, given: dict[str, str], told: str) -> None:
+    assert build_environment(tmp_path, "unix:///x", given)["STYLIZE_GATEWAY_ACCESS_LOG"] == told
