@@ -18,6 +18,7 @@ from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import HEAP
 from tests.support.pictures import FORM, multipart, style
 from tests.support.service import PATIENCE
+from tests.support.tiny.store import build_tiny_store
 from workers.contract.blobs import BlobStore, open_blobs, output_name
 from workers.contract.jobs.models import Image, Job, Result, Timings
 from workers.contract.jobs.results import Claim
@@ -38,6 +39,7 @@ class Gateway:
             "STYLIZE_REDIS_URL": redis.url,
             "STYLIZE_BLOB_URL": f"file:{folder / 'blobs'}",
             "STYLIZE_MODELS": MODELS,
+            "STYLIZE_MODEL_DIR": str(build_tiny_store()),
             "STYLIZE_GATEWAY_PORT": str(self.port),
             **(environ or {}),
         }
