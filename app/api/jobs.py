@@ -18,6 +18,7 @@ from app.errors import Fault, Invalid, NotFound
 from app.schemas.job import JobsView, JobView, PartialJobsView
 from app.services.archive import MOST_JOBS
 from app.services.styles.service import StyleService
+from workers.contract.errors import UnreadableRecord
 from workers.contract.jobs.models import State
 from workers.contract.jobs.results import JobFilter
 from workers.techniques import registry
@@ -135,8 +136,10 @@ async def cancel_job(
     A waiting job ends at once, a running one at its next step. Of a final one go its record, its pictures and previews,
     and those reference pictures that no other job or style names; another DELETE is answered 404.
     """
-    job = await jobs.get(job_id, owner)
-    if cancel_only or not job.state.final:
+    job = None
+    with suppress(UnreadableRecord):  # it is canceled all the same, then told
+        job = await jobs.get(job_id, owner)
+    if job is None or cancel_only or not job.state.final:
         return await jobs.cancel(job_id, owner)
     await deleter.delete(job)
     return Response(status_code=204)

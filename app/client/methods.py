@@ -80,11 +80,13 @@ class MethodView(Answer):
     version: int
     title: str
     summary: str
+    brief: str
     paper: Paper
     experimental: bool
     experimental_on: tuple[str, ...]
     inputs: Inputs
     parameters: dict[str, JsonValue]
+    main_parameters: dict[str, str]
     strength: str
     defaults: dict[str, Defaults]
     cost: Cost

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -18,7 +17,7 @@ from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE
 from app.cli.main import app
 from deploy.embedded.demo import free_port
-from deploy.embedded.folder_lock import NOTE
+from deploy.embedded.folder_lock import FolderLock, Holder
 from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import PRECOMPUTE, new_job
 from tests.support.gateway import Gateway
@@ -276,8 +275,8 @@ def test_the_commands_find_a_stack_in_the_default_folder(
     server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()
-    note: dict[str, Any] = {"pid": os.getpid(), "port": free_port(), "redis_url": server.url}
-    (tmp_path / "data" / NOTE).write_text(json.dumps(note))
     monkeypatch.chdir(tmp_path)
-    for command in (("keys", "list"), ("jobs", "list", "--all-owners")):
-        assert CliRunner().invoke(app, command).exit_code == 0
+    with FolderLock(tmp_path / "data") as lock:
+        lock.write(Holder(pid=os.getpid(), port=free_port(), redis_url=server.url))
+        for command in (("keys", "list"), ("jobs", "list", "--all-owners")):
+            assert CliRunner().invoke(app, command).exit_code == 0

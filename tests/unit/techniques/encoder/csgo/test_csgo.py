@@ -255,9 +255,9 @@ def test_what_is_not_installed_is_named_with_the_command(sdxl: StableDiffusion, 
         return weights(name)
 
     for model, pulled in (("csgo", "csgo"), (network.CONTROLNET, network.CONTROLNET), (network.IMAGE_ENCODER, "csgo")):
-        with pytest.raises(WeightsMissing, match=f"stylize models pull {pulled} --store"):
+        with pytest.raises(WeightsMissing, match=f"stylize models pull {pulled}"):
             TECHNIQUE.prepare(asked(), bench_on(sdxl, lambda name, model=model: lacking(model, name)))
-    with pytest.raises(WeightsMissing, match=r"stylize models pull csgo-16 --store"):
+    with pytest.raises(WeightsMissing, match=r"stylize models pull csgo-16"):
         TECHNIQUE.prepare(asked(CSGOParams(num_style_tokens=16)), bench_on(sdxl, weights))
 
 

@@ -227,5 +227,5 @@ def test_what_is_not_installed_is_named_with_the_command(sdxl: StableDiffusion, 
             raise WeightsMissing(name)
         return weights(name)
 
-    with pytest.raises(WeightsMissing, match=f"stylize models pull {model} --store"):
+    with pytest.raises(WeightsMissing, match=f"stylize models pull {model}"):
         TECHNIQUE.prepare(asked(GUIDED), bench_on(sdxl, lacking))
