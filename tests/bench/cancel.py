@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from deploy.embedded.demo import CONTENT
-from deploy.embedded.stack import DEFAULT_MODEL
+from deploy.embedded.environment import DEFAULT_MODEL
 from tests.support.service import FINAL, Service, service, style_file
 
 GOAL = 2.0

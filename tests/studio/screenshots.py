@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from deploy.embedded.demo import SEED
-from deploy.embedded.stack import DEFAULT_MODEL
+from deploy.embedded.environment import DEFAULT_MODEL
 from tests.studio.conftest import NAMES, SWITCHES
 from tests.studio.desk import Desk
 from tests.studio.examples import FOLDER, INDEX

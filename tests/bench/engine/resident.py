@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.embedded.stack import DEFAULT_MODEL
+from deploy.embedded.environment import DEFAULT_MODEL
 from tests.support.memory import resident
 from workers.engine.errors import Refused
 from workers.evaluation.cases import cases
