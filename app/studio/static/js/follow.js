@@ -1,11 +1,11 @@
-// Follows unfinished jobs: the oldest through their event streams, the others by looking at all of them together.
-// A browser has six connections to one host: streams must leave some for everything else.
+// Follows unfinished jobs: the oldest through its event stream, the others by looking at all of them together.
+// A browser has six connections to one host, for all its windows: streams must leave some for everything else.
 
 import { Away, call, parse, Problem, read } from "./api.js";
 import { eventsOf } from "./events.js";
 import * as jobs from "./jobs.js";
 
-const STREAMS = 3;
+const STREAMS = 1;
 const LOOK = 1200;
 const LOOK_HIDDEN = 5000;
 const PAUSE = 1500;
@@ -22,7 +22,7 @@ export function follow(job) {
   arrange();
 }
 
-/** Give free streams to the jobs that wait longest, and let the rest be looked at. */
+/** Give a free stream to the job that waits longest, and let the rest be looked at. */
 function arrange() {
   const ids = [...followed.keys()].sort((a, b) => age(a).localeCompare(age(b)));
   for (const id of ids) {
