@@ -29,6 +29,7 @@ from PIL import Image, ImageChops, ImageFilter
 from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import HEAP
+from tests.support.tiny.store import build_tiny_store
 from workers.contract.queue.celery import queue_name
 from workers.contract.runtime.redis import connect
 
@@ -133,6 +134,7 @@ def serving(module: str, data: Path, redis_url: str, more: Mapping[str, str] | N
         "STYLIZE_REDIS_URL": redis_url,
         "STYLIZE_BLOB_URL": f"file:{data / 'blobs'}",
         "STYLIZE_MODELS": MODEL,
+        "STYLIZE_MODEL_DIR": str(build_tiny_store()),
         "STYLIZE_MAX_QUEUED": "100000",
         "STYLIZE_GATEWAY_PORT": str(port),
         "STYLIZE_GATEWAY_HEADER_SECONDS": "60",
