@@ -17,10 +17,12 @@ from tests.faults.harness.checker import violations
 from tests.faults.harness.history import Evidence, History
 from tests.faults.harness.injector import Injector
 from tests.faults.harness.receiver import Receiver
-from tests.faults.harness.stack import Stack, stack
+from tests.faults.harness.stack import LEASE, Stack, stack
 
 FAULTS = "kill=1000,redis=100,freeze=100,cut=100"
 PATIENCE = 90.0
+CLAIMED_AGAIN, AFTER_REDIS = LEASE + 10, 15.0
+"""Seconds: the 99th percentile after an end of a worker, the worst after a return of Redis; nothing else may run."""
 SETTINGS = {"STYLIZE_MAX_ATTEMPTS": "50", "STYLIZE_WORKER_BATCH_PICTURES": "1"}
 """A job may meet many faults; a fault may cost one attempt."""
 
@@ -36,6 +38,10 @@ class Report:
     after_end: list[float]
     after_redis: list[float]
     seconds: float
+
+    def in_time(self) -> bool:
+        """Return whether jobs went on as soon as promised."""
+        return quantile(self.after_end, 0.99) <= CLAIMED_AGAIN and quantile(self.after_redis, 1) <= AFTER_REDIS
 
     def text(self) -> str:
         """Return the figures in a few lines."""
@@ -55,9 +61,14 @@ def spread(seconds: list[float]) -> str:
     """Return the count, the median, the 99th percentile and the worst."""
     if not seconds:
         return "never"
-    ranked = sorted(seconds)
-    p50, p99 = (ranked[min(len(ranked) - 1, int(len(ranked) * part))] for part in (0.5, 0.99))
-    return f"{len(ranked)} times, median {p50:.2f} s, p99 {p99:.2f} s, worst {ranked[-1]:.2f} s"
+    p50, p99 = (quantile(seconds, part) for part in (0.5, 0.99))
+    return f"{len(seconds)} times, median {p50:.2f} s, p99 {p99:.2f} s, worst {max(seconds):.2f} s"
+
+
+def quantile(seconds: list[float], part: float) -> float:
+    """Return the value below which `part` of them lie, 0 without any."""
+    ranked = sorted(seconds) or [0.0]
+    return ranked[min(len(ranked) - 1, int(len(ranked) * part))]
 
 
 def soak(running: Stack, receiver: Receiver, *, jobs: int, plan: Mapping[str, int], seed: int) -> Report:
@@ -137,7 +148,7 @@ def main() -> int:
     with Receiver() as receiver, stack(workers=options.workers, environ=SETTINGS | receiver.environ) as running:
         report = soak(running, receiver, jobs=options.jobs, plan=options.faults, seed=options.seed)
     print(report.text())
-    return 0 if report.jobs == options.jobs and not report.violations else 1
+    return 0 if report.jobs == options.jobs and not report.violations and report.in_time() else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Three hundred jobs under sixty mixed faults: nothing lost, nothing twice, at most one wasted attempt a fault (F2).
 
-`make soak` is the same with ten thousand jobs and 1,300 faults.
+`make soak` is the same with ten thousand jobs and 1,300 faults, and judges how soon jobs go on as well: a figure for a
+machine that does nothing else.
 """
 
 import random
@@ -8,7 +9,7 @@ import random
 import pytest
 
 from tests.faults.harness.receiver import Receiver
-from tests.faults.harness.stack import LEASE, stack
+from tests.faults.harness.stack import stack
 from tests.faults.soak import SETTINGS, soak
 
 pytestmark = pytest.mark.xdist_group("volume")
@@ -23,8 +24,6 @@ def test_three_hundred_jobs_under_sixty_faults() -> None:
     print(report.text())
     assert report.violations == []
     assert (report.jobs, report.faults.total()) == (300, 60)
-    assert max(report.after_end, default=0) <= LEASE + 10
-    assert max(report.after_redis, default=0) <= 15
 
 
 def test_an_injector_that_fails_ends_the_soak_instead_of_leaving_it_in_calm() -> None:
