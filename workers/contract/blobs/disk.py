@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 PARTS = ".parts"
 """Unfinished files; no blob name starts with a dot."""
 PART_SECONDS = 3600
-TRIES = 6
+TRIES = 50
+"""Of a put whose folder others remove as often as it makes it."""
 BLOCK = 1 << 20
 AWAY = {
     errno.ENOSPC,
