@@ -13,11 +13,10 @@ from typing import Any, Self
 
 import httpx2
 
-from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import HEAP
 from tests.support.pictures import FORM, multipart, style
-from tests.support.service import PATIENCE
+from tests.support.service import PATIENCE, free_port
 from tests.support.tiny.store import build_tiny_store
 from workers.contract.blobs import BlobStore, open_blobs, output_name
 from workers.contract.jobs.models import Image, Job, Result, Timings

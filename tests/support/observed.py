@@ -6,8 +6,7 @@ from pathlib import Path
 
 import httpx2
 
-from deploy.embedded.demo import free_port
-from tests.support.service import Service, quick, service
+from tests.support.service import PATIENCE, Service, free_port, quick, service
 
 WORKERS_OWN = frozenset(
     {
@@ -65,7 +64,7 @@ class Observed:
         return self.service.client.get("/metrics").raise_for_status().text
 
     def worker_text(self) -> str:
-        return httpx2.get(self.worker_url).raise_for_status().text
+        return httpx2.get(self.worker_url, timeout=PATIENCE).raise_for_status().text
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """The real service for tests and benchmarks: Redis, gateway, sweeper and workers as processes that can be killed."""
 
+import random
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -10,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from deploy.embedded.demo import EXAMPLES, free_port, ready
+from deploy.embedded.demo import EXAMPLES, ready
 from deploy.embedded.processes import ChildProcess
 from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import end, python
@@ -20,6 +22,28 @@ MODEL = "tiny-sd15"
 FINAL = ("succeeded", "failed", "canceled")
 PATIENCE = 180.0
 """Seconds: generous, because a busy machine is no failure."""
+
+
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to whoever asks for any: what is free now is still free when it is needed."""
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on, and that no other test gets.
+
+    A name in the kernel keeps it until this process ends.
+    """
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket(socket.AF_UNIX) as name, socket.socket() as probe:
+            try:
+                name.bind(f"\0stylize test port {port}")
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            name.detach()  # it stays until this process ends
+            return port
+    raise AssertionError("no port is free")
 
 
 def style_file() -> dict[str, tuple[str, bytes, str]]:
@@ -51,7 +75,7 @@ class Service:
             "STYLIZE_BLOB_URL": f"file:{folder / 'blobs'}",
             "STYLIZE_MODEL_DIR": str(models),
             "STYLIZE_MODELS": MODEL,
-            "STYLIZE_LEASE_SECONDS": "3",
+            "STYLIZE_LEASE_SECONDS": "6",
             "STYLIZE_SWEEPER_PERIOD_SECONDS": "0.5",
             "STYLIZE_GATEWAY_PORT": str(self.port),
             "OMP_NUM_THREADS": "1",

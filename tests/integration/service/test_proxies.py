@@ -12,11 +12,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
-from tests.support.service import PATIENCE, until
+from tests.support.service import PATIENCE, free_port, until
 from tests.support.tls_redis import write_certificate
 
 PROXIES = Path(__file__).parents[3] / "deploy" / "proxies"

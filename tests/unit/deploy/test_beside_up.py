@@ -15,9 +15,8 @@ from typer.testing import CliRunner
 
 from app.cli.beside import find_stack, read_settings
 from app.cli.main import app
-from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import Holder, find_running
-from tests.support.service import PATIENCE, until
+from tests.support.service import PATIENCE, free_port, until
 from tests.unit.deploy.test_embedded import refusal
 from workers.contract.errors import Misconfigured
 from workers.contract.runtime.settings import Settings

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import NOTE, CannotLock, FolderLock, Holder, find_running, read_holder
 from deploy.embedded.redis import RedisProcess, RedisUnavailable
-from tests.support.service import PATIENCE, until
+from tests.support.service import PATIENCE, free_port, until
 from tests.unit.deploy.test_embedded import refusal, up
 from workers.contract.runtime.redis import connect
 

@@ -19,11 +19,10 @@ from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE, Caller, KeyRing
 from app.auth.rate_limit import RateLimits
 from app.errors import RateLimited, Unauthorized, Unavailable
-from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
-from tests.support.service import PATIENCE, until
+from tests.support.service import PATIENCE, free_port, until
 from workers.contract.errors import Misconfigured, StoreUnavailable
 from workers.contract.runtime.redis import connect
 

@@ -8,10 +8,10 @@ import pytest
 
 from app.auth.api_key import create_api_key
 from app.auth.key_store import KeyStore
-from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import style
+from tests.support.service import free_port
 from workers.contract.runtime.redis import connect
 
 SMALL = {"prompt": "a house", "width": "64", "height": "64", "steps": "2", "method": "signal-leak"}

@@ -16,13 +16,12 @@ from app.auth.api_key import ApiKey, create_api_key
 from app.auth.key_store import KeyStore
 from app.auth.keyring import ANYONE
 from app.cli.main import app
-from deploy.embedded.demo import free_port
 from deploy.embedded.folder_lock import FolderLock, Holder
 from deploy.embedded.redis import RedisProcess
 from tests.integration.conftest import PRECOMPUTE, new_job
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
-from tests.support.service import PATIENCE
+from tests.support.service import PATIENCE, free_port
 from workers.contract.errors import OwnerRevoked
 from workers.contract.jobs.models import State
 from workers.contract.jobs.operator import CanceledCounts, Operator

@@ -9,10 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app
-from deploy.embedded.demo import free_port
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
-from tests.support.service import PATIENCE
+from tests.support.service import PATIENCE, free_port
 from workers.contract.jobs.models import Failure, State
 
 PNG = encoded(picture(seed=3))

@@ -27,9 +27,9 @@ from stylize_client import (
 from stylize_client.http import TRIES, HTTPRequest, HTTPResponse, Sleep
 from stylize_client.operations import Operations
 
-from deploy.embedded.demo import free_port
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import free_port
 from workers.contract.jobs.models import Failure, Progress
 
 ASKED: StylizeFields = {"prompt": "a house", "seed": 7, "steps": 2, "width": 64, "height": 64, "params": {}}

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
+from tests.support.service import free_port
 
 PAGE = "https://app.example.com"
 PUBLIC = "https://pics.example.com/stylize"

@@ -7,9 +7,9 @@ import pytest
 
 from app.__main__ import warn_of_relative_links
 from app.settings import GatewaySettings
-from deploy.embedded.demo import free_port
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
+from tests.support.service import PATIENCE, free_port
 from workers.contract.errors import Misconfigured
 
 EVERY = "0.0.0.0"  # noqa: S104 - what an operator may set
@@ -20,7 +20,7 @@ def test_metrics_have_a_port_of_their_own(gateway_redis: RedisProcess, tmp_path:
     port = free_port()
     with (
         Gateway(tmp_path, gateway_redis, {"STYLIZE_GATEWAY_METRICS_PORT": str(port)}) as gateway,
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}") as watcher,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as watcher,
     ):
         assert "stylize_build_info" in watcher.get("/metrics").text
         assert watcher.head("/metrics").status_code == 200
