@@ -72,7 +72,13 @@ class Desk:
         self.page.locator(f"input[name=method][value={name}]").check()
 
     def send(self) -> None:
+        """Send the form and wait for what becomes of it: only then is the newest card its own."""
         self.page.locator("#submit").click()
+        self.await_sent()
+
+    def await_sent(self) -> None:
+        """Wait until the form, which was just sent, is answered or refused."""
+        expect(self.page.locator("#submit")).to_have_attribute("aria-busy", "false")
 
     def cards(self, state: str) -> Locator:
         return self.page.locator(f".card[data-state={state}]")

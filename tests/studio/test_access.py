@@ -98,6 +98,7 @@ def test_a_keyboard_is_enough(still: Desk, quiet: Gateway, done: str) -> None:
     keyboard.press("ArrowDown")
     chosen = still.page.locator("input[name=method]:checked").get_attribute("value")
     keyboard.press("Control+Enter")
+    still.await_sent()
     job = still.job_of(still.newest())
     asked = quiet.client.get(f"/jobs/{job}").json()
     assert (asked["recipe"]["prompt"], asked["method"]) == ("a cup", chosen)

@@ -92,7 +92,7 @@ def lose_the_gateway_for_a_moment(page: Page) -> None:
         page.clock.fast_forward(LOOK_AGAIN)
 
 
-def send(desk: Desk, *methods: str) -> None:
+def fill(desk: Desk, *methods: str) -> None:
     desk.drop("#style-drop", STYLE)
     desk.prompt("a house")
     if len(methods) > 1:
@@ -100,6 +100,10 @@ def send(desk: Desk, *methods: str) -> None:
         desk.page.locator("input[name=method]:checked").uncheck()
     for method in methods:
         desk.method(method)
+
+
+def send(desk: Desk, *methods: str) -> None:
+    fill(desk, *methods)
     desk.send()
 
 
@@ -204,7 +208,8 @@ def test_a_cancel_of_all_while_one_is_taken(still: Desk, quiet: Gateway) -> None
 @pytest.mark.parametrize("methods", [["signal-leak"], ["style-aligned", "signal-leak"]], ids=["job", "comparison"])
 def test_a_job_that_the_list_shows_before_its_answer_arrives(still: Desk, methods: list[str]) -> None:
     held = Held(still.open().page, "**/comparisons" if len(methods) > 1 else "**/stylize", "POST")
-    send(still, *methods)
+    fill(still, *methods)
+    still.page.locator("#submit").click()
     sent = held.take(still.page)
     answer = sent.fetch()
     body: dict[str, Any] = answer.json()

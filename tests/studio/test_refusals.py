@@ -12,6 +12,7 @@ from app.auth.key_store import KeyStore
 from tests.studio.desk import STYLE, Desk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
+from tests.support.service import PATIENCE
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_gateway_that_is_away_is_said_and_nothing_is_lost(page: Page, quiet: G
     desk.method("signal-leak")
     assert quiet.process is not None
     quiet.process.send_signal(signal.SIGTERM)
-    quiet.process.wait(60)
+    quiet.process.wait(PATIENCE)
     desk.send()
     expect(page.locator("#away")).to_contain_text("The gateway does not answer")
     expect(page.locator("#refusal")).to_contain_text("Nothing is lost")
