@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.harness.stack import Stack, stack
+from tests.faults.harness.stack import PATIENT, Stack, stack
 from tests.support.service import Service, ready, service, until
 
 
@@ -27,7 +27,7 @@ def whole(running: Service) -> Service:
 
 @pytest.fixture(scope="module")
 def _fake() -> Iterator[Stack]:
-    with stack(workers=2) as started:
+    with stack(workers=2, environ=PATIENT) as started:
         yield started
 
 

@@ -44,22 +44,17 @@ def redis(running: Stack, times: int, rng: random.Random) -> Verdict:
     for _ in range(times):
         tell(seconds)
         held = [running.post("a long one", seed=seed, steps=20) for seed in range(len(running.workers))]
-        until(partial(claimed, running, held), "every worker is busy")
+        until(partial(running.claimed, *held), "every worker is busy")
         running.redis.kill()
         time.sleep(rng.uniform(0, 1.5))
         running.redis.start()
         back = time.monotonic()
         following = running.post("a house")
-        until(partial(claimed, running, [following]), "the next job is claimed")
+        until(partial(running.claimed, following), "the next job is claimed")
         seconds.append(time.monotonic() - back)
         for job_id in (*held, following):
             running.succeeded(job_id)
     return within("claims resumed after Redis was back", seconds)
-
-
-def claimed(running: Stack, ids: list[str]) -> bool:
-    """Return whether none of the jobs is still waiting for its first claim."""
-    return all(running.record(job_id).token for job_id in ids)
 
 
 def stop(running: Stack, times: int, rng: random.Random) -> Verdict:
@@ -110,7 +105,7 @@ def silent(running: Stack, times: int, rng: random.Random) -> Verdict:
         tell(seconds)
         running.proxies[0].forget()
         job_id = running.post(f"a house {n}", seed=rng.randrange(1 << 31))
-        seconds.append(until(partial(claimed, running, [job_id]), "it is claimed"))
+        seconds.append(until(partial(running.claimed, job_id), "it is claimed"))
         running.succeeded(job_id)
     return within("claimed over a connection that was silently dead", seconds, CLAIM_SECONDS + 10)
 

@@ -20,7 +20,7 @@ from tests.faults.harness.receiver import Receiver
 from tests.faults.harness.stack import LEASE, Stack, stack
 
 FAULTS = "kill=1000,redis=100,freeze=100,cut=100"
-PATIENCE = 90.0
+PATIENCE = 180.0
 CLAIMED_AGAIN, AFTER_REDIS = LEASE + 10, 15.0
 """Seconds: the 99th percentile after an end of a worker, the worst after a return of Redis; nothing else may run."""
 SETTINGS = {"STYLIZE_MAX_ATTEMPTS": "50", "STYLIZE_WORKER_BATCH_PICTURES": "1"}

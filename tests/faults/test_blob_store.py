@@ -26,7 +26,7 @@ def mood(running: Stack, word: str) -> Iterator[None]:
 def test_jobs_outlast_a_blob_store_that_is_away(fake: Stack, word: str) -> None:
     with mood(fake, word):
         jobs = [fake.post(f"a {word} house", seed=seed) for seed in range(4)]
-        until(lambda: any(fake.record(job_id).state == "running" for job_id in jobs), "a job is claimed")
+        until(lambda: any(map(fake.claimed, jobs)), "a job is claimed")
         time.sleep(3.0)
         assert not any(fake.record(job_id).state.final for job_id in jobs)
     for job_id in jobs:
@@ -41,7 +41,7 @@ def test_a_slow_blob_store_only_takes_time(fake: Stack) -> None:
 def test_a_job_that_waits_for_the_blob_store_can_be_canceled(fake: Stack) -> None:
     with mood(fake, FULL):
         job_id = fake.post("a canceled house")
-        until(lambda: fake.record(job_id).state == "running", "it is claimed")
+        until(lambda: fake.claimed(job_id), "it is claimed")
         time.sleep(1.0)
         fake.client.delete(f"/jobs/{job_id}")
         assert fake.finished(job_id)["state"] == "canceled"

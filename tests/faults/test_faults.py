@@ -15,7 +15,7 @@ from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
 pytestmark = pytest.mark.xdist_group("service")
-LEASE = 3.0
+LEASE = 6.0
 
 
 def worker_of(service: Service, job_id: str) -> ChildProcess:

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.faults.harness.proxy import Proxy
-from tests.faults.harness.stack import LEASE, Stack, stack
+from tests.faults.harness.stack import LEASE, PATIENT, Stack, stack
 from tests.support.service import until
 from workers.contract.runtime.redis import connect
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.xdist_group("redis")
 
 @pytest.mark.parametrize("down", [0.0, 1.5])
 def test_claims_resume_after_redis_died_under_running_jobs(fake: Stack, down: float) -> None:
-    running = [fake.post("a long one", seed=seed, steps=20) for seed in range(2)]
-    until(lambda: all(fake.record(job_id).state == "running" for job_id in running), "both workers are busy")
+    running = [fake.post("a long one", seed=seed, steps=80) for seed in range(2)]
+    until(lambda: fake.claimed(*running), "both workers are busy")
     fake.redis.kill()
     time.sleep(down)
     fake.redis.start()
     following = fake.post("a house")
-    until(lambda: fake.record(following).state != "queued", "the next job is claimed")
+    until(lambda: fake.claimed(following), "the next job is claimed")
     for job_id in (*running, following):
         fake.succeeded(job_id)
 
@@ -33,7 +33,7 @@ def test_claims_resume_after_redis_died_beside_idle_workers(fake: Stack) -> None
     time.sleep(1.0)
     fake.redis.start()
     job_id = fake.post("a house")
-    until(lambda: fake.record(job_id).state != "queued", "the next job is claimed")
+    until(lambda: fake.claimed(job_id), "the next job is claimed")
     fake.succeeded(job_id)
 
 
@@ -56,7 +56,7 @@ def test_wiped_wake_ups_cost_time_but_no_job(fake: Stack) -> None:
 
 
 def test_a_full_redis_takes_no_jobs_but_finishes_those_it_has() -> None:
-    with stack(workers=1) as running, connect(running.redis.url) as redis:
+    with stack(workers=1, environ=PATIENT) as running, connect(running.redis.url) as redis:
         jobs = [running.post("a house", seed=seed, steps=10) for seed in range(4)]
         redis.config_set("maxmemory", "1")
         with pytest.raises(AssertionError, match="queue-full"):
@@ -69,8 +69,8 @@ def test_a_full_redis_takes_no_jobs_but_finishes_those_it_has() -> None:
 
 def test_a_redis_that_writes_no_more_refuses_and_recovers() -> None:
     with stack(workers=2) as running, connect(running.redis.url) as redis:
-        job_id = running.post("a long one", steps=40)
-        until(lambda: running.record(job_id).state == "running", "it runs")
+        job_id = running.post("a long one", steps=100)
+        until(lambda: running.claimed(job_id), "it runs")
         redis.config_set("min-replicas-to-write", "1")
         with pytest.raises(AssertionError, match=":unavailable"):
             running.post("a house")
@@ -87,7 +87,7 @@ def test_a_connection_that_is_silently_dead_is_noticed() -> None:
         running.succeeded(running.post("a house"))
         running.proxies[0].forget()
         job_id = running.post("a tree")
-        until(lambda: running.record(job_id).state != "queued", "the job is claimed")
+        until(lambda: running.claimed(job_id), "the job is claimed")
         running.succeeded(job_id)
 
 
@@ -103,9 +103,10 @@ def test_slow_answers_slow_jobs_down_and_nothing_else(fake: Stack) -> None:
 
 
 def test_answers_that_take_three_seconds_cost_no_attempt() -> None:
-    with stack(workers=1, environ={"STYLIZE_LEASE_SECONDS": "30", "STYLIZE_WORKER_STEP_TIMEOUT_SECONDS": "60"}) as slow:
-        job_id = slow.post("a long one", steps=40)
-        until(lambda: slow.record(job_id).state == "running", "it is claimed")
+    names = ("LEASE_SECONDS", "WORKER_STEP_TIMEOUT_SECONDS", "WORKER_STALL_SECONDS")
+    with stack(workers=1, environ={f"STYLIZE_{name}": "60" for name in names}) as slow:
+        job_id = slow.post("a long one", steps=100)
+        until(lambda: slow.claimed(job_id), "it is claimed")
         slow.proxies[0].latency = 3.0
         time.sleep(7.0)
         slow.proxies[0].latency = 0.0

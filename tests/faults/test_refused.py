@@ -7,7 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from deploy.embedded.demo import EXAMPLES
-from tests.faults.harness.stack import Stack, stack
+from tests.faults.harness.stack import PATIENT, Stack, stack
 from tests.support.faulty_s3 import FaultyS3, Rule, faulty_s3
 from tests.support.service import quick, until
 
@@ -29,10 +29,10 @@ def s3() -> Iterator[FaultyS3]:
 
 
 def test_one_refused_picture_of_each_kind_among_good_jobs(s3: FaultyS3) -> None:
-    environ = {"STYLIZE_BLOB_URL": "s3://pictures", "STYLIZE_S3_ENDPOINT_URL": s3.url, **KEYS}
+    environ = PATIENT | {"STYLIZE_BLOB_URL": "s3://pictures", "STYLIZE_S3_ENDPOINT_URL": s3.url, **KEYS}
     with stack(workers=1, environ=environ) as running:
-        busy = running.post("a long one", steps=40)
-        until(lambda: running.record(busy).state == "running", "the worker is busy while the others gather")
+        busy = running.post("a long one", steps=150)
+        until(lambda: running.claimed(busy), "the worker is busy while the others gather")
         unread, unwritten = post_another_picture(running), running.post("a house that is not taken")
         good = [running.post("a tree", seed=seed) for seed in range(3)]
         (unreadable,) = running.record(unread).request.style_images

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.faults.harness.stack import Stack
-from tests.support.service import PATIENCE, kill, until
+from tests.support.service import PATIENCE, until
 
 pytestmark = pytest.mark.xdist_group("workers")
 
@@ -22,12 +22,12 @@ def test_killed_after_the_commit_it_is_done(fake: Stack) -> None:
 
 @pytest.mark.parametrize("point", ["step2", "stored"])
 def test_a_zombie_publishes_nothing(fake: Stack, point: str) -> None:
-    job_id = fake.post(f"a tree freeze@{point}*1")
-    until(lambda: fake.record(job_id).state == "running", "it is claimed")
-    zombie = fake.worker_of(job_id)
+    processes, job_id = fake.worker_processes(), fake.post(f"a tree freeze@{point}*1")
+    zombie = fake.first_claimer(job_id)
+    name = next(child.name for child in fake.workers if child.process is processes[zombie])
     job = fake.succeeded(job_id, attempts=2)
-    kill(zombie, signal.SIGCONT)
-    until(lambda: zombie_spoke(fake, zombie.name.replace(" ", "-")), "the zombie is idle again")
+    processes[zombie].send_signal(signal.SIGCONT)
+    until(lambda: zombie_spoke(fake, name.replace(" ", "-")), "the zombie is idle again")
     assert fake.record(job_id) == job
 
 
@@ -48,12 +48,9 @@ def test_a_hung_step_costs_its_worker(fake: Stack) -> None:
 
 
 def test_a_lost_device_costs_its_worker_but_no_lease(fake: Stack) -> None:
-    job_id = fake.post("a house sticky@step2*1")
-    until(lambda: fake.record(job_id).state == "running", "it is claimed")
-    victim = fake.worker_of(job_id).process
-    assert victim is not None
+    processes, job_id = fake.worker_processes(), fake.post("a house sticky@step2*1")
     fake.succeeded(job_id, attempts=2)
-    assert victim.wait(PATIENCE) == 72
+    assert processes[fake.first_claimer(job_id)].wait(PATIENCE) == 72
 
 
 def test_what_does_not_fit_alone_is_refused(fake: Stack) -> None:

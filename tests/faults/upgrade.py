@@ -53,6 +53,10 @@ class MixedStack(Stack):
         words = child.command[child.command.index("-m") :]
         return ChildProcess(child.name, (sys.executable, *words), environ)
 
+    def listens(self, child: ChildProcess) -> bool:
+        """Return whether a worker runs: one of another release does not mark that it listens."""
+        return child.process is not None
+
     def replace(self, child: ChildProcess, by: ChildProcess) -> None:
         """Put a process in another's place; it is not started."""
         if child is self.gateway:

@@ -62,7 +62,7 @@ class Callers:
             thread.join()
 
     def _work(self) -> None:
-        with httpx2.Client(base_url=self._url, timeout=20) as client:
+        with httpx2.Client(base_url=self._url, timeout=60) as client:
             while not self._left.is_set():
                 try:
                     ask = self._wanted.get_nowait()

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.support.service import PATIENCE
+
 CHUNK = 65536
 
 
@@ -38,7 +40,7 @@ class Proxy:
         self.cut()
         self._do(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     def cut(self) -> None:
@@ -62,7 +64,7 @@ class Proxy:
         self._truncating = replies
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _cut(self) -> None:
         for writer in tuple(self._writers):

@@ -1,5 +1,6 @@
 """The service with fake engines: real Redis, gateway, sweeper and workers, each worker behind a proxy, supervised."""
 
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from deploy.embedded.processes import ChildProcess
 from deploy.embedded.stack import python
 from tests.faults.harness.fake import expected_sha256
 from tests.faults.harness.proxy import Proxy
-from tests.faults.harness.watched import Journal, open_store
+from tests.faults.harness.watched import Journal, listening_mark, open_store
 from tests.support.service import Service, style_file, until
 from workers.contract.jobs.models import Job
 from workers.contract.jobs.store import JobStore
@@ -29,6 +30,8 @@ SETTINGS = {
     "STYLIZE_LOG_LEVEL": "warning",
     "PYTHONPATH": str(Path(__file__).parents[3]),
 }
+PATIENT = {"STYLIZE_LEASE_SECONDS": "6", "STYLIZE_WORKER_STEP_TIMEOUT_SECONDS": "12"}
+"""For tests that count attempts: a busy machine may keep a worker from its heartbeat for some seconds."""
 
 
 class Stack(Service):
@@ -47,7 +50,8 @@ class Stack(Service):
         self.folder = folder
         self._step_seconds = step_seconds
         self._planted = planted
-        (folder / "troubles").mkdir()
+        for name in ("troubles", "listening"):
+            (folder / name).mkdir()
         self.journal = Journal(folder / "journal")
         super().__init__(folder, folder / "models", workers=workers, environ={**SETTINGS, **(environ or {})})
         self.proxies = [Proxy(self._socket(n), Path(self.redis.url.removeprefix("unix://"))) for n in range(workers)]
@@ -89,10 +93,16 @@ class Stack(Service):
             proxy.close()
 
     def await_workers(self) -> None:
-        """Wait until every worker that is not dismissed says that it is warm, and the gateway answers."""
-        wanted = {f"worker-{n}" for n, child in enumerate(self.workers) if child.name not in self.dismissed}
-        until(lambda: wanted <= {one.id for one in self.store.workers() if one.models}, "the workers are warm")
+        """Wait until every worker that is not dismissed listens, says that it is warm, and the gateway answers."""
+        wanted = {f"worker-{n}": child for n, child in enumerate(self.workers) if child.name not in self.dismissed}
+        until(lambda: all(map(self.listens, wanted.values())), "the workers listen")
+        until(lambda: wanted.keys() <= {one.id for one in self.store.workers() if one.models}, "the workers are warm")
         until(lambda: self.answers("/readyz"), "the gateway answers")
+
+    def listens(self, child: ChildProcess) -> bool:
+        """Return whether a worker's process, perhaps just started anew, listens and handles signals."""
+        process = child.process  # the supervisor may take it away at any moment
+        return process is not None and process.poll() is None and listening_mark(self.folder, process.pid).exists()
 
     def answers(self, path: str) -> bool:
         """Return whether the gateway answers well."""
@@ -126,6 +136,23 @@ class Stack(Service):
         lines = [line for line in self.journal.read() if line["job"] == job_id and line["event"] == "committed"]
         assert {line["token"] for line in lines} <= {job.token}
         return job
+
+    def claimed(self, *ids: str) -> bool:
+        """Return whether each of the jobs was claimed once: it may be done by now."""
+        return all(self.record(job_id).token for job_id in ids)
+
+    def first_claimer(self, job_id: str) -> int:
+        """Return the pid of the worker that claimed the job first, once one has."""
+
+        def claimers() -> list[int]:
+            return [line["pid"] for line in self.journal.read() if line["job"] == job_id]
+
+        until(claimers, "a worker has noted that it claimed the job")
+        return claimers()[0]
+
+    def worker_processes(self) -> dict[int, "subprocess.Popen[bytes]"]:
+        """Return the processes of the workers by their pids."""
+        return {process.pid: process for child in self.workers if (process := child.process)}
 
     def worker_of(self, job_id: str) -> ChildProcess:
         """Return the worker that has the job."""

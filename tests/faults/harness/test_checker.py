@@ -9,15 +9,15 @@ from tests.faults.harness.callers import Callers
 from tests.faults.harness.checker import violations
 from tests.faults.harness.history import Ask, Evidence, History
 from tests.faults.harness.receiver import Call
-from tests.faults.harness.stack import Stack, stack
+from tests.faults.harness.stack import PATIENT, Stack, stack
 from tests.faults.soak import gather
-from tests.support.service import until
+from tests.support.service import PATIENCE, until
 from workers.contract.jobs.models import Job, State, StylizeRequest
 
 pytestmark = pytest.mark.xdist_group("checker")
 
 
-def started(running: Stack, history: History, *prompts: str, patience: float = 60.0) -> Callers:
+def started(running: Stack, history: History, *prompts: str, patience: float = PATIENCE) -> Callers:
     wanted = [Ask(f"key-{n}", prompt, n, 20, cancel=False) for n, prompt in enumerate(prompts)]
     callers = Callers(str(running.client.base_url), history, wanted, threads=4, patience=patience)
     callers.start()
@@ -27,11 +27,12 @@ def started(running: Stack, history: History, *prompts: str, patience: float = 6
 def zombie_commits(planted: str) -> list[str]:
     """Run a job whose first worker freezes just before it commits, and wakes while another runs the job."""
     history = History()
-    with stack(workers=2, planted=planted) as running:
+    # The second attempt takes 8 s: time for the first to wake up and commit.
+    with stack(workers=2, planted=planted, step_seconds=0.4, environ=PATIENT) as running:
         callers = started(running, history, "a house freeze@stored*1")
-        until(lambda: any(job.attempts == 2 for job in running.store.page().jobs), "another worker claims the job")
-        first = next(line["pid"] for line in running.journal.read() if line["event"] == "claimed")
-        zombie = next(child.process for child in running.workers if child.process and child.process.pid == first)
+        until(lambda: any(job.attempts > 1 for job in running.store.page().jobs), "another worker claims the job")
+        first = running.first_claimer(running.store.page().jobs[0].id)
+        zombie = running.worker_processes()[first]
         history.fault("freeze", first)
         zombie.send_signal(signal.SIGCONT)
         callers.join()
@@ -51,7 +52,9 @@ def test_a_commit_without_token_compare_is_found() -> None:
 def test_a_sweeper_that_is_off_is_found() -> None:
     history = History()
     with stack(workers=1, sweeper=False) as running:
-        started(running, history, "a house kill@step2*1", patience=6.0).join()
+        callers = started(running, history, "a house kill@step2*1", patience=6.0)
+        until(lambda: running.troubled() == 1, "its worker is killed")
+        callers.join()
         found = violations(gather(running, history))
     assert any("accepted, but running after 1 attempts" in line for line in found), found
 
@@ -60,6 +63,7 @@ def test_a_claim_without_state_check_is_found() -> None:
     history = History()
     with stack(workers=2, planted="claim without state check") as running:
         started(running, history, *(f"house {n}" for n in range(4)), patience=6.0).join()
+        until(lambda: any(job.attempts > 1 for job in running.store.page().jobs), "a job is claimed twice")
         found = violations(gather(running, history))
     assert any("attempts too many for 0 faults" in line for line in found), found
 

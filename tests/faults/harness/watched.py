@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ class Journal:
         """Return the lines; the last may be half written by a process that was killed."""
         text = self._file.read_text() if self._file.exists() else ""
         return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+
+def listening_mark(folder: Path, pid: int) -> Path:
+    """Return the file that says that a worker's process listens and handles signals."""
+    return folder / "listening" / str(pid)
 
 
 class WatchedStore(JobStore):
@@ -126,7 +132,9 @@ class MoodyBlobs:
         self._blobs.probe()
 
     def _suffer(self) -> str:
-        mood = self._mood.read_text() if self._mood.exists() else ""
+        mood = ""
+        with suppress(FileNotFoundError):
+            mood = self._mood.read_text()
         if mood == FAILING:
             raise BlobStoreUnavailable("503 Slow Down")
         if mood == SLOW:

@@ -1,14 +1,16 @@
 """`python -m tests.faults.harness.worker FOLDER`: the real worker process around the fake engine."""
 
 import argparse
+import os
 import sys
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 from celery.platforms import SecurityWarning
 
 from tests.faults.harness.fake import FakeEngine
-from tests.faults.harness.watched import MoodyBlobs, open_store
+from tests.faults.harness.watched import MoodyBlobs, listening_mark, open_store
 from workers.contract.blobs import open_blobs
 from workers.contract.runtime import logs
 from workers.contract.runtime.redis import connect
@@ -37,7 +39,14 @@ def main() -> int:
         warm=lambda _: dict.fromkeys(registry.names(), ""),
         metrics=WorkerMetrics(),
     )
-    return worker.run()
+    begin = worker.watchdog.start
+
+    def listening() -> None:
+        listening_mark(options.folder, os.getpid()).touch()
+        begin()
+
+    with patch.object(worker.watchdog, "start", listening):
+        return worker.run()
 
 
 if __name__ == "__main__":
