@@ -3,10 +3,13 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.tiny.store import build_tiny_store
 
 MODEL_DIR = "STYLIZE_MODEL_DIR"
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 def pytest_configure() -> None:

@@ -62,7 +62,7 @@ def redis(redis_child: RedisProcess) -> Iterator[Redis]:
 
 @pytest.fixture
 def store(redis: Redis) -> JobStore:
-    return JobStore(redis, lease_seconds=0.3, prefix=f"{secrets.token_hex(4)}:")
+    return JobStore(redis, lease_seconds=600, prefix=f"{secrets.token_hex(4)}:")
 
 
 @pytest.fixture(scope="session")

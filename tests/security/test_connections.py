@@ -122,8 +122,8 @@ def test_a_peer_that_leaves_its_requests_behind_is_no_fault(steady: Gateway) -> 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
     environ = {
-        "STYLIZE_GATEWAY_HEADER_SECONDS": "1",
-        "STYLIZE_GATEWAY_FORM_SECONDS": "1",
+        "STYLIZE_GATEWAY_HEADER_SECONDS": "3",
+        "STYLIZE_GATEWAY_FORM_SECONDS": "3",
         "STYLIZE_GATEWAY_CONNECTIONS": "20",
     }
     with Gateway(tmp_path_factory.mktemp("strict"), gateway_redis, environ) as running:

@@ -14,7 +14,7 @@ from app.auth.key_store import KeyStore
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded
-from tests.support.service import until
+from tests.support.service import PATIENCE, until
 from tests.unit.app.webhooks.trap import Trap
 from workers.contract.runtime.redis import connect
 
@@ -24,7 +24,7 @@ HOST = b"Host: localhost\r\n"
 
 @pytest.fixture(scope="module")
 def sending(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
-    environ = {"STYLIZE_GATEWAY_SEND_SECONDS": "1", "STYLIZE_GATEWAY_SEND_BYTES": str(64 * MB)}
+    environ = {"STYLIZE_GATEWAY_SEND_SECONDS": "5", "STYLIZE_GATEWAY_SEND_BYTES": str(64 * MB)}
     with Gateway(tmp_path_factory.mktemp("sending"), gateway_redis, environ) as running:
         yield running
 
@@ -47,7 +47,7 @@ def ask(gateway: Gateway, path: str) -> socket.socket:
     """Ask for a picture and read nothing of it."""
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    line.settimeout(60)
+    line.settimeout(PATIENCE)
     line.connect(("127.0.0.1", gateway.port))
     line.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + b"\r\n")
     return line
@@ -113,7 +113,7 @@ def test_one_owner_cannot_take_all_upload_slots(tmp_path: Path) -> None:
             ann, bob = (str(token) for _, token in keys)
             lines = []
             for _ in range(8):
-                line = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+                line = socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE)
                 line.sendall(
                     b"POST /stylize HTTP/1.1\r\n"
                     + HOST

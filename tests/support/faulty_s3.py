@@ -63,7 +63,7 @@ def faulty_s3(target: str) -> Iterator[FaultyS3]:
             if rule := relay.rule(self.command, self.path, self.headers):
                 document = f"<Error><Code>{rule.code}</Code><Message>{rule.message}</Message></Error>".encode()
                 return self._send(rule.status, {"Content-Type": "application/xml"}, document)
-            onward = HTTPConnection(address, timeout=30)
+            onward = HTTPConnection(address, timeout=180)
             onward.request(self.command, self.path, body, dict(self.headers))
             answer = onward.getresponse()
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}

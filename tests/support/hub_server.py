@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request; the state hangs on the server."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 10
+    timeout = 180
 
     @property
     def state(self) -> HubState:

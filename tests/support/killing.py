@@ -46,7 +46,7 @@ def attempt(hub: str, store: Path, drawn: float, *, by_moment: bool) -> int:
     child = os.fork()
     if child == 0:
         watcher = Silent() if by_moment else Killer(drawn)
-        pull(["thing"], store, Hub(endpoint=hub, timeout_seconds=20), watcher=watcher)
+        pull(["thing"], store, Hub(endpoint=hub, timeout_seconds=60), watcher=watcher)
         os._exit(0)
     if by_moment:
         time.sleep(drawn / 10)
@@ -74,7 +74,7 @@ def main() -> None:
     hub, store, kills, seed, digest = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
     tls = ssl.create_default_context()  # made once: each child would spend longer on it than on its pull
     set_client_factory(lambda: httpx2.Client(verify=tls, follow_redirects=True))
-    Hub(endpoint=hub, timeout_seconds=20).stat("them/thing", "main", "weights.safetensors")
+    Hub(endpoint=hub, timeout_seconds=60).stat("them/thing", "main", "weights.safetensors")
     stores = [store / f"lane-{number}" for number in range(LANES)]
     for each in stores:
         shutil.copytree(store / "added", each / "added")

@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 
 from tests.integration.blobs.test_blobs import SHA, put
+from tests.support.service import PATIENCE
 from workers.contract.blobs import input_name, open_blobs
 from workers.contract.blobs.s3 import S3Blobs
 from workers.contract.errors import BlobExists, BlobStoreUnavailable, Misconfigured
@@ -24,9 +25,9 @@ def test_a_missing_bucket_is_misconfigured(s3_server: str, s3_settings: Settings
         open_blobs(wrong).probe()
 
 
-def s3_through(endpoint: str, settings: Settings) -> S3Blobs:
-    """Return a store that gives up soon."""
-    config = Config(connect_timeout=1, read_timeout=0.5, retries={"total_max_attempts": 1}, proxies={})
+def s3_through(endpoint: str, settings: Settings, *, seconds: float = PATIENCE) -> S3Blobs:
+    """Return a store that asks once, and gives up after so many seconds without an answer."""
+    config = Config(connect_timeout=PATIENCE, read_timeout=seconds, retries={"total_max_attempts": 1}, proxies={})
     client: Any = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", config=config)
     return S3Blobs(client, settings.blob_url.split("/")[2])
 
@@ -47,6 +48,7 @@ class OneAnswerLost(threading.Thread):
             threading.Thread(target=_pipe, args=(client, server), daemon=True).start()
             while (answer := server.recv(65536)).startswith(b"HTTP/1.1 100"):
                 client.sendall(answer)
+            client.shutdown(socket.SHUT_RDWR)
         client, _ = self._socket.accept()
         with client, socket.create_connection(self._target) as server:
             threading.Thread(target=_pipe, args=(client, server), daemon=True).start()
@@ -106,7 +108,7 @@ def test_a_put_that_always_races_is_unavailable(s3_settings: Settings) -> None:
 
 def test_a_silent_s3_is_unavailable_within_bounds(s3_settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        blobs = s3_through(f"http://127.0.0.1:{silent.getsockname()[1]}", s3_settings)
+        blobs = s3_through(f"http://127.0.0.1:{silent.getsockname()[1]}", s3_settings, seconds=0.5)
         with pytest.raises(BlobStoreUnavailable, match="does not answer"):
             put(blobs, input_name(SHA))
 

@@ -356,6 +356,6 @@ FAULTS = {
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 def test_the_model_finds_a_planted_fault(url: str, faults: dict[str, tuple[str, str]]) -> None:
     broken = type("Broken", (Protocol,), {"url": url, "faults": faults})
-    search = settings(RUNS, max_examples=500, phases=[Phase.generate])
+    search = settings(RUNS, max_examples=5000, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(broken, settings=search)  # type: ignore[no-untyped-call]

@@ -50,7 +50,7 @@ def names(blobs: BlobStore, prefix: str) -> set[str]:
 def bell(redis_child: RedisProcess) -> Iterator[WorkerNotifier]:
     bell = WorkerNotifier(redis_child.url, connect(redis_child.url))
     yield bell
-    bell.close(5)
+    bell.close(PATIENCE)
 
 
 def test_the_blobs_of_forgotten_jobs_go(redis: Redis, blobs: BlobStore, bell: WorkerNotifier) -> None:

@@ -27,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[RedisProcess]:
 def notifier(server: RedisProcess) -> Iterator[WorkerNotifier]:
     notifier = WorkerNotifier(server.url, connect(server.url))
     yield notifier
-    notifier.close(5)
+    notifier.close(PATIENCE)
 
 
 def hint(message: str) -> tuple[str, list[str]]:
@@ -89,7 +89,7 @@ def test_a_dead_redis_is_counted_and_forgotten(server: RedisProcess, notifier: W
 def test_what_is_pending_is_sent_before_the_end(server: RedisProcess) -> None:
     notifier = WorkerNotifier(server.url, connect(server.url))
     notifier.notify("job1", "sd15", "interactive")
-    notifier.close(5)
+    notifier.close(PATIENCE)
     with connect(server.url) as redis:
         assert redis.llen("sd15.interactive") == 1
 

@@ -11,6 +11,7 @@ import pytest
 from deploy.embedded.redis import RedisProcess
 from deploy.embedded.stack import python
 from tests.support.gateway import Gateway
+from tests.support.service import PATIENCE
 
 pytestmark = pytest.mark.xdist_group("service")
 PROMPT = "a very private garden"
@@ -31,13 +32,13 @@ def test_no_prompt_is_logged(tmp_path: Path) -> None:
             good = gateway.accepted({"prompt": PROMPT, "steps": 1})["id"]
             bad = gateway.post({"prompt": PROMPT, "steps": -1})
             assert bad.status_code == 422
-            deadline = time.monotonic() + 180
+            deadline = time.monotonic() + PATIENCE
             while (state := gateway.client.get(f"/jobs/{good}").json()["state"]) in ("queued", "running"):
                 assert time.monotonic() < deadline, (tmp_path / "worker.log").read_text()
                 time.sleep(0.1)
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(PATIENCE)
         assert state == "succeeded"
     logged = (tmp_path / "worker.log").read_text() + gateway.log.read_text()
     assert PROMPT not in logged

@@ -102,7 +102,8 @@ def asked(traced: Service, collector: Collector, **fields: Any) -> tuple[dict[st
 
     until(outermost, "the job's span has come")
     trace = outermost()[0].trace_id
-    until(lambda: any(span.name == "POST /stylize" for _, span in collector.of(trace)), "the request's span has come")
+    wanted = {"POST /stylize", "ring"}
+    until(lambda: wanted <= {span.name for _, span in collector.of(trace)}, "the gateway's spans have come")
     return job, collector.of(trace)
 
 

@@ -196,7 +196,7 @@ def test_a_pickled_file_is_converted_pinned_and_gone(
     register("csd-like", WantedFile(path="*.pth", save_as="csd.safetensors", convert="csd"))
     whole = pickled(1.0)
     hub.files = {("them/csd-like", "checkpoint.pth"): whole}
-    source = Hub(endpoint=hub.url, timeout_seconds=5)
+    source = Hub(endpoint=hub.url, timeout_seconds=60)
     with monkeypatch.context() as cut, pytest.raises(OSError, match="cut"):
         cut.setattr(subprocess, "run", _cut)  # the converting process cannot be started this time
         pull(["csd-like"], store, source, watcher=Silent())

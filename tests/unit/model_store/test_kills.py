@@ -53,7 +53,7 @@ def test_200_kills_never_leave_a_part_under_the_final_name(
     assert seen["parts"] > 100, "kills struck while bytes were arriving"
     hub.answer = lambda path, start: Answer()
     for lane in store.glob("lane-*"):
-        pull(["thing"], lane, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
+        pull(["thing"], lane, Hub(endpoint=hub.url, timeout_seconds=60), watcher=Silent())
         assert (lane / "models" / "thing" / "weights.safetensors").read_bytes() == whole
 
 
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_under_way(hub: HubState, store: Path, register: Re
     register("thing", "weights.safetensors")
     whole = random.Random(4).randbytes(3_000_000)
     hub.files = {("them/thing", "weights.safetensors"): whole}
-    source = Hub(endpoint=hub.url, timeout_seconds=5)
+    source = Hub(endpoint=hub.url, timeout_seconds=60)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # the kernel refuses to write more, as when full

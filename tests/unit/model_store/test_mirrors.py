@@ -102,7 +102,7 @@ def test_a_folder_is_a_source_and_must_hold_what_the_hub_had(
 ) -> None:
     register("thing", "*.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): WHOLE}
-    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
+    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=60), watcher=Silent())
     final = store / "models" / "thing" / "weights.safetensors"
     final.unlink()
     offline = tmp_path / "usb" / "them" / "thing"

@@ -35,7 +35,7 @@ def content(size: int, seed: int = 1) -> bytes:
 
 
 def bring(hub: HubState, store: Path, *models: str, policy: RetryPolicy = HASTY, **more: object) -> object:
-    return pull(models, store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent(), policy=policy, **more)
+    return pull(models, store, Hub(endpoint=hub.url, timeout_seconds=60), watcher=Silent(), policy=policy, **more)
 
 
 def finals(store: Path) -> dict[str, bytes]:
@@ -223,13 +223,12 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(hub: HubState, stor
     register("thing", "weights.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): content(20_000)}
     hub.answer = lambda path, start: Answer(block=1_000, pause_seconds=0.05)
-    source = Hub(endpoint=hub.url, timeout_seconds=2)
-    pull(["thing"], store, source, watcher=Silent(), policy=HASTY)
+    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=60), watcher=Silent(), policy=HASTY)
     assert finals(store) == {"thing/weights.safetensors": content(20_000)}
     (store / "models" / "thing" / "weights.safetensors").unlink()
-    hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=4)
+    hub.answer = lambda path, start: Answer(block=15_000, pause_seconds=60)
     with pytest.raises(SourceUnavailable):
-        pull(["thing"], store, source, watcher=Silent(), policy=ONE_TRY)
+        pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=2), watcher=Silent(), policy=ONE_TRY)
     assert finals(store) == {}
 
 
@@ -252,7 +251,7 @@ def test_stopping_keeps_what_arrived(hub: HubState, store: Path, register: Regis
             if done > 200_000:
                 stop.set()
 
-    source = Hub(endpoint=hub.url, timeout_seconds=5)
+    source = Hub(endpoint=hub.url, timeout_seconds=60)
     with pytest.raises(PullInterrupted, match="kept for the next pull"):
         pull(["thing"], store, source, watcher=StopAt(), policy=HASTY, stop=stop)
     assert finals(store) == {}
@@ -276,7 +275,7 @@ def test_an_unreachable_hub_is_named(store: Path, register: Register) -> None:
 def test_the_token_is_sent(hub: HubState, store: Path, register: Register) -> None:
     register("thing", "weights.safetensors")
     hub.files = {("them/thing", "weights.safetensors"): b"x" * 10}
-    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=5, token="hf_secret"), watcher=Silent())
+    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=60, token="hf_secret"), watcher=Silent())
     assert hub.tokens == {"Bearer hf_secret"}
 
 
@@ -289,7 +288,7 @@ def test_the_token_stays_with_the_hub_when_the_bytes_are_elsewhere(
         hub.files = elsewhere.state.files = {("them/thing", "weights.safetensors"): content(200_000)}
         elsewhere.state.answer = lambda path, start: Answer(cut_at=90_000)
         hub.moved_to = elsewhere.state.url
-        source = Hub(endpoint=hub.url, timeout_seconds=5, token="hf_secret")
+        source = Hub(endpoint=hub.url, timeout_seconds=60, token="hf_secret")
         pull(["thing"], store, source, watcher=Silent(), policy=HASTY)
         assert finals(store) == {"thing/weights.safetensors": content(200_000)}
         assert hub.tokens == {"Bearer hf_secret"}

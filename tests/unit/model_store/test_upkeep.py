@@ -36,7 +36,7 @@ def installed(hub: HubState, store: Path, register: Register, tmp_path: Path) ->
         ("them/whole", "config.json"): b"{}",
         ("them/whole", "a.safetensors"): (tmp_path / "x.safetensors").read_bytes(),
     }
-    pull(["whole"], store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
+    pull(["whole"], store, Hub(endpoint=hub.url, timeout_seconds=60), watcher=Silent())
     return store
 
 
@@ -77,7 +77,7 @@ def test_verify_finds_every_kind_of_damage(installed: Path) -> None:
 def test_verify_tells_a_pinned_file_that_is_no_safetensors(hub: HubState, store: Path, register: Register) -> None:
     register("thing", "a.safetensors")
     hub.files = {("them/thing", "a.safetensors"): b"not what its name says"}
-    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=5), watcher=Silent())
+    pull(["thing"], store, Hub(endpoint=hub.url, timeout_seconds=60), watcher=Silent())
     assert "not a safetensors file" in faults(store, "thing")["a.safetensors"]
 
 

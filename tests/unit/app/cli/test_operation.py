@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import style
-from tests.support.service import PATIENCE
+from tests.support.service import PATIENCE, until
 from workers.contract.jobs.results import WorkerStatus
 from workers.techniques import registry
 
@@ -67,12 +66,8 @@ def test_warm_follows_the_workers(tmp_path: Path) -> None:
 
 
 def until_ready(gateway: Gateway) -> dict[str, str]:
-    for _ in range(100):
-        answer = gateway.client.get("/readyz")
-        if answer.status_code == 200:
-            return dict(answer.json()["checks"])
-        time.sleep(0.1)
-    raise AssertionError(answer.text)
+    until(lambda: gateway.client.get("/readyz").status_code == 200, "the gateway is ready")
+    return dict(gateway.client.get("/readyz").json()["checks"])
 
 
 def test_a_full_queue_is_429_and_a_broken_blob_store_503(tmp_path: Path) -> None:

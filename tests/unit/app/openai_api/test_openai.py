@@ -80,7 +80,7 @@ def test_pictures_can_come_as_addresses(gateway: Gateway, client: openai.OpenAI)
             image=STYLE, prompt="a", model="gpt-image-1", response_format="url", size="64x64", extra_body=SMALL
         )
     assert answer.data is not None
-    assert httpx2.get(answer.data[0].url or "").content == PNG
+    assert httpx2.get(answer.data[0].url or "", timeout=PATIENCE).content == PNG
 
 
 def test_the_first_image_is_the_content_where_a_method_needs_one(gateway: Gateway, client: openai.OpenAI) -> None:

@@ -14,7 +14,7 @@ from tests.support.service import PATIENCE
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory, gateway_redis: RedisProcess) -> Iterator[Gateway]:
-    environ = {"STYLIZE_GATEWAY_HEADER_SECONDS": "1", "STYLIZE_GATEWAY_FORM_SECONDS": "1"}
+    environ = {"STYLIZE_GATEWAY_HEADER_SECONDS": "3", "STYLIZE_GATEWAY_FORM_SECONDS": "3"}
     with Gateway(tmp_path_factory.mktemp("strict"), gateway_redis, environ) as running:
         yield running
 
@@ -59,7 +59,7 @@ def test_a_body_that_dribbles_in_is_408(strict: Gateway) -> None:
         line.sendall(head)
         answer = dribble(line, b"--x\r\n" + b"a" * 600)
     assert b" 408 " in answer.partition(b"\r\n")[0]
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "the body did not arrive within 1 seconds"
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "the body did not arrive within 3 seconds"
 
 
 def test_endless_headers_are_431(strict: Gateway) -> None:
@@ -83,7 +83,7 @@ def test_a_connection_kept_alive_serves_many_requests(strict: Gateway) -> None:
         for _ in range(3):
             line.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert line.recv(1000).startswith(b"HTTP/1.1 204")
-            time.sleep(0.6)
+            time.sleep(1.6)
 
 
 def test_slow_callers_do_not_keep_others_waiting(strict: Gateway) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -32,9 +32,16 @@ def in_an_event_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable
     return run
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """A Redis that no gateway asks for anything: its commands are counted."""
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as child:
+        yield child
+
+
 @pytest.fixture
-def store(gateway_redis: RedisProcess) -> JobStore:
-    return JobStore(connect(gateway_redis.url), lease_seconds=600, prefix=f"{secrets.token_hex(4)}:")
+def store(server: RedisProcess) -> JobStore:
+    return JobStore(connect(server.url), lease_seconds=600, prefix=f"{secrets.token_hex(4)}:")
 
 
 @asynccontextmanager

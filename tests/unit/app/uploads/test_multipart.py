@@ -43,7 +43,7 @@ def files(form: Form) -> dict[str, list[bytes]]:
     return {name: [up.file.mapped[: up.size] for up in uploads] for name, uploads in form.files.items()}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     data=st.binary(max_size=300),
     text=st.text(max_size=50).filter(str.strip),
