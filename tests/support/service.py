@@ -20,7 +20,7 @@ from tests.support.tiny.store import install_tiny_models
 
 MODEL = "tiny-sd15"
 FINAL = ("succeeded", "failed", "canceled")
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds: generous, because a busy machine is no failure."""
 
 
@@ -58,7 +58,7 @@ def quick(**fields: Any) -> dict[str, str]:
 
 def slow(**fields: Any) -> dict[str, str]:
     """The fields of a job that is long enough to be interrupted."""
-    return quick(steps=100, **fields)
+    return quick(steps=150, **fields)
 
 
 class Service:

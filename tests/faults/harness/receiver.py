@@ -11,7 +11,7 @@ from typing import Self
 
 REFUSED = 10
 """Every so manieth call is answered 500."""
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from app.auth.keyring import Caller
 from app.auth.rate_limit import RateLimits
 from app.errors import Unavailable
 from deploy.embedded.redis import RedisProcess
+from tests.support.service import PATIENCE
 from tests.support.tls_redis import tls_door, write_certificate
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.store import JobStore
@@ -192,7 +193,7 @@ def test_every_process_refuses_to_start_in_one_line(module: str, tmp_path: Path)
         "STYLIZE_REDIS_URL": "redis://localhost:1/0?socket_timeout=3",
     }
     command = (sys.executable, "-m", module)
-    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 2
     [line] = [line for line in ended.stderr.splitlines() if "STYLIZE_REDIS_URL" in line]
     assert "socket_timeout" in line

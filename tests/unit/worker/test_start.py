@@ -9,6 +9,7 @@ import pytest
 
 from model_store.add.add import add
 from model_store.errors import UnknownModel
+from tests.support.service import PATIENCE
 from workers.engine import device
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.cache.style_cache import StyleCache
@@ -27,7 +28,7 @@ def started(models: str, store: Path) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": "/usr/bin:/bin", "STYLIZE_MODELS": models, "STYLIZE_MODEL_DIR": str(store)}
     environ |= {"STYLIZE_REDIS_URL": f"unix://{store}/none", "STYLIZE_BLOB_URL": f"file:{store / 'blobs'}"}
     command = [sys.executable, "-m", "workers"]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.mark.parametrize(

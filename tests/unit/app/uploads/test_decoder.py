@@ -271,5 +271,5 @@ def test_a_confined_child_runs_out_of_processor_time() -> None:
         "import os; from app.uploads.decoder import sandbox\n"
         "sandbox.confine(os.memfd_create('r'), max_output=1)\nwhile 1: 0"
     )
-    status = subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode
+    status = subprocess.run([sys.executable, "-c", program], check=False, timeout=PATIENCE).returncode
     assert status in (-signal.SIGXCPU, -signal.SIGKILL)
