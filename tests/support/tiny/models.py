@@ -1,8 +1,8 @@
 """Small random models in the published file layouts, rebuilt bit-equal from their seeds.
 
-They have the module tree, block types and parameter names of Stable Diffusion 1.5, SDXL and CLIP's image tower with
-narrow layers, so code that finds layers by name behaves as on the real checkpoints. Query and key weights are
-enlarged: attention is peaked, and a wrong attention map shows in the output.
+They have the module tree, block types and parameter names of Stable Diffusion 1.5, SDXL, FLUX.1 and what goes with
+them, with narrow layers, so code that finds layers by name behaves as on the real checkpoints. Weights of queries and
+keys are enlarged: attention is peaked, and a wrong attention map shows in the output.
 
     python -m tests.support.tiny.models FOLDER [--only sd15]
 """
@@ -22,6 +22,9 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    FluxControlPipeline,
+    FluxFillPipeline,
+    FluxPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -39,6 +42,9 @@ from transformers import (
 from model_store.add.add import add
 from model_store.catalogue.entry import Licence
 from model_store.store.files import replace_with
+from tests.support.tiny.flux import CONTROL_CHANNELS, FILL_CHANNELS, build_pipeline
+from tests.support.tiny.flux_adapters import build_control_lora, build_depth, build_redux
+from tests.support.tiny.tokenizers import save_byte_vocabulary
 
 SUMS = Path(__file__).with_name("sums.json")
 NATIVE_SIZE = 128
@@ -55,7 +61,7 @@ class TinyModelError(Exception):
 
 
 def build(folder: Path, name: str) -> Path:
-    """Build the model `name` (sd15, sdxl or clip-vision) below `folder` unless it is there; return its folder.
+    """Build the model `name` of BUILDERS below `folder` unless it is there; return its folder.
 
     The files appear at once by a rename, so several processes may build at the same time. The caller's random state
     is left as it was. Raises KeyError for another name and TinyModelError when the files are not as recorded.
@@ -175,7 +181,18 @@ def _clip_vision(out: Path) -> None:
     CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(out)
 
 
-BUILDERS: dict[str, Callable[[Path], None]] = {"sd15": _sd15, "sdxl": _sdxl, "clip-vision": _clip_vision}
+BUILDERS: dict[str, Callable[[Path], None]] = {
+    "sd15": _sd15,
+    "sdxl": _sdxl,
+    "clip-vision": _clip_vision,
+    "flux": lambda out: build_pipeline(FluxPipeline, out, 110),
+    "flux-schnell": lambda out: build_pipeline(FluxPipeline, out, 111, dev=False),
+    "flux-fill": lambda out: build_pipeline(FluxFillPipeline, out, 112, channels=FILL_CHANNELS),
+    "flux-control": lambda out: build_pipeline(FluxControlPipeline, out, 113, channels=CONTROL_CHANNELS),
+    "flux-redux": build_redux,
+    "flux-control-lora": build_control_lora,
+    "depth-anything": build_depth,
+}
 
 
 def _vae(scale: float) -> Any:
@@ -228,22 +245,10 @@ def _text_config(activation: str) -> CLIPTextConfig:
 
 
 def _tokenizer(folder: Path, pad: str) -> CLIPTokenizer:
-    """Make a byte-level tokenizer without merges: 256 bytes, 256 word-final bytes and two markers."""
-    symbols = _byte_symbols()
-    vocabulary = symbols + [f"{symbol}</w>" for symbol in symbols] + ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(vocabulary)}, ensure_ascii=False))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
+    save_byte_vocabulary(folder)
     made = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), pad_token=pad, model_max_length=77)
     shutil.rmtree(folder)
     return made
-
-
-def _byte_symbols() -> list[str]:
-    """Return CLIP's printable symbol of each byte: printable Latin-1 bytes themselves first, then the others."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
 
 
 def main() -> None:
