@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Base = Literal["sd15", "sdxl"]
+Base = Literal["sd15", "sdxl", "flux", "flux-schnell", "flux-fill", "flux-control"]
 Kind = Literal[
     "base",
     "vae",

@@ -7,13 +7,26 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxTransformer2DModel,
+    SchedulerMixin,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from model_store.catalogue.entry import Base
 from model_store.errors import MalformedFile, NotInstalled
 from model_store.load.component import check_component, load_component
 
+FLUX: tuple[Base, ...] = ("flux", "flux-schnell", "flux-fill", "flux-control")
+FLUX_PARTS: Mapping[str, type[Any]] = {
+    "transformer": FluxTransformer2DModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": T5EncoderModel,
+}
 PARTS: Mapping[Base, Mapping[str, type[Any]]] = {
     "sd15": {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel},
     "sdxl": {
@@ -22,8 +35,13 @@ PARTS: Mapping[Base, Mapping[str, type[Any]]] = {
         "text_encoder": CLIPTextModel,
         "text_encoder_2": CLIPTextModelWithProjection,
     },
+    **dict.fromkeys(FLUX, FLUX_PARTS),
 }
-TOKENIZERS: Mapping[Base, tuple[str, ...]] = {"sd15": ("tokenizer",), "sdxl": ("tokenizer", "tokenizer_2")}
+TOKENIZERS: Mapping[Base, Mapping[str, type[Any]]] = {
+    "sd15": {"tokenizer": CLIPTokenizer},
+    "sdxl": {"tokenizer": CLIPTokenizer, "tokenizer_2": CLIPTokenizer},
+    **{base: {"tokenizer": CLIPTokenizer, "tokenizer_2": T5TokenizerFast} for base in FLUX},
+}
 
 
 def load_base(
@@ -35,7 +53,7 @@ def load_base(
     vae: Path | None = None,
     vae_dtype: torch.dtype | None = torch.float32,
 ) -> dict[str, Any]:
-    """Return UNet, VAE, text encoders, tokenizers and scheduler by the names diffusers' pipelines take them under.
+    """Return denoiser, VAE, text encoders, tokenizers and scheduler by the names diffusers' pipelines take them under.
 
     `vae` is the folder of another VAE. Weights go straight to `device` in `dtype`, the VAE's in `vae_dtype`. Raises
     NotInstalled, MalformedFile or WrongKeys, naming file and key.
@@ -44,9 +62,9 @@ def load_base(
     for name, kind in PARTS[base].items():
         where = vae if vae is not None and name == "vae" else folder / name
         parts[name] = load_component(where, kind, device=device, dtype=vae_dtype if name == "vae" else dtype)
-    for name in TOKENIZERS[base]:
-        parts[name] = _tokenizer(folder / name)
-    return {**parts, "scheduler": _scheduler(folder / "scheduler")}
+    for name, kind in TOKENIZERS[base].items():
+        parts[name] = _tokenizer(folder / name, kind)
+    return {**parts, "scheduler": _scheduler(folder / "scheduler", base)}
 
 
 def check_base(folder: Path, base: Base) -> None:
@@ -56,22 +74,22 @@ def check_base(folder: Path, base: Base) -> None:
     """
     for name, kind in PARTS[base].items():
         check_component(folder / name, kind)
-    for name in TOKENIZERS[base]:
-        _tokenizer(folder / name)
-    _scheduler(folder / "scheduler")
+    for name, kind in TOKENIZERS[base].items():
+        _tokenizer(folder / name, kind)
+    _scheduler(folder / "scheduler", base)
 
 
-def _tokenizer(folder: Path) -> CLIPTokenizer:
+def _tokenizer(folder: Path, kind: Any) -> Any:
     if not folder.is_dir():
         raise NotInstalled(f"{folder} is missing")
     try:
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as fault:
         raise MalformedFile(f"{folder}: {fault}") from fault
 
 
-def _scheduler(folder: Path) -> Any:
-    """Return the scheduler that the folder's configuration names, of those that diffusers has."""
+def _scheduler(folder: Path, base: Base) -> Any:
+    """Return the scheduler that the folder's configuration names, of those that diffusers has and the model takes."""
     file = folder / "scheduler_config.json"
     try:
         name = json.loads(file.read_bytes())["_class_name"]
@@ -85,6 +103,7 @@ def _scheduler(folder: Path) -> Any:
         scheduler = loader.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError, NotImplementedError) as fault:
         raise MalformedFile(f"{file}: {fault}") from fault
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise MalformedFile(f"{file}: {name} has noise levels of another kind than Stable Diffusion's")
+    flows = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+    if not (flows if base in FLUX else hasattr(scheduler, "alphas_cumprod")):
+        raise MalformedFile(f"{file}: {name} has noise levels of another kind than {base} takes")
     return scheduler

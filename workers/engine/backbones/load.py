@@ -3,16 +3,19 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import nn
 
 from model_store.catalogue.entry import Base
 from model_store.errors import ModelStoreError
 from model_store.load.base import load_base
+from workers.engine.backbones.flux import Flux
+from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
 
@@ -26,12 +29,33 @@ def _sdxl_settings(index: Mapping[str, Any]) -> dict[str, Any]:
     return {"add_watermarker": False, "force_zeros_for_empty_prompt": zeros}
 
 
+def _flux_settings(_: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
+
+
 Settings = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Returns what a pipeline is told beside its parts, of those that are not used too, from the folder's index file."""
-PIPELINES: dict[str, tuple[Base, Any, Settings]] = {
-    "StableDiffusionPipeline": ("sd15", StableDiffusionPipeline, _sd15_settings),
-    "StableDiffusionXLPipeline": ("sdxl", StableDiffusionXLPipeline, _sdxl_settings),
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a diffusers folder becomes a backbone; `unguided` is the base without an embedding of the guidance."""
+
+    base: Base
+    backbone: type[PipelineBackbone]
+    pipeline: Any
+    settings: Settings
+    unguided: Base | None = None
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "StableDiffusionPipeline": Architecture("sd15", StableDiffusion, StableDiffusionPipeline, _sd15_settings),
+    "StableDiffusionXLPipeline": Architecture("sdxl", StableDiffusion, StableDiffusionXLPipeline, _sdxl_settings),
+    "FluxPipeline": Architecture("flux", Flux, FluxPipeline, _flux_settings, unguided="flux-schnell"),
+    "FluxFillPipeline": Architecture("flux-fill", Flux, FluxPipeline, _flux_settings),
+    "FluxControlPipeline": Architecture("flux-control", Flux, FluxPipeline, _flux_settings),
 }
+"""By the pipeline that a folder names. FLUX's differ in their loops, which is ours, and share the parts."""
 
 
 def load(
@@ -41,37 +65,41 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     vae: Path | None = None,
-) -> StableDiffusion:
+) -> PipelineBackbone:
     """Return the base model in a diffusers folder (model_index.json; safetensors only, never from the network).
 
     `dtype` defaults to bfloat16 on CUDA and float32 elsewhere. `vae` replaces the folder's VAE. Raises ModelUnusable
-    when the folder holds no Stable Diffusion 1.5 or SDXL model, or a file of it is missing or not exactly what its
+    when the folder holds another architecture, or a file of it is missing or not exactly what its
     configuration asks for; the text names file and key.
     """
     index = _index(folder)
-    if index["_class_name"] not in PIPELINES:
-        raise ModelUnusable(f"{folder} holds a {index['_class_name']}; SD1.5 and SDXL pipelines can be used")
-    base, pipeline, settings = PIPELINES[index["_class_name"]]
+    if index["_class_name"] not in ARCHITECTURES:
+        raise ModelUnusable(f"{folder} holds a {index['_class_name']}; usable are {', '.join(ARCHITECTURES)}")
+    known = ARCHITECTURES[index["_class_name"]]
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     try:
-        parts = load_base(folder, base, device=device, dtype=dtype, vae=vae)
+        parts = load_base(folder, known.base, device=device, dtype=dtype, vae=vae)
     except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded: {broken}") from broken
-    pipe = pipeline(**parts, **settings(index))
+    pipe = known.pipeline(**parts, **known.settings(index))
     pipe.register_to_config(_name_or_path=str(folder))
-    return wrap(pipe, name=name or folder.name, device=device, dtype=dtype, fingerprint=fingerprint(folder, vae))
+    seen = fingerprint(folder, vae)
+    return wrap(pipe, known, name=name or folder.name, device=device, dtype=dtype, fingerprint=seen)
 
 
-def wrap(pipe: Any, *, name: str, device: torch.device, dtype: torch.dtype, fingerprint: str) -> StableDiffusion:
+def wrap(
+    pipe: Any, known: Architecture, *, name: str, device: torch.device, dtype: torch.dtype, fingerprint: str
+) -> PipelineBackbone:
     """Return a diffusers pipeline, its VAE in float32, as a backbone: frozen and on the device."""
-    base, *_ = PIPELINES[type(pipe).__name__]
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, nn.Module):
             part.eval().requires_grad_(False)
-    return StableDiffusion(pipe, name=name, base=base, fingerprint=fingerprint, dtype=dtype)
+    guided = known.unguided is None or pipe.transformer.config.guidance_embeds
+    base = known.base if guided or known.unguided is None else known.unguided
+    return known.backbone(pipe, name=name, base=base, fingerprint=fingerprint, dtype=dtype)
 
 
 def fingerprint(folder: Path, *others: Path | None) -> str:

@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model_store.catalogue.entry import Base
 from workers.engine import schedulers
-from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import DenoiserCall
 from workers.engine.memory import Estimate
 from workers.engine.schedulers import Scheduler
 
 UNET_MAPS = 60
-DECODE_MAPS = 6
 
 
 def unet_inputs(condition: Condition) -> dict[str, Any]:
@@ -36,49 +33,13 @@ def _time_ids(ids: Sequence[int], rows: Tensor) -> Tensor:
     return torch.tensor([list(ids)], dtype=torch.float32, device=rows.device).expand(len(rows), -1)
 
 
-class StableDiffusion(Backbone):
-    """A Stable Diffusion 1.5 or SDXL model.
-
-    The VAE stays in float32, because style latents must be exact, and decodes under autocast where `dtype` is bfloat16.
-    """
-
-    def __init__(self, pipe: Any, *, name: str, base: Base, fingerprint: str, dtype: torch.dtype) -> None:
-        super().__init__(
-            name=name, base=base, fingerprint=fingerprint, dtype=dtype, scheduler_config=dict(pipe.scheduler.config)
-        )
-        self.pipe = pipe
+class StableDiffusion(PipelineBackbone):
+    """A Stable Diffusion 1.5 or SDXL model."""
 
     @property
     def denoiser(self) -> Any:
         """The diffusers UNet2DConditionModel."""
         return self.pipe.unet
-
-    @property
-    def vae(self) -> Any:
-        """The diffusers AutoencoderKL, float32."""
-        return self.pipe.vae
-
-    @property
-    def components(self) -> Mapping[str, Any]:
-        """Models and tokenizers by the names they have in the diffusers pipeline."""
-        components: Mapping[str, Any] = self.pipe.components
-        return components
-
-    @property
-    def folder(self) -> Path | None:
-        """The diffusers folder it was loaded from, which may hold adapters of its own."""
-        origin = self.pipe.name_or_path
-        return Path(origin) if origin else None
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of a latent."""
-        return int(self.vae.config.latent_channels)
-
-    @property
-    def vae_factor(self) -> int:
-        """Pixels per latent cell along a side."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def size_multiple(self) -> int:
@@ -136,27 +97,6 @@ class StableDiffusion(Backbone):
         predicted: Tensor = self.denoiser(call.sample, call.timestep, **inputs, return_dict=False)[0]
         return predicted
 
-    @torch.no_grad()
-    def encode(self, signed: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the latents of one picture (1, 3, h, w) in -1..1, float32: posterior mode times scaling factor.
-
-        With a CPU `generator`, a sample of the posterior in place of its mode.
-        """
-        posterior = self.vae.encode(signed.to(self.device, torch.float32)).latent_dist
-        return self._scaled(posterior.mode() if generator is None else posterior.sample(generator=generator))
-
-    def _scaled(self, latents: Tensor) -> Tensor:
-        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
-        return (latents - shift) * self.vae.config.scaling_factor
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return latents (n, channels, h, w) as pictures (n, 3, h, w) in about -1..1, float32; gradients pass."""
-        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
-        unscaled = latents.float() / self.vae.config.scaling_factor + shift
-        reduced = self.dtype is torch.bfloat16 and self.device.type == "cuda"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
-            return self.vae.decode(unscaled, return_dict=False)[0].float()
-
     def estimate_memory(self, *, rows: int, width: int, height: int) -> Estimate:
         """Return a cautious estimate for `rows` UNet rows of one size; one picture is decoded at a time.
 
@@ -165,5 +105,4 @@ class StableDiffusion(Backbone):
         """
         cells = (width // self.vae_factor) * (height // self.vae_factor)
         first_level = self.denoiser.config.block_out_channels[0] * cells * self.denoiser.dtype.itemsize
-        full_size = max(self.vae.config.block_out_channels[:2]) * width * height * 4
-        return Estimate(rows * first_level * UNET_MAPS, full_size * DECODE_MAPS)
+        return Estimate(rows * first_level * UNET_MAPS, self.decode_memory(width, height))

@@ -1,0 +1,161 @@
+"""FLUX.1: a transformer over text tokens and 2 x 2 patches of latents, rectified flow, guidance as an input.
+
+Latents are (channels, h, w) everywhere but in the call of the model, which packs them. Text tokens all have position 0,
+so those that a technique appends (Redux) may stand in any order. Padding of the text is attended to, as in training.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workers.engine.backbones.flow_matching import FlowMatching
+from workers.engine.backbones.pipeline import PipelineBackbone
+from workers.engine.conditioning import Condition
+from workers.engine.denoise import DenoiserCall
+from workers.engine.memory import Estimate
+
+PATCH = 2
+TEXT_TOKENS = 512
+TEXT_TOKENS_UNGUIDED = 256
+"""The length of T5's text that schnell was distilled with."""
+MAPS = 24
+POOLED, GUIDANCE, CHANNELS = "pooled", "guidance", "channels"
+
+
+def pack(latents: Tensor) -> Tensor:
+    """Return latents (n, c, h, w) as tokens (n, h/2 * w/2, 4 c): per patch channel, row in it, column in it."""
+    n, c, h, w = latents.shape
+    patches = latents.view(n, c, h // PATCH, PATCH, w // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5)
+    return patches.reshape(n, h // PATCH * (w // PATCH), c * PATCH * PATCH)
+
+
+def unpack(tokens: Tensor, h: int, w: int) -> Tensor:
+    """Return tokens (n, h/2 * w/2, 4 c) as latents (n, c, h, w)."""
+    n, _, width = tokens.shape
+    patches = tokens.view(n, h // PATCH, w // PATCH, width // PATCH**2, PATCH, PATCH).permute(0, 3, 1, 4, 2, 5)
+    return patches.reshape(n, width // PATCH**2, h, w)
+
+
+def positions(h: int, w: int, device: torch.device) -> Tensor:
+    """Return (h/2 * w/2, 3) positions of the patches of latents h x w: (0, row, column)."""
+    rows, columns = torch.meshgrid(
+        torch.arange(h // PATCH, device=device), torch.arange(w // PATCH, device=device), indexing="ij"
+    )
+    return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).float()
+
+
+def with_tokens(condition: Condition, tokens: Tensor) -> Condition:
+    """Return a condition with tokens (tokens, width), as wide as T5's, after the text of each row."""
+    appended = tokens.to(condition.text).expand(condition.rows, -1, -1)
+    return replace(condition, text=torch.cat([condition.text, appended], dim=1))
+
+
+def with_channels(condition: Condition, latents: Tensor) -> Condition:
+    """Return a condition with further latents (n or 1, c, h, w) that the model reads beside those it denoises."""
+    return replace(condition, added={**condition.added, CHANNELS: latents.expand(condition.rows, -1, -1, -1)})
+
+
+class Flux(PipelineBackbone):
+    """FLUX.1 dev, schnell, Fill, Canny or Depth: they differ in the channels they read and whether guidance is one."""
+
+    @property
+    def denoiser(self) -> Any:
+        """The diffusers FluxTransformer2DModel."""
+        return self.pipe.transformer
+
+    @property
+    def size_multiple(self) -> int:
+        """What width and height of a picture must be multiples of: a patch of latent cells."""
+        return self.vae_factor * PATCH
+
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether the model takes guidance as a number; schnell takes none."""
+        return bool(self.denoiser.config.guidance_embeds)
+
+    @property
+    def text_tokens(self) -> int:
+        """The length of the text that the model was made for, padding included."""
+        return TEXT_TOKENS if self.embeds_guidance else TEXT_TOKENS_UNGUIDED
+
+    def condition(
+        self,
+        prompts: Sequence[str],
+        negative_prompt: str | None,
+        *,
+        guided: bool,
+        width: int,
+        height: int,
+        embedded_guidance: float | None = None,
+        text_tokens: int | None = None,
+    ) -> tuple[Condition, Condition | None]:
+        """Return the conditional half and, for true classifier-free guidance, the unconditional one.
+
+        `embedded_guidance` is the number that dev-like models take; `text_tokens` the length of T5's text, padding
+        included.
+        """
+        length = text_tokens or self.text_tokens
+        positive = self._encode(prompts, embedded_guidance, length)
+        if not guided:
+            return positive, None
+        return positive, self._encode([negative_prompt or ""] * len(prompts), embedded_guidance, length)
+
+    @torch.no_grad()
+    def _encode(self, prompts: Sequence[str], guidance: float | None, length: int) -> Condition:
+        distinct = list(dict.fromkeys(prompts))
+        order = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)
+        text, pooled, _ = self.pipe.encode_prompt(
+            prompt=distinct, prompt_2=None, device=self.device, max_sequence_length=length
+        )
+        added = {POOLED: pooled.to(self.dtype)[order]}
+        if self.embeds_guidance:
+            scale = self.default_guidance if guidance is None else guidance
+            added[GUIDANCE] = torch.full((len(prompts),), scale, device=self.device)
+        return Condition(text.to(self.dtype)[order], added)
+
+    default_guidance = 3.5
+
+    def build_scheduler(
+        self,
+        sampler: str,
+        steps: int,
+        *,
+        width: int,
+        height: int,
+        config: Mapping[str, Any] | None = None,
+        strength: float = 1.0,
+    ) -> FlowMatching:
+        """Return the flow's schedule at a size; `strength` is how much of it is run. There is one sampler: Euler's."""
+        tokens = (width // self.size_multiple) * (height // self.size_multiple)
+        return FlowMatching(config or self.scheduler_config, steps, tokens, strength)
+
+    def predict(self, call: DenoiserCall) -> Tensor:
+        """Return the velocity v (rows, channels, h, w)."""
+        n, _, h, w = call.sample.shape
+        text, added = call.condition.text, call.condition.added
+        read = torch.cat([call.sample, added[CHANNELS].to(call.sample)], dim=1) if CHANNELS in added else call.sample
+        predicted: Tensor = self.denoiser(
+            hidden_states=pack(read),
+            timestep=(call.timestep.to(call.sample) / 1000).expand(n),
+            encoder_hidden_states=text,
+            pooled_projections=added[POOLED],
+            guidance=added.get(GUIDANCE),
+            txt_ids=torch.zeros(text.shape[1], 3, device=text.device),
+            img_ids=positions(h, w, text.device),
+            return_dict=False,
+            **call.inputs,
+        )[0]
+        return unpack(predicted, h, w)
+
+    def estimate_memory(self, *, rows: int, width: int, height: int) -> Estimate:
+        """Return a cautious estimate: maps of the model's width over all tokens, and the VAE's decoder.
+
+        A single block holds its input, its norm, queries, keys, values and an MLP four times as wide, twice.
+        """
+        config = self.denoiser.config
+        inner = config.num_attention_heads * config.attention_head_dim
+        tokens = (width // self.size_multiple) * (height // self.size_multiple) + 2 * self.text_tokens
+        return Estimate(rows * tokens * inner * self.dtype.itemsize * MAPS, self.decode_memory(width, height))
