@@ -15,6 +15,7 @@ FOLDERS: dict[str, str] = {
     "deadiff": "encoder.deadiff",
     "csgo": "encoder.csgo",
     "instantstyle-plus": "encoder.instantstyle_plus",
+    "redux": "encoder.redux",
     "style-aligned": "shared_attention.style_aligned",
     "signal-leak": "prior_noise.signal_leak",
     "style-noise": "prior_noise.style_noise",

@@ -59,9 +59,10 @@ class PipelineBackbone(Backbone):
         With a CPU `generator`, a sample of the posterior in place of its mode.
         """
         posterior = self.vae.encode(signed.to(self.device, torch.float32)).latent_dist
-        return self._scaled(posterior.mode() if generator is None else posterior.sample(generator=generator))
+        return self.scaled(posterior.mode() if generator is None else posterior.sample(generator=generator))
 
-    def _scaled(self, latents: Tensor) -> Tensor:
+    def scaled(self, latents: Tensor) -> Tensor:
+        """Return what the VAE encodes as latents: (z - shift) * scaling factor."""
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         return (latents - shift) * self.vae.config.scaling_factor
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from workers.engine.backbones.load import load
+from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import Refused
 from workers.techniques.prior_noise.style_noise.spec import SPEC
 from workers.training.style_noise.loop import TrainingConfig, train
@@ -41,6 +42,9 @@ def main() -> int:
     paths = sorted(path for path in chosen.images.glob("*") if path.suffix.lower() in SUFFIXES)
     captions = [path.with_suffix(".txt") for path in paths]
     backbone = load(chosen.model, device=chosen.device)
+    if not isinstance(backbone, StableDiffusion):
+        print(f"style-noise is trained on Stable Diffusion 1.5 or SDXL, not on {backbone.base}", file=sys.stderr)
+        return 1
     side = chosen.size or SPEC.bases[backbone.base].width
     config = TrainingConfig(chosen.steps, chosen.batch, chosen.rank, chosen.learning_rate, seed=chosen.seed)
     try:

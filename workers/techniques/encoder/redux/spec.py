@@ -1,0 +1,71 @@
+"""FLUX.1 Redux: the style images as tokens beside the text. No training."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+
+MOST_REFERENCES = 4
+
+
+class ReduxParams(Params):
+    """Parameters of redux."""
+
+    combine: Literal["concat", "blend"] = Field(
+        "concat",
+        description="several style images: the tokens of all, each picture whole, or one weighted sum of them",
+    )
+    downsampling_factor: int = Field(
+        3,
+        ge=1,
+        le=9,
+        description="how much coarser the grid of a style image's tokens becomes: 1 keeps its layout and subjects, "
+        "3 its palette and rendering, 9 little",
+    )
+    downsampling_mode: Literal["area", "bicubic", "bilinear", "nearest"] = Field(
+        "area", description="how the grid of tokens is made coarser"
+    )
+    fit: Literal["squash", "crop"] = Field(
+        "squash", description="all of a style image squashed to a square, as the authors do, or its middle square"
+    )
+    content_strength: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="with a content image: how much of the schedule is run on it; 1 forgets it",
+    )
+    true_cfg_scale: float = Field(
+        1.0, ge=1, le=10, description="classifier-free guidance by the negative prompt, a second call a step; 1 is none"
+    )
+    max_sequence_length: int | None = Field(
+        None, ge=1, le=512, description="tokens of the prompt, padding included; default 512, on schnell 256"
+    )
+
+
+SPEC = Spec(
+    name="redux",
+    family="encoder",
+    version=1,
+    title="FLUX.1 Redux",
+    summary="Shows the style images to FLUX as tokens beside the prompt. Takes over palette, rendering and, with all "
+    "tokens, the layout and subjects of the style image.",
+    paper=Paper(
+        title="FLUX.1 Redux",
+        authors="Black Forest Labs",
+        venue="2024",
+        url="https://huggingface.co/black-forest-labs/FLUX.1-Redux-dev",
+    ),
+    inputs=Inputs(driven_by="text", references=(1, MOST_REFERENCES), content_image="optional"),
+    params=ReduxParams,
+    bases={
+        "flux": Defaults(width=1024, height=1024, steps=28, guidance_scale=2.5, strength=0.5),
+        "flux-schnell": Defaults(width=1024, height=1024, steps=4, guidance_scale=1.0, strength=0.5),
+    },
+    cost=Cost(row_passes=1.0),
+    strength="The attention to the tokens of a style image is multiplied by strength squared: 1 is Redux as published, "
+    "0 leaves the tokens out.",
+    rights="Redux's weights are under the FLUX.1 [dev] Non-Commercial License; FLUX.1 [dev] is, too. No code of Black "
+    "Forest Labs is used.",
+    weights=("flux1-redux",),
+)

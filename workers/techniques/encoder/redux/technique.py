@@ -1,0 +1,115 @@
+"""FLUX.1 Redux: the tokens of the style images stand behind the prompt's. See spec.py for the parameters."""
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from workers.contract.spec import Spec
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.flux import Flux, with_tokens
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.images import to_signed
+from workers.engine.noise import INITIAL
+from workers.engine.technique import GenerationInputs, PrepareContext, check_size, params_as
+from workers.techniques.encoder.redux import attention, tokens
+from workers.techniques.encoder.redux.attention import ReferenceTokens
+from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
+
+Encode = Callable[[Flux, Tensor], Tensor]
+"""Returns the latents of a picture (1, 3, h, w) in -1..1: the posterior's mode, or a sample of it."""
+
+
+@dataclass(frozen=True)
+class Redux:
+    """The technique; stateless. `encode` is how a content picture becomes latents."""
+
+    encode: Encode = Flux.encode
+    spec: ClassVar[Spec] = SPEC
+
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
+        """Batches with what has as many tokens on the same model and size."""
+        params = params_as(inputs, ReduxParams)
+        grids = len(inputs.pictures.styles) if params.combine == "concat" else 1
+        shape = (grids, params.downsampling_factor, params.max_sequence_length, inputs.strength > 0)
+        return backbone.name, inputs.width, inputs.height, *shape
+
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
+        """Return text-to-image, or image-to-image of a content picture, that sees the style images.
+
+        At strength 0 their tokens are left out: plain exactly. Raises WeightsMissing without Redux.
+        """
+        trajectory = self._trajectory(inputs, context)
+        if inputs.strength > 0:
+            see_references(trajectory, inputs, context)
+        return trajectory
+
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
+        """Weaken the attention to the style images' tokens."""
+        return attention.weakened(backbone, trajectories)
+
+    def _trajectory(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
+        """Return FLUX from the prompt alone, on the content picture where there is one."""
+        backbone, params = context.backbone, params_as(inputs, ReduxParams)
+        assert isinstance(backbone, Flux)
+        check_size(inputs, backbone)
+        content = inputs.pictures.content
+        scheduler = backbone.build_scheduler(
+            "euler",
+            inputs.steps,
+            width=inputs.width,
+            height=inputs.height,
+            config=inputs.scheduler_config,
+            strength=params.content_strength if content is not None else 1.0,
+        )
+        positive, negative = backbone.condition(
+            inputs.prompts,
+            inputs.negative_prompt,
+            guided=params.true_cfg_scale > 1,
+            width=inputs.width,
+            height=inputs.height,
+            embedded_guidance=inputs.guidance_scale,
+            text_tokens=params.max_sequence_length,
+        )
+        noise = inputs.noise.normal(INITIAL, backbone.latent_shape(inputs.width, inputs.height)).to(backbone.device)
+        latents = noise
+        if content is not None:
+            squashed = content.convert("RGB").resize((inputs.width, inputs.height), resample=3)
+            latents = scheduler.add_noise(self.encode(backbone, to_signed(squashed)), noise)
+        return Trajectory(latents, scheduler, positive, negative, params.true_cfg_scale, inputs.seeds)
+
+
+def see_references(trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext) -> None:
+    """Append the references' tokens to both halves; the unconditional one attends to none of them."""
+    found = tokens.of_references(inputs, context)
+    begin = trajectory.positive.text.shape[1]
+    trajectory.extra = ReferenceTokens(_spans(found, begin), strengths(inputs, len(found)))
+    joined = torch.cat(found)
+    trajectory.positive = with_tokens(trajectory.positive, joined)
+    if trajectory.negative is not None:
+        trajectory.negative = with_tokens(trajectory.negative, joined)
+
+
+def strengths(inputs: GenerationInputs, count: int) -> tuple[float, ...]:
+    """Return the factor on the attention to each reference: strength squared, times its weight over the largest.
+
+    The square makes half of the strength about half of the effect.
+    """
+    s = inputs.strength**2
+    if count == 1:
+        return (s,)
+    return tuple(s * weight / max(inputs.weights) for weight in inputs.weights)
+
+
+def _spans(found: Sequence[Tensor], begin: int) -> tuple[slice, ...]:
+    spans = []
+    for each in found:
+        spans.append(slice(begin, begin + len(each)))
+        begin += len(each)
+    return tuple(spans)
+
+
+TECHNIQUE = Redux()

@@ -1,0 +1,114 @@
+"""A style image as tokens in the place of text: SigLIP's patches through Redux' projector, the grid made coarser."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import interpolate
+from transformers import SiglipImageProcessorPil, SiglipVisionModel
+
+from model_store.errors import ModelStoreError
+from model_store.load.component import load_component
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import fingerprint
+from workers.engine.cache.style_cache import key_of
+from workers.engine.errors import ModelUnusable
+from workers.engine.images import digest
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as
+from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
+
+
+class ReduxEncoder:
+    """SigLIP and the projector, on the device of the base model."""
+
+    def __init__(self, tower: Any, projector: Any, processor: Any, fingerprint: str) -> None:
+        self._tower = tower
+        self._projector = projector
+        self._processor = processor
+        self.fingerprint = fingerprint
+
+    def pixels(self, image: Image.Image, fit: str) -> Tensor:
+        """Return normalised pixel values (1, 3, S, S), float32 on the CPU."""
+        rgb = image.convert("RGB")
+        square = ImageOps.fit(rgb, (min(rgb.size),) * 2) if fit == "crop" else rgb
+        return torch.as_tensor(self._processor(images=[square], return_tensors="pt").pixel_values)
+
+    @torch.no_grad()
+    def patches(self, pixels: Tensor) -> Tensor:
+        """Return SigLIP's hidden states (1, tokens, width) after its final norm, without the pooling head."""
+        placed = pixels.to(self._tower.device, self._tower.dtype)
+        hidden: Tensor = self._tower(placed).last_hidden_state
+        return hidden
+
+    @torch.no_grad()
+    def project(self, patches: Tensor) -> Tensor:
+        """Return tokens as wide as T5's (1, tokens, width): W_down silu(W_up x + b) + b."""
+        tokens: Tensor = self._projector(patches).image_embeds
+        return tokens
+
+
+def get_encoder(context: PrepareContext) -> ReduxEncoder:
+    """Return Redux' encoder, resident beside the base model. Raises WeightsMissing, or ModelUnusable when broken."""
+    folder = context.weights("flux1-redux")
+    encoder: ReduxEncoder = context.backbone.get_or_load(f"redux {folder}", lambda: _load(folder, context.backbone))
+    return encoder
+
+
+def _load(folder: Path, backbone: Backbone) -> ReduxEncoder:
+    placed: dict[str, Any] = {"device": backbone.device, "dtype": backbone.dtype}
+    try:
+        tower = load_component(folder / "image_encoder", SiglipVisionModel, **placed)
+        projector = load_component(folder / "image_embedder", ReduxImageEncoder, **placed)
+        processor = SiglipImageProcessorPil.from_pretrained(folder / "feature_extractor", local_files_only=True)
+    except (ModelStoreError, OSError) as broken:
+        raise ModelUnusable(f"{folder} cannot be loaded as FLUX.1 Redux: {broken}") from broken
+    return ReduxEncoder(tower, projector, processor, fingerprint(folder))
+
+
+def coarser(tokens: Tensor, factor: int, mode: str) -> Tensor:
+    """Return tokens (1, side^2, width) interpolated as a square grid to round(side / factor), half to even."""
+    if factor == 1:
+        return tokens
+    side = math.isqrt(tokens.shape[1])
+    size = round(side / factor)
+    grid = tokens.transpose(1, 2).unflatten(2, (side, side)).float()
+    smooth = {"align_corners": False} if mode in ("bilinear", "bicubic") else {}
+    small = interpolate(grid, size=(size, size), mode=mode, **smooth)
+    return small.flatten(2).transpose(1, 2).to(tokens.dtype)
+
+
+def of_references(inputs: GenerationInputs, context: PrepareContext) -> list[Tensor]:
+    """Return the tokens (tokens, width) of each reference, one sum of all with `blend`; cached by picture."""
+    params = params_as(inputs, ReduxParams)
+    encoder = get_encoder(context)
+    tokens = [_of(image, params, encoder, context) for image in inputs.pictures.styles]
+    if params.combine == "concat" or len(tokens) == 1:
+        return tokens
+    return [blended(tokens, inputs.weights)]
+
+
+def blended(tokens: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return sum_i w_i tokens_i, position by position; the weights sum to 1."""
+    return torch.stack([weight * each for weight, each in zip(weights, tokens, strict=True)]).sum(dim=0)
+
+
+def _of(image: Image.Image, params: ReduxParams, encoder: ReduxEncoder, context: PrepareContext) -> Tensor:
+    facts = {
+        "method": [SPEC.name, SPEC.version],
+        "weights": encoder.fingerprint,
+        "dtype": str(context.backbone.dtype),
+        "image": digest(image),
+        "fit": params.fit,
+        "factor": [params.downsampling_factor, params.downsampling_mode],
+    }
+
+    def build() -> dict[str, Tensor]:
+        tokens = encoder.project(encoder.patches(encoder.pixels(image, params.fit)))
+        return {"tokens": coarser(tokens, params.downsampling_factor, params.downsampling_mode)[0]}
+
+    return context.cache.get(key_of(**facts), build)["tokens"].to(context.backbone.device)
