@@ -1,6 +1,6 @@
 """FLUX.1 Redux: the tokens of the style images stand behind the prompt's. See spec.py for the parameters."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,24 +10,20 @@ from torch import Tensor
 
 from workers.contract.spec import Spec
 from workers.engine.backbones.base import Backbone
-from workers.engine.backbones.flux import Flux, with_tokens
+from workers.engine.backbones.flux import with_tokens
 from workers.engine.denoise import Hooks, Trajectory
-from workers.engine.images import to_signed
-from workers.engine.noise import INITIAL
-from workers.engine.technique import GenerationInputs, PrepareContext, check_size, params_as
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques.encoder.redux import attention, tokens
 from workers.techniques.encoder.redux.attention import ReferenceTokens
 from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
-
-Encode = Callable[[Flux, Tensor], Tensor]
-"""Returns the latents of a picture (1, 3, h, w) in -1..1: the posterior's mode, or a sample of it."""
+from workers.techniques.flux import Encode, encode_mean, flux_trajectory, resized
 
 
 @dataclass(frozen=True)
 class Redux:
     """The technique; stateless. `encode` is how a content picture becomes latents."""
 
-    encode: Encode = Flux.encode
+    encode: Encode = encode_mean
     spec: ClassVar[Spec] = SPEC
 
     def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
@@ -42,7 +38,16 @@ class Redux:
 
         At strength 0 their tokens are left out: plain exactly. Raises WeightsMissing without Redux.
         """
-        trajectory = self._trajectory(inputs, context)
+        params, content = params_as(inputs, ReduxParams), inputs.pictures.content
+        trajectory = flux_trajectory(
+            inputs,
+            context,
+            true_cfg_scale=params.true_cfg_scale,
+            text_tokens=params.max_sequence_length,
+            picture=resized(content, inputs) if content is not None else None,
+            strength=params.content_strength if content is not None else 1.0,
+            encode=self.encode,
+        )
         if inputs.strength > 0:
             see_references(trajectory, inputs, context)
         return trajectory
@@ -50,36 +55,6 @@ class Redux:
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Weaken the attention to the style images' tokens."""
         return attention.weakened(backbone, trajectories)
-
-    def _trajectory(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
-        """Return FLUX from the prompt alone, on the content picture where there is one."""
-        backbone, params = context.backbone, params_as(inputs, ReduxParams)
-        assert isinstance(backbone, Flux)
-        check_size(inputs, backbone)
-        content = inputs.pictures.content
-        scheduler = backbone.build_scheduler(
-            "euler",
-            inputs.steps,
-            width=inputs.width,
-            height=inputs.height,
-            config=inputs.scheduler_config,
-            strength=params.content_strength if content is not None else 1.0,
-        )
-        positive, negative = backbone.condition(
-            inputs.prompts,
-            inputs.negative_prompt,
-            guided=params.true_cfg_scale > 1,
-            width=inputs.width,
-            height=inputs.height,
-            embedded_guidance=inputs.guidance_scale,
-            text_tokens=params.max_sequence_length,
-        )
-        noise = inputs.noise.normal(INITIAL, backbone.latent_shape(inputs.width, inputs.height)).to(backbone.device)
-        latents = noise
-        if content is not None:
-            squashed = content.convert("RGB").resize((inputs.width, inputs.height), resample=3)
-            latents = scheduler.add_noise(self.encode(backbone, to_signed(squashed)), noise)
-        return Trajectory(latents, scheduler, positive, negative, params.true_cfg_scale, inputs.seeds)
 
 
 def see_references(trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext) -> None:

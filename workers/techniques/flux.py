@@ -1,0 +1,95 @@
+"""What techniques on FLUX.1 share: the trajectory from a prompt, on a picture or not, and what is read beside it."""
+
+from collections.abc import Callable
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from workers.engine.backbones.flux import Flux, with_channels
+from workers.engine.denoise import Trajectory
+from workers.engine.images import to_signed
+from workers.engine.noise import INITIAL
+from workers.engine.technique import GenerationInputs, PrepareContext, check_size
+
+Encode = Callable[[Flux, Tensor, str], Tensor]
+"""Returns the latents of a picture (1, 3, h, w) in -1..1; the name says which picture it is, for recorded draws."""
+CELL = 8
+"""Pixels of a latent cell along a side: each is a channel of the mask."""
+
+
+def encode_mean(backbone: Flux, signed: Tensor, name: str) -> Tensor:
+    """Return the latents of a picture, the posterior's mean: deterministic, so it can be kept."""
+    return backbone.encode(signed)
+
+
+def resized(image: Image.Image, inputs: GenerationInputs) -> Image.Image:
+    """Return a picture squashed to the request's size (Lanczos)."""
+    return image.convert("RGB").resize((inputs.width, inputs.height), Image.Resampling.LANCZOS)
+
+
+def flux_trajectory(
+    inputs: GenerationInputs,
+    context: PrepareContext,
+    *,
+    true_cfg_scale: float = 1.0,
+    text_tokens: int | None = None,
+    picture: Image.Image | None = None,
+    strength: float = 1.0,
+    encode: Encode = encode_mean,
+) -> Trajectory:
+    """Return FLUX from the prompt, starting from noise or from a picture of the request's size.
+
+    `strength` is how much of the schedule is run; at 1 the picture has no influence on the start. The request's
+    guidance is the number that the model takes; `true_cfg_scale` is classifier-free guidance by the negative prompt.
+    """
+    backbone = context.backbone
+    assert isinstance(backbone, Flux)
+    check_size(inputs, backbone)
+    size = {"width": inputs.width, "height": inputs.height}
+    scheduler = backbone.build_scheduler(
+        "euler", inputs.steps, config=inputs.scheduler_config, strength=strength, **size
+    )
+    positive, negative = backbone.condition(
+        inputs.prompts,
+        inputs.negative_prompt,
+        guided=true_cfg_scale > 1,
+        embedded_guidance=inputs.guidance_scale,
+        text_tokens=text_tokens,
+        **size,
+    )
+    noise = inputs.noise.normal(INITIAL, backbone.latent_shape(**size)).to(backbone.device)
+    latents = noise
+    if picture is not None and strength < 1:
+        latents = scheduler.add_noise(encode(backbone, to_signed(picture), "image"), noise)
+    return Trajectory(latents, scheduler, positive, negative, true_cfg_scale, inputs.seeds)
+
+
+def read_beside(trajectory: Trajectory, latents: Tensor) -> None:
+    """Let the model read further latents (1, c, h, w) beside those it denoises, in both halves."""
+    trajectory.positive = with_channels(trajectory.positive, latents)
+    if trajectory.negative is not None:
+        trajectory.negative = with_channels(trajectory.negative, latents)
+
+
+def masked_channels(backbone: Flux, picture: Image.Image, mask: Image.Image, encode: Encode = encode_mean) -> Tensor:
+    """Return what FLUX Fill reads (1, 16 + 64, h, w): the picture without what is repainted, and the mask.
+
+    `mask` is grey, 255 where the picture is repainted; both have the request's size. Holes are mid grey.
+    """
+    hole = (_grey(mask) >= 0.5).float()
+    kept = encode(backbone, to_signed(picture) * (1 - hole), "masked_image")
+    return torch.cat([kept, mask_cells(hole).to(kept)], dim=1)
+
+
+def mask_cells(hole: Tensor) -> Tensor:
+    """Return a mask (1, 1, H, W) as (1, 64, H/8, W/8): row and column within a cell as channels."""
+    _, _, height, width = hole.shape
+    cells = hole.view(1, height // CELL, CELL, width // CELL, CELL).permute(0, 2, 4, 1, 3)
+    return cells.reshape(1, CELL * CELL, height // CELL, width // CELL)
+
+
+def _grey(mask: Image.Image) -> Tensor:
+    """Return a grey picture as float32 (1, 1, h, w) in 0..1."""
+    pixels = torch.frombuffer(bytearray(mask.convert("L").tobytes()), dtype=torch.uint8)
+    return pixels.view(1, 1, mask.height, mask.width).float() / 255
