@@ -1,50 +1,64 @@
-"""Parity of FLUX.1: cases as calls of redux."""
+"""Parity of FLUX.1: cases as calls of redux, fill and redux-fill."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tests.parity.case import Case
 from tests.parity.lab import Lab, carry, inputs
-from workers.engine.backbones.pipeline import PipelineBackbone
-from workers.engine.technique import PrepareContext
-from workers.techniques.encoder.redux import tokens
+from workers.contract.spec import Params
+from workers.engine.backbones.flux import CHANNELS, Flux, pack
+from workers.engine.technique import GenerationInputs, PrepareContext, Technique
+from workers.techniques import canvas
+from workers.techniques.edit.fill.spec import FillParams
+from workers.techniques.edit.fill.technique import Fill, canvas_of
+from workers.techniques.encoder import redux_tokens
 from workers.techniques.encoder.redux.spec import ReduxParams
-from workers.techniques.encoder.redux.technique import Encode, Redux
+from workers.techniques.encoder.redux.technique import Redux
+from workers.techniques.encoder.redux_fill.spec import ReduxFillParams
+from workers.techniques.encoder.redux_fill.technique import ReduxFill
+from workers.techniques.flux import Encode
 
-VARIANTS = {"text": "redux", "redux": "redux", "image-to-image": "redux"}
+TECHNIQUES: dict[str, tuple[type[Any], type[Params]]] = {
+    "text": (Redux, ReduxParams),
+    "redux": (Redux, ReduxParams),
+    "image-to-image": (Redux, ReduxParams),
+    "fill": (Fill, FillParams),
+    "outpaint": (Fill, FillParams),
+    "redux-fill": (ReduxFill, ReduxFillParams),
+}
 
 
 def technique_of(case: Case) -> str:
     """Return the registered technique of a case."""
-    return VARIANTS.get(case.variant, case.variant)
+    return TECHNIQUES[case.variant][0].spec.name if case.variant in TECHNIQUES else case.variant
 
 
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case that we can compute, by its recorded name."""
-    params = _params(case)
-    asked = inputs(
-        case,
-        params,
-        {"initial": case.inputs["latents"]},
-        strength=_strength(case),
-        style_weights=tuple(case.params.get("style_weights", ())),
-    )
+    kind, _ = TECHNIQUES[case.variant]
+    technique: Technique = kind(encode=sampled(case))
+    asked = _inputs(case)
     context = lab.context(case, lambda model: case.weights("redux"))
-    technique = Redux(encode=sampled(case))
     trajectory = technique.prepare(asked, context)
-    found = {"latents_start": trajectory.latents, "pooled_prompt_embeds": trajectory.positive.added["pooled"]}
+    found = {
+        "latents_start": trajectory.latents,
+        "pooled_prompt_embeds": trajectory.positive.added["pooled"],
+        "prompt_embeds": trajectory.positive.text,
+        **_beside(trajectory.positive.added),
+    }
+    if trajectory.extra is not None:
+        found["redux_tokens"] = trajectory.positive.text[:, trajectory.extra.spans[0].start :]
     steps = carry(technique, trajectory, context)
-    if trajectory.extra is None:
-        found["prompt_embeds"] = trajectory.positive.text
-    else:
-        begin = trajectory.extra.spans[0].start
-        found["redux_tokens"] = trajectory.positive.text[:, begin:]
     return {
         **found,
         **_encoded(case, context),
+        **_canvas(asked),
         "sigmas": trajectory.scheduler._flow.sigmas,
         "latents_step1": steps[1],
         "latents": trajectory.latents,
@@ -55,30 +69,60 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 def sampled(case: Case) -> Encode:
     """Return an encoder of pictures that samples the posterior with the recorded noise, as diffusers does."""
 
-    def encode(backbone: PipelineBackbone, signed: Tensor) -> Tensor:
+    def encode(backbone: Flux, signed: Tensor, name: str) -> Tensor:
         posterior = backbone.vae.encode(signed).latent_dist
-        return backbone.scaled(posterior.mean + posterior.std * case.inputs["image_noise"])
+        return backbone.scaled(posterior.mean + posterior.std * case.inputs[f"{name}_noise"])
 
     return encode
 
 
+def _inputs(case: Case) -> GenerationInputs:
+    asked = inputs(
+        case,
+        _params(case),
+        {"initial": case.inputs["latents"]},
+        strength=_strength(case),
+        style_weights=tuple(case.params.get("style_weights", ())),
+        width=case.params.get("target_width", case.facts["width"]),
+    )
+    return replace(asked, pictures=replace(asked.pictures, mask=case.picture("mask_image")))
+
+
+def _params(case: Case) -> Params:
+    _, kind = TECHNIQUES[case.variant]
+    known = {name: value for name, value in case.params.items() if name in kind.model_fields and value is not None}
+    beside: dict[str, Any] = {"downsampling_factor": 1, "overlap": 0}
+    if case.variant == "image-to-image":
+        beside["content_strength"] = case.params["strength"]
+    return kind(**{name: value for name, value in beside.items() if name in kind.model_fields} | known)
+
+
 def _strength(case: Case) -> float:
-    if not (case.has_weights("redux")):
-        return 0.0
-    return math.sqrt(max(case.params.get("style_strengths", [1.0])))
+    if case.variant in ("fill", "outpaint"):
+        return float(case.params["strength"])
+    return math.sqrt(max(case.params.get("style_strengths", [1.0]))) if case.has_weights("redux") else 0.0
 
 
-def _params(case: Case) -> ReduxParams:
-    known = {name: value for name, value in case.params.items() if name in ReduxParams.model_fields}
-    given: dict[str, Any] = {"downsampling_factor": 1, **{n: value for n, value in known.items() if value is not None}}
-    if "strength" in case.params:
-        given["content_strength"] = case.params["strength"]
-    return ReduxParams(**given)
+def _beside(added: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if CHANNELS not in added:
+        return {}
+    kept, cells = added[CHANNELS].split([16, 64], dim=1)
+    return {"masked_image_latents": kept, "mask_packed": pack(cells).to(torch.uint8)}
+
+
+def _canvas(asked: GenerationInputs) -> dict[str, Tensor]:
+    if isinstance(asked.params, FillParams):
+        drawn = canvas_of(asked, asked.params)
+    elif isinstance(asked.params, ReduxFillParams):
+        drawn = canvas.diptych(asked)
+    else:
+        return {}
+    return {"canvas": torch.from_numpy(np.array(drawn.picture)), "mask": torch.from_numpy(np.array(drawn.mask))}
 
 
 def _encoded(case: Case, context: PrepareContext) -> dict[str, Tensor]:
     if not case.has_weights("redux"):
         return {}
-    encoder = tokens.get_encoder(context)
+    encoder = redux_tokens.get_encoder(context)
     pixels = encoder.pixels(case.styles[0], "squash")
     return {"pixel_values": pixels, "image_hidden": encoder.patches(pixels)}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from model_store.catalogue.entry import Base
 
-Family = Literal["encoder", "shared-attention", "injection", "prior-noise"]
+Family = Literal["encoder", "shared-attention", "injection", "prior-noise", "edit"]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)]
 """The catalogue's id of an installed model: never a path."""
 
@@ -72,6 +72,7 @@ class Inputs(DeclaredSpec):
     driven_by: Literal["text", "image"] = "text"
     references: tuple[int, int] = (1, 4)
     content_image: Literal["required", "optional", "none"] = "none"
+    mask_image: Literal["required", "optional", "none"] = "none"
     controls: tuple[str, ...] = ()
     instead_of_references: str | None = None
     needs: str | None = None

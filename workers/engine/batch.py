@@ -111,5 +111,6 @@ def _decode(item: BatchItem, backbone: Backbone, trajectory: Trajectory) -> None
         if not (latents.isfinite().all() and decoded.isfinite().all()):  # clamped, they would be a black picture
             used = " with ".join([backbone.name, *(lora.id for lora in item.inputs.params.loras)])
             raise NotFinite(f"{used} gave values that are not finite: its weights are damaged or too large")
-        item.images.append(Image.fromarray(from_signed(decoded)[0]))
+        picture = Image.fromarray(from_signed(decoded)[0])
+        item.images.append(trajectory.finish(picture) if trajectory.finish else picture)
     item.progress.report("decode", count, count)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from workers.engine.conditioning import Condition, stack
@@ -22,7 +23,7 @@ class Trajectory:
     latents: (n, channels, h, w), scaled as the scheduler wants them (see `Backbone.initial_latents`); float32 whatever
     the denoiser's dtype, so that steps do not lose what half precision cannot hold. `negative` is None when there is no
     guidance. `scheduler` is this request's own, its timesteps set. `estimate` is what its last step expects in the end,
-    if the scheduler says so, at unit scale. `extra` belongs to the technique.
+    if the scheduler says so, at unit scale. `finish` is done to each decoded picture. `extra` belongs to the technique.
     """
 
     latents: Tensor
@@ -34,6 +35,7 @@ class Trajectory:
     step: int = 0
     estimate: Tensor | None = None
     stopped: bool = False
+    finish: Callable[[Image.Image], Image.Image] | None = None
     extra: Any = None
 
     @property

@@ -28,11 +28,12 @@ class PreviewFrame:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The decoded RGB pictures of a request."""
+    """The decoded RGB pictures of a request. White of `mask` is what is repainted of the content."""
 
     styles: tuple[Image.Image, ...] = ()
     content: Image.Image | None = None
     control: Image.Image | None = None
+    mask: Image.Image | None = None
 
 
 @dataclass(eq=False)

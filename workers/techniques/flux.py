@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.flux import Flux, with_channels
 from workers.engine.denoise import Trajectory
 from workers.engine.images import to_signed
@@ -72,11 +73,14 @@ def read_beside(trajectory: Trajectory, latents: Tensor) -> None:
         trajectory.negative = with_channels(trajectory.negative, latents)
 
 
-def masked_channels(backbone: Flux, picture: Image.Image, mask: Image.Image, encode: Encode = encode_mean) -> Tensor:
+def masked_channels(
+    backbone: Backbone, picture: Image.Image, mask: Image.Image, encode: Encode = encode_mean
+) -> Tensor:
     """Return what FLUX Fill reads (1, 16 + 64, h, w): the picture without what is repainted, and the mask.
 
     `mask` is grey, 255 where the picture is repainted; both have the request's size. Holes are mid grey.
     """
+    assert isinstance(backbone, Flux)
     hole = (_grey(mask) >= 0.5).float()
     kept = encode(backbone, to_signed(picture) * (1 - hole), "masked_image")
     return torch.cat([kept, mask_cells(hole).to(kept)], dim=1)

@@ -20,6 +20,8 @@ FOLDERS: dict[str, str] = {
     "signal-leak": "prior_noise.signal_leak",
     "style-noise": "prior_noise.style_noise",
     "style-id": "injection.style_id",
+    "fill": "edit.fill",
+    "redux-fill": "encoder.redux_fill",
 }
 
 ALIASES: dict[Family, str] = {
@@ -27,6 +29,7 @@ ALIASES: dict[Family, str] = {
     "shared-attention": "style-aligned",
     "injection": "style-id",
     "prior-noise": "signal-leak",
+    "edit": "fill",
 }
 
 

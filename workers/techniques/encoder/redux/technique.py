@@ -5,17 +5,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from workers.contract.spec import Spec
 from workers.engine.backbones.base import Backbone
-from workers.engine.backbones.flux import with_tokens
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
-from workers.techniques.encoder.redux import attention, tokens
-from workers.techniques.encoder.redux.attention import ReferenceTokens
+from workers.techniques.encoder import redux_attention
 from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
+from workers.techniques.encoder.redux_tokens import Reduction, blended, see, tokens_of
 from workers.techniques.flux import Encode, encode_mean, flux_trajectory, resized
 
 
@@ -54,18 +50,17 @@ class Redux:
 
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Weaken the attention to the style images' tokens."""
-        return attention.weakened(backbone, trajectories)
+        return redux_attention.weakened(backbone, trajectories)
 
 
 def see_references(trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext) -> None:
-    """Append the references' tokens to both halves; the unconditional one attends to none of them."""
-    found = tokens.of_references(inputs, context)
-    begin = trajectory.positive.text.shape[1]
-    trajectory.extra = ReferenceTokens(_spans(found, begin), strengths(inputs, len(found)))
-    joined = torch.cat(found)
-    trajectory.positive = with_tokens(trajectory.positive, joined)
-    if trajectory.negative is not None:
-        trajectory.negative = with_tokens(trajectory.negative, joined)
+    """Let the trajectory see the style images: each by itself, or one sum of them with `blend`."""
+    params = params_as(inputs, ReduxParams)
+    reduction = Reduction(params.downsampling_factor, params.downsampling_mode, params.fit)
+    found = [tokens_of(image, reduction, context) for image in inputs.pictures.styles]
+    if params.combine == "blend":
+        found = [blended(found, inputs.weights)]
+    see(trajectory, found, strengths(inputs, len(found)))
 
 
 def strengths(inputs: GenerationInputs, count: int) -> tuple[float, ...]:
@@ -77,14 +72,6 @@ def strengths(inputs: GenerationInputs, count: int) -> tuple[float, ...]:
     if count == 1:
         return (s,)
     return tuple(s * weight / max(inputs.weights) for weight in inputs.weights)
-
-
-def _spans(found: Sequence[Tensor], begin: int) -> tuple[slice, ...]:
-    spans = []
-    for each in found:
-        spans.append(slice(begin, begin + len(each)))
-        begin += len(each)
-    return tuple(spans)
 
 
 TECHNIQUE = Redux()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from transformers import SiglipImageProcessorPil, SiglipVisionModel
 from model_store.errors import ModelStoreError
 from model_store.load.component import load_component
 from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.flux import with_tokens
 from workers.engine.backbones.load import fingerprint
 from workers.engine.cache.style_cache import key_of
+from workers.engine.denoise import Trajectory
 from workers.engine.errors import ModelUnusable
 from workers.engine.images import digest
-from workers.engine.technique import GenerationInputs, PrepareContext, params_as
-from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
+from workers.engine.technique import PrepareContext
+from workers.techniques.encoder.redux_attention import ReferenceTokens
 
 
 class ReduxEncoder:
@@ -82,14 +85,31 @@ def coarser(tokens: Tensor, factor: int, mode: str) -> Tensor:
     return small.flatten(2).transpose(1, 2).to(tokens.dtype)
 
 
-def of_references(inputs: GenerationInputs, context: PrepareContext) -> list[Tensor]:
-    """Return the tokens (tokens, width) of each reference, one sum of all with `blend`; cached by picture."""
-    params = params_as(inputs, ReduxParams)
+@dataclass(frozen=True)
+class Reduction:
+    """How a style image becomes tokens: what of it is seen, and how much coarser its grid becomes, by which mode."""
+
+    factor: int = 1
+    mode: str = "area"
+    fit: str = "squash"
+
+
+def tokens_of(image: Image.Image, reduction: Reduction, context: PrepareContext) -> Tensor:
+    """Return the tokens (tokens, width) of a style image, kept by the picture. Raises as `get_encoder`."""
     encoder = get_encoder(context)
-    tokens = [_of(image, params, encoder, context) for image in inputs.pictures.styles]
-    if params.combine == "concat" or len(tokens) == 1:
-        return tokens
-    return [blended(tokens, inputs.weights)]
+    facts = {
+        "what": "redux tokens",
+        "weights": encoder.fingerprint,
+        "dtype": str(context.backbone.dtype),
+        "image": digest(image),
+        "reduction": [reduction.factor, reduction.mode, reduction.fit],
+    }
+
+    def build() -> dict[str, Tensor]:
+        tokens = encoder.project(encoder.patches(encoder.pixels(image, reduction.fit)))
+        return {"tokens": coarser(tokens, reduction.factor, reduction.mode)[0]}
+
+    return context.cache.get(key_of(**facts), build)["tokens"].to(context.backbone.device)
 
 
 def blended(tokens: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
@@ -97,18 +117,17 @@ def blended(tokens: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     return torch.stack([weight * each for weight, each in zip(weights, tokens, strict=True)]).sum(dim=0)
 
 
-def _of(image: Image.Image, params: ReduxParams, encoder: ReduxEncoder, context: PrepareContext) -> Tensor:
-    facts = {
-        "method": [SPEC.name, SPEC.version],
-        "weights": encoder.fingerprint,
-        "dtype": str(context.backbone.dtype),
-        "image": digest(image),
-        "fit": params.fit,
-        "factor": [params.downsampling_factor, params.downsampling_mode],
-    }
+def see(trajectory: Trajectory, tokens: Sequence[Tensor], strengths: Sequence[float]) -> None:
+    """Append the tokens of references to both halves; the unconditional one will attend to none of them.
 
-    def build() -> dict[str, Tensor]:
-        tokens = encoder.project(encoder.patches(encoder.pixels(image, params.fit)))
-        return {"tokens": coarser(tokens, params.downsampling_factor, params.downsampling_mode)[0]}
-
-    return context.cache.get(key_of(**facts), build)["tokens"].to(context.backbone.device)
+    `strengths` are the factors s on the attention to each.
+    """
+    begin, spans = trajectory.positive.text.shape[1], []
+    for each in tokens:
+        spans.append(slice(begin, begin + len(each)))
+        begin += len(each)
+    trajectory.extra = ReferenceTokens(tuple(spans), tuple(strengths))
+    joined = torch.cat(list(tokens))
+    trajectory.positive = with_tokens(trajectory.positive, joined)
+    if trajectory.negative is not None:
+        trajectory.negative = with_tokens(trajectory.negative, joined)

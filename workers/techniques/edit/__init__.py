@@ -1,0 +1,1 @@
+"""Changing a picture that is given: the edit family."""

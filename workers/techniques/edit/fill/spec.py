@@ -1,0 +1,48 @@
+"""FLUX.1 Fill: parts of a picture painted anew, or what is around it. No reference, no training."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+
+
+class FillParams(Params):
+    """Parameters of fill."""
+
+    left: int | None = Field(
+        None, ge=0, le=4096, description="outpainting: where the content image stands on the picture, in pixels"
+    )
+    top: int | None = Field(None, ge=0, le=4096, description="outpainting: its distance from the top, in pixels")
+    overlap: int = Field(
+        8, ge=0, le=64, description="outpainting: pixels of the content image's edge that are painted anew"
+    )
+    keep: Literal["paste", "none"] = Field(
+        "paste",
+        description="what is not repainted is pasted back after decoding, with a soft edge; the model alone keeps it "
+        "only nearly",
+    )
+    max_sequence_length: int = Field(512, ge=1, le=512, description="tokens of the prompt, padding included")
+
+
+SPEC = Spec(
+    name="fill",
+    family="edit",
+    version=1,
+    title="FLUX.1 Fill",
+    summary="Paints the white part of a mask anew from the prompt, or the surroundings of a picture. Takes no style "
+    "image: it is what the model does by itself.",
+    paper=Paper(
+        title="FLUX.1 Fill",
+        authors="Black Forest Labs",
+        venue="2024",
+        url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev",
+    ),
+    inputs=Inputs(driven_by="image", references=(0, 0), content_image="required", mask_image="optional"),
+    params=FillParams,
+    bases={"flux-fill": Defaults(width=1024, height=1024, steps=30, guidance_scale=30.0)},
+    cost=Cost(row_passes=1.0),
+    strength="How much of the schedule is run: 1 repaints freely, less keeps some of what was there, 0 all.",
+    rights="FLUX.1 Fill's weights are under the FLUX.1 [dev] Non-Commercial License. No code of Black Forest Labs is "
+    "used.",
+)

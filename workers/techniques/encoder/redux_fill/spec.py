@@ -1,0 +1,47 @@
+"""Redux with FLUX.1 Fill: the style image beside the target on one canvas, or its tokens under a mask. No training."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+
+
+class ReduxFillParams(Params):
+    """Parameters of redux-fill."""
+
+    layout: Literal["diptych", "tokens"] = Field(
+        "diptych",
+        description="diptych: the style image stands left of the target on a canvas of twice the width, which copies "
+        "its rendering and, strongly, its subjects; tokens: only its tokens, under the mask",
+    )
+    left: int | None = Field(None, ge=0, le=4096, description="tokens: outpainting, see fill")
+    top: int | None = Field(None, ge=0, le=4096, description="tokens: outpainting, see fill")
+    overlap: int = Field(8, ge=0, le=64, description="tokens: outpainting, see fill")
+    downsampling_factor: int = Field(1, ge=1, le=9, description="how much coarser the grid of the tokens becomes")
+    max_sequence_length: int = Field(512, ge=1, le=512, description="tokens of the prompt, padding included")
+
+
+SPEC = Spec(
+    name="redux-fill",
+    family="encoder",
+    version=1,
+    title="FLUX.1 Redux with Fill",
+    summary="Lets the model see the style image itself beside the picture it paints: the closest copy of a rendering, "
+    "subjects included. With a content image and a mask only the masked part is painted.",
+    paper=Paper(
+        title="FLUX.1 Redux and Fill",
+        authors="Black Forest Labs",
+        venue="2024",
+        url="https://huggingface.co/black-forest-labs/FLUX.1-Redux-dev",
+    ),
+    inputs=Inputs(driven_by="text", references=(1, 1), content_image="optional", mask_image="optional"),
+    params=ReduxFillParams,
+    bases={"flux-fill": Defaults(width=768, height=768, steps=30, guidance_scale=30.0)},
+    cost=Cost(row_passes=2.0),
+    strength="The attention to the tokens of the style image is multiplied by strength squared; 0 leaves them out and "
+    "greys the style image on the canvas.",
+    rights="The weights of Redux and Fill are under the FLUX.1 [dev] Non-Commercial License. No code of Black Forest "
+    "Labs is used.",
+    weights=("flux1-redux",),
+)

@@ -1,0 +1,71 @@
+"""Redux with FLUX.1 Fill: the style image on the canvas, its tokens behind the prompt. See spec.py."""
+
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+from PIL import Image
+
+from workers.contract.spec import Spec
+from workers.engine.backbones.base import Backbone
+from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.technique import GenerationInputs, PrepareContext, params_as
+from workers.techniques import canvas
+from workers.techniques.encoder import redux_attention
+from workers.techniques.encoder.redux_fill.spec import SPEC, ReduxFillParams
+from workers.techniques.encoder.redux_tokens import Reduction, see, tokens_of
+from workers.techniques.flux import Encode, encode_mean, flux_trajectory, masked_channels, read_beside
+
+
+@dataclass(frozen=True)
+class ReduxFill:
+    """The technique; stateless. `encode` is how pictures become latents."""
+
+    encode: Encode = encode_mean
+    spec: ClassVar[Spec] = SPEC
+
+    def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
+        """Batches with what has as many tokens on the same model and size."""
+        params = params_as(inputs, ReduxFillParams)
+        shape = (params.layout, params.downsampling_factor, params.max_sequence_length, inputs.strength > 0)
+        return backbone.name, inputs.width, inputs.height, *shape
+
+    def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
+        """Return what paints under the mask and sees the style image. Raises Refused without mask or place."""
+        params = params_as(inputs, ReduxFillParams)
+        filled = _canvas(inputs, params)
+        wide = replace(inputs, width=filled.picture.width)
+        trajectory = flux_trajectory(wide, context, text_tokens=params.max_sequence_length)
+        read_beside(trajectory, masked_channels(context.backbone, filled.picture, filled.mask, self.encode))
+        if inputs.strength > 0:
+            tokens = tokens_of(inputs.pictures.styles[0], Reduction(params.downsampling_factor), context)
+            see(trajectory, [tokens], [inputs.strength**2])
+        trajectory.finish = partial(_target, filled, inputs.width)
+        return trajectory
+
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
+        """Weaken the attention to the style image's tokens."""
+        return redux_attention.weakened(backbone, trajectories)
+
+
+def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.Canvas:
+    if params.layout == "tokens":
+        around = params.left is not None or params.top is not None
+        return (
+            canvas.outpainting(inputs, params.left or 0, params.top or 0, params.overlap)
+            if around
+            else canvas.of_mask(inputs)
+        )
+    both = canvas.diptych(inputs)
+    return both if inputs.strength > 0 else both.without_left(inputs.width)
+
+
+def _target(filled: canvas.Canvas, width: int, painted: Image.Image) -> Image.Image:
+    """Return the target with what was kept of it: the right part of a diptych."""
+    left = painted.width - width
+    return filled.keep(painted).crop((left, 0, painted.width, painted.height))
+
+
+TECHNIQUE = ReduxFill()
