@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,13 @@ from workers.techniques.encoder.redux_fill.spec import ReduxFillParams
 from workers.techniques.encoder.redux_fill.technique import ReduxFill
 from workers.techniques.flux import Encode
 
+LATENT_CHANNELS = 16
 TECHNIQUES: dict[str, tuple[type[Any], type[Params]]] = {
     "text": (Redux, ReduxParams),
     "redux": (Redux, ReduxParams),
     "image-to-image": (Redux, ReduxParams),
+    "control": (Redux, ReduxParams),
+    "redux-control": (Redux, ReduxParams),
     "fill": (Fill, FillParams),
     "outpaint": (Fill, FillParams),
     "redux-fill": (ReduxFill, ReduxFillParams),
@@ -44,7 +49,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     kind, _ = TECHNIQUES[case.variant]
     technique: Technique = kind(encode=sampled(case))
     asked = _inputs(case)
-    context = lab.context(case, lambda model: case.weights("redux"))
+    context = lab.context(case, partial(_weights, case))
     trajectory = technique.prepare(asked, context)
     found = {
         "latents_start": trajectory.latents,
@@ -52,7 +57,7 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
         "prompt_embeds": trajectory.positive.text,
         **_beside(trajectory.positive.added),
     }
-    if trajectory.extra is not None:
+    if getattr(trajectory.extra, "spans", ()):
         found["redux_tokens"] = trajectory.positive.text[:, trajectory.extra.spans[0].start :]
     steps = carry(technique, trajectory, context)
     return {
@@ -92,6 +97,8 @@ def _params(case: Case) -> Params:
     _, kind = TECHNIQUES[case.variant]
     known = {name: value for name, value in case.params.items() if name in kind.model_fields and value is not None}
     beside: dict[str, Any] = {"downsampling_factor": 1, "overlap": 0}
+    if "control_lora_scale" in case.params:
+        beside["control_scale"] = case.params["control_lora_scale"]
     if case.variant == "image-to-image":
         beside["content_strength"] = case.params["strength"]
     return kind(**{name: value for name, value in beside.items() if name in kind.model_fields} | known)
@@ -103,10 +110,16 @@ def _strength(case: Case) -> float:
     return math.sqrt(max(case.params.get("style_strengths", [1.0]))) if case.has_weights("redux") else 0.0
 
 
+def _weights(case: Case, model: str) -> Path:
+    return case.weights("control_lora" if model.endswith("-lora") else "redux")
+
+
 def _beside(added: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if CHANNELS not in added:
         return {}
-    kept, cells = added[CHANNELS].split([16, 64], dim=1)
+    if added[CHANNELS].shape[1] == LATENT_CHANNELS:
+        return {"control_latents": added[CHANNELS]}
+    kept, cells = added[CHANNELS].split([LATENT_CHANNELS, 64], dim=1)
     return {"masked_image_latents": kept, "mask_packed": pack(cells).to(torch.uint8)}
 
 

@@ -31,8 +31,8 @@ MULTIPLE = 8
 class ReferenceTokens:
     """Where the references of a request stand in its text, and how much they are attended to, 0..1 each."""
 
-    spans: tuple[slice, ...]
-    strengths: tuple[float, ...]
+    spans: tuple[slice, ...] = ()
+    strengths: tuple[float, ...] = ()
 
 
 @dataclass
@@ -52,13 +52,10 @@ class ReduxHooks(Hooks):
     def before_predict(self, call: DenoiserCall) -> None:
         """Write down, for each row, which text tokens are of which reference and how strong it is."""
         rows, tokens, _ = call.condition.text.shape
-        most = max((len(part.trajectory.extra.spans) for part in call.rows if part.trajectory.extra), default=0)
+        most = max(len(part.trajectory.extra.spans) for part in call.rows)
         query, key = torch.ones(rows, tokens, most), torch.zeros(rows, tokens, most)
         for part in call.rows:
-            extra = part.trajectory.extra
-            if extra is None:
-                continue
-            own = slice(part.start, part.stop)
+            extra, own = part.trajectory.extra, slice(part.start, part.stop)
             for n, (span, strength) in enumerate(zip(extra.spans, extra.strengths, strict=True)):
                 s = strength if part.conditional else 0.0
                 query[own, span, n] = 0.0
@@ -70,8 +67,8 @@ class ReduxHooks(Hooks):
 @contextmanager
 def weakened(backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
     """Let every layer attend to references as much as they say; nothing is changed where all count in full."""
-    extras = [one.extra for one in trajectories if one.extra is not None]
-    if all(s == 1 for extra in extras for s in extra.strengths) and all(one.negative is None for one in trajectories):
+    seen = [one for one in trajectories if one.extra.spans]
+    if all(one.negative is None and set(one.extra.strengths) == {1.0} for one in seen):
         yield Hooks()
         return
     channels = Channels()

@@ -117,17 +117,17 @@ def blended(tokens: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     return torch.stack([weight * each for weight, each in zip(weights, tokens, strict=True)]).sum(dim=0)
 
 
-def see(trajectory: Trajectory, tokens: Sequence[Tensor], strengths: Sequence[float]) -> None:
+def see(trajectory: Trajectory, tokens: Sequence[Tensor], strengths: Sequence[float]) -> ReferenceTokens:
     """Append the tokens of references to both halves; the unconditional one will attend to none of them.
 
-    `strengths` are the factors s on the attention to each.
+    `strengths` are the factors s on the attention to each; returns where they stand.
     """
     begin, spans = trajectory.positive.text.shape[1], []
     for each in tokens:
         spans.append(slice(begin, begin + len(each)))
         begin += len(each)
-    trajectory.extra = ReferenceTokens(tuple(spans), tuple(strengths))
     joined = torch.cat(list(tokens))
     trajectory.positive = with_tokens(trajectory.positive, joined)
     if trajectory.negative is not None:
         trajectory.negative = with_tokens(trajectory.negative, joined)
+    return ReferenceTokens(tuple(spans), tuple(strengths))

@@ -35,6 +35,10 @@ class ReduxParams(Params):
         le=1,
         description="with a content image: how much of the schedule is run on it; 1 forgets it",
     )
+    control: Literal["canny", "depth"] | None = Field(
+        None, description="what the control image is a map of; on flux it takes the LoRA of that name"
+    )
+    control_scale: float = Field(0.85, ge=0, le=2, description="how much of the control LoRA; 0.85 is the authors'")
     true_cfg_scale: float = Field(
         1.0, ge=1, le=10, description="classifier-free guidance by the negative prompt, a second call a step; 1 is none"
     )
@@ -56,10 +60,13 @@ SPEC = Spec(
         venue="2024",
         url="https://huggingface.co/black-forest-labs/FLUX.1-Redux-dev",
     ),
-    inputs=Inputs(driven_by="text", references=(1, MOST_REFERENCES), content_image="optional"),
+    inputs=Inputs(
+        driven_by="text", references=(1, MOST_REFERENCES), content_image="optional", controls=("canny", "depth")
+    ),
     params=ReduxParams,
     bases={
         "flux": Defaults(width=1024, height=1024, steps=28, guidance_scale=2.5, strength=0.5),
+        "flux-control": Defaults(width=1024, height=1024, steps=30, guidance_scale=10.0, strength=0.5),
         "flux-schnell": Defaults(width=1024, height=1024, steps=4, guidance_scale=1.0, strength=0.5),
     },
     cost=Cost(row_passes=1.0),

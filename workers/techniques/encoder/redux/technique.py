@@ -1,7 +1,7 @@
 """FLUX.1 Redux: the tokens of the style images stand behind the prompt's. See spec.py for the parameters."""
 
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,8 +11,17 @@ from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques.encoder import redux_attention
 from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
+from workers.techniques.encoder.redux_attention import ReferenceTokens
 from workers.techniques.encoder.redux_tokens import Reduction, blended, see, tokens_of
 from workers.techniques.flux import Encode, encode_mean, flux_trajectory, resized
+from workers.techniques.flux_control import ControlBranches, branches_of, see_map
+
+
+@dataclass(frozen=True)
+class ReduxState(ReferenceTokens):
+    """What a request keeps for its denoising: the references' place and strength, the LoRA for its map."""
+
+    branches: ControlBranches | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Redux:
         params = params_as(inputs, ReduxParams)
         grids = len(inputs.pictures.styles) if params.combine == "concat" else 1
         shape = (grids, params.downsampling_factor, params.max_sequence_length, inputs.strength > 0)
-        return backbone.name, inputs.width, inputs.height, *shape
+        return backbone.name, inputs.width, inputs.height, *shape, params.control, params.control_scale
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image, or image-to-image of a content picture, that sees the style images.
@@ -44,23 +53,33 @@ class Redux:
             strength=params.content_strength if content is not None else 1.0,
             encode=self.encode,
         )
-        if inputs.strength > 0:
-            see_references(trajectory, inputs, context)
+        branches = None
+        if params.control is not None:
+            branches = branches_of(context, params.control, params.control_scale)
+            see_map(trajectory, inputs, context, params.control, self.encode)
+        references = see_references(trajectory, inputs, context) if inputs.strength > 0 else ReferenceTokens()
+        trajectory.extra = ReduxState(references.spans, references.strengths, branches)
         return trajectory
 
-    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
-        """Weaken the attention to the style images' tokens."""
-        return redux_attention.weakened(backbone, trajectories)
+    @contextmanager
+    def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
+        """Weaken the attention to the style images' tokens, and follow a map by the LoRA for it."""
+        branches: ControlBranches | None = trajectories[0].extra.branches  # the same for all: see batch_key
+        with (
+            branches.run(backbone) if branches is not None else nullcontext(),
+            redux_attention.weakened(backbone, trajectories) as hooks,
+        ):
+            yield hooks
 
 
-def see_references(trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext) -> None:
+def see_references(trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext) -> ReferenceTokens:
     """Let the trajectory see the style images: each by itself, or one sum of them with `blend`."""
     params = params_as(inputs, ReduxParams)
     reduction = Reduction(params.downsampling_factor, params.downsampling_mode, params.fit)
     found = [tokens_of(image, reduction, context) for image in inputs.pictures.styles]
     if params.combine == "blend":
         found = [blended(found, inputs.weights)]
-    see(trajectory, found, strengths(inputs, len(found)))
+    return see(trajectory, found, strengths(inputs, len(found)))
 
 
 def strengths(inputs: GenerationInputs, count: int) -> tuple[float, ...]:

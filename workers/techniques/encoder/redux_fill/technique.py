@@ -14,6 +14,7 @@ from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques import canvas
 from workers.techniques.encoder import redux_attention
+from workers.techniques.encoder.redux_attention import ReferenceTokens
 from workers.techniques.encoder.redux_fill.spec import SPEC, ReduxFillParams
 from workers.techniques.encoder.redux_tokens import Reduction, see, tokens_of
 from workers.techniques.flux import Encode, encode_mean, flux_trajectory, masked_channels, read_beside
@@ -39,9 +40,10 @@ class ReduxFill:
         wide = replace(inputs, width=filled.picture.width)
         trajectory = flux_trajectory(wide, context, text_tokens=params.max_sequence_length)
         read_beside(trajectory, masked_channels(context.backbone, filled.picture, filled.mask, self.encode))
+        trajectory.extra = ReferenceTokens()
         if inputs.strength > 0:
             tokens = tokens_of(inputs.pictures.styles[0], Reduction(params.downsampling_factor), context)
-            see(trajectory, [tokens], [inputs.strength**2])
+            trajectory.extra = see(trajectory, [tokens], [inputs.strength**2])
         trajectory.finish = partial(_target, filled, inputs.width)
         return trajectory
 
