@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tests.parity.case import Case
@@ -16,7 +17,7 @@ from tests.parity.lab import Lab, carry, inputs
 from workers.contract.spec import Params
 from workers.engine.backbones.flux import CHANNELS, Flux, pack
 from workers.engine.technique import GenerationInputs, PrepareContext, Technique
-from workers.techniques import canvas
+from workers.techniques import canvas, control_maps
 from workers.techniques.edit.fill.spec import FillParams
 from workers.techniques.edit.fill.technique import Fill, canvas_of
 from workers.techniques.encoder import redux_tokens
@@ -39,13 +40,20 @@ TECHNIQUES: dict[str, tuple[type[Any], type[Params]]] = {
 }
 
 
+MAPS = ("canny-map", "depth-map")
+
+
 def technique_of(case: Case) -> str:
     """Return the registered technique of a case."""
+    if case.variant in MAPS:
+        return "redux"
     return TECHNIQUES[case.variant][0].spec.name if case.variant in TECHNIQUES else case.variant
 
 
 def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
     """Return every tensor of a case that we can compute, by its recorded name."""
+    if case.variant in MAPS:
+        return _map(case, lab)
     kind, _ = TECHNIQUES[case.variant]
     technique: Technique = kind(encode=sampled(case))
     asked = _inputs(case)
@@ -69,6 +77,21 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
         "latents": trajectory.latents,
         "decoded": context.backbone.decode(trajectory.latents),
     }
+
+
+def _map(case: Case, lab: Lab) -> Mapping[str, Tensor]:
+    picture = case.picture("content_image")
+    assert picture is not None
+    size = case.facts["width"], case.facts["height"]
+    squashed = picture.resize(size, Image.Resampling.LANCZOS)
+    if case.variant == "canny-map":
+        edges = control_maps.canny(squashed, case.params["low_threshold"], case.params["high_threshold"])
+        return {"control_image": torch.from_numpy(np.array(edges))}
+    estimator = control_maps.get_depth_estimator(case.weights("depth_model"), lab.backbone(case))
+    pixels = estimator.pixels(squashed)
+    depth = estimator.depth(pixels)
+    control = control_maps.depth_map(depth, *size, case.params["depth_range"])
+    return {"pixel_values": pixels, "predicted_depth": depth, "control": control}
 
 
 def sampled(case: Case) -> Encode:
