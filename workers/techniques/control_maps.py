@@ -72,7 +72,7 @@ def _load(folder: Path, backbone: Backbone) -> DepthEstimator:
     try:
         kind = MODEL_FOR_DEPTH_ESTIMATION_MAPPING[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
         model: Any = load_component(folder, kind, device=backbone.device)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     except (ModelStoreError, OSError, ValueError, KeyError) as broken:
         raise ModelUnusable(f"{folder} holds no depth model: {broken}") from broken
     return DepthEstimator(model, processor)

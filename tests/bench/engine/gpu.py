@@ -30,7 +30,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from model_store import configs
 from tests.support.tiny import models
 from workers.contract.jobs.models import Progress, StylizeRequest
-from workers.engine.backbones.load import ARCHITECTURES, load, wrap
+from workers.engine.backbones.load import load, wrap
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache
@@ -70,7 +70,7 @@ def build(shape: str, device: torch.device, cache: Path) -> StableDiffusion:
         )
     else:
         pipe = StableDiffusionPipeline(vae, text, tokenizer, unet, scheduler, None, None, requires_safety_checker=False)
-    return wrap(pipe, ARCHITECTURES[type(pipe).__name__], name=shape, device=device, dtype=dtype, fingerprint=f"random-{shape}")
+    return wrap(pipe, name=shape, device=device, dtype=dtype, fingerprint=f"random-{shape}")
 
 
 def roofline(device: torch.device) -> float:

@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from tests.parity.__main__ import CACHE, ROOT
 from tests.parity.lab import data_root
-from workers.engine.backbones.load import ARCHITECTURES, load, wrap
+from workers.engine.backbones.load import load, wrap
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
@@ -35,7 +35,7 @@ def mid(tiny: Path) -> StableDiffusion:
         {**base.denoiser.config, "block_out_channels": (80, 160, 320, 320), "attention_head_dim": 2, "sample_size": 32}
     )
     pipe = StableDiffusionPipeline(**base.pipe.components | {"unet": unet}, requires_safety_checker=False)
-    return wrap(pipe, ARCHITECTURES[type(pipe).__name__], name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
+    return wrap(pipe, name="mid", device=base.device, dtype=base.dtype, fingerprint="mid")
 
 
 def seconds(inputs: GenerationInputs, context: PrepareContext) -> float:

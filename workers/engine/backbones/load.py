@@ -89,9 +89,16 @@ def load(
 
 
 def wrap(
-    pipe: Any, known: Architecture, *, name: str, device: torch.device, dtype: torch.dtype, fingerprint: str
+    pipe: Any,
+    known: Architecture | None = None,
+    *,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    fingerprint: str,
 ) -> PipelineBackbone:
     """Return a diffusers pipeline, its VAE in float32, as a backbone: frozen and on the device."""
+    known = known or ARCHITECTURES[type(pipe).__name__]
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
