@@ -30,6 +30,7 @@ SPEC = Spec(
     family="edit",
     version=1,
     title="FLUX.1 Fill",
+    brief="Paints a part of your picture anew, or what lies around it, from your words.",
     summary="Paints the white part of a mask anew from the prompt, or the surroundings of a picture. Takes no style "
     "image: it is what the model does by itself.",
     paper=Paper(
@@ -43,6 +44,7 @@ SPEC = Spec(
     bases={"flux-fill": Defaults(width=1024, height=1024, steps=30, guidance_scale=30.0)},
     cost=Cost(row_passes=1.0),
     strength="How much of the schedule is run: 1 repaints freely, less keeps some of what was there, 0 all.",
+    main_parameters={"overlap": "How much of your picture's edge is painted anew where it meets the surroundings."},
     rights="FLUX.1 Fill's weights are under the FLUX.1 [dev] Non-Commercial License. No code of Black Forest Labs is "
     "used.",
 )

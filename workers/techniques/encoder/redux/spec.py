@@ -52,6 +52,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="FLUX.1 Redux",
+    brief="Takes palette and rendering of your pictures on the FLUX model, which reads long prompts well.",
     summary="Shows the style images to FLUX as tokens beside the prompt. Takes over palette, rendering and, with all "
     "tokens, the layout and subjects of the style image.",
     paper=Paper(
@@ -72,6 +73,11 @@ SPEC = Spec(
     cost=Cost(row_passes=1.0),
     strength="The attention to the tokens of a style image is multiplied by strength squared: 1 is Redux as published, "
     "0 leaves the tokens out.",
+    main_parameters={
+        "downsampling_factor": "Low keeps layout and subjects of the style pictures as well, high only their palette.",
+        "combine": "With several style pictures: use all of each, or one average of them.",
+        "content_strength": "With a content picture: low keeps more of it.",
+    },
     rights="Redux's weights are under the FLUX.1 [dev] Non-Commercial License; FLUX.1 [dev] is, too. No code of Black "
     "Forest Labs is used.",
     weights=("flux1-redux",),

@@ -27,6 +27,7 @@ SPEC = Spec(
     family="encoder",
     version=1,
     title="FLUX.1 Redux with Fill",
+    brief="Paints while looking at your picture: the closest copy of its rendering, and often of its subjects too.",
     summary="Lets the model see the style image itself beside the picture it paints: the closest copy of a rendering, "
     "subjects included. With a content image and a mask only the masked part is painted.",
     paper=Paper(
@@ -41,6 +42,10 @@ SPEC = Spec(
     cost=Cost(row_passes=2.0),
     strength="The attention to the tokens of the style image is multiplied by strength squared; 0 leaves them out and "
     "greys the style image on the canvas.",
+    main_parameters={
+        "layout": "Diptych copies the rendering closely, tokens takes over less.",
+        "downsampling_factor": "Higher takes over less of the style picture.",
+    },
     rights="The weights of Redux and Fill are under the FLUX.1 [dev] Non-Commercial License. No code of Black Forest "
     "Labs is used.",
     weights=("flux1-redux",),
