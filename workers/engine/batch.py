@@ -46,6 +46,7 @@ def split(item: BatchItem, most: int) -> list[BatchItem]:
 def join(item: BatchItem, parts: Sequence[BatchItem]) -> None:
     """Take over what became of the items that this one was split into."""
     item.images = [image for part in parts for image in part.images]
+    item.control_map = next((part.control_map for part in parts if part.control_map is not None), None)
     item.failure = next((part.failure for part in parts if part.failure is not None), None)
 
 
@@ -78,6 +79,7 @@ def _prepare(item: BatchItem, backbone: Backbone, technique: Technique, weights:
             prepare_style(technique, item.inputs, context)
         else:
             item.trajectory = technique.prepare(item.inputs, context)
+            item.control_map = item.trajectory.control_map
 
 
 def _denoise(backbone: Backbone, technique: Technique, ready: dict[Trajectory, BatchItem]) -> None:

@@ -23,7 +23,8 @@ class Trajectory:
     latents: (n, channels, h, w), scaled as the scheduler wants them (see `Backbone.initial_latents`); float32 whatever
     the denoiser's dtype, so that steps do not lose what half precision cannot hold. `negative` is None when there is no
     guidance. `scheduler` is this request's own, its timesteps set. `estimate` is what its last step expects in the end,
-    if the scheduler says so, at unit scale. `finish` is done to each decoded picture. `extra` belongs to the technique.
+    if the scheduler says so, at unit scale. `finish` is done to each decoded picture. `control_map` is the map that was
+    made of the control picture, an RGB picture. `extra` belongs to the technique.
     """
 
     latents: Tensor
@@ -36,6 +37,7 @@ class Trajectory:
     estimate: Tensor | None = None
     stopped: bool = False
     finish: Callable[[Image.Image], Image.Image] | None = None
+    control_map: Image.Image | None = None
     extra: Any = None
 
     @property

@@ -166,6 +166,7 @@ class DiffusionEngine:
             style_cache=item.cache.outcome,
             licences=self._licences(item),
             warnings=item.warnings,
+            control_map=item.control_map,
         )
 
     def _licences(self, item: BatchItem) -> tuple[Terms, ...]:

@@ -42,7 +42,8 @@ class BatchItem:
 
     `watch` is called at each step and may raise to stop; the spans of its stages go below `span`. `on_preview`, where
     somebody wants to see it, gets a frame after each step. The engine sets the rest; `used` names the weights that the
-    technique asked for, in order; `warnings` say what of the request does not count.
+    technique asked for, in order; `control_map` is the map it made of the control picture; `warnings` say what of the
+    request does not count.
     """
 
     request: GenerationRequest
@@ -57,6 +58,7 @@ class BatchItem:
     warnings: tuple[str, ...] = field(init=False, default=())
     trajectory: "Trajectory | None" = field(init=False, default=None)
     images: list[Image.Image] = field(init=False, default_factory=list)
+    control_map: Image.Image | None = field(init=False, default=None)
     failure: Exception | None = field(init=False, default=None)
 
     @property
@@ -70,7 +72,7 @@ class GenerationResult:
     """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did.
 
     `licences` are the terms of the base model, the weights and LoRAs it ran with, and the method. `warnings` say in
-    sentences what of the request did not count.
+    sentences what of the request did not count. `control_map` is the map that was made of the control picture.
     """
 
     pictures: list[Image.Image]
@@ -80,6 +82,7 @@ class GenerationResult:
     style_cache: Literal["hit", "miss", "none"]
     licences: tuple[Terms, ...] = ()
     warnings: tuple[str, ...] = ()
+    control_map: Image.Image | None = None
 
 
 class Engine(Protocol):

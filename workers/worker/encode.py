@@ -31,6 +31,13 @@ def recipe(request: StylizeRequest, seed: int, licences: Sequence[Terms] = ()) -
     return json.dumps(again, sort_keys=True, ensure_ascii=False)
 
 
+def encode_map(picture: Image.Image) -> bytes:
+    """Return a map made of a control picture as a PNG file, whose pixels are those that the model saw."""
+    file = BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 def encode(picture: Image.Image, output_format: OutputFormat, recipe: str) -> bytes:
     """Return the RGB picture as a PNG (level 1: speed over size), JPEG or WebP file with the recipe inside."""
     file = BytesIO()

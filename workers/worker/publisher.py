@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 
-from workers.contract.blobs import BlobStore, manifest_name, output_name
+from workers.contract.blobs import BlobStore, control_map_name, manifest_name, output_name
 from workers.contract.errors import BlobError
 from workers.contract.jobs.models import (
     Failure,
@@ -18,6 +18,7 @@ from workers.contract.jobs.models import (
     Job,
     PrecomputeRequest,
     Progress,
+    PublishedPicture,
     Result,
     StylizeRequest,
     Timings,
@@ -27,7 +28,7 @@ from workers.contract.runtime.logs import job_fields
 from workers.contract.runtime.tracing import set_error, start_span
 from workers.engine.types import GenerationResult
 from workers.worker.c2pa import Seal
-from workers.worker.encode import CONTENT_TYPES, encode, recipe
+from workers.worker.encode import CONTENT_TYPES, encode, encode_map, recipe
 from workers.worker.finalize import finalize, postpone, retry_blob, retry_verdict
 from workers.worker.metrics import WorkerMetrics
 from workers.worker.running_job import JobInterrupted, RunningJob
@@ -110,6 +111,7 @@ class Publisher:
         )
         result = Result(
             images=images,
+            control_map=self._write_control_map(running, rendered),
             timings=timings,
             gpu_seconds=round(rendered.device_seconds, 6),
             style_cache=rendered.style_cache,
@@ -136,6 +138,21 @@ class Publisher:
             content_type=content_type,
             sha256=hashlib.sha256(file).hexdigest(),
             seed=seed,
+        )
+
+    def _write_control_map(self, running: RunningJob, rendered: GenerationResult) -> PublishedPicture | None:
+        picture = rendered.control_map
+        if picture is None:
+            return None
+        file = encode_map(picture)
+        name = control_map_name(running.job.id, running.claim.token)
+        self._put(running, name, file, CONTENT_TYPES["png"])
+        return PublishedPicture(
+            blob=name,
+            width=picture.width,
+            height=picture.height,
+            content_type=CONTENT_TYPES["png"],
+            sha256=hashlib.sha256(file).hexdigest(),
         )
 
     def _put(self, running: RunningJob, name: str, data: bytes, content_type: str) -> None:

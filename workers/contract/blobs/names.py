@@ -2,6 +2,7 @@
 
 inputs/<sha[:2]>/<sha>.png          an input picture, named by its content
 jobs/<id>/<token>/<n>.<format>      a picture made by the attempt with that token
+jobs/<id>/<token>/control-map.png   the map that the attempt made of the control picture
 jobs/<id>/<token>/manifest.json     what that attempt made
 jobs/<id>/<token>/sheet-<tag>.png   the contact sheet of the comparison whose first job that is
 """
@@ -30,6 +31,11 @@ def input_name(sha256: Sha256) -> str:
 def output_name(job_id: str, token: int, n: int, output_format: OutputFormat) -> str:
     """Return the name of the n-th picture of an attempt."""
     return checked(f"{job_prefix(job_id)}{token}/{n}.{output_format}")
+
+
+def control_map_name(job_id: str, token: int) -> str:
+    """Return the name of the map that an attempt made of the control picture."""
+    return checked(f"{job_prefix(job_id)}{token}/control-map.png")
 
 
 def manifest_name(job_id: str, token: int) -> str:

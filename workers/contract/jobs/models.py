@@ -168,14 +168,19 @@ class Progress(Frozen):
     fraction: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
-class Image(Frozen):
-    """One published picture; `blob` is its name in the blob store."""
+class PublishedPicture(Frozen):
+    """A picture in the blob store; `blob` is its name there."""
 
     blob: str
     width: int
     height: int
     content_type: str
     sha256: Sha256
+
+
+class Image(PublishedPicture):
+    """One of the pictures asked for."""
+
     seed: int
 
 
@@ -193,10 +198,12 @@ class Timings(Frozen):
 class Result(Frozen):
     """What a commit names: the pictures, where the time went, and the manifest's facts.
 
-    `warnings` say in sentences what of the request did not count.
+    `control_map` is the map that was made of the control picture, None when none was made. `warnings` say in sentences
+    what of the request did not count.
     """
 
     images: tuple[Image, ...]
+    control_map: PublishedPicture | None = None
     timings: Timings = Timings()
     gpu_seconds: float = 0.0
     style_cache: Literal["hit", "miss", "none"] = "none"
