@@ -20,6 +20,7 @@ class Inputs(Answer):
     driven_by: str
     references: tuple[int, int]
     content_image: str
+    mask_image: str = "none"
     controls: tuple[str, ...]
     instead_of_references: str | None = None
     needs: str | None = None

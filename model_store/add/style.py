@@ -9,7 +9,7 @@ diffusion_pytorch_model.safetensors     tuned weights of the UNet, all or some o
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -31,6 +31,8 @@ KEYS: Mapping[str, frozenset[str]] = {
     "pixel": frozenset({"mean_pixels", "var_pixels"}),
     "dct+pixel": frozenset({"mean_lf_components", "cov_lf_components", "mean_hf_remainder", "var_hf_remainder"}),
 }
+UNetBase = Literal["sd15", "sdxl"]
+"""The architectures that styles are trained on: a tuned UNet, or statistics of its latents."""
 LATENT = 8
 """Pixels per latent cell along a side, in every base model served."""
 
@@ -40,7 +42,7 @@ class StyleFacts(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    base: Base
+    base: UNetBase
     model: str = ""
     width: PositiveInt | None = None
     height: PositiveInt | None = None

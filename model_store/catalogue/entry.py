@@ -23,8 +23,10 @@ Kind = Literal[
 ]
 Origin = Literal["hub", "shipped", "added"]
 
-PROMPT_TOKENS: Mapping[Base, int] = MappingProxyType({"sd15": 75, "sdxl": 75})
-"""How many tokens of a text the text encoders of an architecture read."""
+PROMPT_TOKENS: Mapping[Base, int] = MappingProxyType(
+    {"sd15": 75, "sdxl": 75, "flux": 511, "flux-schnell": 255, "flux-fill": 511, "flux-control": 511}
+)
+"""How many tokens of a text the text encoder of an architecture reads that reads most; on FLUX, T5 by default."""
 
 _GLOB = re.compile(r"[*?\[]")
 

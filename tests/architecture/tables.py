@@ -90,7 +90,8 @@ def _own_bytes(entry: Entry) -> float:
 
 def _activations(entry: Entry, side: int) -> float:
     """Return the peak of StableDiffusion.estimate_memory for the two rows of a picture with guidance, in bfloat16."""
-    from workers.engine.backbones.stable_diffusion import DECODE_MAPS, UNET_MAPS
+    from workers.engine.backbones.pipeline import DECODE_MAPS
+    from workers.engine.backbones.stable_diffusion import UNET_MAPS
 
     folder = ROOT / "model_store" / "configs" / str(entry.base)
     if entry.origin != "hub":

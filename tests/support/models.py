@@ -1,5 +1,6 @@
 """Fixtures: the tiny base models, built once for all test processes and never changed by a test."""
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from model_store.catalogue.entry import Base
 from tests.parity.__main__ import CACHE, ROOT
 from tests.parity.lab import data_root
+from workers.engine.backbones.flux import Flux
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -31,6 +33,24 @@ def sd15(tiny_root: Path) -> StableDiffusion:
 @pytest.fixture(scope="session")
 def sdxl(tiny_root: Path) -> StableDiffusion:
     return load(tiny_root / "sdxl")
+
+
+@pytest.fixture(scope="session")
+def flux(tiny_root: Path) -> Flux:
+    return flux_of(tiny_root, "flux")
+
+
+@pytest.fixture(scope="session")
+def flux_fill(tiny_root: Path) -> Flux:
+    return flux_of(tiny_root, "flux-fill")
+
+
+@cache
+def flux_of(tiny_root: Path, base: Base) -> Flux:
+    """Return the tiny FLUX model of an architecture, one for each process."""
+    loaded = load(tiny_root / base)
+    assert isinstance(loaded, Flux)
+    return loaded
 
 
 @pytest.fixture(params=["sd15", "sdxl"])

@@ -13,7 +13,7 @@ FEATHER = 8
 
 
 @dataclass(frozen=True)
-class Canvas:
+class FillCanvas:
     """A picture (RGB) and its mask (grey) of the request's size."""
 
     picture: Image.Image
@@ -25,24 +25,24 @@ class Canvas:
         soft = Image.composite(Image.new("L", self.mask.size, REPAINTED), blurred, self.mask)
         return Image.composite(painted, self.picture, soft)
 
-    def without_left(self, width: int) -> "Canvas":
+    def without_left(self, width: int) -> "FillCanvas":
         """Return a diptych whose left half of that width is grey and repainted: nothing of the style image is seen."""
         picture, mask = self.picture.copy(), self.mask.copy()
         picture.paste(GREY, (0, 0, width, picture.height))
         mask.paste(REPAINTED, (0, 0, width, mask.height))
-        return Canvas(picture, mask)
+        return FillCanvas(picture, mask)
 
 
-def of_mask(inputs: GenerationInputs) -> Canvas:
+def of_mask(inputs: GenerationInputs) -> FillCanvas:
     """Return the content picture and its mask, both squashed to the request's size (Lanczos)."""
     content, mask = inputs.pictures.content, inputs.pictures.mask
     if content is None or mask is None:
         raise Refused("a content_image with a mask_image is needed, or left and top to paint around the content_image")
     size, lanczos = (inputs.width, inputs.height), Image.Resampling.LANCZOS
-    return Canvas(content.convert("RGB").resize(size, lanczos), mask.convert("L").resize(size, lanczos))
+    return FillCanvas(content.convert("RGB").resize(size, lanczos), mask.convert("L").resize(size, lanczos))
 
 
-def outpainting(inputs: GenerationInputs, left: int, top: int, overlap: int = 0) -> Canvas:
+def outpainting(inputs: GenerationInputs, left: int, top: int, overlap: int = 0) -> FillCanvas:
     """Return the content picture at its own size on a grey canvas of the request's, all around it repainted.
 
     `overlap` pixels of the content's own edge are repainted, too, but where it meets the canvas' edge. Raises Refused
@@ -67,10 +67,10 @@ def outpainting(inputs: GenerationInputs, left: int, top: int, overlap: int = 0)
         bottom - overlap * (bottom < inputs.height),
     )
     mask.paste(KEPT, kept)
-    return Canvas(picture, mask)
+    return FillCanvas(picture, mask)
 
 
-def diptych(inputs: GenerationInputs) -> Canvas:
+def diptych(inputs: GenerationInputs) -> FillCanvas:
     """Return a canvas twice the request's width: the style picture left, the target right.
 
     The right half is repainted, or a region of it: where a content picture stands there with a mask (nearest).
@@ -84,4 +84,4 @@ def diptych(inputs: GenerationInputs) -> Canvas:
     whole = Image.new("L", picture.size, KEPT)
     region = mask.convert("L").resize(size, Image.Resampling.NEAREST) if mask else Image.new("L", size, REPAINTED)
     whole.paste(region, (inputs.width, 0))
-    return Canvas(picture, whole)
+    return FillCanvas(picture, whole)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from model_store.catalogue import base_of, entries, entry_of, folder_of, needed_by, with_required
+from model_store.catalogue import base_of, entries, entry_of, folder_of, needed_by, shipped_entries, with_required
 from model_store.catalogue.entry import Entry, WantedFile, safe_path
 from model_store.errors import NotInstalled, StoreDamaged, UnknownModel
 from model_store.store.files import replace_with
@@ -111,9 +111,9 @@ def test_what_a_method_needs() -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_what_a_technique_says_it_needs_is_pulled_for_it(name: str) -> None:
     spec = registry.spec(name)
-    for base in spec.bases:
-        fitting = {model for model in spec.weights if entry_of(model).base in (None, base)}
-        assert fitting <= set(needed_by(name, base)), base
+    for model in (entry for entry in shipped_entries().values() if entry.kind == "base" and entry.base in spec.bases):
+        fitting = {weights for weights in spec.weights if entry_of(weights).base in (None, model.base)}
+        assert fitting <= set(needed_by(name, model.id)), model.id
 
 
 def test_what_is_required_comes_once_and_first(store: Path, register: Register) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.parity.converted import converted
+from tests.support.models import flux_of
 from workers.contract.spec import Spec
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion, unet_inputs
@@ -197,6 +198,7 @@ def weights(quick: StableDiffusion, tiny_root: Path, tmp_path: Path) -> Callable
         "clip-vit-h": tiny_root / "clip-vision",
         "clip-vit-bigg": tiny_root / "clip-vision",
         "tuned": tuned(tmp_path, quick),
+        "flux1-redux": tiny_root / "flux-redux",
     }
 
     def locate(name: str) -> Path:
@@ -246,9 +248,12 @@ def test_1000_sequences_leave_the_model_as_it_was(quick: StableDiffusion, weight
 @pytest.mark.parametrize(
     "name", [name for name in registry.names() if registry.spec(name).inputs.references[1] and name != "deadiff"]
 )
-def test_a_style_prepared_in_advance_is_not_prepared_again(quick: StableDiffusion, weights: Any, name: str) -> None:
+def test_a_style_prepared_in_advance_is_not_prepared_again(
+    quick: StableDiffusion, weights: Any, tiny_root: Path, name: str
+) -> None:
     """Of a request with the same settings, whatever its prompt and content picture."""
     spec, styles = registry.spec(name), StyleCache([MemoryTier("host", 1 << 28)])
+    backbone = quick if quick.base in spec.bases else flux_of(tiny_root, next(iter(spec.bases)))
     inputs = GenerationInputs(
         prompts=("",),
         seeds=(0,),
@@ -262,12 +267,12 @@ def test_a_style_prepared_in_advance_is_not_prepared_again(quick: StableDiffusio
     )
     first, second = (RequestCache(styles, pictures=("0" * 64,)) for _ in range(2))
     with torch.no_grad():
-        prepare_style(registry.technique(name), inputs, PrepareContext(quick, first, weights))
+        prepare_style(registry.technique(name), inputs, PrepareContext(backbone, first, weights))
     assert (first.outcome, bool(first.keys)) == ("miss", True)
     content = None if spec.inputs.content_image == "none" else picture(1)
     asked = replace(inputs, prompts=("a boat",), seeds=(7,), pictures=Pictures((picture(0),), content))
     with torch.no_grad():
-        registry.technique(name).prepare(asked, PrepareContext(quick, second, weights))
+        registry.technique(name).prepare(asked, PrepareContext(backbone, second, weights))
     assert second.outcome == "hit"
     assert second.keys <= first.keys
 

@@ -48,7 +48,7 @@ class Fill:
         return nullcontext(Hooks())
 
 
-def canvas_of(inputs: GenerationInputs, params: FillParams) -> canvas.Canvas:
+def canvas_of(inputs: GenerationInputs, params: FillParams) -> canvas.FillCanvas:
     """Return the picture and its mask: as given, or around the content picture."""
     if params.left is None and params.top is None:
         return canvas.of_mask(inputs)

@@ -5,6 +5,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from workers.contract.spec import Spec
 from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Hooks, Trajectory
@@ -57,9 +59,16 @@ class Redux:
         if params.control is not None:
             branches = branches_of(context, params.control, params.control_scale)
             see_map(trajectory, inputs, context, params.control, self.encode)
-        references = see_references(trajectory, inputs, context) if inputs.strength > 0 else ReferenceTokens()
+        references = ReferenceTokens()
+        if inputs.strength > 0:
+            tokens = reference_tokens(inputs, context)
+            references = see(trajectory, tokens, strengths(inputs, len(tokens)))
         trajectory.extra = ReduxState(references.spans, references.strengths, branches)
         return trajectory
+
+    def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
+        """Put the style images' tokens into the cache."""
+        reference_tokens(inputs, context)
 
     @contextmanager
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> Iterator[Hooks]:
@@ -72,14 +81,17 @@ class Redux:
             yield hooks
 
 
-def see_references(trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext) -> ReferenceTokens:
-    """Let the trajectory see the style images: each by itself, or one sum of them with `blend`."""
+def reference_tokens(inputs: GenerationInputs, context: PrepareContext) -> list[Tensor]:
+    """Return the tokens (tokens, width) of each style image, or of one sum of them with `blend`.
+
+    Raises WeightsMissing without Redux.
+    """
     params = params_as(inputs, ReduxParams)
     reduction = Reduction(params.downsampling_factor, params.downsampling_mode, params.fit)
     found = [tokens_of(image, reduction, context) for image in inputs.pictures.styles]
     if params.combine == "blend":
-        found = [blended(found, inputs.weights)]
-    return see(trajectory, found, strengths(inputs, len(found)))
+        return [blended(found, inputs.weights)]
+    return found
 
 
 def strengths(inputs: GenerationInputs, count: int) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from PIL import Image
+from torch import Tensor
 
 from workers.contract.spec import Spec
 from workers.engine.backbones.base import Backbone
@@ -42,17 +43,26 @@ class ReduxFill:
         read_beside(trajectory, masked_channels(context.backbone, filled.picture, filled.mask, self.encode))
         trajectory.extra = ReferenceTokens()
         if inputs.strength > 0:
-            tokens = tokens_of(inputs.pictures.styles[0], Reduction(params.downsampling_factor), context)
-            trajectory.extra = see(trajectory, [tokens], [inputs.strength**2])
+            trajectory.extra = see(trajectory, [style_tokens(inputs, context)], [inputs.strength**2])
         trajectory.finish = partial(_target, filled, inputs.width)
         return trajectory
+
+    def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
+        """Put the style image's tokens into the cache."""
+        style_tokens(inputs, context)
 
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Weaken the attention to the style image's tokens."""
         return redux_attention.weakened(backbone, trajectories)
 
 
-def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.Canvas:
+def style_tokens(inputs: GenerationInputs, context: PrepareContext) -> Tensor:
+    """Return the tokens (tokens, width) of the style image. Raises WeightsMissing without Redux."""
+    reduction = Reduction(params_as(inputs, ReduxFillParams).downsampling_factor)
+    return tokens_of(inputs.pictures.styles[0], reduction, context)
+
+
+def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.FillCanvas:
     if params.layout == "tokens":
         around = params.left is not None or params.top is not None
         return (
@@ -64,7 +74,7 @@ def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.Canvas:
     return both if inputs.strength > 0 else both.without_left(inputs.width)
 
 
-def _target(filled: canvas.Canvas, width: int, painted: Image.Image) -> Image.Image:
+def _target(filled: canvas.FillCanvas, width: int, painted: Image.Image) -> Image.Image:
     """Return the target with what was kept of it: the right part of a diptych."""
     left = painted.width - width
     return filled.keep(painted).crop((left, 0, painted.width, painted.height))

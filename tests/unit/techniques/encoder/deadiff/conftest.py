@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity.deadiff import installed as converted
+from tests.parity.families.deadiff import installed as converted
 from workers.engine.errors import WeightsMissing
 
 WEIGHTS = Path(__file__).parents[4] / "parity" / "cases" / "deadiff" / "weights"

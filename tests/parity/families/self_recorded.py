@@ -1,8 +1,8 @@
 """Parity of a technique of our own, which has no reference code: what it computed when it was recorded.
 
-`python -m tests.parity.self_recorded METHOD` runs it with its default parameters on the tiny model and writes the case
-`tests/parity/cases/self-recorded/METHOD`. Such a case notices a change of results; that they are right is for the
-formulas' own tests. Record anew only when the spec's `version` rises.
+`python -m tests.parity.families.self_recorded METHOD` runs it with its default parameters on the tiny model and writes
+the case `tests/parity/cases/self-recorded/METHOD`. Such a case notices a change of results; that they are right is for
+the formulas' own tests. Record anew only when the spec's `version` rises.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from workers.contract.spec import Spec
 from workers.engine.noise import SeededNoise
 from workers.techniques import registry
 
-HERE = Path(__file__).parent / "cases" / "self-recorded"
+HERE = Path(__file__).parents[1] / "cases" / "self-recorded"
 SIDE = 128
 
 
@@ -61,7 +61,7 @@ def facts(spec: Spec) -> dict[str, Any]:
 
 def main() -> int:
     """Record the case of the technique named on the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.parity.self_recorded", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.parity.families.self_recorded", description=__doc__)
     parser.add_argument("method", choices=registry.names())
     method = parser.parse_args().method
     folder = HERE / method
@@ -74,7 +74,7 @@ def main() -> int:
     if registry.spec(method).inputs.content_image == "required":
         pictures["content_image"] = picture.flip(0).contiguous()
     save_file(pictures, folder / "inputs.safetensors")
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     case = Case(folder, data_root(root / ".." / "shared", root / ".data" / "parity"))
     save_file(dict(run(case, Lab())), folder / "expected.safetensors")
     print(f"wrote {folder.relative_to(root)}")

@@ -33,6 +33,6 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
 
 def _module(case: Case) -> ModuleType:
     stem = case.family.replace("-", "_")
-    if not stem.isidentifier() or find_spec(f"tests.parity.{stem}") is None:
+    if not stem.isidentifier() or find_spec(f"tests.parity.families.{stem}") is None:
         raise NotBuiltError(f"no technique of family {case.family} is built")
-    return import_module(f"tests.parity.{stem}")
+    return import_module(f"tests.parity.families.{stem}")

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tests.parity import instantstyle_plus
 from tests.parity.case import Case
 from tests.parity.converted import converted
+from tests.parity.families import instantstyle_plus
 from tests.parity.lab import Lab, carry, inputs
 from workers.engine.errors import WeightsMissing
 from workers.engine.technique import GenerationInputs, PrepareContext, Technique

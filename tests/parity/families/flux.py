@@ -22,9 +22,9 @@ from workers.techniques.edit.fill.spec import FillParams
 from workers.techniques.edit.fill.technique import Fill, canvas_of
 from workers.techniques.encoder import redux_tokens
 from workers.techniques.encoder.redux.spec import ReduxParams
-from workers.techniques.encoder.redux.technique import Redux
+from workers.techniques.encoder.redux.technique import Redux, reference_tokens
 from workers.techniques.encoder.redux_fill.spec import ReduxFillParams
-from workers.techniques.encoder.redux_fill.technique import ReduxFill
+from workers.techniques.encoder.redux_fill.technique import ReduxFill, style_tokens
 from workers.techniques.flux import Encode
 
 LATENT_CHANNELS = 16
@@ -65,12 +65,10 @@ def run(case: Case, lab: Lab) -> Mapping[str, Tensor]:
         "prompt_embeds": trajectory.positive.text,
         **_beside(trajectory.positive.added),
     }
-    if getattr(trajectory.extra, "spans", ()):
-        found["redux_tokens"] = trajectory.positive.text[:, trajectory.extra.spans[0].start :]
     steps = carry(technique, trajectory, context)
     return {
         **found,
-        **_encoded(case, context),
+        **_encoded(case, asked, context),
         **_canvas(asked),
         "sigmas": trajectory.scheduler._flow.sigmas,
         "latents_step1": steps[1],
@@ -156,9 +154,11 @@ def _canvas(asked: GenerationInputs) -> dict[str, Tensor]:
     return {"canvas": torch.from_numpy(np.array(drawn.picture)), "mask": torch.from_numpy(np.array(drawn.mask))}
 
 
-def _encoded(case: Case, context: PrepareContext) -> dict[str, Tensor]:
+def _encoded(case: Case, asked: GenerationInputs, context: PrepareContext) -> dict[str, Tensor]:
     if not case.has_weights("redux"):
         return {}
+    tokens = style_tokens(asked, context) if isinstance(asked.params, ReduxFillParams) else None
+    joined = torch.cat(reference_tokens(asked, context)) if tokens is None else tokens
     encoder = redux_tokens.get_encoder(context)
     pixels = encoder.pixels(case.styles[0], "squash")
-    return {"pixel_values": pixels, "image_hidden": encoder.patches(pixels)}
+    return {"pixel_values": pixels, "image_hidden": encoder.patches(pixels), "redux_tokens": joined[None]}
