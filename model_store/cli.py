@@ -177,8 +177,10 @@ def pull_models(
     with _told() as console:
         wanted = with_required([*(models or ()), *(needed_by(method, model, store) if method and model else ())], store)
         for entry in (entry_of(each, store) for each in wanted):
-            told = (_size(entry), _terms(entry), "" if entry.served else UNUSED)
+            told = (_size(entry), _terms(entry))
             console.print(f"{entry.id}: {', '.join(filter(None, told))}", highlight=False, markup=False)
+            if not entry.served:
+                typer.echo(f"warning: nothing in this version serves {entry.id}; it is fetched all the same", err=True)
         where = open_source(source, s3_endpoint_url=s3_endpoint_url)
         with Bars(console) as bars:
             done = pull(wanted, store, where, watcher=bars, parallel=parallel)

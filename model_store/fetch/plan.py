@@ -24,6 +24,8 @@ class FileDownload:
     final: Path
     keymap: str | None
     pinned: PinnedFile | None
+    copy_of: Path | None = None
+    """A file of the same digest that is in the store, or will be after this pull."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class PullPlan:
 
     @property
     def bytes_needed(self) -> int:
-        """Return the bytes that will be written beyond what earlier tries left."""
-        return sum(_bytes_needed(step) for step in self.steps)
+        """Return the bytes that will be written beyond what earlier tries left and what the store has already."""
+        return sum(_bytes_needed(step) for step in self.steps if step.copy_of is None)
 
 
 def _bytes_needed(step: FileDownload) -> int:
@@ -48,8 +50,12 @@ def _bytes_needed(step: FileDownload) -> int:
     return max(0, step.job.remote.size - arrived) + converted
 
 
-def plan(entry: Entry, store: Path, source: Source, lock: Lock, policy: RetryPolicy, stop: Event) -> PullPlan:
+def plan(
+    entry: Entry, store: Path, source: Source, lock: Lock, policy: RetryPolicy, stop: Event, stored: dict[str, Path]
+) -> PullPlan:
     """Ask the source for what is missing of an entry.
+
+    `stored` are files by digest that need not be fetched again; those that this plan fetches are added.
 
     Raises FetchError's kinds; DigestMismatch when the source already states another digest than the pinned one.
     """
@@ -70,7 +76,7 @@ def plan(entry: Entry, store: Path, source: Source, lock: Lock, policy: RetryPol
         if found is not None and known is None and wanted.sha256 in (None, found.sha256):
             kept[wanted.target] = found
             continue
-        steps.append(_step(entry, store, wanted, remote, known))
+        steps.append(_step(entry, store, wanted, remote, known, stored))
     return PullPlan(entry, revision, tuple(steps), kept)
 
 
@@ -113,7 +119,14 @@ def _already_there(final: Path, remote: RemoteFile) -> PinnedFile | None:
     return PinnedFile(size=remote.size, sha256=digests.sha256, source=remote.path)
 
 
-def _step(entry: Entry, store: Path, wanted: WantedFile, remote: RemoteFile, known: PinnedFile | None) -> FileDownload:
+def _step(
+    entry: Entry,
+    store: Path,
+    wanted: WantedFile,
+    remote: RemoteFile,
+    known: PinnedFile | None,
+    stored: dict[str, Path],
+) -> FileDownload:
     expected = wanted.sha256
     if known is not None:
         expected = known.source_sha256 if wanted.convert else known.sha256
@@ -124,4 +137,5 @@ def _step(entry: Entry, store: Path, wanted: WantedFile, remote: RemoteFile, kno
     final = folder_of(entry.id, store) / wanted.target
     arriving = store / "incoming" / entry.id / wanted.path if wanted.convert else final
     job = Transfer(f"{entry.id}/{wanted.path}", remote, arriving, expected)
-    return FileDownload(job, wanted.target, final, wanted.convert, known)
+    same = None if remote.sha256 is None or wanted.convert else stored.setdefault(remote.sha256, final)
+    return FileDownload(job, wanted.target, final, wanted.convert, known, None if same == final else same)

@@ -9,6 +9,7 @@ from threading import Event
 from model_store.catalogue import entry_of, with_required
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import PullInterrupted
+from model_store.fetch.copies import files_by_digest, link_copy
 from model_store.fetch.plan import FileDownload, PullPlan, plan
 from model_store.fetch.progress import Silent, Watcher
 from model_store.fetch.source import Source
@@ -41,7 +42,8 @@ def pull(
         for entry in sorted(fetched, key=lambda entry: entry.id):
             locks.enter_context(held(store, entry.id))
         lock = read_lock(store)
-        plans = tuple(plan(entry, store, source, lock, policy, stop) for entry in fetched)
+        stored = files_by_digest(store, lock)
+        plans = tuple(plan(entry, store, source, lock, policy, stop, stored) for entry in fetched)
         require_space(store, sum(each.bytes_needed for each in plans))
         steps = [step for each in plans for step in each.steps]
         digests = _fetch_all(steps, source, policy, watcher, stop, parallel)
@@ -53,7 +55,20 @@ def pull(
 def _fetch_all(
     steps: Sequence[FileDownload], source: Source, policy: RetryPolicy, watcher: Watcher, stop: Event, parallel: int
 ) -> dict[Path, str]:
-    """Fetch all files, a few at a time, the largest first; return their digests by where they lie."""
+    """Fetch all files, a few at a time, the largest first; return their digests by where they lie.
+
+    What the store has under another name comes last, when those that it equals are there.
+    """
+    digests: dict[Path, str] = {}
+    for copies in (False, True):
+        chosen = [step for step in steps if (step.copy_of is not None) is copies]
+        digests |= _fetch_some(chosen, source, policy, watcher, stop, parallel)
+    return digests
+
+
+def _fetch_some(
+    steps: Sequence[FileDownload], source: Source, policy: RetryPolicy, watcher: Watcher, stop: Event, parallel: int
+) -> dict[Path, str]:
     ordered = sorted(steps, key=lambda step: -step.job.remote.size)
     with ThreadPoolExecutor(parallel, thread_name_prefix="pull") as pool:
         running = {pool.submit(_fetch, step, source, policy, watcher, stop): step for step in ordered}
@@ -78,8 +93,10 @@ def _await_all(running: dict[Future[str], FileDownload]) -> None:
 
 
 def _fetch(step: FileDownload, source: Source, policy: RetryPolicy, watcher: Watcher, stop: Event) -> str:
-    """Fetch one file, unless it is a pickled one that arrived before and could not be converted then."""
+    """Fetch one file, unless the store has its bytes: under another name, or pickled and not converted yet."""
     there = step.job.target
+    if step.copy_of is not None and (linked := link_copy(step.copy_of, there, step.job.remote)):
+        return linked
     if step.keymap is not None and there.is_file():
         digests = digests_of(there, step.job.remote.size)
         expected = step.job.sha256 in (None, digests.sha256)

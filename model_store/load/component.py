@@ -114,7 +114,8 @@ def _aliases() -> Mapping[str, tuple[tuple[re.Pattern[str], str], ...]]:
 def _renaming(model: Any, expected: set[str], skip: Sequence[str]) -> Callable[[str], str | None]:
     """Return how stored names become the model's: aliases of older files, a wrapper's prefix more or less."""
     ignored = [*skip, *(getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ())]
-    dropped = [re.compile(pattern) for pattern in (*ignored, r"(^|\.)position_ids$")]
+    tied = map(re.escape, getattr(model, "_tied_weights_keys", None) or ())
+    dropped = [re.compile(pattern) for pattern in (*ignored, r"(^|\.)position_ids$", *(f"^{name}$" for name in tied))]
     aliases = _aliases().get(type(model).__name__, ())
     prefixes = [f"{prefix}." for prefix in (getattr(model, "base_model_prefix", ""), *_WRAPPERS) if prefix]
 

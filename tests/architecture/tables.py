@@ -8,6 +8,7 @@ from pathlib import Path
 from model_store.catalogue import entry_of, folder_of, needed_by, shipped_entries, with_required
 from model_store.catalogue.entry import Entry
 from tests.architecture.source import DEEP, PACKAGES, ROOT, tree_of
+from tests.support.published import flux
 from workers.contract.spec import Spec
 from workers.techniques import registry
 
@@ -69,7 +70,8 @@ def needs() -> list[str]:
 def _need(entry: Entry) -> str:
     own, methods = _own_bytes(entry), 0.0
     if entry.origin == "hub":
-        wanted = {need for name in registry.names() for need in needed_by(name, entry.id) if need != entry.id}
+        methods_of = [name for name in registry.names() if entry.base in registry.spec(name).bases]
+        wanted = {need for name in methods_of for need in needed_by(name, entry.id) if need != entry.id}
         methods = sum(entry_of(need).about_mb for need in with_required(wanted, Path()) if need != entry.id) * 1e6
     same = [
         _own_bytes(other) for other in shipped_entries().values() if other.base == entry.base and other.kind == "base"
@@ -89,7 +91,9 @@ def _own_bytes(entry: Entry) -> float:
 
 
 def _activations(entry: Entry, side: int) -> float:
-    """Return the peak of StableDiffusion.estimate_memory for the two rows of a picture with guidance, in bfloat16."""
+    """Return the peak of the backbone's estimate_memory for a picture, with the second row of guidance, in bfloat16."""
+    if entry.id in flux.FORMS:
+        return _flux_activations(side)
     from workers.engine.backbones.pipeline import DECODE_MAPS
     from workers.engine.backbones.stable_diffusion import UNET_MAPS
 
@@ -100,6 +104,14 @@ def _activations(entry: Entry, side: int) -> float:
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     denoise = 2 * unet["block_out_channels"][0] * (side // factor) ** 2 * 2 * UNET_MAPS
     return float(max(denoise, max(vae["block_out_channels"][:2]) * side**2 * 4 * DECODE_MAPS))
+
+
+def _flux_activations(side: int) -> float:
+    from workers.engine.backbones.flux import MAPS, TEXT_TOKENS
+    from workers.engine.backbones.pipeline import DECODE_MAPS
+
+    denoise = ((side // 16) ** 2 + 2 * TEXT_TOKENS) * flux.WIDTH * 2 * MAPS
+    return float(max(denoise, max(flux.VAE["block_out_channels"][:2]) * side**2 * 4 * DECODE_MAPS))
 
 
 TABLES = {

@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_lookups_the_gateway_uses() -> None:
     assert [base_of(model) for model in ("starter", "sd15", "sdxl")] == ["sd15", "sd15", "sdxl"]
-    for unknown in ("nothing", "ip-adapter-sdxl", "flux1-dev", ""):
+    assert [base_of(f"flux1-{form}") for form in ("dev", "schnell", "fill")] == ["flux", "flux-schnell", "flux-fill"]
+    assert {base_of(f"flux1-{form}") for form in ("canny", "depth")} == {"flux-control"}
+    for unknown in ("nothing", "ip-adapter-sdxl", "flux1-kontext", "flux1-redux", "flux1-canny-lora", ""):
         with pytest.raises(KeyError, match=r"no model named|is not a base model"):
             base_of(unknown)
     assert folder_of("sd15", Path("/store")) == Path("/store/models/sd15")
@@ -71,7 +73,11 @@ def test_every_entry_of_the_hub_says_its_size() -> None:
         ("guozinan/PuLID", ("pulid_flux_v0.9.0", "pulid_flux_v0.9.1")),
         ("Yuanshi/OminiControl", ("omini/subject_512", "omini/subject_1024_beta", "experimental/fill")),
         ("bytedance-research/USO", ("uso_flux_v1.0/dit_lora", "uso_flux_v1.0/projector")),
-        ("black-forest-labs/FLUX.1-Redux-dev", ("image_embedder/",)),
+        ("black-forest-labs/FLUX.1-Redux-dev", ("flux1-redux-dev", "image_encoder/")),
+        ("black-forest-labs/FLUX.1-Canny-dev-lora", ("flux1-canny-dev-lora",)),
+        ("black-forest-labs/FLUX.1-Depth-dev-lora", ("flux1-depth-dev-lora",)),
+        ("LiheYoung/depth-anything-large-hf", ("model",)),
+        ("depth-anything/Depth-Anything-V2-Small-hf", ("model",)),
         ("black-forest-labs/FLUX.1-Fill-dev", ("transformer/",)),
         ("black-forest-labs/FLUX.1-Canny-dev", ("transformer/",)),
         ("black-forest-labs/FLUX.1-Depth-dev", ("transformer/",)),
@@ -104,6 +110,11 @@ def test_what_a_method_needs() -> None:
         "controlnet-tile-sdxl-ttplanet",
     }
     assert needed_by("signal-leak", "sd15") == ("sd15",)
+    loras = {"flux1-canny-lora", "flux1-depth-lora"}
+    assert set(needed_by("redux", "flux1-dev")) == {"flux1-dev", "flux1-redux", "depth-anything-v2-small", *loras}
+    assert set(needed_by("redux", "flux1-canny")) == {"flux1-canny", "flux1-redux", "depth-anything-v2-small"}
+    assert needed_by("redux-fill", "flux1-fill") == ("flux1-fill", "flux1-redux")
+    assert needed_by("fill", "flux1-fill") == ("flux1-fill",)
     with pytest.raises(UnknownModel):
         needed_by("instantstyle", "clip-vit-h")
 

@@ -296,3 +296,36 @@ def test_the_token_stays_with_the_hub_when_the_bytes_are_elsewhere(
         assert len(elsewhere.state.asked) >= 3
     finally:
         elsewhere.stop()
+
+
+def test_what_two_models_share_is_fetched_once(hub: HubState, store: Path, register: Register) -> None:
+    shared, twice = content(50_000), content(40_000, 2)
+    register("first", "text_encoder_2/model.safetensors")
+    register("second", "text_encoder_2/model.safetensors", "vae/model.safetensors")
+    register("third", "vae/model.safetensors")
+    hub.files = {
+        ("them/first", "text_encoder_2/model.safetensors"): shared,
+        ("them/second", "text_encoder_2/model.safetensors"): shared,
+        ("them/second", "vae/model.safetensors"): twice,
+        ("them/third", "vae/model.safetensors"): twice,
+    }
+    bring(hub, store, "first")
+    hub.asked.clear()
+    bring(hub, store, "second", "third")
+    assert sum(method == "GET" for method, _, _ in hub.asked) == 1
+    assert [found[1] for found in sorted(finals(store).items())] == [shared, shared, twice, twice]
+    models = store / "models"
+    assert (models / "first/text_encoder_2/model.safetensors").samefile(
+        models / "second/text_encoder_2/model.safetensors"
+    )
+    assert (models / "third/vae/model.safetensors").samefile(models / "second/vae/model.safetensors")
+
+
+def test_a_damaged_file_is_not_shared(hub: HubState, store: Path, register: Register) -> None:
+    register("first", "model.safetensors")
+    register("second", "model.safetensors")
+    hub.files = {(f"them/{name}", "model.safetensors"): content(50_000) for name in ("first", "second")}
+    bring(hub, store, "first")
+    (store / "models/first/model.safetensors").write_bytes(bytes(50_000))
+    bring(hub, store, "second")
+    assert finals(store)["second/model.safetensors"] == content(50_000)

@@ -159,10 +159,10 @@ def test_what_is_not_installed_shows_what_a_pull_would_bring(run: Run) -> None:
 
 def test_what_nothing_here_can_use_is_marked(run: Run) -> None:
     lines = {line.split()[0]: line for line in run("list")[1].splitlines()}
-    assert "missing, not used here" in lines["flux1-schnell"]
+    assert "missing, not used here" in lines["flux1-kontext"]
     assert "not used" not in lines["sdxl"]
     assert "FLUX.1 [dev] Non-Commercial" in lines["flux1-dev"]
-    assert "served  no: nothing of this release can use it" in run("show", "flux1-schnell")[1]
+    assert "served  no: nothing of this release can use it" in run("show", "flux1-kontext")[1]
     assert "served" not in run("show", "sdxl")[1]
 
 
