@@ -12,10 +12,14 @@ from model_store.errors import BadCheckpoint, MalformedFile, NotInstalled, Wrong
 from model_store.load.base import PARTS, TOKENIZERS, check_base
 from model_store.load.shards import NAMES, read_index, refuse_missing
 
-TEXT = frozenset({".json", ".txt"})
+TEXT = frozenset({".json", ".txt", ".jinja"})
+INDEX = "model_index.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 _VARIANT = re.compile(rf"({'|'.join(NAMES)})(\.\w+)?\.safetensors")
 _VARIANT_INDEX = re.compile(rf"({'|'.join(NAMES)})\.safetensors\.index(\.\w+)?\.json")
+FLUX_TOOLS: Mapping[str, Base] = {"FluxFillPipeline": "flux-fill", "FluxControlPipeline": "flux-control"}
+KLEIN: Mapping[str, bool] = {"Flux2KleinPipeline": False, "Flux2KleinKVPipeline": True}
+"""FLUX.2's pipelines, and whether the model is distilled where the folder does not say."""
 _PREDICTIONS = frozenset({"epsilon", "v_prediction", "sample"})
 
 
@@ -36,9 +40,10 @@ def prepare_folder(source: Path, target: Path) -> Base:
                 copy_file(file, target / folder / file.name, source)
         for name, file in (_weights(source / folder, source) if folder in PARTS[base] else {}).items():
             copy_file(file, target / folder / name, source)
-    copy_file(source / "model_index.json", target / "model_index.json", source)
+    copy_file(source / INDEX, target / INDEX, source)
     check_base(target, base)
-    check_noise_levels(target / SCHEDULER)
+    if "unet" in PARTS[base]:
+        check_noise_levels(target / SCHEDULER)
     return base
 
 
@@ -68,7 +73,12 @@ def _weights(folder: Path, source: Path) -> Mapping[str, Path]:
 
 
 def base_of_folder(source: Path) -> Base:
-    """Return the architecture of a diffusers folder by its UNet's configuration. Raises BadCheckpoint."""
+    """Return the architecture of a diffusers folder: by its UNet's configuration, or by the pipeline it names.
+
+    Raises BadCheckpoint.
+    """
+    if (source / "transformer").is_dir():
+        return _base_of_transformer(source)
     file = source / "unet" / "config.json"
     try:
         config = json.loads(plain_file(file, source).read_bytes())
@@ -85,6 +95,23 @@ def base_of_folder(source: Path) -> Base:
     raise BadCheckpoint(f"{file}: the UNet is built like neither SD1.5 nor SDXL")
 
 
+def _base_of_transformer(source: Path) -> Base:
+    """Return the architecture of a folder without a UNet by the pipeline that it names."""
+    try:
+        index = json.loads(plain_file(source / INDEX, source).read_bytes())
+        config = json.loads(plain_file(source / "transformer" / "config.json", source).read_bytes())
+        name, embeds_guidance = str(index["_class_name"]), bool(config.get("guidance_embeds", False))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise MalformedFile(f"{source}/{INDEX} or transformer/config.json: {fault!r}") from fault
+    if name == "FluxPipeline":
+        return "flux" if embeds_guidance else "flux-schnell"
+    if name in KLEIN:
+        return "flux2-klein" if index.get("is_distilled", KLEIN[name]) else "flux2-klein-base"
+    if name in FLUX_TOOLS:
+        return FLUX_TOOLS[name]
+    raise BadCheckpoint(f"{source}/{INDEX}: a {name} is not served")
+
+
 def check_noise_levels(file: Path) -> None:
     """Return when the samplers can run what a scheduler's configuration says. Raises WrongKeys."""
     config = json.loads(file.read_bytes())
@@ -97,6 +124,7 @@ def check_noise_levels(file: Path) -> None:
 
 def native_size(folder: Path) -> int | None:
     """Return the side, in pixels, of the pictures a base model was trained on, where its configuration tells."""
-    sides = json.loads((folder / "unet" / "config.json").read_bytes()).get("sample_size")
-    side = 8 * sides if isinstance(sides, int) else 0
+    part, scale = ("unet", 8) if (folder / "unet").is_dir() else ("vae", 1)  # in latents, in pixels
+    sides = json.loads((folder / part / "config.json").read_bytes()).get("sample_size")
+    side = scale * sides if isinstance(sides, int) else 0
     return side if 64 <= side <= 2048 else None

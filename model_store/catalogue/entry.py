@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Base = Literal["sd15", "sdxl", "flux", "flux-schnell", "flux-fill", "flux-control"]
+Base = Literal["sd15", "sdxl", "flux", "flux-schnell", "flux-fill", "flux-control", "flux2-klein", "flux2-klein-base"]
+"""The architectures. flux2-klein is distilled to few steps without guidance, flux2-klein-base is not."""
 Kind = Literal[
     "base",
     "vae",

@@ -9,23 +9,39 @@ import diffusers
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     FlowMatchEulerDiscreteScheduler,
+    Flux2Transformer2DModel,
     FluxTransformer2DModel,
     SchedulerMixin,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2TokenizerFast,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
 
 from model_store.catalogue.entry import Base
 from model_store.errors import MalformedFile, NotInstalled
 from model_store.load.component import check_component, load_component
+from model_store.load.qwen3 import Qwen3TextLayers
 
 FLUX: tuple[Base, ...] = ("flux", "flux-schnell", "flux-fill", "flux-control")
+FLUX2: tuple[Base, ...] = ("flux2-klein", "flux2-klein-base")
 FLUX_PARTS: Mapping[str, type[Any]] = {
     "transformer": FluxTransformer2DModel,
     "vae": AutoencoderKL,
     "text_encoder": CLIPTextModel,
     "text_encoder_2": T5EncoderModel,
+}
+FLUX2_PARTS: Mapping[str, type[Any]] = {
+    "transformer": Flux2Transformer2DModel,
+    "vae": AutoencoderKLFlux2,
+    "text_encoder": Qwen3TextLayers,
 }
 PARTS: Mapping[Base, Mapping[str, type[Any]]] = {
     "sd15": {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel},
@@ -36,11 +52,13 @@ PARTS: Mapping[Base, Mapping[str, type[Any]]] = {
         "text_encoder_2": CLIPTextModelWithProjection,
     },
     **dict.fromkeys(FLUX, FLUX_PARTS),
+    **dict.fromkeys(FLUX2, FLUX2_PARTS),
 }
 TOKENIZERS: Mapping[Base, Mapping[str, type[Any]]] = {
     "sd15": {"tokenizer": CLIPTokenizer},
     "sdxl": {"tokenizer": CLIPTokenizer, "tokenizer_2": CLIPTokenizer},
     **{base: {"tokenizer": CLIPTokenizer, "tokenizer_2": T5TokenizerFast} for base in FLUX},
+    **{base: {"tokenizer": Qwen2TokenizerFast} for base in FLUX2},
 }
 
 
@@ -104,6 +122,6 @@ def _scheduler(folder: Path, base: Base) -> Any:
     except (OSError, ValueError, TypeError, NotImplementedError) as fault:
         raise MalformedFile(f"{file}: {fault}") from fault
     flows = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
-    if not (flows if base in FLUX else hasattr(scheduler, "alphas_cumprod")):
+    if not (flows if base in (*FLUX, *FLUX2) else hasattr(scheduler, "alphas_cumprod")):
         raise MalformedFile(f"{file}: {name} has noise levels of another kind than {base} takes")
     return scheduler

@@ -12,6 +12,7 @@ from model_store.catalogue.entry import Base
 from tests.parity.__main__ import CACHE, ROOT
 from tests.parity.lab import data_root
 from workers.engine.backbones.flux import Flux
+from workers.engine.backbones.flux2 import Flux2
 from workers.engine.backbones.load import load
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -50,6 +51,13 @@ def flux_of(tiny_root: Path, base: Base) -> Flux:
     """Return the tiny FLUX model of an architecture, one for each process."""
     loaded = load(tiny_root / base)
     assert isinstance(loaded, Flux)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def flux2(tiny_root: Path) -> Flux2:
+    loaded = load(tiny_root / "flux2-klein")
+    assert isinstance(loaded, Flux2)
     return loaded
 
 

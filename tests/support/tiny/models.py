@@ -43,6 +43,7 @@ from model_store.add.add import add
 from model_store.catalogue.entry import Licence
 from model_store.store.files import replace_with
 from tests.support.tiny.flux import CONTROL_CHANNELS, FILL_CHANNELS, build_pipeline
+from tests.support.tiny.flux2 import build_klein
 from tests.support.tiny.flux_adapters import build_control_lora, build_depth, build_redux
 from tests.support.tiny.tokenizers import save_byte_vocabulary
 
@@ -189,6 +190,7 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "flux-schnell": lambda out: build_pipeline(FluxPipeline, out, 111, dev=False),
     "flux-fill": lambda out: build_pipeline(FluxFillPipeline, out, 112, channels=FILL_CHANNELS),
     "flux-control": lambda out: build_pipeline(FluxControlPipeline, out, 113, channels=CONTROL_CHANNELS),
+    "flux2-klein": build_klein,
     "flux-redux": build_redux,
     "flux-control-lora": build_control_lora,
     "depth-anything": build_depth,

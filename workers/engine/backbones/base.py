@@ -134,6 +134,10 @@ class Backbone(ABC):
         """Return (channels, h, w) of the latents of a picture."""
         return self.latent_channels, height // self.vae_factor, width // self.vae_factor
 
+    def preview_cells(self, latents: Tensor) -> Tensor:
+        """Return latents (n, channels, h, w) as cells of which each becomes a pixel of a preview."""
+        return latents
+
     def initial_latents(self, noise: Tensor, scheduler: Scheduler) -> Tensor:
         """Return noise (n, channels, h, w) at unit scale as the scheduler starts from it, on the device."""
         return (noise * scheduler.init_noise_sigma).to(self.device)

@@ -12,18 +12,18 @@ from torch import Tensor
 
 
 class FlowMatching:
-    """The last `strength` of a schedule of `steps` steps; `tokens` is the number of image tokens, which shifts it.
+    """The last `strength` of a schedule of `steps` steps; `mu` shifts it where the configuration says so.
 
-    t_i = linspace(1, 1 / steps, steps); with dynamic shifting t -> e^mu / (e^mu + 1 / t - 1), mu linear in the tokens.
-    Latents have unit scale throughout.
+    t_i = linspace(1, 1 / steps, steps); with dynamic shifting t -> e^mu / (e^mu + 1 / t - 1). Latents have unit scale
+    throughout.
     """
 
     init_noise_sigma = 1.0
 
-    def __init__(self, config: Mapping[str, Any], steps: int, tokens: int, strength: float = 1.0) -> None:
+    def __init__(self, config: Mapping[str, Any], steps: int, mu: float, strength: float = 1.0) -> None:
         flow: Any = FlowMatchEulerDiscreteScheduler.from_config(dict(config))
-        mu = shift_of(config, tokens) if config.get("use_dynamic_shifting") else None
-        flow.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), mu=mu)
+        shift = mu if config.get("use_dynamic_shifting") else None
+        flow.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps), mu=shift)
         self._begin = int(max(steps - min(steps * strength, steps), 0))
         flow.set_begin_index(self._begin)
         self._flow = flow

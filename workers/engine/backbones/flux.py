@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workers.engine.backbones.flow_matching import FlowMatching
+from workers.engine.backbones.flow_matching import FlowMatching, shift_of
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import DenoiserCall
@@ -130,7 +130,8 @@ class Flux(PipelineBackbone):
     ) -> FlowMatching:
         """Return the flow's schedule at a size; `strength` is how much of it is run. There is one sampler: Euler's."""
         tokens = (width // self.size_multiple) * (height // self.size_multiple)
-        return FlowMatching(config or self.scheduler_config, steps, tokens, strength)
+        config = config or self.scheduler_config
+        return FlowMatching(config, steps, shift_of(config, tokens), strength)
 
     def predict(self, call: DenoiserCall) -> Tensor:
         """Return the velocity v (rows, channels, h, w)."""

@@ -25,18 +25,18 @@ CELLS, PATCHES = 16, 8
 
 @dataclass(frozen=True)
 class Projection:
-    """weights (3, channels) and offset (3), float32 on the CPU: one latent cell to red, green, blue in -1..1."""
+    """weights (3, channels) and offset (3), float32 on the CPU: one cell to red, green, blue in -1..1."""
 
     weights: Tensor
     offset: Tensor
 
-    def picture(self, latents: Tensor) -> Image.Image | None:
-        """Return the first of latents (n, channels, h, w) as an RGB picture of w x h pixels. From any thread.
+    def picture(self, cells: Tensor) -> Image.Image | None:
+        """Return the first of cells (n, channels, h, w) as an RGB picture of w x h pixels. From any thread.
 
         None where they are not finite: there is nothing to be seen.
         """
         with torch.inference_mode():
-            z = latents[0].to("cpu", torch.float32)
+            z = cells[0].to("cpu", torch.float32)
             signed = torch.einsum("rc,chw->rhw", self.weights, z) + self.offset[:, None, None]
             return Image.fromarray(from_signed(signed[None])[0]) if signed.isfinite().all() else None
 
@@ -57,18 +57,20 @@ def fit(backbone: Backbone) -> Projection | None:
     colours = _blended(3, CELLS * backbone.vae_factor).mul(2).sub(1)
     noise = torch.special.ndtri(_blended(backbone.latent_channels, CELLS).clamp(0.01, 0.99)).to(backbone.device)
     latents = [backbone.encode(colours), noise]
-    decoded = [avg_pool2d(backbone.decode(z), backbone.vae_factor) for z in latents]
-    z, rgb = (torch.cat([_cells(rows) for rows in both]) for both in (latents, decoded))
+    decoded = [backbone.decode(z) for z in latents]
+    cells = [backbone.preview_cells(z) for z in latents]
+    colour = [avg_pool2d(rgb, rgb.shape[3] // z.shape[3]) for rgb, z in zip(decoded, cells, strict=True)]
+    z, rgb = (torch.cat([_rows(each) for each in both]) for both in (cells, colour))
     if not (z.isfinite().all() and rgb.isfinite().all()):
         log.warning("no previews of %s: its VAE gives values that are not finite", backbone.name)
         return None
     solution = torch.linalg.lstsq(torch.cat([z, torch.ones(len(z), 1)], dim=1), rgb, driver="gelsd").solution.float()
-    return Projection(weights=solution[:-1].T.contiguous(), offset=solution[-1])
+    return Projection(solution[:-1].T.contiguous(), solution[-1])
 
 
-def _cells(rows: Tensor) -> Tensor:
+def _rows(cells: Tensor) -> Tensor:
     """Return (1, channels, h, w) as (h w, channels), float64 on the CPU."""
-    return rows[0].flatten(1).T.to("cpu", torch.float64)
+    return cells[0].flatten(1).T.to("cpu", torch.float64)
 
 
 def _blended(channels: int, side: int) -> Tensor:
@@ -83,4 +85,9 @@ def frame(backbone: Backbone, trajectory: Trajectory, step: int) -> PreviewFrame
     if fitted is None:
         return None
     latents = trajectory.latents if trajectory.estimate is None else trajectory.estimate
-    return PreviewFrame(step, partial(fitted.picture, latents))
+    return PreviewFrame(step, partial(_draw, backbone, fitted, latents))
+
+
+@torch.inference_mode()
+def _draw(backbone: Backbone, fitted: Projection, latents: Tensor) -> Image.Image | None:
+    return fitted.picture(backbone.preview_cells(latents[:1].to("cpu", torch.float32)))

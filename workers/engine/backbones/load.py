@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import Flux2KleinPipeline, FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import nn
 
 from model_store.catalogue.entry import Base
 from model_store.errors import ModelStoreError
 from model_store.load.base import load_base
 from workers.engine.backbones.flux import Flux
+from workers.engine.backbones.flux2 import Flux2, Flux2KV
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
@@ -33,29 +34,62 @@ def _flux_settings(_: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _flux2_settings(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {"is_distilled": bool(index.get("is_distilled", False))}
+
+
+def _flux2_kv_settings(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {"is_distilled": bool(index.get("is_distilled", True))}
+
+
 Settings = Callable[[Mapping[str, Any]], dict[str, Any]]
 """Returns what a pipeline is told beside its parts, of those that are not used too, from the folder's index file."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a diffusers folder becomes a backbone; `unguided` is the base without an embedding of the guidance."""
+    """How a diffusers folder becomes a backbone; `other` is the base of a pipeline that `is_other` holds for.
+
+    Both forms have the same parts.
+    """
 
     base: Base
     backbone: type[PipelineBackbone]
     pipeline: Any
     settings: Settings
-    unguided: Base | None = None
+    other: Base | None = None
+    is_other: Callable[[Any], bool] = lambda pipe: False
+
+    def base_of(self, pipe: Any) -> Base:
+        """Return which of the two forms a pipeline is."""
+        return self.other if self.other is not None and self.is_other(pipe) else self.base
+
+
+def _takes_no_guidance(pipe: Any) -> bool:
+    return not pipe.transformer.config.guidance_embeds
+
+
+def _is_not_distilled(pipe: Any) -> bool:
+    return not pipe.config.is_distilled
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     "StableDiffusionPipeline": Architecture("sd15", StableDiffusion, StableDiffusionPipeline, _sd15_settings),
     "StableDiffusionXLPipeline": Architecture("sdxl", StableDiffusion, StableDiffusionXLPipeline, _sdxl_settings),
-    "FluxPipeline": Architecture("flux", Flux, FluxPipeline, _flux_settings, unguided="flux-schnell"),
+    "FluxPipeline": Architecture("flux", Flux, FluxPipeline, _flux_settings, "flux-schnell", _takes_no_guidance),
     "FluxFillPipeline": Architecture("flux-fill", Flux, FluxPipeline, _flux_settings),
     "FluxControlPipeline": Architecture("flux-control", Flux, FluxPipeline, _flux_settings),
+    "Flux2KleinPipeline": Architecture(
+        "flux2-klein", Flux2, Flux2KleinPipeline, _flux2_settings, "flux2-klein-base", _is_not_distilled
+    ),
+    "Flux2KleinKVPipeline": Architecture(
+        "flux2-klein", Flux2KV, Flux2KleinPipeline, _flux2_kv_settings, "flux2-klein-base", _is_not_distilled
+    ),
 }
-"""By the pipeline that a folder names. FLUX's differ in their loops, which is ours, and share the parts."""
+"""By the pipeline that a folder names. FLUX's differ in their loops, which is ours, and share the parts.
+
+diffusers' own pipeline for cached keys of references puts its attention processors on the model for good.
+"""
 
 
 def load(
@@ -104,9 +138,7 @@ def wrap(
     for part in pipe.components.values():
         if isinstance(part, nn.Module):
             part.eval().requires_grad_(False)
-    guided = known.unguided is None or pipe.transformer.config.guidance_embeds
-    base = known.base if guided or known.unguided is None else known.unguided
-    return known.backbone(pipe, name=name, base=base, fingerprint=fingerprint, dtype=dtype)
+    return known.backbone(pipe, name=name, base=known.base_of(pipe), fingerprint=fingerprint, dtype=dtype)
 
 
 def fingerprint(folder: Path, *others: Path | None) -> str:

@@ -66,10 +66,14 @@ class PipelineBackbone(Backbone):
         shift = getattr(self.vae.config, "shift_factor", None) or 0.0
         return (latents - shift) * self.vae.config.scaling_factor
 
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """Return latents, float32, as what the VAE decodes."""
+        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
+        return latents / self.vae.config.scaling_factor + shift
+
     def decode(self, latents: Tensor) -> Tensor:
         """Return latents (n, channels, h, w) as pictures (n, 3, h, w) in about -1..1, float32; gradients pass."""
-        shift = getattr(self.vae.config, "shift_factor", None) or 0.0
-        unscaled = latents.float() / self.vae.config.scaling_factor + shift
+        unscaled = self.unscaled(latents.float())
         reduced = self.dtype is torch.bfloat16 and self.device.type == "cuda"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
             return self.vae.decode(unscaled, return_dict=False)[0].float()
