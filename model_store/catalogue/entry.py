@@ -25,9 +25,21 @@ Kind = Literal[
 Origin = Literal["hub", "shipped", "added"]
 
 PROMPT_TOKENS: Mapping[Base, int] = MappingProxyType(
-    {"sd15": 75, "sdxl": 75, "flux": 511, "flux-schnell": 255, "flux-fill": 511, "flux-control": 511}
+    {
+        "sd15": 75,
+        "sdxl": 75,
+        "flux": 511,
+        "flux-schnell": 255,
+        "flux-fill": 511,
+        "flux-control": 511,
+        "flux2-klein": 500,
+        "flux2-klein-base": 500,
+    }
 )
-"""How many tokens of a text the text encoder of an architecture reads that reads most; on FLUX, T5 by default."""
+"""How many tokens of a text the text encoder of an architecture reads that reads most; on FLUX, T5 by default.
+
+FLUX.2's 512 hold the chat template, too.
+"""
 
 _GLOB = re.compile(r"[*?\[]")
 
