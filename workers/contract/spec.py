@@ -39,6 +39,17 @@ class Params(BaseModel):
         "lists them, `stylize models add` installs them",
     )
 
+    def guided(self, guidance_scale: float) -> bool:
+        """Return whether each picture has a second, unconditional row, for classifier-free guidance.
+
+        Methods on models that take `guidance_scale` as a number say it by a parameter of their own.
+        """
+        return guidance_scale > 1
+
+    def denoised_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size of what is denoised for a picture: larger where something stands beside it."""
+        return width, height
+
     def size_fault(self, width: int, height: int, *, base: Base, references: int) -> str:
         """Return why a size cannot be drawn with any strength above 0; empty when it can.
 

@@ -211,5 +211,6 @@ def _no_lora(model: str, base: Base) -> Path:
 def _require_memory(backbone: Backbone, items: Sequence[BatchItem]) -> None:
     inputs = items[0].inputs
     rows = sum(item.rows for item in items)
-    needed = backbone.estimate_memory(rows=rows, width=inputs.width, height=inputs.height)
+    width, height = inputs.params.denoised_size(inputs.width, inputs.height)
+    needed = backbone.estimate_memory(rows=rows, width=width, height=height)
     memory.require(needed.peak, backbone.device)

@@ -63,10 +63,11 @@ def validated(spec: Spec, request: GenerationRequest) -> Params:
 
 def unread_texts(inputs: GenerationInputs, backbone: Backbone) -> tuple[str, ...]:
     """Return a sentence for each text of a request that is longer than what the base model's text encoders read."""
+    most = getattr(inputs.params, "max_sequence_length", None)
     return tuple(
         f"{name} is longer than the {tokens} tokens that a text encoder of {backbone.name} reads; not read: {rest}"
         for name, text in _texts(inputs)
-        for rest, tokens in backbone.unread(text).items()
+        for rest, tokens in backbone.unread(text, most).items()
     )
 
 

@@ -80,6 +80,11 @@ class GenerationInputs:
     scheduler_config: dict[str, Any] | None = None
 
     @property
+    def guided(self) -> bool:
+        """Whether there is classifier-free guidance: an unconditional row for each picture."""
+        return self.params.guided(self.guidance_scale)
+
+    @property
     def weights(self) -> tuple[float, ...]:
         """One weight per style picture, summing to 1; equal where the request names none."""
         given = self.style_weights or (1.0,) * len(self.pictures.styles)
@@ -174,7 +179,7 @@ def text_to_image(
     positive, negative = backbone.condition(
         inputs.prompts,
         inputs.negative_prompt,
-        guided=inputs.guidance_scale > 1,
+        guided=inputs.guided,
         width=inputs.width,
         height=inputs.height,
     )

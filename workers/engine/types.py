@@ -64,7 +64,7 @@ class BatchItem:
     @property
     def rows(self) -> int:
         """Rows of the model's batch per step."""
-        return len(self.inputs.seeds) * (2 if self.inputs.guidance_scale > 1 else 1)
+        return len(self.inputs.seeds) * (2 if self.inputs.guided else 1)
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,40 @@
 
 from dataclasses import dataclass
 
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs
 
 GREY, KEPT, REPAINTED = (127, 127, 127), 0, 255
-FEATHER = 8
-"""Pixels over which what was kept goes over into what was painted."""
+FEATHER = 4
+"""Pixels within the mask over which what is kept goes over into what is painted."""
 
 
 @dataclass(frozen=True)
 class FillCanvas:
-    """A picture (RGB) and its mask (grey) of the request's size."""
+    """A picture (RGB) and its mask (grey, repainted from REPAINTED / 2 on) of the same size.
+
+    `feather` is how many pixels of the picture within the mask are worth keeping for a soft edge.
+    """
 
     picture: Image.Image
     mask: Image.Image
+    feather: int = FEATHER
 
     def keep(self, painted: Image.Image) -> Image.Image:
-        """Return a painted picture with what was not repainted as it was; the model does not keep it exactly."""
-        blurred = self.mask.filter(ImageFilter.GaussianBlur(FEATHER / 2))
-        soft = Image.composite(Image.new("L", self.mask.size, REPAINTED), blurred, self.mask)
-        return Image.composite(painted, self.picture, soft)
+        """Return a painted picture with what is not repainted exactly as it was; the model keeps it only nearly."""
+        hole = self.mask.point([KEPT] * 128 + [REPAINTED] * 128)
+        if not self.feather:
+            return Image.composite(painted, self.picture, hole)
+        inside = hole.filter(ImageFilter.MinFilter(2 * (self.feather // 2) + 1))
+        soft = inside.filter(ImageFilter.GaussianBlur(self.feather / 3))
+        return Image.composite(painted, self.picture, ImageChops.darker(hole, soft))
+
+    def from_left(self, left: int) -> "FillCanvas":
+        """Return the part of it from a column on."""
+        box = (left, 0, *self.picture.size)
+        return FillCanvas(self.picture.crop(box), self.mask.crop(box), self.feather)
 
     def without_left(self, width: int) -> "FillCanvas":
         """Return a diptych whose left half of that width is grey and repainted: nothing of the style image is seen."""
@@ -31,6 +43,18 @@ class FillCanvas:
         picture.paste(GREY, (0, 0, width, picture.height))
         mask.paste(REPAINTED, (0, 0, width, mask.height))
         return FillCanvas(picture, mask)
+
+
+def filled(inputs: GenerationInputs, left: int | None, top: int | None, overlap: int) -> FillCanvas:
+    """Return the content picture and what is repainted: its mask, or all around it where `left` or `top` is given.
+
+    Raises Refused for neither or both, or what does not fit.
+    """
+    if left is None and top is None:
+        return of_mask(inputs)
+    if inputs.pictures.mask is not None:
+        raise Refused("a mask_image, or params.left and params.top to paint around the content_image: not both")
+    return outpainting(inputs, left or 0, top or 0, overlap)
 
 
 def of_mask(inputs: GenerationInputs) -> FillCanvas:
@@ -67,16 +91,19 @@ def outpainting(inputs: GenerationInputs, left: int, top: int, overlap: int = 0)
         bottom - overlap * (bottom < inputs.height),
     )
     mask.paste(KEPT, kept)
-    return FillCanvas(picture, mask)
+    return FillCanvas(picture, mask, min(FEATHER, overlap))
 
 
 def diptych(inputs: GenerationInputs) -> FillCanvas:
     """Return a canvas twice the request's width: the style picture left, the target right.
 
-    The right half is repainted, or a region of it: where a content picture stands there with a mask (nearest).
+    The right half is repainted, or a region of it: where a content picture stands there with a mask (nearest). Raises
+    Refused for one of them without the other: of the content nothing would be seen.
     """
     size, lanczos = (inputs.width, inputs.height), Image.Resampling.LANCZOS
     [style], content, mask = inputs.pictures.styles, inputs.pictures.content, inputs.pictures.mask
+    if (content is None) != (mask is None):
+        raise Refused("with params.layout diptych, content_image and mask_image go together")
     picture = Image.new("RGB", (2 * inputs.width, inputs.height), GREY)
     picture.paste(style.convert("RGB").resize(size, lanczos), (0, 0))
     if content is not None:

@@ -1,17 +1,19 @@
 """What techniques on FLUX.1 share: the trajectory from a prompt, on a picture or not, and what is read beside it."""
 
+import hashlib
 from collections.abc import Callable
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.flux import Flux, with_channels
+from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Trajectory
 from workers.engine.images import to_signed
 from workers.engine.noise import INITIAL
 from workers.engine.technique import GenerationInputs, PrepareContext, check_size
+from workers.techniques.canvas import FillCanvas
 
 Encode = Callable[[Flux, Tensor, str], Tensor]
 """Returns the latents of a picture (1, 3, h, w) in -1..1; the name says which picture it is, for recorded draws."""
@@ -54,7 +56,7 @@ def flux_trajectory(
     positive, negative = backbone.condition(
         inputs.prompts,
         inputs.negative_prompt,
-        guided=true_cfg_scale > 1,
+        guided=inputs.guided,
         embedded_guidance=inputs.guidance_scale,
         text_tokens=text_tokens,
         **size,
@@ -62,8 +64,32 @@ def flux_trajectory(
     noise = inputs.noise.normal(INITIAL, backbone.latent_shape(**size)).to(backbone.device)
     latents = noise
     if picture is not None and strength < 1:
-        latents = scheduler.add_noise(encode(backbone, to_signed(picture), "image"), noise)
+        latents = scheduler.add_noise(kept_latents(picture, "image", context, encode), noise)
     return Trajectory(latents, scheduler, positive, negative, true_cfg_scale, inputs.seeds)
+
+
+def kept_latents(
+    picture: Image.Image,
+    name: str,
+    context: PrepareContext,
+    encode: Encode = encode_mean,
+    *,
+    hole: Tensor | None = None,
+    of_style: bool = False,
+) -> Tensor:
+    """Return the latents of a picture (1, c, h, w), kept by its pixels when they are the posterior's mean.
+
+    Where `hole` (1, 1, h, w) is 1 the picture is mid grey.
+    """
+    backbone = context.backbone
+    assert isinstance(backbone, Flux)
+    signed = to_signed(picture) if hole is None else to_signed(picture) * (1 - hole)
+    if encode is not encode_mean:
+        return encode(backbone, signed, name)
+    seen = hashlib.sha256(signed.numpy().tobytes()).hexdigest()
+    key = key_of(what="flux latents", weights=backbone.fingerprint, size=picture.size, pixels=seen)
+    kept = context.cache.get(key, lambda: {"latents": encode(backbone, signed, name)}, of_style=of_style)
+    return kept["latents"].to(backbone.device)
 
 
 def read_beside(trajectory: Trajectory, latents: Tensor) -> None:
@@ -74,15 +100,14 @@ def read_beside(trajectory: Trajectory, latents: Tensor) -> None:
 
 
 def masked_channels(
-    backbone: Backbone, picture: Image.Image, mask: Image.Image, encode: Encode = encode_mean
+    filled: FillCanvas, context: PrepareContext, encode: Encode = encode_mean, *, of_style: bool = False
 ) -> Tensor:
     """Return what FLUX Fill reads (1, 16 + 64, h, w): the picture without what is repainted, and the mask.
 
-    `mask` is grey, 255 where the picture is repainted; both have the request's size. Holes are mid grey.
+    The mask is grey, 255 where the picture is repainted. `of_style` says that only style images are on the canvas.
     """
-    assert isinstance(backbone, Flux)
-    hole = (_grey(mask) >= 0.5).float()
-    kept = encode(backbone, to_signed(picture) * (1 - hole), "masked_image")
+    hole = (_grey(filled.mask) >= 0.5).float()
+    kept = kept_latents(filled.picture, "masked_image", context, encode, hole=hole, of_style=of_style)
     return torch.cat([kept, mask_cells(hole).to(kept)], dim=1)
 
 

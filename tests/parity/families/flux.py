@@ -19,7 +19,7 @@ from workers.engine.backbones.flux import CHANNELS, Flux, pack
 from workers.engine.technique import GenerationInputs, PrepareContext, Technique
 from workers.techniques import canvas, control_maps
 from workers.techniques.edit.fill.spec import FillParams
-from workers.techniques.edit.fill.technique import Fill, canvas_of
+from workers.techniques.edit.fill.technique import Fill
 from workers.techniques.encoder import redux_tokens
 from workers.techniques.encoder.redux.spec import ReduxParams
 from workers.techniques.encoder.redux.technique import Redux, reference_tokens
@@ -146,7 +146,7 @@ def _beside(added: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _canvas(asked: GenerationInputs) -> dict[str, Tensor]:
     if isinstance(asked.params, FillParams):
-        drawn = canvas_of(asked, asked.params)
+        drawn = canvas.filled(asked, asked.params.left, asked.params.top, asked.params.overlap)
     elif isinstance(asked.params, ReduxFillParams):
         drawn = canvas.diptych(asked)
     else:

@@ -115,14 +115,22 @@ class Backbone(ABC):
         device: torch.device = next(self.denoiser.parameters()).device
         return device
 
-    def unread(self, text: str) -> dict[str, int]:
+    def readers(self, most: int | None = None) -> list[tuple[PreTrainedTokenizerBase, int]]:
+        """Return the tokenizers of the text encoders that are to read a text whole, and how many tokens each takes.
+
+        `most` is the request's own length of the text, on models where it can be chosen.
+        """
+        tokenizers = (part for part in self.components.values() if isinstance(part, PreTrainedTokenizerBase))
+        return [(tokenizer, tokenizer.model_max_length) for tokenizer in tokenizers]
+
+    def unread(self, text: str, most: int | None = None) -> dict[str, int]:
         """Return the ends of a text that a text encoder does not read, each with the number of tokens it takes."""
         found = {}
-        for tokenizer in (part for part in self.components.values() if isinstance(part, PreTrainedTokenizerBase)):
-            room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+        for tokenizer, length in self.readers(most):
+            room = length - tokenizer.num_special_tokens_to_add()
             tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
             if len(tokens.input_ids) > room and (rest := text[tokens.offset_mapping[room][0] :].strip()):
-                found[rest] = tokenizer.model_max_length
+                found[rest] = length
         return found
 
     @property

@@ -6,13 +6,16 @@ so those that a technique appends (Redux) may stand in any order. Padding of the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from workers.engine.backbones.flow_matching import FlowMatching, shift_of
 from workers.engine.backbones.pipeline import PipelineBackbone
+from workers.engine.cache.prompt_cache import PromptCache
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import DenoiserCall
 from workers.engine.memory import Estimate
@@ -21,8 +24,13 @@ PATCH = 2
 TEXT_TOKENS = 512
 TEXT_TOKENS_UNGUIDED = 256
 """The length of T5's text that schnell was distilled with."""
+DEFAULT_GUIDANCE = 3.5
+REFERENCE_TOKENS = 4 * 729
+"""The most that a technique appends to the text: Redux' tokens of four references."""
+PROMPT_BYTES = 128 << 20
+"""What is kept of prompts: 4 MB each of 512 tokens in half precision."""
 MAPS = 24
-POOLED, GUIDANCE, CHANNELS = "pooled", "guidance", "channels"
+TEXT, POOLED, GUIDANCE, CHANNELS = "text", "pooled", "guidance", "channels"
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -103,20 +111,29 @@ class Flux(PipelineBackbone):
             return positive, None
         return positive, self._encode([negative_prompt or ""] * len(prompts), embedded_guidance, length)
 
-    @torch.no_grad()
     def _encode(self, prompts: Sequence[str], guidance: float | None, length: int) -> Condition:
-        distinct = list(dict.fromkeys(prompts))
-        order = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)
-        text, pooled, _ = self.pipe.encode_prompt(
-            prompt=distinct, prompt_2=None, device=self.device, max_sequence_length=length
-        )
-        added = {POOLED: pooled.to(self.dtype)[order]}
+        kept: PromptCache = self.get_or_load("prompts", lambda: PromptCache(PROMPT_BYTES, self.device))
+        rows = [
+            kept.get((self.fingerprint, str(self.dtype), length, prompt), partial(self._encode_prompt, prompt, length))
+            for prompt in prompts
+        ]
+        added = {POOLED: torch.cat([row[POOLED] for row in rows])}
         if self.embeds_guidance:
-            scale = self.default_guidance if guidance is None else guidance
+            scale = DEFAULT_GUIDANCE if guidance is None else guidance
             added[GUIDANCE] = torch.full((len(prompts),), scale, device=self.device)
-        return Condition(text.to(self.dtype)[order], added)
+        return Condition(torch.cat([row[TEXT] for row in rows]), added)
 
-    default_guidance = 3.5
+    @torch.no_grad()
+    def _encode_prompt(self, prompt: str, length: int) -> dict[str, Tensor]:
+        """Return T5's states (1, length, width) and CLIP's pooled one (1, width) of a prompt."""
+        text, pooled, _ = self.pipe.encode_prompt(
+            prompt=[prompt], prompt_2=None, device=self.device, max_sequence_length=length
+        )
+        return {TEXT: text.to(self.dtype), POOLED: pooled.to(self.dtype)}
+
+    def readers(self, most: int | None = None) -> list[tuple[PreTrainedTokenizerBase, int]]:
+        """Return T5's tokenizer alone: CLIP's vector is of the first 77 tokens, whatever follows."""
+        return [(self.components["tokenizer_2"], most or self.text_tokens)]
 
     def build_scheduler(
         self,
@@ -158,5 +175,6 @@ class Flux(PipelineBackbone):
         """
         config = self.denoiser.config
         inner = config.num_attention_heads * config.attention_head_dim
-        tokens = (width // self.size_multiple) * (height // self.size_multiple) + 2 * self.text_tokens
+        tokens = (width // self.size_multiple) * (height // self.size_multiple)
+        tokens += self.text_tokens + REFERENCE_TOKENS
         return Estimate(rows * tokens * inner * self.dtype.itemsize * MAPS, self.decode_memory(width, height))

@@ -19,10 +19,14 @@ class FillParams(Params):
     )
     keep: Literal["paste", "none"] = Field(
         "paste",
-        description="what is not repainted is pasted back after decoding, with a soft edge; the model alone keeps it "
-        "only nearly",
+        description="what is not repainted is pasted back exactly after decoding, with a soft edge within the mask; "
+        "the model alone keeps it only nearly",
     )
     max_sequence_length: int = Field(512, ge=1, le=512, description="tokens of the prompt, padding included")
+
+    def guided(self, guidance_scale: float) -> bool:
+        """Return False: `guidance_scale` is a number that the model takes."""
+        return False
 
 
 SPEC = Spec(

@@ -29,7 +29,7 @@ class Fill:
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return what paints under the mask. Raises Refused without mask or place."""
         params = params_as(inputs, FillParams)
-        filled = canvas_of(inputs, params)
+        filled = canvas.filled(inputs, params.left, params.top, params.overlap)
         trajectory = flux_trajectory(
             inputs,
             context,
@@ -38,7 +38,7 @@ class Fill:
             strength=inputs.strength,
             encode=self.encode,
         )
-        read_beside(trajectory, masked_channels(context.backbone, filled.picture, filled.mask, self.encode))
+        read_beside(trajectory, masked_channels(filled, context, self.encode))
         if params.keep == "paste":
             trajectory.finish = filled.keep
         return trajectory
@@ -46,13 +46,6 @@ class Fill:
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Change nothing."""
         return nullcontext(Hooks())
-
-
-def canvas_of(inputs: GenerationInputs, params: FillParams) -> canvas.FillCanvas:
-    """Return the picture and its mask: as given, or around the content picture."""
-    if params.left is None and params.top is None:
-        return canvas.of_mask(inputs)
-    return canvas.outpainting(inputs, params.left or 0, params.top or 0, params.overlap)
 
 
 TECHNIQUE = Fill()

@@ -46,6 +46,10 @@ class ReduxParams(Params):
         None, ge=1, le=512, description="tokens of the prompt, padding included; default 512, on schnell 256"
     )
 
+    def guided(self, guidance_scale: float) -> bool:
+        """Return whether there is true classifier-free guidance; `guidance_scale` is what the model takes."""
+        return self.true_cfg_scale > 1
+
 
 SPEC = Spec(
     name="redux",

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from workers.contract.spec import Spec
 from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.flux import Flux
 from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques.encoder import redux_attention
 from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
@@ -34,11 +36,14 @@ class Redux:
     spec: ClassVar[Spec] = SPEC
 
     def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
-        """Batches with what has as many tokens on the same model and size."""
+        """Batches with what has as many tokens on the same model and size, and a weaker attention to some or not."""
         params = params_as(inputs, ReduxParams)
+        assert isinstance(backbone, Flux)
         grids = len(inputs.pictures.styles) if params.combine == "concat" else 1
-        shape = (grids, params.downsampling_factor, params.max_sequence_length, inputs.strength > 0)
-        return backbone.name, inputs.width, inputs.height, *shape, params.control, params.control_scale
+        text = params.max_sequence_length or backbone.text_tokens
+        tokens = (text, grids, params.downsampling_factor) if inputs.strength > 0 else (text,)
+        weakened = inputs.strength > 0 and (inputs.guided or set(strengths(inputs, grids)) != {1.0})
+        return backbone.name, inputs.width, inputs.height, tokens, weakened, params.control, params.control_scale
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return text-to-image, or image-to-image of a content picture, that sees the style images.
@@ -46,6 +51,8 @@ class Redux:
         At strength 0 their tokens are left out: plain exactly. Raises WeightsMissing without Redux.
         """
         params, content = params_as(inputs, ReduxParams), inputs.pictures.content
+        if params.control is None and context.backbone.base == "flux-control":
+            raise Refused("flux-control follows a map: params.control must be canny or depth, with a control_image")
         trajectory = flux_trajectory(
             inputs,
             context,

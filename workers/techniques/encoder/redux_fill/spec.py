@@ -21,6 +21,14 @@ class ReduxFillParams(Params):
     downsampling_factor: int = Field(1, ge=1, le=9, description="how much coarser the grid of the tokens becomes")
     max_sequence_length: int = Field(512, ge=1, le=512, description="tokens of the prompt, padding included")
 
+    def guided(self, guidance_scale: float) -> bool:
+        """Return False: `guidance_scale` is a number that the model takes."""
+        return False
+
+    def denoised_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size of the canvas: twice as wide where the style image stands on it."""
+        return (2 * width, height) if self.layout == "diptych" else (width, height)
+
 
 SPEC = Spec(
     name="redux-fill",

@@ -12,6 +12,7 @@ from torch import Tensor
 from workers.contract.spec import Spec
 from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Hooks, Trajectory
+from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques import canvas
 from workers.techniques.encoder import redux_attention
@@ -31,8 +32,9 @@ class ReduxFill:
     def batch_key(self, inputs: GenerationInputs, backbone: Backbone) -> Hashable | None:
         """Batches with what has as many tokens on the same model and size."""
         params = params_as(inputs, ReduxFillParams)
-        shape = (params.layout, params.downsampling_factor, params.max_sequence_length, inputs.strength > 0)
-        return backbone.name, inputs.width, inputs.height, *shape
+        tokens = (params.max_sequence_length, params.downsampling_factor, inputs.strength > 0)
+        weakened = 0 < inputs.strength < 1
+        return backbone.name, *params.denoised_size(inputs.width, inputs.height), *tokens, weakened
 
     def prepare(self, inputs: GenerationInputs, context: PrepareContext) -> Trajectory:
         """Return what paints under the mask and sees the style image. Raises Refused without mask or place."""
@@ -40,7 +42,8 @@ class ReduxFill:
         filled = _canvas(inputs, params)
         wide = replace(inputs, width=filled.picture.width)
         trajectory = flux_trajectory(wide, context, text_tokens=params.max_sequence_length)
-        read_beside(trajectory, masked_channels(context.backbone, filled.picture, filled.mask, self.encode))
+        of_style = inputs.pictures.content is None and inputs.pictures.mask is None
+        read_beside(trajectory, masked_channels(filled, context, self.encode, of_style=of_style))
         trajectory.extra = ReferenceTokens()
         if inputs.strength > 0:
             trajectory.extra = see(trajectory, [style_tokens(inputs, context)], [inputs.strength**2])
@@ -64,12 +67,9 @@ def style_tokens(inputs: GenerationInputs, context: PrepareContext) -> Tensor:
 
 def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.FillCanvas:
     if params.layout == "tokens":
-        around = params.left is not None or params.top is not None
-        return (
-            canvas.outpainting(inputs, params.left or 0, params.top or 0, params.overlap)
-            if around
-            else canvas.of_mask(inputs)
-        )
+        return canvas.filled(inputs, params.left, params.top, params.overlap)
+    if params.left is not None or params.top is not None:
+        raise Refused("params.left and params.top take params.layout tokens")
     both = canvas.diptych(inputs)
     return both if inputs.strength > 0 else both.without_left(inputs.width)
 
@@ -77,7 +77,7 @@ def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.FillCan
 def _target(filled: canvas.FillCanvas, width: int, painted: Image.Image) -> Image.Image:
     """Return the target with what was kept of it: the right part of a diptych."""
     left = painted.width - width
-    return filled.keep(painted).crop((left, 0, painted.width, painted.height))
+    return filled.from_left(left).keep(painted.crop((left, 0, *painted.size)))
 
 
 TECHNIQUE = ReduxFill()
