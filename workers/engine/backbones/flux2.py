@@ -108,13 +108,13 @@ class Flux2(PipelineBackbone):
         """Whether it runs in few steps, without guidance."""
         return self.base == "flux2-klein"
 
-    def unread(self, text: str) -> dict[str, int]:
+    def unread(self, text: str, most: int | None = None) -> dict[str, int]:
         """Return the end of a text that stands behind what is read of it, with the number of tokens it takes."""
         tokenizer = self.pipe.tokenizer
         frame = tokenizer.apply_chat_template(
             [{"role": "user", "content": ""}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
-        room = TEXT_TOKENS - len(tokenizer(frame, add_special_tokens=False).input_ids)
+        room = (most or TEXT_TOKENS) - len(tokenizer(frame, add_special_tokens=False).input_ids)
         tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         rest = text[tokens.offset_mapping[room][0] :].strip() if len(tokens.input_ids) > room else ""
         return {rest: room} if rest else {}
