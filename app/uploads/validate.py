@@ -124,8 +124,9 @@ def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) 
         faults.append(Fault("#/control_image", f"{spec.name} takes no control image"))
     elif has_control and params is not None and control is None:
         faults.append(Fault("#/params/control", f"is required with a control image: {', '.join(spec.inputs.controls)}"))
-    elif control is not None and not has_control:
-        faults.append(Fault("#/control_image", "is required when params.control is given"))
+    elif control is not None and not (has_control or has_content):
+        beside = " without a content image" if spec.inputs.content_image != "none" else ""
+        faults.append(Fault("#/control_image", f"is required when params.control is given{beside}"))
     needed = spec.inputs.needs
     if needed and params is not None and getattr(params, needed) is None:
         faults.append(Fault(f"#/params/{needed}", f"is required: {spec.params.model_fields[needed].description}"))

@@ -4,7 +4,7 @@ Canny: thresholds on the RGB bytes, the strongest channel counts. Depth: near is
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +18,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MA
 from model_store.errors import ModelStoreError
 from model_store.load.component import load_component
 from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import fingerprint
 from workers.engine.errors import ModelUnusable
-
-DepthRange = Literal["minmax", "raw"]
+from workers.techniques.control_params import DepthRange
 
 
 def canny(image: Image.Image, low: int, high: int) -> Image.Image:
@@ -30,11 +30,12 @@ def canny(image: Image.Image, low: int, high: int) -> Image.Image:
 
 
 class DepthEstimator:
-    """A depth model with its own preprocessing, by Pillow."""
+    """A depth model with its own preprocessing, by Pillow. `fingerprint` names its weights in cache keys."""
 
-    def __init__(self, model: Any, processor: Any) -> None:
+    def __init__(self, model: Any, processor: Any, fingerprint: str) -> None:
         self._model = model
         self._processor = processor
+        self.fingerprint = fingerprint
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return normalised pixel values (1, 3, h, w), float32 on the CPU."""
@@ -75,4 +76,4 @@ def _load(folder: Path, backbone: Backbone) -> DepthEstimator:
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     except (ModelStoreError, OSError, ValueError, KeyError) as broken:
         raise ModelUnusable(f"{folder} holds no depth model: {broken}") from broken
-    return DepthEstimator(model, processor)
+    return DepthEstimator(model, processor, fingerprint(folder))

@@ -7,14 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+from PIL import Image
+from torch import Tensor
+
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.flux import Flux
 from workers.engine.backbones.flux_control_lora import ControlLora, control_branches, read_control_lora
+from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Trajectory
 from workers.engine.errors import Refused
-from workers.engine.images import to_signed
+from workers.engine.images import digest, to_signed
 from workers.engine.technique import GenerationInputs, PrepareContext
-from workers.techniques.flux import Encode, read_beside, resized
+from workers.techniques.control_params import ControlParams
+from workers.techniques.control_picture import control_picture
+from workers.techniques.flux import Encode, encode_mean, read_beside
 
 Control = Literal["canny", "depth"]
 LORA_FILE = "flux1-{control}-dev-lora.safetensors"
@@ -34,13 +40,28 @@ class ControlBranches:
 
 
 def see_map(
-    trajectory: Trajectory, inputs: GenerationInputs, context: PrepareContext, control: Control, encode: Encode
+    trajectory: Trajectory, inputs: GenerationInputs, params: ControlParams, context: PrepareContext, encode: Encode
 ) -> None:
-    """Let the model read the latents of the control image. Raises Refused without one."""
-    if inputs.pictures.control is None:
-        raise Refused(f"params.control is {control}, which takes a control_image")
-    assert isinstance(context.backbone, Flux)
-    read_beside(trajectory, encode(context.backbone, to_signed(resized(inputs.pictures.control, inputs)), "control"))
+    """Let the model read the latents of the control picture, given or made. Raises Refused without one."""
+    picture = control_picture(inputs, params, context)
+    if picture is None:
+        raise Refused(f"params.control is {params.control}, which takes a control_image, or a content_image to make of")
+    trajectory.control_map = picture.shown
+    read_beside(trajectory, _map_latents(picture.image, context, encode))
+
+
+def _map_latents(image: Image.Image, context: PrepareContext, encode: Encode) -> Tensor:
+    """Return the latents (1, c, h, w) of a map, kept by the map when they are the posterior's mean."""
+    backbone = context.backbone
+    assert isinstance(backbone, Flux)
+    if encode is not encode_mean:
+        return encode(backbone, to_signed(image), "control")
+    key = key_of(what="map latents", model=backbone.fingerprint, picture=digest(image))
+
+    def build() -> dict[str, Tensor]:
+        return {"latents": encode(backbone, to_signed(image), "control")}
+
+    return context.cache.get(key, build, of_style=False)["latents"].to(backbone.device)
 
 
 def branches_of(context: PrepareContext, control: Control, scale: float) -> ControlBranches:

@@ -22,8 +22,8 @@ from workers.engine.errors import ModelUnusable, Refused
 class Control:
     """What one request wants of a ControlNet.
 
-    image: (1, 3, height, width) in 0..1, on the model's device in its dtype. start, end: shares of the steps. text:
-    whether each half of the guidance gets its own text, or both the negative one.
+    image: (1, 3, height, width) in 0..1, on the model's device in its dtype; `digest` names it in cache keys. start,
+    end: shares of the steps. text: whether each half of the guidance gets its own text, or both the negative one.
     """
 
     net: Any
@@ -32,6 +32,7 @@ class Control:
     start: float = 0.0
     end: float = 1.0
     text: Literal["matching", "negative"] = "matching"
+    digest: str = ""
 
     def weight(self, step: int, steps: int) -> float:
         """Return the factor on the residuals at a step: 0 outside of start..end."""

@@ -4,12 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Spec
+from workers.techniques.control_params import HIGH_THRESHOLD, LOW_THRESHOLD, ControlParams
 
 MOST_REFERENCES = 4
 
 
-class ReduxParams(Params):
+class ReduxParams(ControlParams):
     """Parameters of redux."""
 
     combine: Literal["concat", "blend"] = Field(
@@ -36,9 +37,13 @@ class ReduxParams(Params):
         description="with a content image: how much of the schedule is run on it; 1 forgets it",
     )
     control: Literal["canny", "depth"] | None = Field(
-        None, description="what the control image is a map of; on flux it takes the LoRA of that name"
+        None,
+        description="kind of the map of the control image, or of the map made of the content image when there is no "
+        "control image; on flux it takes the LoRA of that name. Default: control_source, when that makes one",
     )
     control_scale: float = Field(0.85, ge=0, le=2, description="how much of the control LoRA; 0.85 is the authors'")
+    low_threshold: int = Field(50, ge=0, le=1000, description=LOW_THRESHOLD)
+    high_threshold: int = Field(200, ge=0, le=1000, description=HIGH_THRESHOLD)
     true_cfg_scale: float = Field(
         1.0, ge=1, le=10, description="classifier-free guidance by the negative prompt, a second call a step; 1 is none"
     )

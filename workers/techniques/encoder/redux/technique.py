@@ -65,7 +65,7 @@ class Redux:
         branches = None
         if params.control is not None:
             branches = branches_of(context, params.control, params.control_scale)
-            see_map(trajectory, inputs, context, params.control, self.encode)
+            see_map(trajectory, inputs, params, context, self.encode)
         references = ReferenceTokens()
         if inputs.strength > 0:
             tokens = reference_tokens(inputs, context)

@@ -13,7 +13,6 @@ from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.controlnet import Control
 from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
-from workers.engine.images import digest
 from workers.engine.noise import INITIAL, SeededNoise
 from workers.engine.technique import GenerationInputs, PrepareContext, text_to_image
 from workers.techniques.shared_attention.style_aligned import control, inversion
@@ -63,6 +62,7 @@ def recorded(
     params: StyleAlignedParams,
     context: PrepareContext,
     options: Options,
+    controlled: Control | None,
     trajectory: Callable[[], Trajectory],
 ) -> Features | None:
     """Return the reference's features, from the style cache where they were recorded before.
@@ -76,13 +76,17 @@ def recorded(
     device = context.cache.device_for(size)
     if device is None:
         return None
-    key = key_of(**_facts(inputs, params, context, options))
+    key = key_of(**_facts(inputs, params, context, options, controlled))
     kept = context.cache.get(key, lambda: _record(context, trajectory(), layers, options, device))
     return Features(kept, backbone.device)
 
 
 def _facts(
-    inputs: GenerationInputs, params: StyleAlignedParams, context: PrepareContext, options: Options
+    inputs: GenerationInputs,
+    params: StyleAlignedParams,
+    context: PrepareContext,
+    options: Options,
+    controlled: Control | None,
 ) -> dict[str, Any]:
     """Return everything the features depend on; strength, scale, shift and AdaIN's options are not among it."""
     facts: dict[str, Any] = {
@@ -101,11 +105,11 @@ def _facts(
         facts |= {"inversion": inversion.facts(inputs, params), "offset": inversion.offset(inputs, params)}
     else:
         facts |= {"seed": params.reference_seed, "guidance_scale": inputs.guidance_scale}
-    if params.control_on_reference and inputs.pictures.control is not None:
+    if params.control_on_reference and controlled is not None:
         names = ("control", "controlnet_text", "controlnet_conditioning_scale")
         spans = ("control_guidance_start", "control_guidance_end")
         facts["control"] = {name: getattr(params, name) for name in (*names, *spans)}
-        facts["control_image"] = digest(inputs.pictures.control)
+        facts["control_image"] = controlled.digest
     return facts
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from model_store.catalogue.entry import Base
-from workers.contract.spec import VAE_FACTOR, Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.contract.spec import VAE_FACTOR, Cost, Defaults, Inputs, Paper, Spec
+from workers.techniques.control_params import ControlParams
 
 SELF_ATTENTIONS: Mapping[Base, int] = {"sd15": 16, "sdxl": 70}
 UNET_LEVELS: Mapping[Base, int] = {"sd15": 4, "sdxl": 3}
@@ -16,7 +17,7 @@ Pixels = Annotated[int, Field(ge=0, le=8192)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class StyleAlignedParams(Params):
+class StyleAlignedParams(ControlParams):
     """Knobs of style-aligned. Those that are null by default follow the paper's notebooks for the case at hand."""
 
     reference_prompt: str | None = Field(
@@ -71,7 +72,9 @@ class StyleAlignedParams(Params):
         (1024, 1024, 0, 0, 1024, 1024), description="SDXL's size conditioning during the inversion"
     )
     control: Literal["canny", "depth", "tile"] | None = Field(
-        None, description="kind of the control image, which is used as it is: edges, depth map or picture"
+        None,
+        description="kind of the control image: edges, depth map, or tile, the picture itself. Default: "
+        "control_source, when that makes one",
     )
     control_on_reference: bool = Field(
         False, description="let the control image shape the reference, too: stamps the content on the style"

@@ -12,6 +12,7 @@ from workers.engine.backbones.controlnet import Control
 from workers.engine.denoise import DenoiserCall, Hooks, Trajectory, advance, gather, guide
 from workers.engine.errors import Refused
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as, text_to_image, text_to_image_batch_key
+from workers.techniques.control_picture import control_picture
 from workers.techniques.shared_attention.style_aligned import control, math
 from workers.techniques.shared_attention.style_aligned.options import (
     Options,
@@ -54,7 +55,9 @@ class StyleAligned:
         """
         params = params_as(inputs, StyleAlignedParams)
         trajectory = text_to_image(inputs, context)
-        controlled = control.control(inputs, params, context)
+        picture = control_picture(inputs, params, context)
+        controlled = control.control(picture, params, context)
+        trajectory.control_map = picture.shown if picture is not None else None
         trajectory.extra = Follower(control=controlled)
         if inputs.strength > 0:
             trajectory.extra = self._following(inputs, params, context, controlled)
@@ -70,7 +73,7 @@ class StyleAligned:
             return trajectory_of(inputs, params, context, controlled, self._draw)
 
         full = options.full_attention_share
-        features = None if full else recorded(inputs, params, context, options, reference_only)
+        features = None if full else recorded(inputs, params, context, options, controlled, reference_only)
         return Follower(
             options=options,
             features=features,
