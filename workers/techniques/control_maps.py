@@ -22,6 +22,9 @@ from workers.engine.backbones.load import fingerprint
 from workers.engine.errors import ModelUnusable
 from workers.techniques.control_params import DepthRange
 
+ROUNDING = 1e-5
+"""Differences of depth, as a share of it, that are rounding."""
+
 
 def canny(image: Image.Image, low: int, high: int) -> Image.Image:
     """Return the edges of an RGB picture as a picture of its size: white on black, aperture 3, L1 gradient."""
@@ -52,14 +55,15 @@ def depth_map(depth: Tensor, width: int, height: int, depth_range: DepthRange) -
     """Return depths (1, h, w) as a map (1, 3, height, width) in -1..1, float32.
 
     `minmax` spreads them from the least to the most, whatever the model; `raw` is d / 127.5 - 1, as the authors' code
-    takes the depths of its own model. A picture of one depth is all -1.
+    takes the depths of its own model. A picture of one depth is all -1, also where scaling it left rounding errors.
     """
     d = interpolate(depth[None], size=(height, width), mode="bicubic", align_corners=False, antialias=True)
     if depth_range == "raw":
         signed = d / 127.5 - 1
     else:
         low, high = d.amin(), d.amax()
-        signed = 2 * (d - low) / (high - low) - 1 if high > low else torch.full_like(d, -1.0)
+        flat = high - low <= ROUNDING * high.abs().maximum(low.abs())
+        signed = torch.full_like(d, -1.0) if flat else 2 * (d - low) / (high - low) - 1
     return signed.expand(1, 3, height, width)
 
 
