@@ -75,13 +75,14 @@ class Capabilities:
         fitting = (one for one in self.measured[model] if _takes(registry.spec(one.method), content, references))
         return next(fitting, None)
 
-    def default_method(self, model: str, *, content: bool, references: int = 1) -> str:
+    def default_method(self, model: str, *, content: bool, mask: bool = False, references: int = 1) -> str:
         """Return the method of a request that names none: the best measured that takes what is given."""
-        if best := self.best_measured(model, content=content, references=references):
+        best = None if mask else self.best_measured(model, content=content, references=references)
+        if best is not None:
             return best.method
         usual = registry.spec(UNMEASURED)
         running = (spec for spec in self.specs if self.bases[model] in spec.bases)
-        return next((spec.name for spec in (usual, *running) if _takes(spec, content, references)), usual.name)
+        return next((spec.name for spec in (usual, *running) if _takes(spec, content, references, mask)), usual.name)
 
     def defaults_of(self, spec: Spec, model: str) -> Defaults | None:
         """Return what a request gets when it does not say, at the model's own size; None when it does not run there."""
@@ -97,7 +98,9 @@ class Capabilities:
         return next(own.width * own.height for own in found if own is not None)
 
 
-def _takes(spec: Spec, content: bool, references: int) -> bool:
-    """Return whether a technique draws from so many style images, with or without a content image."""
+def _takes(spec: Spec, content: bool, references: int, mask: bool = False) -> bool:
+    """Return whether a technique draws from so many style images, with or without content image and mask."""
     least, most = spec.inputs.references
-    return least <= references <= most and spec.inputs.content_image != ("none" if content else "required")
+    without = {True: "none", False: "required"}
+    fits = spec.inputs.content_image != without[content] and spec.inputs.mask_image != without[mask]
+    return least <= references <= most and fits

@@ -34,7 +34,7 @@ async def read_input(
     owner: OwnerDep,
     kept: KeptCopyDep,
 ) -> Response:
-    """A style, content or control image that one of the caller's jobs or styles names; it never changes."""
+    """A style, content or control image, or a mask, that one of the caller's jobs or styles names; it never changes."""
     if await calls.call(store.unused, [sha256], owner):
         raise NotFound("none of your jobs or styles names such a picture")
     headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}

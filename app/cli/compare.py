@@ -24,6 +24,7 @@ def compare(
     style_id: Annotated[str | None, typer.Option(help="a saved style in their place", show_default=False)] = None,
     prompt: Annotated[str | None, typer.Option(help="what to draw", show_default=False)] = None,
     content: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, show_default=False)] = None,
+    mask: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, show_default=False)] = None,
     strength: Annotated[list[float] | None, typer.Option(help="0 to 1; repeat")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="repeat; one is drawn for all without")] = None,
     width: Annotated[int | None, Number] = None,
@@ -38,7 +39,7 @@ def compare(
 ) -> None:
     """Draw with each method, strength and seed and write a labelled sheet and all pictures. Ctrl-C cancels all jobs."""
     plain = {"style_id": style_id, "prompt": prompt, "width": width, "height": height, "steps": steps, "model": model}
-    given: dict[str, Any] = plain | {"style_images": style, "content_image": content}
+    given: dict[str, Any] = plain | {"style_images": style, "content_image": content, "mask_image": mask}
     asked = cast(StylizeFields, {name: value for name, value in given.items() if value is not None})
     with connect(url, data_dir) as client:
         made = client.compare(method, strengths=strength or (), seeds=seed or (), **asked)

@@ -45,6 +45,7 @@ def run(
     method: Annotated[str | None, typer.Option(help="see GET /methods; default: the best measured")] = None,
     content: Annotated[Path | None, Picture] = None,
     control: Annotated[Path | None, Picture] = None,
+    mask: Annotated[Path | None, Picture] = None,
     negative_prompt: Annotated[str | None, Quiet] = None,
     strength: Annotated[float | None, typer.Option(help="how much style, 0 to 1", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="the same seed gives the same picture", show_default=False)] = None,
@@ -70,7 +71,7 @@ def run(
     given = {
         name: value for name, value in locals().items() if name in StylizeFields.__annotations__ and value is not None
     }
-    pictures = {"style_images": style, "content_image": content, "control_image": control}
+    pictures = {"style_images": style, "content_image": content, "control_image": control, "mask_image": mask}
     asked = given | {name: value for name, value in pictures.items() if value} | parse_params(param or [])
     with connect(url, data_dir) as client:
         job = submit_job(client, method, recipe, cast(StylizeFields, asked))

@@ -9,7 +9,12 @@ from typing import Any
 from .http import HTTPRequest, Operation, call
 from .models import Answer, File
 
-FILES = {"style_images": "style_image", "content_image": "content_image", "control_image": "control_image"}
+FILES = {
+    "style_images": "style_image",
+    "content_image": "content_image",
+    "control_image": "control_image",
+    "mask_image": "mask_image",
+}
 """The part of a form by the name of what holds its pictures."""
 HEADERS = {"idempotency_key": "Idempotency-Key", "cancel_after": "Cancel-After"}
 Part = tuple[str, tuple[str, bytes]]

@@ -25,6 +25,7 @@ class StylizeFields(TypedDict, total=False):
     style_weights: Sequence[float]
     content_image: File
     control_image: File
+    mask_image: File
     seed: int
     num_images: int
     width: int
@@ -138,6 +139,7 @@ class RecipeView(Answer):
     style_weights: tuple[float, ...]
     content_image: str | None = None
     control_image: str | None = None
+    mask_image: str | None = None
     seed: int
     num_images: int
     width: int

@@ -81,8 +81,14 @@ EDITS = {
             "type": "array",
             "items": FILE,
             "maxItems": MOST_IMAGES,
-            "description": "style references; where a method draws a picture anew, the first is that picture",
-        }
+            "description": "style references; where a method draws a picture anew, or with a mask, the first is that "
+            "picture",
+        },
+        "mask": FILE
+        | {
+            "description": "for methods that take one: what is transparent in it is painted anew of the first image; "
+            "without transparency, what is white"
+        },
     },
 }
 GENERATIONS = {

@@ -7,15 +7,16 @@ from typing import Any
 
 from app.capabilities import Capabilities
 from app.errors import Fault, Invalid
-from app.uploads.fields import MAX_SIZE, MIN_SIZE, SIZE_STEP
+from app.uploads.fields import MAX_SIZE, MIN_SIZE
 from app.uploads.form_schema import FormSchema
 from app.uploads.multipart import Form
 from app.uploads.text_body import form_of_json
 from app.uploads.upload import Upload
+from model_store.catalogue.entry import SIZE_MULTIPLES
 from workers.techniques import registry
 
 MOST_IMAGES = 16
-IMAGE = "image"
+IMAGE, MASK = "image", "mask"
 FOREIGN = re.compile(r"(gpt-image|chatgpt-image|dall-e)[a-z0-9.-]*")
 """OpenAI's own models: they stand for the default method, so that programs written for them run."""
 SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
@@ -37,7 +38,7 @@ HOW = (
 
 def image_api_schema(request: FormSchema) -> FormSchema:
     """Return the fields of OpenAI's image API as taken here: its own, and all of `POST /stylize`."""
-    files = {IMAGE: MOST_IMAGES, "mask": 1} | dict(request.files)
+    files = {IMAGE: MOST_IMAGES, MASK: 1} | dict(request.files)
     types = {**request.types, **TYPES}
     return FormSchema((*request.texts, *OWN), files, lists=request.lists, stored=request.stored, types=types)
 
@@ -56,8 +57,6 @@ def translate(form: Form, capabilities: Capabilities, request: FormSchema) -> st
         faults.append(Fault("#/response_format", f"must be one of {', '.join(FORMATS)}"))
     if form.texts.pop("stream", "") not in ("", "false", "False"):
         faults.append(Fault("#/stream", "is not supported; POST /stylize and follow the job's events"))
-    if form.files.get("mask"):
-        faults.append(Fault("#/mask", "is not supported: a method draws the whole picture"))
     if faults:
         raise Invalid.of(faults)
     for name in UNUSED:
@@ -80,7 +79,7 @@ def _fault_of(fault: Fault, has_style: bool) -> Fault:
     name, _, rest = fault.pointer.removeprefix("#/").partition("/")
     if name == "style_image" and not rest and not has_style:
         return Fault("#/style_id", f"{fault.detail}: {HOW}")
-    theirs = {ours: theirs for theirs, ours in RENAMED.items()}
+    theirs = {ours: theirs for theirs, ours in (RENAMED | {MASK: "mask_image"}).items()}
     return Fault(f"#/{theirs[name]}", fault.detail) if name in theirs else fault
 
 
@@ -117,19 +116,26 @@ def _translate_size(form: Form, capabilities: Capabilities) -> None:
         raise Invalid.of([Fault("#/size", "must be auto, or WIDTHxHEIGHT in pixels")])
     width, height = int(found[1]), int(found[2])
     own = capabilities.own_pixels(form.texts.get("method", ""), form.texts.get("model", ""))
+    step = SIZE_MULTIPLES[capabilities.bases[form.texts.get("model") or capabilities.default_model]]
     if width * height > MOST_AREA * own:
         scale = math.sqrt(own / (width * height))
-        width, height = (max(MIN_SIZE, round(side * scale / SIZE_STEP) * SIZE_STEP) for side in (width, height))
-    if not all(MIN_SIZE <= side <= MAX_SIZE and side % SIZE_STEP == 0 for side in (width, height)):
-        detail = f"sides must be from {MIN_SIZE} to {MAX_SIZE}, multiples of {SIZE_STEP}; the model's own is auto"
+        width, height = (max(MIN_SIZE, round(side * scale / step) * step) for side in (width, height))
+    if not all(MIN_SIZE <= side <= MAX_SIZE and side % step == 0 for side in (width, height)):
+        detail = f"sides must be from {MIN_SIZE} to {MAX_SIZE}, multiples of {step}; the model's own is auto"
         raise Invalid.of([Fault("#/size", detail)])
     form.texts |= {"width": str(width), "height": str(height)}
 
 
 def _sort_images(form: Form, request: FormSchema) -> None:
-    """Images are the style's references; the first is what to draw anew where a method needs that."""
-    images = form.files.pop(IMAGE, [])
-    if images and not form.files.get("content_image") and _needs_content(form.texts.get("method", "")):
+    """Images are the style's references; the first is what to draw anew where a method, or a mask, needs that."""
+    images, masks = form.files.pop(IMAGE, []), form.files.pop(MASK, [])
+    if masks and form.files.get("mask_image"):
+        form.files[MASK] = masks  # freed with the form
+        raise Invalid.of([Fault("#/mask", "give mask or mask_image, not both")])
+    if masks:
+        _move(form, "mask_image", masks, request)
+    needed = bool(masks) or _needs_content(form.texts.get("method", ""))
+    if images and needed and not form.files.get("content_image"):
         _move(form, "content_image", [images.pop(0)], request)
     if images:
         most = request.files["style_image"]

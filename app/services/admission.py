@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import struct
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -30,10 +31,13 @@ from workers.contract.errors import (
 from workers.contract.jobs.admission import Admission, PutInputs, quota
 from workers.contract.jobs.inputs import InputStore, delete_unused
 from workers.contract.jobs.store import JobStore
+from workers.contract.spec import Size
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+PNG_SIZE = struct.Struct(">16xII")
+"""Width and height in the header of a PNG, as the decoder writes it."""
 Pictures = Mapping[str, Decoded]
 """Decoded pictures by the pointer of their field."""
 DELETING_SECONDS = 5.0
@@ -147,6 +151,14 @@ class InputWriter:
         except (ContractError, Problem):
             await self.blob_calls.call(self._discard, written)
             raise
+
+    async def read_size(self, sha256: Sha256) -> Size:
+        """Return width and height of a stored picture. Raises BlobError, Unavailable."""
+        return await self.blob_calls.call(self._read_size, sha256)
+
+    def _read_size(self, sha256: Sha256) -> Size:
+        width, height = PNG_SIZE.unpack_from(read_input(self.blobs, sha256))
+        return width, height
 
     def _check_quota(self, owner: str, sizes: Mapping[str, int], admission: Admission) -> None:
         held = self.inputs.held(owner, sizes)

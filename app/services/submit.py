@@ -8,6 +8,7 @@ from functools import partial
 from app.errors import Conflict
 from app.observability.metrics import Metrics
 from app.services.admission import InputWriter, JobAdmission
+from app.services.picture_sizes import check_sizes
 from app.services.stored_inputs import StoredInputs
 from app.storage.redis_calls import RedisCalls
 from app.uploads.multipart import Form
@@ -61,6 +62,7 @@ class Submitter(FormSubmitter):
         request = self.validator.validate(form)
         async with self.writer.decode(form.uploads()) as pictures:
             names = {**stored, **{pointer: picture.sha256 for pointer, picture in pictures.items()}}
+            await check_sizes([request], names, pictures, self.writer)
             deadline = await self.calls.call(self.store.now) + lifetime if lifetime else None
             job = build_job(form, with_pictures(request, names), owner=owner, key=key, deadline=deadline)
             if admission.digest not in (None, job.digest):

@@ -85,7 +85,7 @@ def integer(low: int, high: int, help: str, *, multiple_of: int = 1) -> Field:
 
 def side() -> Field:
     """A side of the picture in pixels."""
-    help = f"pixels; width x height at most {MAX_PIXELS}; default by model"
+    help = f"pixels; width x height at most {MAX_PIXELS}; multiples of 16 on FLUX; default by model"
     return integer(MIN_SIZE, MAX_SIZE, help, multiple_of=SIZE_STEP)
 
 

@@ -14,8 +14,9 @@ FILE = {"type": "string", "format": "binary", "contentMediaType": "application/o
 CHARSET = "_charset_"
 """The field that names the charset of a form's texts (RFC 7578, section 4.6)."""
 BRACKETS = re.compile(r"\[[0-9]{0,4}\]")
-FILES = {"style_image": 4, "content_image": 1, "control_image": 1, "recipe": 1}
-PICTURES = ("style_image", "content_image", "control_image")
+SINGLE_PICTURES = ("content_image", "control_image", "mask_image")
+PICTURES = ("style_image", *SINGLE_PICTURES)
+FILES = {"style_image": 4, **dict.fromkeys(SINGLE_PICTURES, 1), "recipe": 1}
 
 
 @dataclass(frozen=True)

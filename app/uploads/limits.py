@@ -28,9 +28,10 @@ class Verdict(IntEnum):
     TOO_LARGE = 3
     TOO_MANY_PIXELS = 4
     ANIMATED = 5
-    CRASHED = 6
-    TIMED_OUT = 7
-    RESOURCE_LIMIT = 8
+    NOTHING_REPAINTED = 6
+    CRASHED = 7
+    TIMED_OUT = 8
+    RESOURCE_LIMIT = 9
 
 
 MESSAGES: dict[Verdict, str] = {
@@ -39,6 +40,7 @@ MESSAGES: dict[Verdict, str] = {
     Verdict.TOO_LARGE: f"a side of the picture is longer than {MAX_SIDE} pixels",
     Verdict.TOO_MANY_PIXELS: f"the picture has more than {MAX_PIXELS:,} pixels",
     Verdict.ANIMATED: "the picture is animated; send a single frame",
+    Verdict.NOTHING_REPAINTED: "the mask leaves nothing to repaint: white is repainted, or what is transparent",
     Verdict.CRASHED: "the picture could not be decoded",
     Verdict.TIMED_OUT: "the picture took too long to decode",
     Verdict.RESOURCE_LIMIT: "the picture needed more memory or processor time to decode than one may have",

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from app.errors import Fault, Invalid, Unavailable
 from app.uploads.decoder.formats import name_foreign
 from app.uploads.decoder.pool import Decoder, DecoderLost
+from app.uploads.form_schema import SINGLE_PICTURES
 from app.uploads.limits import PictureFileRefused, format_of
 from app.uploads.multipart import Form, escaped
 from app.uploads.upload import Upload
@@ -15,7 +16,7 @@ from workers.contract.jobs.models import Recipe
 from workers.techniques import registry
 
 FIELD = "recipe"
-PICTURES = {"style_image": "style_images", "content_image": "content_image", "control_image": "control_image"}
+PICTURES = {"style_image": "style_images"} | {name: name for name in SINGLE_PICTURES}
 """Fields of a form, and of a recipe, that hold the same pictures."""
 PLAIN = (
     *("method", "model", "prompt", "negative_prompt", "seed", "num_images", "width", "height", "steps"),

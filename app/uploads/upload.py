@@ -6,6 +6,8 @@ from app.errors import Fault, TooLarge
 from app.uploads.buffers import MemoryFile, Share
 from app.uploads.limits import MAX_BYTES, SIGNATURE_BYTES
 
+MASK_POINTER = "#/mask_image"
+
 
 @dataclass
 class Upload:
@@ -21,6 +23,11 @@ class Upload:
 
     def __post_init__(self) -> None:
         self.file = self.memory.borrow()
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it says where a picture is repainted."""
+        return self.pointer == MASK_POINTER
 
     def write(self, data: memoryview) -> None:
         """Append bytes. Raises TooLarge or Unavailable."""

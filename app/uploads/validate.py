@@ -1,6 +1,6 @@
 """From form to request: everything checked against the technique's spec, every default filled in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -9,10 +9,10 @@ from app.errors import Fault, Invalid
 from app.uploads.cost import cost
 from app.uploads.decoder.formats import check_formats
 from app.uploads.fields import MAX_PIXELS, MAX_SEED, draw_seed
-from app.uploads.form_schema import PICTURES, StylizeSchema
+from app.uploads.form_schema import PICTURES, SINGLE_PICTURES, StylizeSchema
 from app.uploads.multipart import Form
 from app.uploads.params import parse_params
-from model_store.catalogue.entry import Base
+from model_store.catalogue.entry import SIZE_MULTIPLES, Base
 from workers.contract.jobs.models import StylizeRequest
 from workers.contract.spec import Defaults, Params, Spec
 from workers.techniques import registry
@@ -24,7 +24,7 @@ UNNAMED = "0" * 64
 def with_pictures(request: StylizeRequest, names: Mapping[str, str]) -> StylizeRequest:
     """Return the request with its pictures' sha256, given by the pointer of each upload."""
     styles = tuple(names[f"#/style_image/{n}"] for n in range(len(request.style_images)))
-    single = {"content_image": names.get("#/content_image"), "control_image": names.get("#/control_image")}
+    single = {name: names.get(f"#/{name}") for name in SINGLE_PICTURES}
     return request.model_copy(update={"style_images": styles, **single})
 
 
@@ -50,9 +50,13 @@ class RequestValidator:
         model = form.texts.get("model", "")
         if model not in self._capabilities.bases:  # also one that is refused later, in better words
             model = self._capabilities.default_model
-        references = max(1, form.count("style_image"))  # of a saved style any method takes some
-        content = bool(form.count("content_image"))
-        form.texts["method"] = self._capabilities.default_method(model, content=content, references=references)
+        content, mask = bool(form.count("content_image")), bool(form.count("mask_image"))
+        references = form.count("style_image")
+        if not mask or form.texts.get("style_id"):
+            references = max(1, references)  # of a saved style any method takes some
+        form.texts["method"] = self._capabilities.default_method(
+            model, content=content, mask=mask, references=references
+        )
 
     def validate(self, form: Form) -> StylizeRequest:
         """Return the request that a form asks for, its pictures yet unnamed. The form's `values` are those read.
@@ -74,6 +78,8 @@ class RequestValidator:
         if defaults is None:
             served = ", ".join(self._capabilities.models_of(spec)) or "none of the models served here"
             faults.append(Fault("#/model", f"{spec.name} does not run on {model}; it runs on {served}"))
+        elif params is not None:
+            faults += _params_faults(counts, params, self._capabilities.bases[model], faults)
         has_prompt = values.get("prompt", "").strip() or any(fault.pointer == "#/prompt" for fault in faults)
         if spec.inputs.driven_by == "text" and not has_prompt:
             faults.append(Fault("#/prompt", "is required"))
@@ -119,6 +125,13 @@ def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) 
         faults.append(Fault("#/content_image", "is required"))
     if spec.inputs.content_image == "none" and has_content:
         faults.append(Fault("#/content_image", f"{spec.name} takes no content image"))
+    has_mask = bool(counts["mask_image"])
+    if has_mask and spec.inputs.mask_image == "none":
+        faults.append(Fault("#/mask_image", f"{spec.name} takes no mask"))
+    elif has_mask and not has_content:
+        faults.append(Fault("#/mask_image", "needs the content image of which it says what is repainted"))
+    elif spec.inputs.mask_image == "required" and not has_mask:
+        faults.append(Fault("#/mask_image", "is required"))
     has_control, control = bool(counts["control_image"]), getattr(params, "control", None)
     if has_control and not spec.inputs.controls:
         faults.append(Fault("#/control_image", f"{spec.name} takes no control image"))
@@ -131,6 +144,15 @@ def _input_faults(counts: Mapping[str, int], spec: Spec, params: Params | None) 
     if needed and params is not None and getattr(params, needed) is None:
         faults.append(Fault(f"#/params/{needed}", f"is required: {spec.params.model_fields[needed].description}"))
     return faults
+
+
+def _params_faults(counts: Mapping[str, int], params: Params, base: Base, known: Sequence[Fault]) -> Iterator[Fault]:
+    """Yield what the parameters say against the pictures, but of fields with a fault already."""
+    given = {name for name, count in counts.items() if count}
+    told = {fault.pointer for fault in known}
+    for pointer, detail in params.input_faults(given, base=base).items():
+        if pointer not in told:
+            yield Fault(pointer, detail)
 
 
 def _completed(
@@ -149,8 +171,7 @@ def _completed(
         model=model,
         style_images=(UNNAMED,) * styles,
         style_weights=weights,
-        content_image=UNNAMED if counts["content_image"] else None,
-        control_image=UNNAMED if counts["control_image"] else None,
+        **{name: UNNAMED if counts[name] else None for name in SINGLE_PICTURES},
         seed=values["seed"] if "seed" in values else draw_seed(),
         params=params.model_dump(mode="json"),
         **preset,
@@ -176,7 +197,12 @@ def _check_sizes(request: StylizeRequest, spec: Spec, max_cost: float) -> None:
 
 
 def _check_method_size(request: StylizeRequest, params: Params, base: Base) -> None:
-    """Raise Invalid for a size that the method cannot draw; at strength 0 it draws plainly."""
+    """Raise Invalid for a size that the model, or the method, cannot draw; at strength 0 it draws plainly."""
+    multiple = SIZE_MULTIPLES[base]
+    sides = (("width", request.width), ("height", request.height))
+    if uneven := [(name, side) for name, side in sides if side % multiple]:
+        detail = f"must be a multiple of {multiple} on {request.model}, not"
+        raise Invalid.of([Fault(f"#/{name}", f"{detail} {side}") for name, side in uneven])
     references = sum(weight > 0 for weight in request.style_weights)
     fault = params.size_fault(request.width, request.height, base=base, references=references)
     if fault and request.strength > 0:

@@ -40,6 +40,19 @@ PROMPT_TOKENS: Mapping[Base, int] = MappingProxyType(
 
 FLUX.2's 512 hold the chat template, too.
 """
+SIZE_MULTIPLES: Mapping[Base, int] = MappingProxyType(
+    {
+        "sd15": 8,
+        "sdxl": 8,
+        "flux": 16,
+        "flux-schnell": 16,
+        "flux-fill": 16,
+        "flux-control": 16,
+        "flux2-klein": 16,
+        "flux2-klein-base": 16,
+    }
+)
+"""What width and height of a picture must be multiples of, in pixels."""
 
 _GLOB = re.compile(r"[*?\[]")
 

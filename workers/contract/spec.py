@@ -3,6 +3,7 @@
 From a spec derive the OpenAPI schema, `GET /methods`, the price of a request, the weight list and the README row.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -12,6 +13,9 @@ from model_store.catalogue.entry import Base
 Family = Literal["encoder", "shared-attention", "injection", "prior-noise", "edit"]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)]
 """The catalogue's id of an installed model: never a path."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
 
 MOST_LORAS = 4
 VAE_FACTOR = 8
@@ -57,6 +61,17 @@ class Params(BaseModel):
         """
         return ""
 
+    def input_faults(self, given: Collection[str], *, base: Base) -> Mapping[str, str]:
+        """Return what is wrong with the pictures that are given, beyond their number and kind, on a base model.
+
+        `given` are fields of the request, such as `mask_image`; the faults are sentences by JSON pointer.
+        """
+        return {}
+
+    def content_fault(self, content: Size, canvas: Size) -> str:
+        """Return why a content image of a size cannot be painted on a picture of another; empty when it can."""
+        return ""
+
 
 class DeclaredSpec(BaseModel):
     """Immutable data of a spec."""
@@ -77,7 +92,7 @@ class Inputs(DeclaredSpec):
     """Which inputs a technique takes. `references` is the allowed number of style images (least, most).
 
     `instead_of_references` names a parameter that may be given in place of any style image, `needs` one without which
-    nothing can be drawn.
+    nothing can be drawn. White of `mask_image` is what is repainted of the content image.
     """
 
     driven_by: Literal["text", "image"] = "text"

@@ -206,6 +206,7 @@ class Runner:
             styles,
             content=self._read(request.content_image, running) if request.content_image else None,
             control=self._read(request.control_image, running) if request.control_image else None,
+            mask=self._read(request.mask_image, running).convert("L") if request.mask_image else None,
         )
 
     def _read(self, sha256: Sha256, running: RunningJob) -> Image.Image:

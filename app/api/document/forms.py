@@ -23,6 +23,10 @@ FOLLOW_UPS: dict[str, tuple[str, dict[str, dict[str, str]]]] = {
 }
 """What can be done with what a POST has made: the parameter that takes its id, and the operations with others."""
 ENCODING = {"contentType": ", ".join(MEDIA_TYPES)}
+MEANINGS = {
+    "mask_image": "what is repainted of the content image is white in it, or transparent where anything is; it has the "
+    "content image's size; "
+}
 
 
 def form_body(capabilities: Capabilities, form: StylizeSchema) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def problem_schemas() -> dict[str, Any]:
 def _file(name: str, most: int) -> dict[str, Any]:
     limits = f"PNG, JPEG or WebP, one frame, at most {MAX_BYTES:,} bytes and {MAX_PIXELS:,} pixels"
     if most == 1:
-        return FILE | {"description": f"{limits}; for methods that take it, see GET /methods"}
+        return FILE | {"description": f"{MEANINGS.get(name, '')}{limits}; for methods that take it, see GET /methods"}
     return {"type": "array", "items": FILE, "maxItems": most, "description": f"the style references: {limits}"}
 
 

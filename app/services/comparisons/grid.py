@@ -81,5 +81,6 @@ def _taken(pictures: dict[str, list[T]], method: str) -> dict[str, list[T]]:
     except KeyError:
         return dict(pictures)
     left_out = {"content_image"} if inputs.content_image == "none" else set()
+    left_out |= {"mask_image"} if inputs.mask_image == "none" else set()
     left_out |= set() if inputs.controls else {"control_image"}
     return {name: given for name, given in pictures.items() if name not in left_out}

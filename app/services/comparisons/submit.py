@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from app.auth.keyring import Caller
 from app.errors import Conflict, Fault, Invalid
 from app.services.comparisons.grid import Variant, expand
+from app.services.picture_sizes import check_sizes
 from app.services.stored_inputs import Names
 from app.services.submit import FormSubmitter, build_job
 from app.uploads.cost import check_total
@@ -41,6 +42,8 @@ class ComparisonSubmitter(FormSubmitter):
         admission = Admission(0, None) if known else await self._admit(caller, len(variants))
         async with self.writer.decode(form.uploads()) as pictures:
             sent = {pointer: picture.sha256 for pointer, picture in pictures.items()}
+            stored_names = {pointer: name for found in stored for pointer, name in found.items()}
+            await check_sizes(requests, {**stored_names, **sent}, pictures, self.writer)
             digest = _digest_of(texts, {**sent, **named_stored})
             if known:
                 return _check_same(known, digest), False

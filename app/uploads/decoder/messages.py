@@ -13,8 +13,8 @@ import struct
 HELLO = struct.Struct("<?")
 """Whether the server could leave the network behind."""
 
-REQUEST = struct.Struct("<QQ")
-"""number, bytes of the upload"""
+REQUEST = struct.Struct("<QQ?")
+"""number, bytes of the upload, whether it is a mask"""
 
 RESULT = struct.Struct("<4sBIIQI")
 """MAGIC, verdict, width, height, bytes of the PNG, bytes of the recipe"""

@@ -1,4 +1,7 @@
-"""Bytes to bounded RGB: one picture as a viewer would show it. Runs only in the decoder's throw-away children."""
+"""Bytes to bounded RGB: one picture as a viewer would show it; a mask to grey.
+
+Runs only in the decoder's throw-away children.
+"""
 
 import io
 import warnings
@@ -9,7 +12,7 @@ from PIL import Image, ImageCms, ImageFile
 from app.uploads.decoder.containers import parse_file
 from app.uploads.decoder.jpeg_scans import is_complete
 from app.uploads.decoder.picture_file import PictureFile
-from app.uploads.decoder.transparency import high_bytes, with_alpha
+from app.uploads.decoder.transparency import high_bytes, repainted, with_alpha
 from app.uploads.limits import FORMATS, LONG_SIDE, MAX_PIXELS, MAX_SIDE, MIN_SIDE, PictureFileRefused, Verdict
 
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -25,19 +28,21 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+REPAINTED = [0] * 128 + [255] * 128
+"""What a grey of a mask means: from the middle on it is repainted."""
 PLAIN_MODES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
 
 
-def normalise(source: BinaryIO) -> Image.Image:
+def normalise(source: BinaryIO, *, is_mask: bool = False) -> Image.Image:
     """Return the picture in `source` upright, in sRGB over white, at most LONG_SIDE pixels long, without metadata.
 
-    Raises PictureFileRefused.
+    A mask is grey: 255 where a picture is repainted. Raises PictureFileRefused.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _normalise(source)
+            return _normalise(source, is_mask)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
         raise PictureFileRefused(Verdict.TOO_MANY_PIXELS) from bomb
     except PILLOW_FAULTS as fault:
@@ -49,14 +54,14 @@ def encode(picture: Image.Image, target: BinaryIO) -> None:
     picture.save(target, "PNG", compress_level=1)
 
 
-def _normalise(source: BinaryIO) -> Image.Image:
+def _normalise(source: BinaryIO, is_mask: bool) -> Image.Image:
     file = parse_file(source.read())
     with Image.open(io.BytesIO(file.pixels), formats=FORMATS) as opened:
         _check(opened, file)
         picture = _plain(opened, file)
         picture.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
         picture.load()
-        picture = _over_white(picture, file.profile)
+        picture = _mask(picture) if is_mask else _over_white(picture, file.profile)
     turn = _turn(file.exif)
     if turn is not None:
         picture = picture.transpose(turn)
@@ -103,6 +108,13 @@ def _plain(picture: Image.Image, file: PictureFile) -> Image.Image:
     if picture.mode in PLAIN_MODES:
         return picture
     return picture.convert("L" if picture.mode == "1" else "RGBA" if "A" in picture.mode.upper() else "RGB")
+
+
+def _mask(picture: Image.Image) -> Image.Image:
+    mask = repainted(picture)
+    if mask.point(REPAINTED).getbbox() is None:
+        raise PictureFileRefused(Verdict.NOTHING_REPAINTED)
+    return mask
 
 
 def _over_white(picture: Image.Image, profile: bytes | None) -> Image.Image:

@@ -154,7 +154,9 @@ class DecoderConnection:
         answer: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting[number] = answer
         try:
-            socket.send_fds(self._control, [messages.REQUEST.pack(number, upload.size)], [upload.file.file, target])
+            socket.send_fds(
+                self._control, [messages.REQUEST.pack(number, upload.size, upload.is_mask)], [upload.file.file, target]
+            )
         except OSError as fault:
             self.close()
             raise ConnectionError("the server is gone") from fault

@@ -67,12 +67,12 @@ class DecoderServer:
         message, descriptors, _, _ = socket.recv_fds(self._control, messages.REQUEST.size, 2)
         if not message:
             return False
-        number, size = messages.REQUEST.unpack(message)
+        number, size, is_mask = messages.REQUEST.unpack(message)
         source, target = descriptors
         result = os.memfd_create("result", os.MFD_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            decode_and_end(source, size, result)
+            decode_and_end(source, size, result, is_mask=is_mask)
         os.close(source)
         pidfd = os.pidfd_open(pid)
         self._children[pidfd] = DecodeChild(number, pid, result, target, time.monotonic() + self._seconds)
@@ -97,22 +97,22 @@ class DecoderServer:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def decode_and_end(source: int, size: int, result: int) -> None:
+def decode_and_end(source: int, size: int, result: int, *, is_mask: bool) -> None:
     """Decode `source` into `result` and end this process; never returns. An unexpected fault is exit status 1."""
     status = 1
     try:
         upload = os.pread(source, size, 0)
         result = sandbox.confine(result, max_output=messages.MAX_PNG_BYTES + MAX_RECIPE_BYTES)
-        os.pwrite(result, _decode(upload, result), 0)
+        os.pwrite(result, _decode(upload, result, is_mask=is_mask), 0)
         status = 0
     finally:
         os._exit(status)
 
 
-def _decode(upload: bytes, result: int) -> bytes:
+def _decode(upload: bytes, result: int, *, is_mask: bool) -> bytes:
     try:
         with open(result, "wb", closefd=False) as output:
-            picture = normalise(BytesIO(upload))
+            picture = normalise(BytesIO(upload), is_mask=is_mask)
             output.seek(messages.PNG_OFFSET)
             encode(picture, output)
             size = output.tell() - messages.PNG_OFFSET

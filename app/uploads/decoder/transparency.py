@@ -1,4 +1,4 @@
-"""The transparent colour of a PNG without alpha channel, compared at the full depth of its samples."""
+"""The transparent colour of a PNG without alpha channel, compared at the full depth of its samples; masks by alpha."""
 
 from io import BytesIO
 
@@ -29,6 +29,15 @@ def with_alpha(picture: Image.Image, pixels: bytes, key: ColourKey) -> Image.Ima
 def high_bytes(picture: Image.Image) -> Image.Image:
     """Return 16 bits of grey as they are shown: by their high byte."""
     return picture.point(lambda value: value * (1 / 256)).convert("L")
+
+
+def repainted(picture: Image.Image) -> Image.Image:
+    """Return a mask as grey, 255 for what is repainted: what is transparent; where nothing is, what is white."""
+    if picture.mode in ("LA", "RGBA"):
+        alpha = picture.getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return ImageChops.invert(alpha)
+    return picture.convert("L")
 
 
 def _grey(picture: Image.Image, sample: int, depth: int) -> tuple[Image.Image, Image.Image]:

@@ -65,6 +65,7 @@ class StylizeRequest(JobRequest):
     style_weights: tuple[float, ...] = ()
     content_image: Sha256 | None = None
     control_image: Sha256 | None = None
+    mask_image: Sha256 | None = None
     seed: int
     num_images: int = Field(1, ge=1)
     width: int
@@ -77,8 +78,8 @@ class StylizeRequest(JobRequest):
 
     @property
     def inputs(self) -> set[Sha256]:
-        """The style, content and control pictures."""
-        return {*self.style_images, *(one for one in (self.content_image, self.control_image) if one)}
+        """The style, content and control pictures, and the mask."""
+        return {*self.style_images, *(one for one in (self.content_image, self.control_image, self.mask_image) if one)}
 
     @property
     def batch_size(self) -> int:

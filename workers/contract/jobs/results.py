@@ -62,7 +62,7 @@ class Page:
 class JobFilter:
     """Which jobs are wanted; what is not given lets all through.
 
-    `pictures` are style, content or control images of which a job has to name one; `text` is in its prompt.
+    `pictures` are inputs of which a job has to name one; `text` is in its prompt.
     """
 
     method: str = ""

@@ -148,6 +148,7 @@ def test_number_and_kind_of_pictures_follow_the_spec(gateway: Gateway) -> None:
         (style() * 5, "#/style_image", "at most 4"),
         ([*style(), ("content_image", ("c.png", png))], "#/content_image", "takes no content image"),
         ([*style(), ("control_image", ("c.png", png))], "#/control_image", "takes no control image"),
+        ([*style(), ("mask_image", ("m.png", png))], "#/mask_image", "takes no mask"),
     ]
     for files, pointer, words in cases:
         (fault,) = gateway.post(files=files).json()["errors"]

@@ -164,7 +164,17 @@ def test_the_documentation_describes_the_form(gateway: Gateway) -> None:
     operation = described(gateway)["paths"]["/v1/stylize"]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {
-        *("style_image", "content_image", "control_image", "method", "prompt", "negative_prompt", "seed", "num_images"),
+        *(
+            "style_image",
+            "content_image",
+            "control_image",
+            "mask_image",
+            "method",
+            "prompt",
+            "negative_prompt",
+            "seed",
+            "num_images",
+        ),
         *("width", "height", "steps", "guidance_scale", "strength", "style_weights", "model", "params"),
         *("output_format", "priority", "webhook_url", "style_id", "recipe"),
     }

@@ -23,7 +23,7 @@ from app.uploads.decoder.pool import Decoder
 from app.uploads.decoder.recipe_text import recipe_text
 from app.uploads.decoder.server import outcome
 from app.uploads.limits import LONG_SIDE, MAX_SIDE, PictureFileRefused, Verdict
-from app.uploads.upload import Upload
+from app.uploads.upload import MASK_POINTER, Upload
 from tests.security.corpus.png import chunk, png
 from tests.support.pictures import encoded, picture
 from tests.support.service import PATIENCE
@@ -39,8 +39,8 @@ def memory() -> Iterator[UploadMemory]:
     lent.close()
 
 
-def upload(memory: UploadMemory, data: bytes) -> Upload:
-    made = Upload("#/style_image/0", Share(memory, None))
+def upload(memory: UploadMemory, data: bytes, pointer: str = "#/style_image/0") -> Upload:
+    made = Upload(pointer, Share(memory, None))
     made.write(memoryview(data))
     return made
 
@@ -122,6 +122,20 @@ def test_a_child_reads_all_that_the_library_does(memory: UploadMemory) -> None:
             assert decoded.recipe.encode() == recipe_text(BytesIO(data)), name
             decoded.close()
             file.close()
+
+    decoding(memory, scenario)
+
+
+def test_the_child_decodes_the_mask_of_a_form_as_one(memory: UploadMemory) -> None:
+    data, wanted = encoded(picture("RGBA")), BytesIO()
+    encode(normalise(BytesIO(data), is_mask=True), wanted)
+
+    async def scenario(decoder: Decoder) -> None:
+        mask = upload(memory, data, MASK_POINTER)
+        decoded = await decoder.decode(mask)
+        assert decoded.png().read() == wanted.getvalue()
+        decoded.close()
+        mask.close()
 
     decoding(memory, scenario)
 

@@ -212,3 +212,38 @@ def test_other_formats_are_refused(kind: str) -> None:
 def test_a_small_png_with_damaged_pixels_is_not_taken_for_black(interlaced: int) -> None:
     noise = png(32, 32, chunk(b"IDAT", bytes(range(256)) * 8), rest=bytes([0, 0, interlaced]))
     assert refused(noise) is Verdict.UNREADABLE
+
+
+HALF = (20, 0, 40, 30)
+"""The right half of a picture of 40 x 30 pixels."""
+
+
+def halved(mode: str, left: object, right: object) -> Image.Image:
+    image = Image.new(mode, (40, 30), left)  # type: ignore[arg-type]
+    image.paste(right, HALF)  # type: ignore[arg-type]
+    return image
+
+
+@pytest.mark.parametrize(
+    ("mask", "greys"),
+    [
+        (halved("L", 0, 255), (0, 255)),
+        (halved("1", 0, 1), (0, 255)),
+        (halved("RGB", (0, 0, 0), (255, 255, 255)), (0, 255)),
+        (halved("RGBA", (9, 99, 0, 255), (9, 99, 0, 0)), (0, 255)),
+        (halved("LA", (255, 255), (255, 55)), (0, 200)),
+        (halved("RGBA", (0, 0, 0, 255), (255, 255, 255, 255)), (0, 255)),
+    ],
+    ids=["grey", "bits", "colours", "alpha", "half transparent", "opaque"],
+)
+def test_white_is_repainted_or_what_is_transparent(mask: Image.Image, greys: tuple[int, int]) -> None:
+    found = normalise(BytesIO(encoded(mask)), is_mask=True)
+    assert found.mode == "L"
+    assert (found.getpixel((5, 5)), found.getpixel((35, 5))) == greys
+
+
+@pytest.mark.parametrize("mask", [Image.new("L", (40, 30), 127), Image.new("RGBA", (40, 30), (0, 0, 0, 255))])
+def test_a_mask_that_keeps_all_is_refused(mask: Image.Image) -> None:
+    with pytest.raises(PictureFileRefused, match="nothing to repaint") as caught:
+        normalise(BytesIO(encoded(mask)), is_mask=True)
+    assert caught.value.verdict is Verdict.NOTHING_REPAINTED

@@ -4,19 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Spec
+from workers.techniques.outpaint_params import OutpaintParams
 
 
-class FillParams(Params):
+class FillParams(OutpaintParams):
     """Parameters of fill."""
 
-    left: int | None = Field(
-        None, ge=0, le=4096, description="outpainting: where the content image stands on the picture, in pixels"
-    )
-    top: int | None = Field(None, ge=0, le=4096, description="outpainting: its distance from the top, in pixels")
-    overlap: int = Field(
-        8, ge=0, le=64, description="outpainting: pixels of the content image's edge that are painted anew"
-    )
     keep: Literal["paste", "none"] = Field(
         "paste",
         description="what is not repainted is pasted back exactly after decoding, with a soft edge within the mask; "

@@ -1,9 +1,11 @@
 """FLUX.1 Redux: the style images as tokens beside the text. No training."""
 
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import Field
 
+from model_store.catalogue.entry import Base
 from workers.contract.spec import Cost, Defaults, Inputs, Paper, Spec
 from workers.techniques.control_params import HIGH_THRESHOLD, LOW_THRESHOLD, ControlParams
 
@@ -54,6 +56,14 @@ class ReduxParams(ControlParams):
     def guided(self, guidance_scale: float) -> bool:
         """Return whether there is true classifier-free guidance; `guidance_scale` is what the model takes."""
         return self.true_cfg_scale > 1
+
+    def input_faults(self, given: Collection[str], *, base: Base) -> Mapping[str, str]:
+        """Return faults of a control on a model that takes none, and of none on one that needs it."""
+        if base == "flux-schnell" and self.control is not None:
+            return {"#/params/control": "needs a model of flux or flux-control, not of flux-schnell"}
+        if base == "flux-control" and self.control is None:
+            return {"#/params/control": "is required on a model of flux-control: canny or depth"}
+        return {}
 
 
 SPEC = Spec(

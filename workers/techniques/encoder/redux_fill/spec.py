@@ -1,23 +1,23 @@
 """Redux with FLUX.1 Fill: the style image beside the target on one canvas, or its tokens under a mask. No training."""
 
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
+from model_store.catalogue.entry import Base
+from workers.contract.spec import Cost, Defaults, Inputs, Paper, Spec
+from workers.techniques.outpaint_params import OutpaintParams
 
 
-class ReduxFillParams(Params):
+class ReduxFillParams(OutpaintParams):
     """Parameters of redux-fill."""
 
     layout: Literal["diptych", "tokens"] = Field(
         "diptych",
         description="diptych: the style image stands left of the target on a canvas of twice the width, which copies "
-        "its rendering and, strongly, its subjects; tokens: only its tokens, under the mask",
+        "its rendering and, strongly, its subjects; tokens: only its tokens, under a mask or around a picture",
     )
-    left: int | None = Field(None, ge=0, le=4096, description="tokens: outpainting, see fill")
-    top: int | None = Field(None, ge=0, le=4096, description="tokens: outpainting, see fill")
-    overlap: int = Field(8, ge=0, le=64, description="tokens: outpainting, see fill")
     downsampling_factor: int = Field(1, ge=1, le=9, description="how much coarser the grid of the tokens becomes")
     max_sequence_length: int = Field(512, ge=1, le=512, description="tokens of the prompt, padding included")
 
@@ -28,6 +28,16 @@ class ReduxFillParams(Params):
     def denoised_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size of the canvas: twice as wide where the style image stands on it."""
         return (2 * width, height) if self.layout == "diptych" else (width, height)
+
+    def input_faults(self, given: Collection[str], *, base: Base) -> Mapping[str, str]:
+        """Return faults of the pictures for the layout: a diptych may have none but the style image."""
+        if self.layout == "tokens":
+            return super().input_faults(given, base=base)
+        if self.outpaints:
+            return {"#/params/layout": "must be tokens with left and top: a diptych is not painted around a picture"}
+        if "content_image" in given and "mask_image" not in given:
+            return {"#/mask_image": "is required with a content image: what is white in it is repainted"}
+        return {}
 
 
 SPEC = Spec(
