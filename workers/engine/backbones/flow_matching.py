@@ -49,7 +49,7 @@ class FlowMatching:
     ) -> tuple[Tensor, ...]:
         """Return the next latents and the estimate of the final ones; `prediction` is v, float32 like the latents."""
         moved: Tensor = self._flow.step(prediction, timestep, sample, return_dict=False)[0]
-        sigma = self._flow.sigmas[self._flow.step_index - 1].to(sample)
+        sigma = self._flow.sigmas[self._flow.step_index - 1]  # stays on the CPU: nothing is copied to a GPU
         return moved, sample - sigma * prediction
 
 

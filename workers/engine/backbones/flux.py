@@ -4,15 +4,16 @@ Latents are (channels, h, w) everywhere but in the call of the model, which pack
 so those that a technique appends (Redux) may stand in any order. Padding of the text is attended to, as in training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from model_store.catalogue.entry import Base
 from workers.engine.backbones.flow_matching import FlowMatching, shift_of
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.cache.prompt_cache import PromptCache
@@ -30,6 +31,8 @@ REFERENCE_TOKENS = 4 * 729
 PROMPT_BYTES = 128 << 20
 """What is kept of prompts: 4 MB each of 512 tokens in half precision."""
 MAPS = 24
+LAYOUTS = 8
+"""How many layouts of tokens the positions are kept of."""
 TEXT, POOLED, GUIDANCE, CHANNELS = "text", "pooled", "guidance", "channels"
 
 
@@ -47,8 +50,15 @@ def unpack(tokens: Tensor, h: int, w: int) -> Tensor:
     return patches.reshape(n, width // PATCH**2, h, w)
 
 
+@lru_cache(maxsize=LAYOUTS)
+def text_positions(tokens: int, device: torch.device) -> Tensor:
+    """Return (tokens, 3) positions of text: zeros. Not to be written to: calls share them."""
+    return torch.zeros(tokens, 3, device=device)
+
+
+@lru_cache(maxsize=LAYOUTS)
 def positions(h: int, w: int, device: torch.device) -> Tensor:
-    """Return (h/2 * w/2, 3) positions of the patches of latents h x w: (0, row, column)."""
+    """Return (h/2 * w/2, 3) positions of the patches of latents h x w: (0, row, column). Not to be written to."""
     rows, columns = torch.meshgrid(
         torch.arange(h // PATCH, device=device), torch.arange(w // PATCH, device=device), indexing="ij"
     )
@@ -63,11 +73,40 @@ def with_tokens(condition: Condition, tokens: Tensor) -> Condition:
 
 def with_channels(condition: Condition, latents: Tensor) -> Condition:
     """Return a condition with further latents (n or 1, c, h, w) that the model reads beside those it denoises."""
-    return replace(condition, added={**condition.added, CHANNELS: latents.expand(condition.rows, -1, -1, -1)})
+    read = latents.to(condition.text).expand(condition.rows, -1, -1, -1)
+    return replace(condition, added={**condition.added, CHANNELS: read})
+
+
+class CachedRotary(nn.Module):
+    """The model's rotary embedding, its tables of the last layout of tokens kept: they are the same at every step.
+
+    `layout` names what the next call is for and is used up by it; without one the model's own code runs.
+    """
+
+    def __init__(self, own: nn.Module) -> None:
+        super().__init__()
+        self.own = own
+        self.layout: Hashable = None
+        self._last: tuple[Hashable, Any] | None = None
+
+    def forward(self, ids: Tensor) -> Any:
+        """Return the tables of cosines and sines (tokens, width of a head) for positions (tokens, axes)."""
+        layout, self.layout = self.layout, None
+        if layout is None:
+            return self.own(ids)
+        if self._last is None or self._last[0] != layout:
+            with torch.inference_mode(mode=False), torch.no_grad():  # usable where gradients are wanted, too
+                self._last = layout, self.own(ids)
+        return self._last[1]
 
 
 class Flux(PipelineBackbone):
     """FLUX.1 dev, schnell, Fill, Canny or Depth: they differ in the channels they read and whether guidance is one."""
+
+    def __init__(self, pipe: Any, *, name: str, base: Base, fingerprint: str, dtype: torch.dtype) -> None:
+        super().__init__(pipe, name=name, base=base, fingerprint=fingerprint, dtype=dtype)
+        self._rotary = CachedRotary(pipe.transformer.pos_embed)
+        pipe.transformer.pos_embed = self._rotary
 
     @property
     def denoiser(self) -> Any:
@@ -154,14 +193,15 @@ class Flux(PipelineBackbone):
         """Return the velocity v (rows, channels, h, w)."""
         n, _, h, w = call.sample.shape
         text, added = call.condition.text, call.condition.added
-        read = torch.cat([call.sample, added[CHANNELS].to(call.sample)], dim=1) if CHANNELS in added else call.sample
+        read = torch.cat([call.sample, added[CHANNELS]], dim=1) if CHANNELS in added else call.sample
+        self._rotary.layout = text.shape[1], h, w, text.device
         predicted: Tensor = self.denoiser(
             hidden_states=pack(read),
             timestep=(call.timestep.to(call.sample) / 1000).expand(n),
             encoder_hidden_states=text,
             pooled_projections=added[POOLED],
             guidance=added.get(GUIDANCE),
-            txt_ids=torch.zeros(text.shape[1], 3, device=text.device),
+            txt_ids=text_positions(text.shape[1], text.device),
             img_ids=positions(h, w, text.device),
             return_dict=False,
             **call.inputs,
