@@ -1,8 +1,8 @@
 """The parameters of every technique that takes a control picture. Pydantic only: the gateway reads it without torch."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from workers.contract.spec import Params
 
@@ -18,13 +18,13 @@ HIGH_THRESHOLD = "canny: an edge begins where the gradient is above this; higher
 class ControlParams(Params):
     """What the control picture is a map of, and how the map is made of a photograph."""
 
-    control: Literal["canny", "depth", "tile"] | None = Field(
-        None, description="kind of the map; default: control_source, when that makes one"
-    )
     control_source: ControlSource = Field(
         "given",
         description="given: control_image is the map itself; canny, depth: it is a photograph, of which the map is "
         "made and kept with the job",
+    )
+    control: Literal["canny", "depth", "tile"] | None = Field(
+        None, validate_default=True, description="kind of the map; default: control_source, when that makes one"
     )
     low_threshold: int = Field(100, ge=0, le=1000, description=LOW_THRESHOLD)
     high_threshold: int = Field(200, ge=0, le=1000, description=HIGH_THRESHOLD)
@@ -37,13 +37,12 @@ class ControlParams(Params):
         "them as they are, which suits depth-anything-large alone",
     )
 
-    @model_validator(mode="before")
+    @field_validator("control")
     @classmethod
-    def _complete_control(cls, given: Any) -> Any:
-        """Fill in the kind of the map that is made."""
-        if isinstance(given, dict) and given.get("control") is None and given.get("control_source") in MADE:
-            return {**given, "control": given["control_source"]}
-        return given
+    def _complete(cls, given: str | None, info: ValidationInfo) -> str | None:
+        """Return the kind of the map: what is made, where none is named."""
+        source = info.data.get("control_source")
+        return source if given is None and source in MADE else given
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

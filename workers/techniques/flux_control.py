@@ -7,20 +7,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image
-from torch import Tensor
-
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.flux import Flux
 from workers.engine.backbones.flux_control_lora import ControlLora, control_branches, read_control_lora
-from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Trajectory
 from workers.engine.errors import Refused
-from workers.engine.images import digest, to_signed
 from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.control_params import ControlParams
 from workers.techniques.control_picture import control_picture
-from workers.techniques.flux import Encode, encode_mean, read_beside
+from workers.techniques.flux import Encode, kept_latents, read_beside
 
 Control = Literal["canny", "depth"]
 LORA_FILE = "flux1-{control}-dev-lora.safetensors"
@@ -47,21 +42,7 @@ def see_map(
     if picture is None:
         raise Refused(f"params.control is {params.control}, which takes a control_image, or a content_image to make of")
     trajectory.control_map = picture.shown
-    read_beside(trajectory, _map_latents(picture.image, context, encode))
-
-
-def _map_latents(image: Image.Image, context: PrepareContext, encode: Encode) -> Tensor:
-    """Return the latents (1, c, h, w) of a map, kept by the map when they are the posterior's mean."""
-    backbone = context.backbone
-    assert isinstance(backbone, Flux)
-    if encode is not encode_mean:
-        return encode(backbone, to_signed(image), "control")
-    key = key_of(what="map latents", model=backbone.fingerprint, picture=digest(image))
-
-    def build() -> dict[str, Tensor]:
-        return {"latents": encode(backbone, to_signed(image), "control")}
-
-    return context.cache.get(key, build, of_style=False)["latents"].to(backbone.device)
+    read_beside(trajectory, kept_latents(picture.image, "control", context, encode))
 
 
 def branches_of(context: PrepareContext, control: Control, scale: float) -> ControlBranches:

@@ -59,6 +59,9 @@ def _picture(ask: Ask, job: Job, seen: list[Seen]) -> Iterator[str]:
     [image] = job.result.images
     if attempt_of(image.blob) != (job.id, job.token):
         yield f"{job.id}: shows {image.blob}, but attempt {job.token} has it"
+    made = job.result.control_map
+    if made is not None and attempt_of(made.blob) != (job.id, job.token):  # releases before maps publish none
+        yield f"{job.id}: shows the map {made.blob}, but attempt {job.token} has it"
     if image.sha256 != expected_sha256(job, image.seed):
         yield f"{job.id}: another picture than without faults"
     if not seen or seen[-1] != Seen("succeeded", (image.sha256,)):

@@ -62,4 +62,5 @@ def rendered(request: StylizeRequest, seconds: float) -> GenerationResult:
         timings={"denoise": seconds},
         device_seconds=seconds,
         style_cache="none",
+        control_map=paint(request, request.seed),
     )

@@ -16,6 +16,7 @@ from tests.faults.harness.fake import expected_sha256
 from tests.faults.harness.proxy import Proxy
 from tests.faults.harness.watched import Journal, listening_mark, open_store
 from tests.support.service import Service, style_file, until
+from workers.contract.blobs.names import attempt_of
 from workers.contract.jobs.models import Job
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.settings import Settings
@@ -133,6 +134,8 @@ class Stack(Service):
         assert job.result is not None
         assert attempts in (None, job.attempts), job
         assert job.result.images[0].sha256 == expected_sha256(job, job.request.seed)
+        assert job.result.control_map is not None
+        assert attempt_of(job.result.control_map.blob) == (job.id, job.token)
         lines = [line for line in self.journal.read() if line["job"] == job_id and line["event"] == "committed"]
         assert {line["token"] for line in lines} <= {job.token}
         return job

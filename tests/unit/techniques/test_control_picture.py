@@ -193,6 +193,7 @@ def test_the_parameters_of_a_map_agree(kind: type[ControlParams]) -> None:
     assert kind(control_source="canny").control == "canny"
     assert kind(control_source="depth", control=None).control == "depth"
     assert kind(control="canny").control_source == "given"
+    assert kind.model_validate_json('{"control_source": "depth", "loras": [{"id": "ink"}]}').control == "depth"
     with pytest.raises(ValidationError, match="control_source canny makes no map of kind depth"):
         kind(control="depth", control_source="canny")
     with pytest.raises(ValidationError, match="low_threshold 300 is above high_threshold 200"):

@@ -40,6 +40,7 @@ class ReduxParams(ControlParams):
     )
     control: Literal["canny", "depth"] | None = Field(
         None,
+        validate_default=True,
         description="kind of the map of the control image, or of the map made of the content image when there is no "
         "control image; on flux it takes the LoRA of that name. Default: control_source, when that makes one",
     )

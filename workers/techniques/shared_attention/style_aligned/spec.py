@@ -73,6 +73,7 @@ class StyleAlignedParams(ControlParams):
     )
     control: Literal["canny", "depth", "tile"] | None = Field(
         None,
+        validate_default=True,
         description="kind of the control image: edges, depth map, or tile, the picture itself. Default: "
         "control_source, when that makes one",
     )
