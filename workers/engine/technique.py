@@ -25,8 +25,9 @@ Where the families enter:
   statistics per layer and step; `patch` installs processors that read them for the step each row is at.
 - injection: `prepare` inverts style and content as two trajectories of one `context.denoise`, recording per layer
   and timestep; `patch` injects.
-- ControlNet: `before_predict` puts the residuals into `call.inputs`. Gradient guidance: `after_guidance` returns
-  another prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
+- ControlNet: parameters derive from `ControlParams`; `control_picture` returns the map, posted or made, and a made one
+  goes into `trajectory.control_map`. `before_predict` puts the residuals into `call.inputs`. Gradient guidance:
+  `after_guidance` returns another prediction. Replay of recorded latents: `after_step` replaces `trajectory.latents`.
 
 A style may be prepared before anybody draws in it: `prepare` is then called with an empty prompt and without content
 or control picture, for what it leaves in the cache. A technique that cannot do without them has `prepare_style`.
