@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -70,16 +71,23 @@ def load_base(
     dtype: torch.dtype | None = None,
     vae: Path | None = None,
     vae_dtype: torch.dtype | None = torch.float32,
+    devices: Mapping[str, torch.device] = MappingProxyType({}),
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return denoiser, VAE, text encoders, tokenizers and scheduler by the names diffusers' pipelines take them under.
 
-    `vae` is the folder of another VAE. Weights go straight to `device` in `dtype`, the VAE's in `vae_dtype`. Raises
-    NotInstalled, MalformedFile or WrongKeys, naming file and key.
+    `vae` is the folder of another VAE. Weights go straight to `device`, or to what `devices` says of a part, in
+    `dtype`, the VAE's in `vae_dtype`; parts that are `given` are not loaded. Raises NotInstalled, MalformedFile or
+    WrongKeys, naming file and key.
     """
     parts: dict[str, Any] = {}
     for name, kind in PARTS[base].items():
+        if name in given:
+            parts[name] = given[name]
+            continue
         where = vae if vae is not None and name == "vae" else folder / name
-        parts[name] = load_component(where, kind, device=device, dtype=vae_dtype if name == "vae" else dtype)
+        place = devices.get(name, device)
+        parts[name] = load_component(where, kind, device=place, dtype=vae_dtype if name == "vae" else dtype)
     for name, kind in TOKENIZERS[base].items():
         parts[name] = _tokenizer(folder / name, kind)
     return {**parts, "scheduler": _scheduler(folder / "scheduler", base)}

@@ -13,7 +13,7 @@ from workers.contract.jobs.models import PrecomputeRequest
 from workers.engine.backbones import latent_preview
 from workers.engine.backbones.base import Backbone
 from workers.engine.denoise import Trajectory, denoise
-from workers.engine.errors import NotFinite
+from workers.engine.errors import NotFinite, OutOfMemory
 from workers.engine.images import from_signed
 from workers.engine.inputs import pieces
 from workers.engine.progress import Stage
@@ -25,7 +25,7 @@ def attempt(item: BatchItem, action: Callable[[], None]) -> None:
     """Do something for one request alone: its failure is kept and does not touch the others of the batch."""
     try:
         action()
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, OutOfMemory):
         raise
     except Exception as failure:  # noqa: BLE001 - whatever one request's failure is, it is that request's own
         item.failure = failure

@@ -139,12 +139,14 @@ class DiffusionEngine:
             self._divide(backbone, technique, items, failure)
 
     def _divide(self, backbone: Backbone, technique: Technique, items: Sequence[BatchItem], failure: Exception) -> None:
-        """Try again in smaller pieces what failed as a batch."""
+        """Try again what failed as a batch: with fewer models beside it where memory is short, else in pieces."""
         if isinstance(failure, OutOfMemory) and backbone.device.type == "cuda":
             torch.cuda.empty_cache()
         if isinstance(failure, DeviceLost):
             for item in items:
                 item.failure = failure
+        elif isinstance(failure, OutOfMemory) and self.pool.release_others(backbone.name):
+            self._run(backbone, technique, items)
         elif len(items) > 1:
             for item in items:
                 self._run(backbone, technique, [item])

@@ -35,11 +35,12 @@ def available(device: torch.device) -> int:
     raise OutOfMemory("the machine does not say how much memory is free")
 
 
-def require(needed: int, device: torch.device) -> None:
+def require(
+    needed: int, device: torch.device, *, what: str = "the request", remedy: str = "ask for fewer or smaller pictures"
+) -> None:
     """Raise OutOfMemory when that many bytes are not free on the device, with a small reserve."""
     free = available(device)
     if needed > free * (1 - SPARE):
         raise OutOfMemory(
-            f"the request needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free on {device}; "
-            "ask for fewer or smaller pictures"
+            f"{what} needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free on {device}; {remedy}"
         )

@@ -12,6 +12,7 @@ from workers.engine.backbones.flux import Flux
 from workers.engine.backbones.flux_control_lora import ControlLora, control_branches, read_control_lora
 from workers.engine.denoise import Trajectory
 from workers.engine.errors import Refused
+from workers.engine.residency.plan import weight_bytes
 from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.control_params import ControlParams
 from workers.techniques.control_picture import control_picture
@@ -55,5 +56,9 @@ def branches_of(context: PrepareContext, control: Control, scale: float) -> Cont
         raise Refused(f"params.control needs flux or flux-control, not {backbone.base}")
     file = context.weights(f"flux1-{control}-lora")
     path = file / LORA_FILE.format(control=control) if file.is_dir() else file
-    lora: ControlLora = backbone.get_or_load(f"control-lora {path}", lambda: read_control_lora(path, backbone))
+    lora: ControlLora = backbone.get_or_load(
+        f"control-lora {path}",
+        lambda: read_control_lora(path, backbone),
+        size=lambda: weight_bytes(path, backbone.dtype),
+    )
     return ControlBranches(lora, scale)

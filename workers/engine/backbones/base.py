@@ -20,7 +20,9 @@ from transformers import PreTrainedTokenizerBase
 from model_store.catalogue.entry import Base
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import DenoiserCall
-from workers.engine.memory import Estimate
+from workers.engine.memory import Estimate, require
+from workers.engine.residency.placement import HOST, WeightStorage
+from workers.engine.residency.shared_parts import SharedParts
 from workers.engine.schedulers import Scheduler
 
 
@@ -38,11 +40,30 @@ class Backbone(ABC):
         self.base: Base = base
         self.fingerprint = fingerprint
         self.dtype = dtype
-        self.lock = threading.RLock()
+        self.shared = SharedParts()
+        """What it has in common with other base models; they have one lock."""
+        self.weight_storage: WeightStorage = "full"
+        self.encoders_on_host = False
         self.scheduler_config = dict(scheduler_config)
         self.with_original_weights: Callable[[], AbstractContextManager[None]] = nullcontext
         """Returns a context in which the model has the weights it was loaded with, whatever a request put there."""
         self._residents: dict[str, Any] = {}
+
+    def note_residency(self, shared: SharedParts, weight_storage: WeightStorage, encoders_on_host: bool) -> None:
+        """Say how the model was loaded; what is cached of reduced weights is not that of the full ones."""
+        self.shared, self.weight_storage, self.encoders_on_host = shared, weight_storage, encoders_on_host
+        if weight_storage != "full":
+            self.fingerprint = f"{self.fingerprint} {weight_storage}"
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What to hold while preparing or denoising."""
+        return self.shared.lock
+
+    @property
+    def encoder_device(self) -> torch.device:
+        """Where text encoders are, and image encoders that techniques add; their results belong on `device`."""
+        return HOST if self.encoders_on_host else self.device
 
     @property
     @abstractmethod
@@ -150,13 +171,16 @@ class Backbone(ABC):
         """Return noise (n, channels, h, w) at unit scale as the scheduler starts from it, on the device."""
         return (noise * scheduler.init_noise_sigma).to(self.device)
 
-    def get_or_load(self, key: str, build: Callable[[], Any]) -> Any:
+    def get_or_load(self, key: str, build: Callable[[], Any], *, size: Callable[[], int] | None = None) -> Any:
         """Return what is kept beside the base model under `key` (an adapter, a ControlNet), building it once.
 
-        It is built while the model has the weights it was loaded with.
+        It is built while the model has the weights it was loaded with. Raises OutOfMemory before that when the bytes of
+        `size` are not free on the device.
         """
         with self.lock:
             if key not in self._residents:
+                if size is not None:
+                    require(size(), self.device, what=key, remedy="it needs a larger device, or fewer models beside it")
                 with self.with_original_weights():
                     self._residents[key] = build()
             return self._residents[key]

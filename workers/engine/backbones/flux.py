@@ -166,9 +166,9 @@ class Flux(PipelineBackbone):
     def _encode_prompt(self, prompt: str, length: int) -> dict[str, Tensor]:
         """Return T5's states (1, length, width) and CLIP's pooled one (1, width) of a prompt."""
         text, pooled, _ = self.pipe.encode_prompt(
-            prompt=[prompt], prompt_2=None, device=self.device, max_sequence_length=length
+            prompt=[prompt], prompt_2=None, device=self.encoder_device, max_sequence_length=length
         )
-        return {TEXT: text.to(self.dtype), POOLED: pooled.to(self.dtype)}
+        return {TEXT: text.to(self.device, self.dtype), POOLED: pooled.to(self.device, self.dtype)}
 
     def readers(self, most: int | None = None) -> list[tuple[PreTrainedTokenizerBase, int]]:
         """Return T5's tokenizer alone: CLIP's vector is of the first 77 tokens, whatever follows."""

@@ -159,10 +159,10 @@ def control_branches(backbone: Flux, lora: ControlLora, scale: float) -> Iterato
     layers = {backbone.denoiser.get_submodule(name): branch for name, branch in lora.branches.items()}
 
     def replacement(module: nn.Module) -> Callable[[Tensor], Tensor]:
-        branch, own = layers[module], type(module).forward
+        branch, own = layers[module], module.forward  # the layer's own, or what casts its weights around it
 
         def forward(x: Tensor) -> Tensor:
-            kept = own(module, x[..., : module.in_features])
+            kept = own(x[..., : module.in_features])
             added = linear(last.run(branch.down, x), branch.up, branch.bias)
             return kept + scale * added
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +20,10 @@ from workers.engine.backbones.flux2 import Flux2, Flux2KV
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
+from workers.engine.residency.placement import HOST, TRANSFORMER, Placement, WeightStorage
+from workers.engine.residency.plan import part_devices, part_keys
+from workers.engine.residency.shared_parts import SharedParts
+from workers.engine.residency.weight_storage import store_weights
 
 
 def _sd15_settings(_: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,27 +104,56 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     vae: Path | None = None,
+    weight_storage: WeightStorage = "full",
+    encoders_on_host: bool = False,
+    shared: SharedParts | None = None,
+    digests: Mapping[str, str] = MappingProxyType({}),
 ) -> PipelineBackbone:
     """Return the base model in a diffusers folder (model_index.json; safetensors only, never from the network).
 
-    `dtype` defaults to bfloat16 on CUDA and float32 elsewhere. `vae` replaces the folder's VAE. Raises ModelUnusable
+    `dtype` defaults to bfloat16 on CUDA and float32 elsewhere. `vae` replaces the folder's VAE. Of `shared` are taken
+    the parts, but for the denoiser, whose files have the same `digests`. Raises ModelUnusable
     when the folder holds another architecture, or a file of it is missing or not exactly what its
     configuration asks for; the text names file and key.
     """
-    index = _index(folder)
-    if index["_class_name"] not in ARCHITECTURES:
-        raise ModelUnusable(f"{folder} holds a {index['_class_name']}; usable are {', '.join(ARCHITECTURES)}")
-    known = ARCHITECTURES[index["_class_name"]]
+    index, known = _index(folder), architecture(folder)
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    try:
-        parts = load_base(folder, known.base, device=device, dtype=dtype, vae=vae)
-    except (ModelStoreError, OSError) as broken:
-        raise ModelUnusable(f"{folder} cannot be loaded: {broken}") from broken
+    placement = Placement(device, dtype, weight_storage, encoders_on_host)
+    shared = shared or SharedParts()
+    keys = {} if vae is not None else part_keys(known.base, digests, placement)
+    places = part_devices(known.base, placement)
+    with shared.lock:
+        try:
+            given = shared.loaded(keys)
+            parts = load_base(
+                folder, known.base, dtype=dtype, vae=vae, devices=_first_places(places, placement), given=given
+            )
+        except (ModelStoreError, OSError) as broken:
+            raise ModelUnusable(f"{folder} cannot be loaded: {broken}") from broken
+        if TRANSFORMER in parts:
+            store_weights(parts[TRANSFORMER], weight_storage, dtype)
+        shared.keep(keys, parts)
     pipe = known.pipeline(**parts, **known.settings(index))
     pipe.register_to_config(_name_or_path=str(folder))
     seen = fingerprint(folder, vae)
-    return wrap(pipe, known, name=name or folder.name, device=device, dtype=dtype, fingerprint=seen)
+    backbone = wrap(pipe, known, name=name or folder.name, device=device, dtype=dtype, fingerprint=seen, places=places)
+    backbone.note_residency(shared, weight_storage if TRANSFORMER in parts else "full", encoders_on_host)
+    return backbone
+
+
+def architecture(folder: Path) -> Architecture:
+    """Return what a diffusers folder says it holds. Raises ModelUnusable for what is not run here."""
+    name = _index(folder)["_class_name"]
+    if name not in ARCHITECTURES:
+        raise ModelUnusable(f"{folder} holds a {name}; usable are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _first_places(places: Mapping[str, torch.device], placement: Placement) -> dict[str, torch.device]:
+    """Return where parts are loaded to: a transformer whose weights are made smaller is, in main memory."""
+    smaller = {TRANSFORMER: HOST} if placement.weight_storage != "full" and TRANSFORMER in places else {}
+    return {**places, **smaller}
 
 
 def wrap(
@@ -130,14 +164,14 @@ def wrap(
     device: torch.device,
     dtype: torch.dtype,
     fingerprint: str,
+    places: Mapping[str, torch.device] = MappingProxyType({}),
 ) -> PipelineBackbone:
-    """Return a diffusers pipeline, its VAE in float32, as a backbone: frozen and on the device."""
+    """Return a diffusers pipeline, its VAE in float32, as a backbone: frozen, on the device or in the parts' places."""
     known = known or ARCHITECTURES[type(pipe).__name__]
-    pipe.to(device)
     pipe.set_progress_bar_config(disable=True)
-    for part in pipe.components.values():
+    for part_name, part in pipe.components.items():
         if isinstance(part, nn.Module):
-            part.eval().requires_grad_(False)
+            part.to(places.get(part_name, device)).eval().requires_grad_(False)
     return known.backbone(pipe, name=name, base=known.base_of(pipe), fingerprint=fingerprint, dtype=dtype)
 
 

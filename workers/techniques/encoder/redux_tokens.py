@@ -22,12 +22,14 @@ from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Trajectory
 from workers.engine.errors import ModelUnusable
 from workers.engine.images import digest
+from workers.engine.memory import require
+from workers.engine.residency.plan import weight_bytes
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.redux_attention import ReferenceTokens
 
 
 class ReduxEncoder:
-    """SigLIP and the projector, on the device of the base model."""
+    """SigLIP and the projector, beside the base model's text encoders."""
 
     def __init__(self, tower: Any, projector: Any, processor: Any, fingerprint: str) -> None:
         self._tower = tower
@@ -56,15 +58,26 @@ class ReduxEncoder:
 
 
 def get_encoder(context: PrepareContext) -> ReduxEncoder:
-    """Return Redux' encoder, resident beside the base model. Raises WeightsMissing, or ModelUnusable when broken."""
-    folder = context.weights("flux1-redux")
-    encoder: ReduxEncoder = context.backbone.get_or_load(f"redux {folder}", lambda: _load(folder, context.backbone))
+    """Return Redux' encoder, resident beside the base model and shared with others that have it.
+
+    Raises WeightsMissing, ModelUnusable when it is broken, or OutOfMemory.
+    """
+    folder, backbone = context.weights("flux1-redux"), context.backbone
+
+    def build() -> ReduxEncoder:
+        key = f"redux {folder} {backbone.encoder_device} {backbone.dtype}"
+        shared: ReduxEncoder = backbone.shared.get_or_load(key, lambda: _load(folder, backbone))
+        return shared
+
+    encoder: ReduxEncoder = backbone.get_or_load(f"redux {folder}", build)
     return encoder
 
 
 def _load(folder: Path, backbone: Backbone) -> ReduxEncoder:
-    placed: dict[str, Any] = {"device": backbone.device, "dtype": backbone.dtype}
+    placed: dict[str, Any] = {"device": backbone.encoder_device, "dtype": backbone.dtype}
     try:
+        size = sum(weight_bytes(folder / part, backbone.dtype) for part in ("image_encoder", "image_embedder"))
+        require(size, backbone.encoder_device, what="FLUX.1 Redux", remedy="it needs more memory, or fewer models")
         tower = load_component(folder / "image_encoder", SiglipVisionModel, **placed)
         projector = load_component(folder / "image_embedder", ReduxImageEncoder, **placed)
         processor = SiglipImageProcessorPil.from_pretrained(folder / "feature_extractor", local_files_only=True)

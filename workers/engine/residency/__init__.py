@@ -1,0 +1,1 @@
+"""Which weights lie where, in which form, and whether they fit: said before any of them takes memory."""
