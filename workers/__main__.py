@@ -25,9 +25,10 @@ from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, Refused
 from workers.settings import WorkerSettings
 from workers.techniques import registry
+from workers.worker.base_models import BaseModelLoader
 from workers.worker.metrics import EngineCollector, WorkerMetrics
 from workers.worker.process import Worker
-from workers.worker.resources import loader, locate, loras, style_cache, terms, weights
+from workers.worker.resources import locate, loras, style_cache, terms, weights
 from workers.worker.threads.watchdog import EXIT_DEVICE_LOST
 from workers.worker.warmup import rehearse
 
@@ -37,7 +38,8 @@ def worker(settings: WorkerSettings) -> Worker:
     metrics = WorkerMetrics(torch.version.cuda)
     models = settings.model_dir
     require_any(settings.models, models)
-    pool = BackboneCache(metrics.loading(loader(settings, models)), capacity=len(settings.models))
+    loader = BaseModelLoader(settings, models)
+    pool = BackboneCache(metrics.loading(loader.load), capacity=len(settings.models), lacking=loader.lacking)
     engine = DiffusionEngine(
         pool=pool,
         cache=style_cache(settings),

@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from workers.contract.runtime.settings import Settings
 
+WeightStorage = Literal["full", "float8", "torchao-float8", "torchao-int8"]
+
 
 class WorkerSettings(Settings):
     """Settings of one worker process: one device, one resident base model."""
@@ -18,6 +20,16 @@ class WorkerSettings(Settings):
     worker_device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     worker_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on CUDA, float32 on the CPU"
+    )
+    worker_transformer_weights: WeightStorage = Field(
+        "full",
+        description="how weights of transformers (FLUX) are kept: full, or, with a loss that every picture names, "
+        "float8, torchao-float8, torchao-int8",
+    )
+    worker_encoders: Literal["device", "host"] = Field(
+        "device",
+        description="where FLUX's text encoders and Redux's image encoder are: host saves 10 GB of the device, and a "
+        "prompt or style that was not seen before takes seconds",
     )
     worker_metrics_port: int = Field(0, ge=0, le=65535, description="port for Prometheus; 0: no metrics")
     worker_metrics_host: str = Field("127.0.0.1", description="address on which the metrics are served")

@@ -23,7 +23,7 @@ from workers.engine.backbones.pool import BackboneCache
 from workers.engine.cache.precomputed import PrecomputedStyles
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.errors import DeviceLost, OutOfMemory, WeightsMissing
-from workers.engine.inputs import generation_inputs, unread_texts
+from workers.engine.inputs import generation_inputs, reduced_weights, unread_texts
 from workers.engine.progress import EngineObserver, ProgressReporter, prepare_share
 from workers.engine.technique import Technique
 from workers.engine.types import BatchItem, GenerationResult, Pictures, Watcher
@@ -100,7 +100,8 @@ class DiffusionEngine:
             if item.on_preview:
                 latent_preview.projection(backbone)  # before LoRAs and processors are on the model
         item.inputs = generation_inputs(item.request, item.pictures, spec, backbone.base)
-        item.warnings = unread_texts(item.inputs, backbone)
+        item.weight_storage = backbone.weight_storage
+        item.warnings = (*unread_texts(item.inputs, backbone), *reduced_weights(backbone))
         item.progress.set_prepare_share(prepare_share(spec, item.inputs))
         item.cache = RequestCache(self.cache, item.request.style_images)
         return backbone
@@ -168,6 +169,7 @@ class DiffusionEngine:
             style_cache=item.cache.outcome,
             licences=self._licences(item),
             warnings=item.warnings,
+            weight_storage=item.weight_storage,
             control_map=item.control_map,
         )
 

@@ -88,3 +88,10 @@ def pieces(inputs: GenerationInputs, most: int) -> list[GenerationInputs]:
 def _some(inputs: GenerationInputs, rows: slice) -> GenerationInputs:
     seeds = inputs.seeds[rows]
     return replace(inputs, prompts=inputs.prompts[rows], seeds=seeds, noise=SeededNoise(seeds))
+
+
+def reduced_weights(backbone: Backbone) -> tuple[str, ...]:
+    """Return a sentence for a base model whose weights are not kept in full."""
+    if backbone.weight_storage == "full":
+        return ()
+    return (f"{backbone.name}'s weights are kept as {backbone.weight_storage}: full ones give slightly other pictures",)

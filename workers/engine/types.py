@@ -42,8 +42,8 @@ class BatchItem:
 
     `watch` is called at each step and may raise to stop; the spans of its stages go below `span`. `on_preview`, where
     somebody wants to see it, gets a frame after each step. The engine sets the rest; `used` names the weights that the
-    technique asked for, in order; `control_map` is the map it made of the control picture; `warnings` say what of the
-    request does not count.
+    technique asked for, in order; `weight_storage` is how the base model's weights are kept; `control_map` is the map
+    it made of the control picture; `warnings` say what of the request does not count.
     """
 
     request: GenerationRequest
@@ -56,6 +56,7 @@ class BatchItem:
     cache: "RequestCache" = field(init=False)
     used: dict[str, None] = field(init=False, default_factory=dict)
     warnings: tuple[str, ...] = field(init=False, default=())
+    weight_storage: str = field(init=False, default="full")
     trajectory: "Trajectory | None" = field(init=False, default=None)
     images: list[Image.Image] = field(init=False, default_factory=list)
     control_map: Image.Image | None = field(init=False, default=None)
@@ -72,7 +73,8 @@ class GenerationResult:
     """What became of a request: RGB pictures and their seeds, seconds by stage, what the style cache did.
 
     `licences` are the terms of the base model, the weights and LoRAs it ran with, and the method. `warnings` say in
-    sentences what of the request did not count. `control_map` is the map that was made of the control picture.
+    sentences what of the request did not count, and that weights are not kept in full, which `weight_storage` names.
+    `control_map` is the map that was made of the control picture.
     """
 
     pictures: list[Image.Image]
@@ -82,6 +84,7 @@ class GenerationResult:
     style_cache: Literal["hit", "miss", "none"]
     licences: tuple[Terms, ...] = ()
     warnings: tuple[str, ...] = ()
+    weight_storage: str = "full"
     control_map: Image.Image | None = None
 
 

@@ -16,7 +16,7 @@ from workers.evaluation.cases import Case
 from workers.settings import WorkerSettings
 from workers.techniques import registry
 from workers.training.starter.world.picture import SIZE
-from workers.worker import resources
+from workers.worker import base_models, resources
 
 BATCH = 8
 MODEL = "starter"
@@ -28,7 +28,10 @@ class Drawer:
     def __init__(self, folder: Path, settings: WorkerSettings) -> None:
         """`folder` is that of the base model."""
         backbone = load(
-            folder, name=MODEL, device=resources.device_of(settings), dtype=resources.DTYPES.get(settings.worker_dtype)
+            folder,
+            name=MODEL,
+            device=resources.device_of(settings),
+            dtype=base_models.DTYPES.get(settings.worker_dtype),
         )
         cache, weights = resources.style_cache(settings), resources.weights(settings.model_dir)
         pool = BackboneCache(lambda _: backbone)

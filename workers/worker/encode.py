@@ -20,14 +20,16 @@ XMP = (
 )
 
 
-def recipe(request: StylizeRequest, seed: int, licences: Sequence[Terms] = ()) -> str:
+def recipe(request: StylizeRequest, seed: int, licences: Sequence[Terms] = (), weight_storage: str = "full") -> str:
     """Return the JSON of a Recipe that makes this one picture again: the request with the picture's own seed.
 
-    `licences` are the terms of the models and the method that made it.
+    `licences` are the terms of the models and the method that made it; `weight_storage` is named where it loses bits.
     """
     again = request.model_dump(mode="json", exclude_defaults=False) | {"seed": seed, "num_images": 1}
     if licences:
         again["licences"] = [terms.model_dump(mode="json", exclude_defaults=True) for terms in licences]
+    if weight_storage != "full":
+        again["weight_storage"] = weight_storage
     return json.dumps(again, sort_keys=True, ensure_ascii=False)
 
 

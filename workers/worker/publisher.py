@@ -125,7 +125,7 @@ class Publisher:
         request = running.job.request
         assert isinstance(request, StylizeRequest)
         picture, seed = rendered.pictures[n], rendered.seeds[n]
-        file = encode(picture, request.output_format, recipe(request, seed, rendered.licences))
+        file = encode(picture, request.output_format, recipe(request, seed, rendered.licences, rendered.weight_storage))
         name = output_name(running.job.id, running.claim.token, n, request.output_format)
         content_type = CONTENT_TYPES[request.output_format]
         if self._seal is not None:

@@ -1,6 +1,5 @@
 """What a worker keeps: where the files of a base model are, what is loaded of them, the tiers of the style cache."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +12,12 @@ from model_store.store.lockfile import read_lock
 from model_store.store.presence import presence, require_installed
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import Terms
-from workers.engine.backbones.base import Backbone
-from workers.engine.backbones.load import load as load_backbone
 from workers.engine.backbones.lora_stack import Finder
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier, Tier
 from workers.engine.errors import Refused, WeightsMissing
 from workers.engine.memory import available
 from workers.settings import WorkerSettings
-
-log = logging.getLogger(__name__)
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def device_of(settings: WorkerSettings) -> torch.device:
@@ -52,19 +45,6 @@ def locate(model: str, store: Path) -> Path:
         return require_installed(model, store)
     except ModelStoreError as missing:
         raise Misconfigured(f"STYLIZE_MODELS names {model}: {missing}") from missing
-
-
-def loader(settings: WorkerSettings, store: Path) -> Callable[[str], Backbone]:
-    """Return what loads a base model by id onto this worker's device."""
-    device = device_of(settings)
-    dtype = DTYPES.get(settings.worker_dtype)
-
-    def load(model: str) -> Backbone:
-        loaded = load_backbone(locate(model, store), name=model, device=device, dtype=dtype)
-        log.info("%s is loaded in %s on %s", model, str(loaded.dtype).removeprefix("torch."), describe(device))
-        return loaded
-
-    return load
 
 
 def weights(store: Path) -> Callable[[str], Path]:

@@ -120,7 +120,9 @@ def write_component(folder: Path, kind: type[Any], config: Mapping[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     prefix = {"CLIPTextModel": "text_model.", "SiglipVisionModel": "vision_model."}.get(kind.__name__, "")
-    tensors = empty_component(folder, kind).state_dict()
+    model: Any = empty_component(folder, kind)
+    tied = getattr(model, "_tied_weights_keys", None) or ()
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
     shapes = {f"{prefix}{name.removeprefix(prefix)}": tuple(tensor.shape) for name, tensor in tensors.items()}
     stem = "diffusion_pytorch_model" if "_class_name" in config else "model"
     write_hollow(shapes, folder / f"{stem}.safetensors")

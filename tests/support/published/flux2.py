@@ -1,6 +1,13 @@
 """FLUX.2 [klein] 4B as published: configurations of its parts."""
 
+import json
+from pathlib import Path
 from typing import Any
+
+from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+from transformers import Qwen3ForCausalLM
+
+from tests.support.published.flux import write_component
 
 TEXT = 7680
 """Three hidden states of Qwen3-4B side by side."""
@@ -38,3 +45,12 @@ QWEN3_4B: dict[str, Any] = {
     "tie_word_embeddings": True,
     "vocab_size": 151936,
 }
+VAE: dict[str, Any] = {"_class_name": "AutoencoderKLFlux2"}
+
+
+def write_klein(folder: Path) -> None:
+    """Write the parts of the 4B with their weights holes: Qwen3 with all its layers and the norm that is not read."""
+    write_component(folder / "transformer", Flux2Transformer2DModel, TRANSFORMER_4B)
+    write_component(folder / "vae", AutoencoderKLFlux2, VAE)
+    write_component(folder / "text_encoder", Qwen3ForCausalLM, QWEN3_4B)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "Flux2KleinPipeline", "is_distilled": True}))

@@ -35,10 +35,15 @@ def test_a_recipe_tells_the_terms_beside_the_request_and_older_ones_are_read_too
     terms = Terms(id="ink", kind="lora", licence="CC-BY-NC-4.0", url="https://example.org", non_commercial=True)
     told = Recipe.model_validate_json(recipe(request(), 9, [terms]))
     assert told.licences == (terms,)
-    assert StylizeRequest.model_validate(told.model_dump(exclude={"licences"})) == StylizeRequest.model_validate_json(
-        recipe(request(), 9)
-    )
+    assert StylizeRequest.model_validate(
+        told.model_dump(exclude={"licences", "weight_storage"})
+    ) == StylizeRequest.model_validate_json(recipe(request(), 9))
     assert Recipe.model_validate_json(recipe(request(), 9)).licences == ()
+
+
+def test_a_recipe_names_weights_that_are_not_kept_in_full() -> None:
+    assert Recipe.model_validate_json(recipe(request(), 9, (), "float8")).weight_storage == "float8"
+    assert "weight_storage" not in json.loads(recipe(request(), 9))
 
 
 def test_png_keeps_pixels_and_recipe() -> None:

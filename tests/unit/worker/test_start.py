@@ -18,7 +18,7 @@ from workers.engine.engine import DiffusionEngine
 from workers.engine.errors import DeviceLost, ModelUnusable, WeightsMissing
 from workers.settings import WorkerSettings
 from workers.techniques import registry
-from workers.worker.resources import loader
+from workers.worker.base_models import BaseModelLoader
 from workers.worker.warmup import rehearse
 
 UNET = "models/mine/unet/diffusion_pytorch_model.safetensors"
@@ -53,7 +53,7 @@ def nothing_installed(model: str) -> Path:
 def engine_of(store: Path) -> DiffusionEngine:
     settings = WorkerSettings(models=("mine",), model_dir=store)
     return DiffusionEngine(
-        pool=BackboneCache(loader(settings, store)),
+        pool=BackboneCache(BaseModelLoader(settings, store).load),
         cache=StyleCache([MemoryTier("host", 1 << 26)]),
         technique=registry.technique,
         weights=nothing_installed,
@@ -74,8 +74,8 @@ def test_the_log_names_device_and_type_of_a_loaded_model(
 ) -> None:
     add(tiny_root / "sd15", "mine", tmp_path)
     settings = WorkerSettings(models=("mine",), model_dir=tmp_path, worker_device="cpu")
-    with caplog.at_level(logging.INFO, "workers.worker.resources"):
-        loader(settings, tmp_path)("mine")
+    with caplog.at_level(logging.INFO, "workers.worker.base_models"):
+        BaseModelLoader(settings, tmp_path).load("mine")
     assert [record.getMessage() for record in caplog.records] == ["mine is loaded in float32 on the CPU"]
 
 

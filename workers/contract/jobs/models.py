@@ -155,9 +155,13 @@ class Terms(Frozen):
 
 
 class Recipe(StylizeRequest):
-    """What a picture carries: the request that makes it again, and the terms of all that made it."""
+    """What a picture carries: the request that makes it again, and the terms of all that made it.
+
+    `weight_storage` names how the weights were kept: only where they are kept so again is it the same picture.
+    """
 
     licences: tuple[Terms, ...] = ()
+    weight_storage: str = "full"
 
 
 class Progress(Frozen):

@@ -141,9 +141,9 @@ class Flux2(PipelineBackbone):
         distinct = list(dict.fromkeys(prompts))
         order = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)
         text, _ = self.pipe.encode_prompt(
-            distinct, device=self.device, max_sequence_length=length, text_encoder_out_layers=TEXT_LAYERS
+            distinct, device=self.encoder_device, max_sequence_length=length, text_encoder_out_layers=TEXT_LAYERS
         )
-        return Condition(text.to(self.dtype)[order])
+        return Condition(text.to(self.device, self.dtype)[order])
 
     def build_scheduler(
         self, sampler: str, steps: int, *, width: int, height: int, config: Mapping[str, Any] | None = None

@@ -20,7 +20,7 @@ from workers.engine.backbones.flux2 import Flux2, Flux2KV
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.errors import ModelUnusable
-from workers.engine.residency.placement import HOST, TRANSFORMER, Placement, WeightStorage
+from workers.engine.residency.placement import HOST, TRANSFORMER, PartPlacement, WeightStorage
 from workers.engine.residency.plan import part_devices, part_keys
 from workers.engine.residency.shared_parts import SharedParts
 from workers.engine.residency.weight_storage import store_weights
@@ -119,7 +119,7 @@ def load(
     index, known = _index(folder), architecture(folder)
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    placement = Placement(device, dtype, weight_storage, encoders_on_host)
+    placement = PartPlacement(device, dtype, weight_storage, encoders_on_host)
     shared = shared or SharedParts()
     keys = {} if vae is not None else part_keys(known.base, digests, placement)
     places = part_devices(known.base, placement)
@@ -150,7 +150,7 @@ def architecture(folder: Path) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def _first_places(places: Mapping[str, torch.device], placement: Placement) -> dict[str, torch.device]:
+def _first_places(places: Mapping[str, torch.device], placement: PartPlacement) -> dict[str, torch.device]:
     """Return where parts are loaded to: a transformer whose weights are made smaller is, in main memory."""
     smaller = {TRANSFORMER: HOST} if placement.weight_storage != "full" and TRANSFORMER in places else {}
     return {**places, **smaller}

@@ -21,6 +21,7 @@ from workers.contract.spec import Lora as Asked
 from workers.engine.backbones import lora_file, patches
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.lora_file import Change, LoraWeights
+from workers.engine.errors import Refused
 
 Finder = Callable[[str, Base], Path]
 """Returns the folder of an installed LoRA for an architecture, by its id, or raises WeightsMissing or Refused."""
@@ -55,6 +56,8 @@ def apply_loras(backbone: Backbone, asked: Sequence[Asked], find: Finder) -> Ite
     if not asked:
         yield
         return
+    if backbone.weight_storage != "full":
+        raise Refused(f"LoRAs need the weights in full, those of {backbone.name} are kept as {backbone.weight_storage}")
     cache: LoraCache = backbone.get_or_load("loras", LoraCache)
     loaded = [(cache.get(find(one.id, backbone.base), backbone), one.scale) for one in asked]
     seen = hashlib.sha256(

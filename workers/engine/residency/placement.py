@@ -12,7 +12,7 @@ HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Placement:
+class PartPlacement:
     """The device for what is run at each step, where the encoders are, and the form of a transformer's weights.
 
     UNets and all that belongs to them stay on the device in full, whatever is said here.

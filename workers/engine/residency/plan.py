@@ -11,7 +11,7 @@ from model_store.load.base import PARTS
 from model_store.load.component import empty_component
 from model_store.load.shards import headers_of, weight_files
 from workers.engine.memory import available
-from workers.engine.residency.placement import TRANSFORMER, Placement
+from workers.engine.residency.placement import TRANSFORMER, PartPlacement
 from workers.engine.residency.weight_storage import stored_bytes
 
 GB = 1e9
@@ -26,13 +26,13 @@ class PlannedPart:
     device: torch.device
 
 
-def part_devices(base: Base, placement: Placement) -> dict[str, torch.device]:
+def part_devices(base: Base, placement: PartPlacement) -> dict[str, torch.device]:
     """Return where each part of an architecture belongs."""
     of_transformer = TRANSFORMER in PARTS[base]
     return {part: placement.device_of(part, of_transformer=of_transformer) for part in PARTS[base]}
 
 
-def part_keys(base: Base, digests: Mapping[str, str], placement: Placement) -> dict[str, str]:
+def part_keys(base: Base, digests: Mapping[str, str], placement: PartPlacement) -> dict[str, str]:
     """Return a key for each part whose digest is known: equal files in the same type on the same device are one part.
 
     The denoiser has none: techniques change it.
@@ -42,7 +42,7 @@ def part_keys(base: Base, digests: Mapping[str, str], placement: Placement) -> d
     return {part: f"{part} {digests[part]} {places[part]} {placement.dtype_of(part)}" for part in shareable}
 
 
-def plan(folder: Path, base: Base, placement: Placement, given: Collection[str] = ()) -> tuple[PlannedPart, ...]:
+def plan(folder: Path, base: Base, placement: PartPlacement, given: Collection[str] = ()) -> tuple[PlannedPart, ...]:
     """Return what a base model's folder will take of which memory, but for the parts that are `given`.
 
     Raises NotInstalled or MalformedFile for a configuration that is missing or not understood.

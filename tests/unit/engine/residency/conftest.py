@@ -1,0 +1,1 @@
+from tests.support.models import tiny_root  # noqa: F401

@@ -1,0 +1,117 @@
+"""Several base models on one device: what they share is one copy, and what does not fit is refused in words."""
+
+import gc
+from pathlib import Path
+from weakref import WeakSet
+
+import pytest
+import torch
+
+from model_store.add.add import add
+from model_store.store.lockfile import PinnedFile, PinnedModel, part_digests
+from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.load import load
+from workers.engine.backbones.pool import BackboneCache
+from workers.engine.errors import OutOfMemory
+from workers.engine.residency.placement import HOST
+from workers.engine.residency.plan import PlannedPart, lacking
+from workers.engine.residency.shared_parts import SharedParts
+from workers.settings import WorkerSettings
+from workers.worker.base_models import BaseModelLoader
+
+PARTS = ("text_encoder", "text_encoder_2", "vae")
+SIZE: dict[str, int] = {"width": 64, "height": 64}
+
+
+@pytest.fixture
+def store(tiny_root: Path, tmp_path: Path) -> Path:
+    for model in ("flux", "flux-fill"):
+        add(tiny_root / model, model, tmp_path)
+    return tmp_path
+
+
+def test_parts_with_equal_files_are_loaded_once_and_planned_once(store: Path) -> None:
+    loader = BaseModelLoader(WorkerSettings(models=("flux", "flux-fill"), model_dir=store, worker_device="cpu"), store)
+    dev, fill = (loader.load(model) for model in ("flux", "flux-fill"))
+    assert all(dev.components[part] is fill.components[part] for part in PARTS)
+    assert dev.components["transformer"] is not fill.components["transformer"]
+    assert dev.lock is fill.lock
+    assert loader.lacking("flux-fill") == ""
+
+
+def test_shared_parts_go_with_the_last_model_that_has_them(tiny_root: Path) -> None:
+    shared, digests = SharedParts(), dict.fromkeys(PARTS, "the same")
+    keys = [f"{part} the same cpu torch.float32" for part in PARTS]
+    dev = load(tiny_root / "flux", shared=shared, digests=digests)
+    fill = load(tiny_root / "flux-fill", shared=shared, digests=digests)
+    del dev
+    gc.collect()
+    assert set(shared.loaded(dict.fromkeys(keys, keys[0]))) == set(keys)
+    del fill
+    gc.collect()
+    assert shared.loaded({key: key for key in keys}) == {}
+
+
+def test_other_files_are_other_parts(tiny_root: Path) -> None:
+    shared = SharedParts()
+    first = load(tiny_root / "flux", shared=shared, digests=dict.fromkeys(PARTS, "one"))
+    second = load(tiny_root / "flux", shared=shared, digests=dict.fromkeys(PARTS, "another"))
+    assert all(first.components[part] is not second.components[part] for part in PARTS)
+
+
+def test_text_encoded_on_the_host_is_the_same(tiny_root: Path) -> None:
+    here, there = (load(tiny_root / "flux", encoders_on_host=host) for host in (False, True))
+    assert there.encoder_device == HOST
+    conditions = [model.condition(["a house"], None, guided=False, **SIZE)[0] for model in (here, there)]
+    assert torch.equal(conditions[0].text, conditions[1].text)
+
+
+def test_digests_of_parts_are_those_of_their_files() -> None:
+    def pinned(**files: str) -> PinnedModel:
+        found = {name.replace("__", "/"): PinnedFile(size=1, sha256=value * 64) for name, value in files.items()}
+        return PinnedModel(revision="r", files={f"{name}.json": file for name, file in found.items()})
+
+    first = part_digests(pinned(vae__config="a", vae__model="b", index="c"))
+    assert set(first) == {"vae"}
+    assert first == part_digests(pinned(vae__config="a", vae__model="b", index="d"))
+    assert first != part_digests(pinned(vae__config="a", vae__model="c"))
+    assert part_digests(None) == {}
+
+
+def test_what_cannot_fit_is_said_before_memory_is_taken() -> None:
+    huge = PlannedPart("transformer", 10**15, HOST), PlannedPart("vae", 10**9, HOST)
+    told = lacking(huge, "flux1-fill", 0.05)
+    assert told.startswith("flux1-fill needs 1000001.0 GB on cpu (transformer 1000000.0, vae 1.0), ")
+    assert told.endswith(" GB are free")
+    assert lacking([PlannedPart("vae", 1, HOST)], "flux1-fill", 0.05) == ""
+
+
+def test_models_unused_longest_make_room_and_what_nothing_makes_room_for_is_refused(tiny_root: Path) -> None:
+    loaded: list[str] = []
+    alive: WeakSet[Backbone] = WeakSet()
+
+    def fetch(model: str) -> Backbone:
+        loaded.append(model)
+        alive.add(backbone := load(tiny_root / "flux"))
+        return backbone
+
+    def short(model: str) -> str:
+        return f"{model} needs more" if model == "giant" or len(alive) >= 2 else ""
+
+    pool = BackboneCache(fetch, capacity=9, lacking=short)
+    for model in ("a", "b", "a", "c"):
+        pool.get(model)
+    assert pool.warm() == ("a", "c")
+    with pytest.raises(OutOfMemory, match="giant needs more"):
+        pool.get("giant")
+    assert (pool.warm(), len(alive)) == ((), 0)
+    assert loaded == ["a", "b", "c"]
+
+
+def test_others_are_released_one_by_one(tiny_root: Path) -> None:
+    backbone = load(tiny_root / "flux")
+    pool = BackboneCache(lambda model: backbone, capacity=3)
+    for model in ("a", "b", "c"):
+        pool.get(model)
+    assert [pool.release_others("b") for _ in range(3)] == [True, True, False]
+    assert pool.warm() == ("b",)
