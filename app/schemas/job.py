@@ -79,7 +79,7 @@ class JobView(BaseModel):
     warnings: list[str] = Field(
         [],
         description="what of the request did not count, in sentences: the end of a prompt that is longer than what the "
-        "model's text encoders read",
+        "model's text encoders read; and that the host keeps the model's weights in fewer bits",
     )
     timings: Timings | None = Field(description="seconds per stage; present when finished")
     gpu_seconds: float | None

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from model_store.catalogue import entry_of, folder_of, needed_by, shipped_entries, with_required
 from model_store.catalogue.entry import Entry
+from model_store.load.base import FLUX, FLUX2
 from tests.architecture.source import DEEP, PACKAGES, ROOT, tree_of
 from tests.support.published import flux
+from tests.support.published.flux2 import WIDTHS
 from workers.contract.spec import Spec
 from workers.techniques import registry
 
@@ -76,7 +78,7 @@ def _need(entry: Entry) -> str:
     same = [
         _own_bytes(other) for other in shipped_entries().values() if other.base == entry.base and other.kind == "base"
     ]
-    held = own if entry.origin != "hub" else min(size for size in same if size > own / 3)
+    held = own if entry.origin != "hub" else min(size for size in same if size >= own / 2)
     side = entry.native_size or 0
     gpu = held / GIB + _activations(entry, side) / GIB + CUDA_CONTEXT
     extra = f"{gpu + methods / GIB:.0f} GiB" if methods else f"{gpu:.1f} GiB"
@@ -92,8 +94,8 @@ def _own_bytes(entry: Entry) -> float:
 
 def _activations(entry: Entry, side: int) -> float:
     """Return the peak of the backbone's estimate_memory for a picture, with the second row of guidance, in bfloat16."""
-    if entry.id in flux.FORMS:
-        return _flux_activations(side)
+    if entry.base in FLUX + FLUX2:
+        return _flux_activations(entry, side)
     from workers.engine.backbones.pipeline import DECODE_MAPS
     from workers.engine.backbones.stable_diffusion import UNET_MAPS
 
@@ -106,11 +108,12 @@ def _activations(entry: Entry, side: int) -> float:
     return float(max(denoise, max(vae["block_out_channels"][:2]) * side**2 * 4 * DECODE_MAPS))
 
 
-def _flux_activations(side: int) -> float:
+def _flux_activations(entry: Entry, side: int) -> float:
     from workers.engine.backbones.flux import MAPS, TEXT_TOKENS
     from workers.engine.backbones.pipeline import DECODE_MAPS
 
-    denoise = ((side // 16) ** 2 + 2 * TEXT_TOKENS) * flux.WIDTH * 2 * MAPS
+    rows = 2 if entry.base == "flux2-klein-base" else 1
+    denoise = rows * ((side // 16) ** 2 + 2 * TEXT_TOKENS) * WIDTHS.get(entry.id, flux.WIDTH) * 2 * MAPS
     return float(max(denoise, max(flux.VAE["block_out_channels"][:2]) * side**2 * 4 * DECODE_MAPS))
 
 

@@ -11,6 +11,8 @@ from tests.support.published.flux import write_component
 
 TEXT = 7680
 """Three hidden states of Qwen3-4B side by side."""
+WIDTHS = {f"flux2-klein-{kind}": 4096 for kind in ("9b", "base-9b", "9b-kv")}
+"""Of the transformers that are wider than FLUX.1's."""
 TRANSFORMER_4B: dict[str, Any] = {
     "_class_name": "Flux2Transformer2DModel",
     "attention_head_dim": 128,

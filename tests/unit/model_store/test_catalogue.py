@@ -22,6 +22,8 @@ def test_the_lookups_the_gateway_uses() -> None:
     assert [base_of(model) for model in ("starter", "sd15", "sdxl")] == ["sd15", "sd15", "sdxl"]
     assert [base_of(f"flux1-{form}") for form in ("dev", "schnell", "fill")] == ["flux", "flux-schnell", "flux-fill"]
     assert {base_of(f"flux1-{form}") for form in ("canny", "depth")} == {"flux-control"}
+    assert {base_of(f"flux2-klein-{form}") for form in ("4b", "9b", "9b-kv")} == {"flux2-klein"}
+    assert {base_of(f"flux2-klein-base-{form}") for form in ("4b", "9b")} == {"flux2-klein-base"}
     for unknown in ("nothing", "ip-adapter-sdxl", "flux1-kontext", "flux1-redux", "flux1-canny-lora", ""):
         with pytest.raises(KeyError, match=r"no model named|is not a base model"):
             base_of(unknown)
@@ -95,6 +97,9 @@ def test_the_weights_that_the_specifications_name_are_there(repository: str, pat
 
 def test_gated_and_non_commercial_are_marked() -> None:
     assert entry_of("flux1-redux").licence.gated
+    assert {entry.licence.gated for entry in entries().values() if entry.id.startswith("flux1-")} == {True, False}
+    open_models = [entry.id for entry in entries().values() if entry.id[:4] == "flux" and not entry.licence.gated]
+    assert open_models == ["flux1-schnell", "flux2-klein-4b", "flux2-klein-base-4b"]
     assert entry_of("flux1-dev").licence.non_commercial
     assert entry_of("deadiff").licence.non_commercial
     assert not entry_of("flux2-klein-4b").licence.non_commercial

@@ -194,6 +194,12 @@ def test_pull_on_the_command_line(installed: Path, run: Run, tmp_path: Path) -> 
         assert run(*wrong)[0] == 2
 
 
+def test_pull_warns_of_what_nothing_here_serves(run: Run, tmp_path: Path) -> None:
+    said = run("pull", "siglip-so400m", "--from", str(tmp_path / "absent"))[1]
+    assert "warning: nothing in this version serves siglip-so400m; it is fetched all the same" in said
+    assert "warning" not in run("pull", "flux1-redux", "--from", str(tmp_path / "absent"))[1]
+
+
 def test_a_method_and_a_model_name_what_is_fetched(hub: HubState, store: Path, register: Register, run: Run) -> None:
     code, said = run("pull", "--method", "instantstyle", "--model", "sdxl", "--from", str(store.parent))
     assert code == 1

@@ -115,3 +115,11 @@ def test_others_are_released_one_by_one(tiny_root: Path) -> None:
         pool.get(model)
     assert [pool.release_others("b") for _ in range(3)] == [True, True, False]
     assert pool.warm() == ("b",)
+
+
+def test_what_is_kept_beside_a_model_is_refused_before_it_is_read(tiny_root: Path) -> None:
+    backbone, built = load(tiny_root / "flux"), []
+    with pytest.raises(OutOfMemory, match=r"control-lora x needs about 931322\.6 GiB, .* fewer models beside it"):
+        backbone.get_or_load("control-lora x", lambda: built.append(1), size=lambda: 10**15)
+    assert built == []
+    assert backbone.get_or_load("small", lambda: 1, size=lambda: 1) == 1
