@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from tests.parity.converted import converted
 from workers.contract.spec import Spec
-from workers.engine.backbones.flux import with_channels
+from workers.engine.backbones.flux import CachedRotary, with_channels
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import DenoiserCall, Trajectory, denoise
@@ -123,13 +123,17 @@ def carried(name: str, inputs: GenerationInputs, context: PrepareContext, watch:
 
 
 class State:
-    """Everything by which a change of the UNet could show: each attribute of each module, by identity."""
+    """Everything by which a change of the denoiser could show: each attribute of each module, by identity.
+
+    What FLUX keeps of its last layout of tokens is no trace: it depends on nothing else.
+    """
 
     def __init__(self, backbone: PipelineBackbone) -> None:
         modules = list(backbone.denoiser.modules())
         own = [vars(module) for module in modules]
         inner = [value for attributes in own for value in attributes.values() if isinstance(value, dict)]
-        self._dicts = [*own, *inner, vars(backbone.pipe), backbone.scheduler_config]
+        kept = [vars(module) for module in modules if not isinstance(module, CachedRotary)]
+        self._dicts = [*kept, *inner, vars(backbone.pipe), backbone.scheduler_config]
         self._tensors = [tensor for module in modules for tensor in module.parameters(recurse=False)]
         self._tensors += [tensor for module in modules for tensor in module.buffers(recurse=False)]
 
