@@ -4,10 +4,11 @@ It loads adapters, builds kernels, and finds out which techniques this worker ca
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from PIL import Image
+from pydantic import JsonValue
 
 from model_store.catalogue import base_of, entry_of
 from model_store.catalogue.entry import Base, Entry
@@ -42,7 +43,8 @@ def _fitting(base: Base) -> Iterator[Spec]:
 
 def _refusal(engine: DiffusionEngine, model: Entry, base: Base, spec: Spec) -> str:
     try:
-        engine.stylize(_request(model, base, spec), _pictures(model, spec), watch=_never_stop)
+        params = _params(base, spec)
+        engine.stylize(_request(model, base, spec, params), _pictures(model, spec, params), watch=_never_stop)
     except Refused as refusal:
         log.info("%s is not available on %s: %s", spec.name, model.id, refusal)
         return str(refusal)
@@ -54,7 +56,13 @@ def _refusal(engine: DiffusionEngine, model: Entry, base: Base, spec: Spec) -> s
     return ""
 
 
-def _request(model: Entry, base: Base, spec: Spec) -> StylizeRequest:
+def _params(base: Base, spec: Spec) -> Mapping[str, JsonValue]:
+    """Return no parameters, but a control where the model follows nothing but maps."""
+    needed = "#/params/control" in spec.params().input_faults((), base=base)
+    return {"control": spec.inputs.controls[0]} if needed else {}
+
+
+def _request(model: Entry, base: Base, spec: Spec, params: Mapping[str, JsonValue]) -> StylizeRequest:
     defaults = spec.bases[base]
     side = model.native_size or defaults.width
     return StylizeRequest(
@@ -67,15 +75,21 @@ def _request(model: Entry, base: Base, spec: Spec) -> StylizeRequest:
         steps=1,
         guidance_scale=defaults.guidance_scale,
         strength=defaults.strength,
+        params=dict(params),
     )
 
 
-def _pictures(model: Entry, spec: Spec) -> Pictures:
+def _pictures(model: Entry, spec: Spec, params: Mapping[str, JsonValue]) -> Pictures:
     side = model.native_size or 512
     picture = Image.linear_gradient("L").resize((side, side)).convert("RGB")
     content = picture if spec.inputs.content_image == "required" else None
     least, most = spec.inputs.references
-    return Pictures(styles=(picture,) * min(max(1, least), most), content=content)
+    return Pictures(
+        styles=(picture,) * min(max(1, least), most),
+        content=content,
+        control=picture if params else None,
+        mask=picture.convert("L") if content and spec.inputs.mask_image != "none" else None,
+    )
 
 
 def _never_stop(_: Progress) -> None:

@@ -1,0 +1,122 @@
+"""The methods of FLUX through the real service, by name: pictures, and what is refused in words."""
+
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+
+from tests.support.pictures import encoded, picture
+from tests.support.service import Service, quick, service
+from tests.support.tiny.flux_store import BASES, install_flux_models
+
+pytestmark = pytest.mark.xdist_group("service")
+SIDE = (64, 64)
+STYLE, CONTENT = encoded(picture(size=SIDE)), encoded(picture(size=SIDE, seed=1))
+SMALL = encoded(picture(size=(32, 32), seed=2))
+
+
+def mask(size: tuple[int, int] = SIDE, white: int = 255) -> bytes:
+    """A mask whose right half is repainted."""
+    made = Image.new("L", size)
+    made.paste(white, (size[0] // 2, 0, *size))
+    return encoded(made)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    store = install_flux_models(tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("made"))
+    models = ",".join(f"tiny-{base}" for base in BASES)
+    with service(store, environ={"STYLIZE_MODELS": models}) as running:
+        yield running
+
+
+def post(served: Service, method: str, base: str, files: list[tuple[str, bytes]], **fields: Any) -> httpx2.Response:
+    params = json.dumps(fields.pop("params", {}))
+    data = quick(method=method, model=f"tiny-{base}", params=params, **fields)
+    return served.client.post("/stylize", data=data, files=[(name, (f"{name}.png", one)) for name, one in files])
+
+
+STYLES = [("style_image", STYLE)]
+PAINTED = [("content_image", CONTENT), ("mask_image", mask())]
+GOOD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any]]] = [
+    ("redux", "flux", STYLES, {}),
+    ("redux", "flux", [*STYLES, ("style_image", SMALL), ("content_image", CONTENT)], {"params": {"combine": "blend"}}),
+    ("redux", "flux", [*STYLES, ("control_image", CONTENT)], {"params": {"control": "canny"}}),
+    ("redux", "flux-control", [*STYLES, ("control_image", CONTENT)], {"params": {"control_source": "canny"}}),
+    ("redux", "flux-schnell", STYLES, {}),
+    ("fill", "flux-fill", PAINTED, {}),
+    ("fill", "flux-fill", [("content_image", SMALL)], {"params": {"left": 16, "top": 16}}),
+    ("redux-fill", "flux-fill", STYLES, {}),
+    ("redux-fill", "flux-fill", [*STYLES, *PAINTED], {"params": {"layout": "tokens"}}),
+]
+
+
+def test_every_method_makes_a_picture_by_name(served: Service) -> None:
+    accepted = [post(served, *asked, **fields) for *asked, fields in GOOD]
+    assert [answer.status_code for answer in accepted] == [202] * len(GOOD), [one.text for one in accepted]
+    for answer in accepted:
+        job = served.finished(answer.json()["id"])
+        assert job["state"] == "succeeded", job
+        drawn = served.client.get(job["images"][0]["url"]).raise_for_status()
+        assert Image.open(BytesIO(drawn.content)).size == SIDE
+
+
+def test_a_mask_stays_with_its_job_and_comes_back_with_the_recipe(served: Service) -> None:
+    first = served.finished(post(served, "fill", "flux-fill", PAINTED).json()["id"])
+    sha256 = first["recipe"]["mask_image"]
+    stored = Image.open(BytesIO(served.client.get(f"/inputs/{sha256}").raise_for_status().content))
+    assert (stored.mode, stored.getpixel((0, 0)), stored.getpixel((63, 0))) == ("L", 0, 255)
+    again = served.client.post("/stylize", json={"recipe": first["recipe"]}).raise_for_status().json()
+    assert served.finished(again["id"])["images"][0]["sha256"] == first["images"][0]["sha256"]
+    kept = Image.open(BytesIO(served.client.get(first["images"][0]["url"]).content)).convert("RGB")
+    content = Image.open(BytesIO(CONTENT)).convert("RGB")
+    assert kept.crop((0, 0, 28, 64)).tobytes() == content.crop((0, 0, 28, 64)).tobytes()
+
+
+BAD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any], str, str]] = [
+    ("redux", "flux", [], {}, "#/style_image", "redux takes 1 to 4 style images, got 0"),
+    ("redux-fill", "flux-fill", STYLES * 2, {}, "#/style_image", "takes 1 style image, got 2"),
+    ("fill", "flux-fill", [*STYLES, *PAINTED], {}, "#/style_image", "fill takes 0 style images, got 1"),
+    ("redux", "flux", STYLES, {"width": 72}, "#/width", "must be a multiple of 16 on tiny-flux, not 72"),
+    ("fill", "flux-fill", PAINTED, {"height": 88}, "#/height", "must be a multiple of 16"),
+    ("fill", "flux", PAINTED, {}, "#/model", "fill does not run on tiny-flux; it runs on tiny-flux-fill"),
+    ("redux", "flux", [*STYLES, *PAINTED], {}, "#/mask_image", "redux takes no mask"),
+    ("fill", "flux-fill", [("content_image", CONTENT)], {}, "#/mask_image", "is required: what is white"),
+    ("redux-fill", "flux-fill", [*STYLES, PAINTED[1]], {}, "#/mask_image", "needs the content image"),
+    ("fill", "flux-fill", PAINTED, {"params": {"left": 0}}, "#/mask_image", "not both"),
+    ("fill", "flux-fill", [PAINTED[0]], {"params": {"left": 8}}, "#/content_image", "does not fit into 64x64"),
+    ("fill", "flux-fill", [PAINTED[0], ("mask_image", mask((64, 48)))], {}, "#/mask_image", "has 64x48 pixels, the"),
+    ("fill", "flux-fill", [PAINTED[0], ("mask_image", mask(white=0))], {}, "#/mask_image", "nothing to repaint"),
+    ("redux-fill", "flux-fill", [*STYLES, PAINTED[0]], {}, "#/mask_image", "is required with a content image"),
+    ("redux-fill", "flux-fill", STYLES, {"params": {"left": 0}}, "#/params/layout", "must be tokens"),
+    ("redux", "flux", STYLES, {"params": {"control": "canny"}}, "#/control_image", "is required when params.control"),
+    ("redux", "flux-control", STYLES, {}, "#/params/control", "is required on a model of flux-control"),
+    ("redux", "flux-schnell", PAINTED[:1] + STYLES, {"params": {"control": "canny"}}, "#/params/control", "needs a"),
+]
+
+
+@pytest.mark.parametrize(("method", "base", "files", "fields", "pointer", "words"), BAD)
+def test_what_does_not_fit_is_refused_in_words(
+    served: Service,
+    method: str,
+    base: str,
+    files: list[tuple[str, bytes]],
+    fields: dict[str, Any],
+    pointer: str,
+    words: str,
+) -> None:
+    answer = post(served, method, base, files, **fields)
+    assert answer.status_code == 422, answer.text
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+    assert words in answer.json()["errors"][0]["detail"]
+
+
+def test_weights_that_are_missing_are_told_with_the_line_that_fetches_them(served: Service) -> None:
+    answer = post(served, "redux", "flux", [*STYLES, ("control_image", CONTENT)], params={"control": "depth"})
+    job = served.finished(answer.raise_for_status().json()["id"])
+    assert job["error"]["code"] == "weights-missing"
+    assert "stylize models pull flux1-depth-lora" in job["error"]["detail"]
