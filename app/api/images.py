@@ -1,4 +1,4 @@
-"""`GET /inputs/{sha256}`: the pictures that a caller's jobs and styles were made with."""
+"""Pictures beside those asked for: what jobs and styles were made with, previews, and maps that jobs made."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.api.conditional import IMMUTABLE, IfNoneMatch, KeptCopyDep, conditional_response, picture_docs
 from app.api.jobs import Expires, JobId, Signature
-from app.auth.signed_urls import PREVIEW
+from app.auth.signed_urls import CONTROL_MAP, PREVIEW
 from app.dependencies import CallsDep, JobsDep, LinksDep, OwnerDep, PreviewsDep, SenderDep, StoreDep, ViewerDep
 from app.errors import NotFound
 from workers.contract.blobs import input_name
@@ -40,6 +40,34 @@ async def read_input(
     headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{sha256[:16]}.png"'}
     send = partial(sender.answer, input_name(sha256), owner, "image/png", wanted=kept.wanted(sha256))
     return await conditional_response(sha256, kept.if_none_match, send, headers)
+
+
+@router.get(
+    "/jobs/{job_id}/control-map",
+    summary="The map that a job made",
+    response_class=Response,
+    responses=picture_docs("The map", ["image/png"]),
+)
+async def read_control_map(
+    job_id: JobId,
+    jobs: JobsDep,
+    links: LinksDep,
+    sender: SenderDep,
+    viewer: ViewerDep,
+    kept: KeptCopyDep,
+    expires: Expires = None,
+    signature: Signature = None,
+) -> Response:
+    """The edges or depths that a job with `params.control` found in its control or content picture."""
+    if not links.admits(job_id, CONTROL_MAP, expires, signature):
+        raise NotFound("this address has expired or was not handed out by us; fetch the job again")
+    job = await jobs.get(job_id, viewer)
+    if job.result is None or job.result.control_map is None:
+        raise NotFound("the job made no map")
+    made = job.result.control_map
+    headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{job.id}-control-map.png"'}
+    send = partial(sender.answer, made.blob, job.owner, made.content_type, wanted=kept.wanted(made.sha256))
+    return await conditional_response(made.sha256, kept.if_none_match, send, headers)
 
 
 JPEG = "image/jpeg"

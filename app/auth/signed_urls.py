@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-PREVIEW = "preview"
+PREVIEW, CONTROL_MAP = "preview", "control-map"
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,17 @@ class Links:
 
     def image(self, job_id: str, number: int) -> tuple[str, datetime | None]:
         """Return the address of a picture, and when it expires."""
-        address = f"{self.job(job_id)}/images/{number}"
+        return self._expiring(job_id, f"images/{number}", number)
+
+    def control_map(self, job_id: str) -> tuple[str, datetime | None]:
+        """Return the address of the map that a job made, and when it expires."""
+        return self._expiring(job_id, CONTROL_MAP, CONTROL_MAP)
+
+    def _expiring(self, job_id: str, path: str, what: int | str) -> tuple[str, datetime | None]:
+        address = f"{self.job(job_id)}/{path}"
         if not self.key:
             return address, None
-        expires, signature = self._signed(job_id, number)
+        expires, signature = self._signed(job_id, what)
         signed = f"{address}?expires={expires}&signature={signature}"
         return signed, datetime.fromtimestamp(expires, tz=UTC)
 
@@ -43,7 +50,7 @@ class Links:
         return f"{address}&expires={expires}&signature={signature}"
 
     def admits(self, job_id: str, what: int | str, expires: str | None, signature: str | None) -> bool:
-        """Return whether an address of a picture, by its number, or of the PREVIEW is one of ours and still good.
+        """Return whether an address of a picture, by its number, of the PREVIEW or CONTROL_MAP is ours and still good.
 
         `expires` is in plain decimal digits: each moment has one spelling.
         """

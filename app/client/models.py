@@ -93,6 +93,17 @@ class ImageView(Answer):
     expires_at: datetime | None = None
 
 
+class ControlMapView(Answer):
+    """The map that a job made of its control or content picture."""
+
+    url: str
+    width: int
+    height: int
+    content_type: str
+    sha256: str
+    expires_at: datetime | None = None
+
+
 class FailureView(Answer):
     """Why a job failed."""
 
@@ -206,6 +217,7 @@ class JobView(Answer):
     preview: str | None = None
     queue: QueueView | None = None
     images: list[ImageView]
+    control_map: ControlMapView | None = None
     error: FailureView | None = None
     warnings: list[str] = []
     timings: Timings | None = None

@@ -133,6 +133,14 @@ class Operations:
         return response.content
 
     @operation
+    def get_control_map(self, job: JobView) -> Operation[bytes | None]:
+        """Return the map that a job made, a PNG; None when it made none."""
+        if job.control_map is None:
+            return None
+        path, query = build_path("jobs", job.id, "control-map"), get_query(job.control_map.url)
+        return (yield from send(HTTPRequest("GET", path, query=query))).content
+
+    @operation
     def get_pictures(self, job: JobView) -> Operation[list[bytes]]:
         """Return the pictures' files, each checked against its sha256."""
         return (yield from fetch_pictures(job))

@@ -28,6 +28,17 @@ class ImageView(BaseModel):
     expires_at: datetime | None = Field(description="when the url stops working; null: with the job")
 
 
+class ControlMapView(BaseModel):
+    """The map that a job made of its control or content picture; posted as `control_image` it gives the same."""
+
+    url: str
+    width: int
+    height: int
+    content_type: str
+    sha256: str
+    expires_at: datetime | None = Field(description="when the url stops working; null: with the job")
+
+
 class FailureView(BaseModel):
     """Why a job failed."""
 
@@ -75,6 +86,7 @@ class JobView(BaseModel):
     )
     queue: QueueView | None = Field(description="present while the job waits or runs")
     images: list[ImageView]
+    control_map: ControlMapView | None = Field(None, description="the map that the job made; null when it made none")
     error: FailureView | None
     warnings: list[str] = Field(
         [],

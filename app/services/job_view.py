@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from app.auth.signed_urls import Links
-from app.schemas.job import CacheView, FailureView, ImageView, JobView, LinksView, QueueView
+from app.schemas.job import CacheView, ControlMapView, FailureView, ImageView, JobView, LinksView, QueueView
 from workers.contract.jobs.models import Job, Progress, State
 from workers.contract.jobs.results import QueueEstimate
 
@@ -26,6 +26,7 @@ def job_view(job: Job, links: Links, estimate: QueueEstimate | None, keep: timed
         preview=None if job.preview is None else links.preview(job.id, job.preview),
         queue=_queue(estimate),
         images=_images(job, links),
+        control_map=_control_map(job, links),
         error=_failure(job),
         warnings=list(result.warnings) if result else [],
         timings=result.timings if result else None,
@@ -54,6 +55,13 @@ def _images(job: Job, links: Links) -> list[ImageView]:
         ImageView(**image.model_dump(exclude={"blob"}), url=url, expires_at=expires)
         for image, (url, expires) in zip(job.result.images, addresses, strict=True)
     ]
+
+
+def _control_map(job: Job, links: Links) -> ControlMapView | None:
+    if job.result is None or job.result.control_map is None:
+        return None
+    url, expires = links.control_map(job.id)
+    return ControlMapView(**job.result.control_map.model_dump(exclude={"blob"}), url=url, expires_at=expires)
 
 
 def _queue(estimate: QueueEstimate | None) -> QueueView | None:

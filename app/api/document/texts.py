@@ -78,6 +78,11 @@ OWN: dict[str, dict[str, Text]] = {
         "fraction": Text("how far all of them are together", 0.8),
     },
     "ComparisonsView": {"comparisons": Text("the page's comparisons, newest first")},
+    "ControlMapView": {
+        "url": Text("where it is, from the root of this service or absolute; signed where the host signs"),
+        "content_type": Text("its media type", "image/png"),
+        "sha256": Text("sha256 of the file; also its ETag", DIGEST),
+    },
     "Cost": {
         "row_passes": Text("evaluations of the denoiser per step and picture", 2.0),
         "style_passes": Text("evaluations per step to prepare each style reference", 0.0),

@@ -1,5 +1,6 @@
 """The methods of FLUX through the real service, by name: pictures, and what is refused in words."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from io import BytesIO
@@ -75,6 +76,21 @@ def test_a_mask_stays_with_its_job_and_comes_back_with_the_recipe(served: Servic
     kept = Image.open(BytesIO(served.client.get(first["images"][0]["url"]).content)).convert("RGB")
     content = Image.open(BytesIO(CONTENT)).convert("RGB")
     assert kept.crop((0, 0, 28, 64)).tobytes() == content.crop((0, 0, 28, 64)).tobytes()
+
+
+def test_the_map_that_a_job_made_is_shown_and_makes_the_same_picture(served: Service) -> None:
+    made, given = {"control_source": "canny"}, {"control": "canny"}
+    files = [*STYLES, ("control_image", CONTENT)]
+    first = served.finished(post(served, "redux", "flux-control", files, params=made).json()["id"])
+    shown = served.client.get(first["control_map"]["url"]).raise_for_status()
+    assert hashlib.sha256(shown.content).hexdigest() == first["control_map"]["sha256"]
+    assert Image.open(BytesIO(shown.content)).size == SIDE
+    files[-1] = ("control_image", shown.content)
+    second = served.finished(post(served, "redux", "flux-control", files, params=given).json()["id"])
+    pixels = [Image.open(BytesIO(served.client.get(job["images"][0]["url"]).content)) for job in (first, second)]
+    assert pixels[0].tobytes() == pixels[1].tobytes()
+    assert second["control_map"] is None
+    assert served.client.get(f"/jobs/{second['id']}/control-map").status_code == httpx2.codes.NOT_FOUND
 
 
 BAD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any], str, str]] = [

@@ -13,6 +13,7 @@ def call(client: Client) -> None:
     assert_type(client.wait(job, seconds=1, on_update=lambda look: print(look.state)), JobView)
     assert_type(client.download(job, "out"), list[Path])
     assert_type(client.get_preview(job.id), bytes | None)
+    assert_type(client.get_control_map(job), bytes | None)
     assert_type(client.compare(["signal-leak"], strengths=[1], prompt="a"), ComparisonView)
     assert_type(client.submit(prompt="a", style_images=["a.png"]), JobView)
     client.submit("signal-leak", promt="a")  # type: ignore[call-arg]
