@@ -32,6 +32,12 @@ const DRAWN = {
       return svg("path", { d: `M0 ${y}Q16 ${y - bend} 32 ${y}T64 ${y}V64H0Z`, class: n % 2 ? "b" : "a" });
     });
   },
+  // a part painted anew: a patch on a picture
+  edit(random) {
+    const [x, y] = [8 + random() * 20, 8 + random() * 20];
+    const patch = { x, y, width: 24 + random() * 6, height: 20 + random() * 8, rx: 4 };
+    return [svg("rect", { width: SIDE, height: SIDE, class: "a" }), svg("rect", { ...patch, class: "b" }), svg("path", { d: `M0 ${y + 34}Q32 ${y + 20} 64 ${y + 36}`, class: "line" })];
+  },
   // noise that leans: dots, denser to one side
   "prior-noise"(random) {
     const dots = Array.from({ length: 90 }, () => {

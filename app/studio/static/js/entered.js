@@ -40,16 +40,19 @@ function entered(maker) {
     settings: maker.settings.entered(),
     entries: ENTRIES.map((id) => byId(id).value),
     knobs: [...maker.knobs].map(([name, knobs]) => [name, knobs.read()]),
-    pictures: [maker.style, maker.content, maker.control].map(held),
+    pictures: places(maker).map(held),
   };
 }
+
+/** Return what holds pictures; the mask last, which another content picture clears. */
+const places = ({ style, content, control, mask }) => [style, content, control, mask.picked];
 
 function enterAtOnce(maker, draft) {
   maker.prompt.write(draft.prompt);
   if (draft.seed) maker.seed.lock(draft.seed);
   ENTRIES.forEach((id, n) => (byId(id).value = draft.entries[n]));
   maker.settings.write(draft.settings);
-  [maker.style, maker.content, maker.control].forEach((picked, n) => picked.hold(draft.pictures[n]));
+  places(maker).forEach((picked, n) => draft.pictures[n] && picked.hold(draft.pictures[n]));
 }
 
 function enterForMethods(maker, draft) {

@@ -88,10 +88,11 @@ function open(id, number = 0) {
 
 /** Put a job's recipe into the form, its pictures included. */
 async function again(job) {
-  const { style_images: styles = [], content_image: content, control_image: control } = job.recipe;
+  const { style_images: styles = [], ...recipe } = job.recipe;
   const fetched = (names) => Promise.all(names.filter(Boolean).map((sha256) => file(inputPath(sha256), `${sha256.slice(0, 12)}.png`)));
-  const [style_image, content_image, control_image] = await Promise.all([fetched(styles), fetched([content]), fetched([control])]);
-  maker.take(job.recipe, { style_image, content_image, control_image });
+  const single = ["content_image", "control_image", "mask_image"];
+  const [style_image, ...others] = await Promise.all([fetched(styles), ...single.map((name) => fetched([recipe[name]]))]);
+  maker.take(job.recipe, { style_image, ...Object.fromEntries(single.map((name, n) => [name, others[n]])) });
   byId("submit").focus();
   announce(`The form has the recipe of ${title(job.method)} now; seed ${job.recipe.seed} is locked`);
 }

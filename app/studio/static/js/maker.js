@@ -4,6 +4,7 @@ import { Away, identity, post, Problem, stringify } from "./api.js";
 import { arrange, byId, fill, h, hide, icon } from "./dom.js";
 import { dropzone } from "./dropzone.js";
 import { faultsOf, tooMany, wanted } from "./checks.js";
+import { Mask } from "./mask.js";
 import { Methods } from "./methods.js";
 import { Picked } from "./picked.js";
 import { clear, show } from "./problems.js";
@@ -31,6 +32,7 @@ export class Maker {
     this.strength = new Strength(() => this.settings.letGo());
     this.style = new Picked(MOST_STYLES, () => this.#drawStyle());
     this.content = new Picked(1, () => this.#drawContent());
+    this.mask = new Mask(this.content, () => this.#changed());
     this.control = new Picked(1, () => {
       this.#changed();
       this.controlZone.draw();
@@ -79,6 +81,7 @@ export class Maker {
     });
     this.content.replace(files.content_image);
     this.control.replace(files.control_image);
+    this.mask.picked.replace(files.mask_image);
     this.styleZone.draw();
     this.seed.lock(recipe.seed);
     this.strength.set(recipe.strength, recipe.method);
@@ -143,6 +146,7 @@ export class Maker {
     this.#changed();
     this.contentZone?.draw();
     this.contentShelf?.draw();
+    this.mask.drawContent();
   }
 
   /** Fit the form to the chosen methods. */
@@ -153,9 +157,10 @@ export class Maker {
     hide(byId("all-methods"), !this.methods.several);
     hide(byId("content-field"), needs.every((need) => need === "none"));
     byId("content-aside").textContent = needs.includes("required") ? "to repaint, required" : "to repaint, optional";
+    this.mask.fit(chosen);
     const controls = [...new Set(chosen.flatMap(({ inputs }) => inputs.controls))];
     hide(byId("control-field"), !controls.length);
-    byId("control-hint").textContent = `Shapes the picture. Say in the knobs what it is: ${controls.join(", ")}.`;
+    byId("control-hint").textContent = `Shapes the picture. Say in the knobs what it is, or what is made of a photograph: ${controls.join(", ")}.`;
     this.settings.hint(first);
     this.#count();
     this.strength.fit(chosen, this.settings.base);
@@ -225,7 +230,7 @@ export class Maker {
 
   /** Return whether one of the files that are still looked at turns out to be no picture. */
   async #refusals() {
-    const all = [this.style, this.content, this.control];
+    const all = [this.style, this.content, this.control, this.mask.picked];
     const count = () => all.reduce((sum, { refusals }) => sum + refusals, 0);
     const before = count();
     await Promise.all(all.map(({ checked }) => checked));
@@ -268,6 +273,7 @@ export class Maker {
     this.style.fill(form, "style_image");
     if (!byId("content-field").hidden) this.content.fill(form, "content_image");
     if (!byId("control-field").hidden) this.control.fill(form, "control_image");
+    this.mask.fill(form);
     const params = chosen.map((method) => [method.name, this.knobs.get(method.name).read()]).filter(([, set]) => Object.keys(set).length);
     if (params.length) form.append("params", stringify(several ? Object.fromEntries(params) : params[0][1]));
     return form;

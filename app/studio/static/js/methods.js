@@ -109,7 +109,8 @@ const recommendation = (method, model) => method.recommended?.find((one) => one.
 function tagsOf(method, model) {
   const experimental = method.experimental || method.experimental_on.length > 0;
   const needs = { required: "repaints a content picture", optional: "can repaint a content picture" }[method.inputs.content_image];
-  return [recommendation(method, model) && "recommended", needs, experimental && "experimental"].filter(Boolean);
+  const mask = method.inputs.mask_image !== "none" && "takes a mask";
+  return [recommendation(method, model) && "recommended", needs, mask, experimental && "experimental"].filter(Boolean);
 }
 
 function fits(method, styles, hasContent) {

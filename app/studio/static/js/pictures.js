@@ -82,5 +82,11 @@ export function previewPath(job) {
   return `jobs/${job.id}/preview${query ? `?${query}` : ""}`;
 }
 
+/** Return the path of the map that a job made. */
+export function controlMapPath(job) {
+  const [, query] = job.control_map.url.split("?");
+  return `jobs/${job.id}/control-map${query ? `?${query}` : ""}`;
+}
+
 /** Return the path of a picture that a job or style was made with. */
 export const inputPath = (sha256) => `inputs/${sha256}`;

@@ -8,7 +8,7 @@ import { follow } from "./follow.js";
 import * as jobs from "./jobs.js";
 import { looks } from "./looks.js";
 import { notice } from "./notice.js";
-import { inputPath, pathOf, show } from "./pictures.js";
+import { controlMapPath, inputPath, pathOf, show } from "./pictures.js";
 import { copy, curl, python } from "./snippets.js";
 import { date, moment, seconds, total } from "./words.js";
 
@@ -72,11 +72,11 @@ export class Viewer {
   }
 
   #references() {
-    const { style_images: styles = [], content_image: content, control_image: control } = this.job.recipe;
-    const named = styles.map((sha256, n) => ({ sha256, name: styles.length > 1 ? `Reference ${n + 1}` : "Reference" }));
-    if (content) named.push({ sha256: content, name: "Content" });
-    if (control) named.push({ sha256: control, name: "Control" });
-    return named;
+    const { style_images: styles = [], content_image: content, control_image: control, mask_image: mask } = this.job.recipe;
+    const named = styles.map((sha256, n) => [sha256, styles.length > 1 ? `Reference ${n + 1}` : "Reference"]);
+    named.push([content, "Content"], [control, "Control"], [mask, "Mask"]);
+    const references = named.filter(([sha256]) => sha256).map(([sha256, name]) => ({ path: inputPath(sha256), name }));
+    return this.job.control_map ? [...references, { path: controlMapPath(this.job), name: "Map made" }] : references;
   }
 
   /** Make the dialog once: what a step to another job changes changes in place. */
@@ -142,7 +142,7 @@ export class Viewer {
     const look = this.looks[this.reference ? this.way : "alone"];
     look.update({
       picture: pathOf(this.job, this.number),
-      reference: this.reference && inputPath(this.reference.sha256),
+      reference: this.reference?.path,
       name: this.reference?.name,
       words: `${this.desk.title(this.job.method)}: ${this.job.recipe.prompt || "no prompt"}`,
     });
@@ -155,7 +155,7 @@ export class Viewer {
   #strip() {
     const several = this.job.images.length > 1 ? this.job.images : [];
     const pictures = several.map((_, n) => ({ path: pathOf(this.job, n), name: `Picture ${n + 1}`, pressed: this.number === n, act: () => (this.number = n) }));
-    const references = this.#references().map((one) => ({ path: inputPath(one.sha256), name: one.name, pressed: this.reference.sha256 === one.sha256, act: () => (this.reference = one) }));
+    const references = this.#references().map((one) => ({ ...one, pressed: this.reference.name === one.name, act: () => (this.reference = one) }));
     return [...pictures, ...references];
   }
 
