@@ -7,17 +7,23 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from app.errors import Invalid
 from app.uploads.decoder.picture_file import MAX_RECIPE_BYTES
 from app.uploads.decoder.recipe_text import recipe_text
+from app.uploads.recipe import read
 from tests.security.corpus.png import chunk
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture, style
 from workers.contract.blobs import input_name
 from workers.contract.blobs.names import OutputFormat
-from workers.contract.jobs.models import Job, StylizeRequest
+from workers.contract.jobs.models import Job, StylizeRequest, Terms
 from workers.worker.encode import encode
 
 TEXT = json.dumps({"prompt": "a \"house\" & 'tree' <über> \u96ea", "params": {"a": [1, None]}}, ensure_ascii=False)
+REQUEST = StylizeRequest(
+    method="signal-leak", model="tiny-sd15", seed=1, width=64, height=64, steps=2, guidance_scale=1.0, strength=1.0
+)
+TERMS = Terms(id="tiny-sd15", kind="base", licence="Apache-2.0")
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -160,3 +166,16 @@ class TestPosting:
 def test_a_tool_that_keeps_the_text_keeps_the_recipe() -> None:
     opened = Image.open(BytesIO(encode(picture(size=(64, 48)), "png", TEXT)))
     assert opened.info["stylize:recipe"] == TEXT
+
+
+def test_terms_are_no_part_of_the_request() -> None:
+    carried = json.loads(REQUEST.model_dump_json()) | {"licences": [TERMS.model_dump()]}
+    found = read(json.dumps(carried))
+    assert found.licences == (TERMS,)
+    assert StylizeRequest.model_validate(found.model_dump(exclude={"licences"})) == REQUEST
+    assert read(REQUEST.model_dump_json()).licences == ()
+
+
+def test_other_additions_are_refused() -> None:
+    with pytest.raises(Invalid, match="recipe/surprise"):
+        read(json.dumps(json.loads(REQUEST.model_dump_json()) | {"surprise": 1}))
