@@ -134,7 +134,7 @@ class DiffusionEngine:
                 return
             except (torch.OutOfMemoryError, OutOfMemory) as full:
                 self._observer.ran_out_of_memory()
-                failure: Exception = OutOfMemory(str(full))
+                failure: Exception = full if isinstance(full, OutOfMemory) else OutOfMemory(str(full))
             except Exception as fault:  # noqa: BLE001 - whatever it is, it is the fault of one of these items
                 failure = device.verdict(fault)
             self._divide(backbone, technique, items, failure)
@@ -146,7 +146,7 @@ class DiffusionEngine:
         if isinstance(failure, DeviceLost):
             for item in items:
                 item.failure = failure
-        elif isinstance(failure, OutOfMemory) and self.pool.release_others(backbone.name):
+        elif isinstance(failure, OutOfMemory) and self.pool.release_other(backbone.name, failure.lacking):
             self._run(backbone, technique, items)
         elif len(items) > 1:
             for item in items:

@@ -34,9 +34,13 @@ class NotFinite(Refused):
 
 
 class OutOfMemory(Refused):
-    """One picture alone does not fit on the device; a smaller one might."""
+    """One picture alone does not fit on the device; a smaller one might. `lacking` are the bytes, 0 if not known."""
 
     code = "out-of-memory"
+
+    def __init__(self, text: str, lacking: int = 0) -> None:
+        super().__init__(text)
+        self.lacking = lacking
 
 
 class DeviceLost(Exception):

@@ -42,5 +42,6 @@ def require(
     free = available(device)
     if needed > free * (1 - SPARE):
         raise OutOfMemory(
-            f"{what} needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free on {device}; {remedy}"
+            f"{what} needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free on {device}; {remedy}",
+            lacking=needed - int(free * (1 - SPARE)),
         )

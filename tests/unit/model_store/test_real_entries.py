@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from model_store.catalogue import entry_of, folder_of
+from model_store.catalogue import base_of, entry_of, folder_of
 from model_store.catalogue.entry import Base
 from model_store.fetch.folder import Folder
 from model_store.fetch.progress import Bars, Silent
@@ -59,6 +59,21 @@ def test_a_base_model_is_pulled_and_loaded_as_its_entry_says(
     theirs = CLIPTokenizer.from_pretrained(tiny(base) / "tokenizer", local_files_only=True)
     assert parts["tokenizer"]("a red fox").input_ids == theirs("a red fox").input_ids
     assert parts["text_encoder"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("model", "like"), [("flux1-dev", "flux"), ("flux1-fill", "flux-fill"), ("flux2-klein-4b", "flux2-klein")]
+)
+def test_a_flux_model_is_pulled_without_the_file_that_has_its_transformer_again(
+    model: str, like: str, tiny: Tiny, store: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "mirror" / str(entry_of(model).repository)
+    shutil.copytree(tiny(like), repository)
+    (repository / f"{model}.safetensors").write_bytes(b"the transformer again")
+    pull([model], store, Folder(tmp_path / "mirror"), watcher=Silent())
+    folder = require_installed(model, store)
+    assert not (folder / f"{model}.safetensors").exists()
+    assert load_base(folder, base_of(model)).keys() >= PARTS[base_of(model)].keys()
 
 
 def test_an_adapter_and_its_encoder_come_together(tiny: Tiny, store: Path, tmp_path: Path) -> None:

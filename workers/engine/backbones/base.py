@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from model_store.catalogue.entry import Base
@@ -64,6 +64,12 @@ class Backbone(ABC):
     def encoder_device(self) -> torch.device:
         """Where text encoders are, and image encoders that techniques add; their results belong on `device`."""
         return HOST if self.encoders_on_host else self.device
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of its parts' weights, those that it shares included."""
+        modules = [part for part in self.components.values() if isinstance(part, nn.Module)]
+        return sum(parameter.nbytes for module in modules for parameter in module.parameters())
 
     @property
     @abstractmethod

@@ -46,13 +46,17 @@ class BackboneCache:
             self._warm.move_to_end(model)
             return self._warm[model]
 
-    def release_others(self, model: str) -> bool:
-        """Let go of the model unused longest that is not this one; return whether there was any."""
+    def release_other(self, model: str, lacking: int) -> bool:
+        """Let go of the model unused longest that is not this one; return whether it was done.
+
+        It is not where all others together have fewer than the `lacking` bytes.
+        """
         with self._lock:
-            other = next((name for name in self._warm if name != model), None)
-            if other is not None:
-                self._release(other)
-            return other is not None
+            others = [name for name in self._warm if name != model]
+            if not others or sum(self._warm[name].weight_bytes for name in others) < lacking:
+                return False
+            self._release(others[0])
+            return True
 
     def _release(self, model: str | None = None) -> None:
         """Let go of a model, the one unused longest where none is named, and of its memory."""

@@ -9,6 +9,7 @@ import torch
 
 from model_store.add.add import add
 from model_store.store.lockfile import PinnedFile, PinnedModel, part_digests
+from workers.contract.errors import Misconfigured
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.load import load
 from workers.engine.backbones.pool import BackboneCache
@@ -108,12 +109,15 @@ def test_models_unused_longest_make_room_and_what_nothing_makes_room_for_is_refu
     assert loaded == ["a", "b", "c"]
 
 
-def test_others_are_released_one_by_one(tiny_root: Path) -> None:
+def test_others_are_released_one_by_one_where_that_is_enough(tiny_root: Path) -> None:
     backbone = load(tiny_root / "flux")
     pool = BackboneCache(lambda model: backbone, capacity=3)
     for model in ("a", "b", "c"):
         pool.get(model)
-    assert [pool.release_others("b") for _ in range(3)] == [True, True, False]
+    assert backbone.weight_bytes > 1000
+    assert not pool.release_other("b", lacking=10**15)
+    assert pool.warm() == ("a", "b", "c")
+    assert [pool.release_other("b", lacking=1) for _ in range(3)] == [True, True, False]
     assert pool.warm() == ("b",)
 
 
@@ -123,3 +127,13 @@ def test_what_is_kept_beside_a_model_is_refused_before_it_is_read(tiny_root: Pat
         backbone.get_or_load("control-lora x", lambda: built.append(1), size=lambda: 10**15)
     assert built == []
     assert backbone.get_or_load("small", lambda: 1, size=lambda: 1) == 1
+
+
+def test_a_setting_that_needs_a_package_names_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.engine.residency.weight_storage.find_spec", lambda name: None)
+    settings = WorkerSettings(models=("flux",), worker_transformer_weights="torchao-int8")
+    with pytest.raises(Misconfigured, match=r"STYLIZE_WORKER_TRANSFORMER_WEIGHTS is torchao-int8, .*run: pip"):
+        BaseModelLoader(settings, tmp_path)
+    monkeypatch.setenv("STYLIZE_WORKER_TRANSFORMER_WEIGHTS", "int3")
+    with pytest.raises(Misconfigured, match="STYLIZE_WORKER_TRANSFORMER_WEIGHTS: "):
+        WorkerSettings.read()
