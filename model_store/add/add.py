@@ -22,7 +22,7 @@ from model_store.configs import config_folder
 from model_store.convert.pickled import convert_pickled
 from model_store.errors import AlreadyKnown, InvalidId, NotInstalled, WrongKeys
 from model_store.fetch.space import require_space
-from model_store.load.base import PARTS
+from model_store.load.base import FLUX, FLUX2, PARTS
 from model_store.load.component import empty_component
 from model_store.load.header import read_header
 from model_store.load.lora import WEIGHTS, read_lora
@@ -152,7 +152,9 @@ def _prepare(
 
 def _prepare_lora(source: Path, target: Path, base: Base | None) -> tuple[Base, str]:
     """Bring a LoRA into the store's form; return the architecture, and what to know of it."""
-    notes = prepare_lora(source, target)
+    if base in FLUX2:
+        raise WrongKeys(f"{source}: LoRAs of FLUX.2 are not served, which {base} is of")
+    notes = prepare_lora(source, target, base)
     base = base or base_of_lora(read_header(target / WEIGHTS))
     _check_lora(target / WEIGHTS, base)
     return base, notes
@@ -160,8 +162,10 @@ def _prepare_lora(source: Path, target: Path, base: Base | None) -> tuple[Base, 
 
 def _check_lora(file: Path, base: Base) -> None:
     """Read a LoRA as a job will. Raises WrongKeys for what a job could not use."""
-    unet = json.loads((config_folder(base) / "unet" / "config.json").read_bytes())
-    for part, layers in read_lora(file, base, SimpleNamespace(**unet)).items():
+    base = "flux" if base in FLUX else base
+    denoiser = "transformer" if base in FLUX else "unet"
+    config = json.loads((config_folder(base) / denoiser / "config.json").read_bytes())
+    for part, layers in read_lora(file, base, SimpleNamespace(**config)).items():
         if layers:
             _check_layers(part, layers, base)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from model_store.add.flux_lora import BLOCKS, base_of_flux_lora, is_flux
 from model_store.catalogue.entry import Base
 from model_store.errors import WrongKeys
 from model_store.load.header import Header
@@ -15,11 +16,13 @@ _ADAPTER = ("image_proj.", "ip_adapter.")
 _FACE = re.compile(r"_lora\.(down|up)\.|^image_proj\.perceiver_resampler\.")
 _FACE_ALONE = frozenset({"image_proj.proj.0.weight", "image_proj.norm.weight"})
 """What FaceID has beside an IP-Adapter: LoRAs, and a projection of a face's embedding."""
-_LORA = re.compile(r"(^lora_(unet|te\d?)_|\.lora_[AB]\.|[._]lora(_linear_layer)?\.(down|up)\.)")
+_LORA = re.compile(
+    r"(^lora_(unet|te\d?|transformer)_|\.lora_([AB]|down|up)\.|[._]lora(_linear_layer|\d)?\.(down|up)\.)"
+)
 _CROSS = re.compile(r"attn2(\.processor)?[._]to_[kv]([._]lora)?[._](lora_)?(A|down)(\.default)?\.weight$")
 _BY_WIDTH: Mapping[int, Base] = {768: "sd15", 2048: "sdxl"}
 _FOREIGN = {
-    "FLUX": re.compile(r"(double_blocks|single_transformer_blocks|single_blocks)[._]"),
+    "FLUX": BLOCKS,
     "Stable Diffusion 3": re.compile(r"joint_blocks[._]"),
 }
 
@@ -27,6 +30,9 @@ _FOREIGN = {
 def kind_of(header: Header) -> FileKind:
     """Return what a safetensors file holds. Raises WrongKeys when it is nothing that can be added."""
     names = header.tensors.keys()
+    lora = any(_LORA.search(name) for name in names)
+    if lora and is_flux(header):
+        return "lora"
     for family, pattern in _FOREIGN.items():
         if any(pattern.search(name) for name in names):
             raise WrongKeys(f"{header.file}: is made for {family}, which cannot be added")
@@ -35,7 +41,7 @@ def kind_of(header: Header) -> FileKind:
     if any(name.startswith(_ADAPTER) for name in names):
         _refuse_other_adapters(header)
         return "ip-adapter"
-    if any(_LORA.search(name) for name in names):
+    if lora:
         return "lora"
     some = ", ".join(sorted(names)[:3])
     raise WrongKeys(f"{header.file}: neither a checkpoint, a LoRA nor an IP-Adapter; it holds {some} ...")
@@ -70,6 +76,8 @@ def base_of_checkpoint(header: Header) -> Base:
 
 def base_of_lora(header: Header) -> Base:
     """Return the architecture a LoRA was trained on. Raises WrongKeys when its names do not tell."""
+    if is_flux(header):
+        return base_of_flux_lora(header)
     for name, tensor in header.tensors.items():
         if _CROSS.search(name) and len(tensor.shape) == 2:
             return base_of_width(header, tensor.shape[1])

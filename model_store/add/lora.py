@@ -1,16 +1,20 @@
-"""A LoRA of an operator: kohya, diffusers or peft names, checked and brought into a form diffusers loads whole."""
+"""A LoRA of an operator, by whatever names: checked, so that a job loads it whole."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 from safetensors.torch import save_file
 
+from model_store.add.flux_lora import check_flux_lora, is_flux
 from model_store.add.links import plain_file
+from model_store.catalogue.entry import Base
 from model_store.errors import BadCheckpoint, MalformedFile, WrongKeys
-from model_store.load.header import read_header
+from model_store.load.base import FLUX
+from model_store.load.header import Header, read_header
 from model_store.load.lora import MOST_RANK, WEIGHTS
 from model_store.load.pickles import PICKLED
 from model_store.load.tensors import load_tensors
@@ -29,7 +33,7 @@ _KNOWN = re.compile(
 )
 
 
-_WITHOUT_EFFECT = re.compile(r"^(lora_te1?_text_projection|text_encoder\.text_projection)\.")
+_WITHOUT_EFFECT = re.compile(r"^(lora_te1?_|text_encoder\.|text_encoders\.clip_l\.transformer\.)text_projection\.")
 """What no base model reads: of the first text encoder the hidden states are taken, before its projection."""
 _EXPLAINED = {
     re.compile(r"^(bundle_emb|emb_params)\b"): "holds embeddings that were trained with it, which are not served",
@@ -50,22 +54,22 @@ class AdapterConfig(BaseModel):
     alpha_pattern: dict[str, float] = {}
 
 
-def prepare_lora(source: Path, target: Path) -> str:
+def prepare_lora(source: Path, target: Path, base: Base | None = None) -> str:
     """Write the LoRA `source` (a file, or peft's folder) to the folder `target`, checked; return what to know of it.
 
-    Raises MalformedFile, and WrongKeys naming the key, for a format diffusers would drop or half load, for halves
-    without their other half, for ranks that disagree and for values that are not finite.
+    `base` is the architecture, where it is told. Raises MalformedFile, and WrongKeys naming the key, for a format that
+    would be dropped or half loaded, for halves without their other half, for ranks that disagree and for values that
+    are not finite.
     """
     file, config = _found(source)
     header = read_header(file)
     if header.data_bytes > SIZE_LIMIT:
         raise BadCheckpoint(f"{file}: larger than {SIZE_LIMIT} bytes; not a LoRA")
     idle = [name for name in header.tensors if _WITHOUT_EFFECT.match(name)]
-    for name in header.tensors.keys() - set(idle):
-        if reason := next((text for pattern, text in _EXPLAINED.items() if pattern.search(name)), None):
-            raise WrongKeys(f"{file}: {name}: {reason}")
-        if _UNSUPPORTED.search(name) or not _KNOWN.match(name):
-            raise WrongKeys(f"{file}: {name}: of a kind that would not be loaded (DoRA, LoHa, LoKr, full weights ...)")
+    flux = base in FLUX if base is not None else is_flux(header)
+    _check_names(
+        replace(header, tensors={name: header.tensors[name] for name in header.tensors if name not in idle}), flux
+    )
     for name, shape in ((name, tensor.shape) for name, tensor in header.tensors.items() if _DOWN.search(name)):
         if len(shape) < 2 or not 1 <= shape[0] <= MOST_RANK:
             raise WrongKeys(f"{file}: {name}: has rank {shape[0] if shape else 0}; 1 to {MOST_RANK} can be used")
@@ -75,10 +79,25 @@ def prepare_lora(source: Path, target: Path) -> str:
             raise WrongKeys(f"{file}: {name}: has values that are not finite, or no floating ones")
     _check_pairs(file, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
     if any(name.startswith(_PEFT) for name in tensors):
-        tensors = _from_peft(file, tensors, config)
+        tensors = _from_peft(file, tensors, config, "transformer" if flux else "unet")
     target.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, target / WEIGHTS, dict(header.metadata))
     return f"{idle[0]} was left aside: no base model reads the projection of its first text encoder" if idle else ""
+
+
+def _check_names(header: Header, flux: bool) -> None:
+    """Raise WrongKeys for a tensor that would not be loaded, or not as it is meant."""
+    for name in header.tensors:
+        if reason := next((text for pattern, text in _EXPLAINED.items() if pattern.search(name)), None):
+            raise WrongKeys(f"{header.file}: {name}: {reason}")
+        if _UNSUPPORTED.search(name) or not (flux or _KNOWN.match(name)):
+            raise WrongKeys(
+                f"{header.file}: {name}: of a kind that would not be loaded (DoRA, LoHa, LoKr, full weights ...)"
+            )
+    if flux:
+        check_flux_lora(header)
+    elif is_flux(header):
+        raise WrongKeys(f"{header.file}: is made for FLUX.1")
 
 
 def _wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -129,14 +148,14 @@ def _check_pairs(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _from_peft(
-    file: Path, tensors: Mapping[str, torch.Tensor], config: AdapterConfig | None
+    file: Path, tensors: Mapping[str, torch.Tensor], config: AdapterConfig | None, part: str
 ) -> dict[str, torch.Tensor]:
-    """Rename peft's own names to the UNet's of diffusers; fold alpha / rank into B, which diffusers takes as 1."""
+    """Rename peft's own names to the denoiser's of diffusers; fold alpha / rank into B, which diffusers takes as 1."""
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in tensors.items():
         if not name.startswith(_PEFT):
             raise WrongKeys(f"{file}: {name}: peft names and others are mixed")
         short = name.removeprefix(_PEFT).replace(".default.", ".")
         scale = config.lora_alpha / config.r if config is not None and ".lora_B." in short else 1.0
-        renamed[f"unet.{short}"] = tensor * scale if scale != 1.0 else tensor
+        renamed[f"{part}.{short}"] = tensor * scale if scale != 1.0 else tensor
     return renamed

@@ -17,13 +17,17 @@ from torch import Tensor
 
 from model_store.catalogue.entry import Base
 from model_store.errors import ModelStoreError, WrongKeys
+from model_store.load.base import FLUX
+from model_store.load.flux_lora import flux_halves
 from model_store.load.header import read_header
 from model_store.load.tensors import load_tensors
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"
 """Where diffusers' training scripts keep peft's configuration in the file's header."""
-PARTS = ("unet", "text_encoder", "text_encoder_2")
+PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
+"""The parts of pipelines that a LoRA may change."""
+_UNET_PARTS = ("unet", "text_encoder", "text_encoder_2")
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 UPS = ("lora_up.weight", "lora_B.weight", "lora.up.weight", "lora_linear_layer.up.weight", "up.weight")
 """How an up projection is called after the name of its layer, by the tools that write an alpha beside it."""
@@ -41,21 +45,18 @@ class Halves:
     scale: float
 
 
-def read_lora(file: Path, base: Base, unet_config: Any) -> dict[str, dict[str, Halves]]:
+def read_lora(file: Path, base: Base, config: Any) -> dict[str, dict[str, Halves]]:
     """Return the halves of a LoRA by part of the pipeline and name of the layer, as peft names it.
 
-    Raises MalformedFile, and WrongKeys naming the tensor for names, types, ranks and numbers that cannot be used.
+    `config` is the denoiser's. Raises MalformedFile, and WrongKeys naming the tensor for names, types, ranks and
+    numbers that cannot be used.
     """
     metadata = _metadata(file)
     try:
         stored = load_tensors(file, rename=lambda name: name.replace(".default.weight", ".weight"))
         tensors = _alphas_folded({name: _floating(name, tensor) for name, tensor in stored.items()})
-        mixin = StableDiffusionXLLoraLoaderMixin if base == "sdxl" else StableDiffusionLoraLoaderMixin
-        config = {"unet_config": unet_config} if base == "sdxl" else {}
-        named = mixin.lora_state_dict(tensors, **config)[0]
-        if strange := sorted(key for key in named if not key.startswith(tuple(f"{part}." for part in PARTS))):
-            raise WrongKeys(f"{strange[0]}: of no part that a LoRA may change")
-        found = {part: dict(_halves(named, metadata, part)) for part in PARTS}
+        parts = flux_halves(tensors) if base in FLUX else _unet_halves(tensors, base, config)
+        found = {part: dict(_halves(own, metadata, part)) for part, own in parts.items()}
     except ModelStoreError:
         raise
     except Exception as fault:  # what the converters say of a file that they were not made for
@@ -104,18 +105,25 @@ def _rank(name: str, rank: int) -> int:
     return rank
 
 
-def _halves(named: Mapping[str, Tensor], metadata: Mapping[str, Any], part: str) -> Iterator[tuple[str, Halves]]:
+def _unet_halves(tensors: Tensors, base: Base, config: Any) -> dict[str, Tensors]:
+    """Return the halves for a Stable Diffusion by part and name, as diffusers and peft convert them."""
+    mixin = StableDiffusionXLLoraLoaderMixin if base == "sdxl" else StableDiffusionLoraLoaderMixin
+    named = mixin.lora_state_dict(tensors, **({"unet_config": config} if base == "sdxl" else {}))[0]
+    if strange := sorted(key for key in named if not key.startswith(tuple(f"{part}." for part in _UNET_PARTS))):
+        raise WrongKeys(f"{strange[0]}: of no part that a LoRA may change")
+    found: dict[str, Tensors] = {}
+    for part in _UNET_PARTS:
+        own = {name.removeprefix(f"{part}."): half for name, half in named.items() if name.startswith(f"{part}.")}
+        if part == "unet":
+            found[part] = convert_unet_state_dict_to_peft(own) if own else {}
+        else:
+            found[part] = convert_state_dict_to_peft(convert_state_dict_to_diffusers(own)) if own else {}
+    return found
+
+
+def _halves(halves: Tensors, metadata: Mapping[str, Any], part: str) -> Iterator[tuple[str, Halves]]:
     """Yield the halves of one part of the pipeline by layer."""
-    own = {name.removeprefix(f"{part}."): tensor for name, tensor in named.items() if name.startswith(f"{part}.")}
-    if not own:
-        return
     config = {name.removeprefix(f"{part}."): value for name, value in metadata.items() if name.startswith(f"{part}.")}
-    text = part != "unet"
-    halves: Tensors = (
-        convert_state_dict_to_peft(convert_state_dict_to_diffusers(own))
-        if text
-        else convert_unet_state_dict_to_peft(own)
-    )
     for name, down in halves.items():
         if name.endswith(UP) and name.removesuffix(UP) + DOWN in halves:
             continue

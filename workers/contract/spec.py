@@ -39,8 +39,9 @@ class Params(BaseModel):
     loras: tuple[Lora, ...] = Field(
         (),
         max_length=MOST_LORAS,
-        description="installed LoRAs added to the base model for this request, in UNet and text encoders; GET /models "
-        "lists them, `stylize models add` installs them",
+        description="installed LoRAs added to the base model for this request, in its denoiser (the UNet of SD1.5 and "
+        "SDXL, the transformer of FLUX.1) and its text encoders; those of FLUX.1 fit all its models. GET /models lists "
+        "them, `stylize models add` installs them",
     )
 
     def guided(self, guidance_scale: float) -> bool:

@@ -18,7 +18,7 @@ from workers.contract.styles.precompute import precompute_key
 from workers.engine import batch, device, memory
 from workers.engine.backbones import latent_preview
 from workers.engine.backbones.base import Backbone
-from workers.engine.backbones.lora_stack import Finder, apply_loras
+from workers.engine.backbones.loras.stack import Finder, apply_loras
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.cache.precomputed import PrecomputedStyles
 from workers.engine.cache.style_cache import RequestCache, StyleCache

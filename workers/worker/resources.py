@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from model_store.catalogue import entries
-from model_store.catalogue.entry import Base
+from model_store.catalogue.entry import Base, Entry
 from model_store.errors import ModelStoreError
+from model_store.load.base import FLUX
 from model_store.store.lockfile import read_lock
 from model_store.store.presence import presence, require_installed
 from workers.contract.errors import Misconfigured
 from workers.contract.jobs.models import Terms
-from workers.engine.backbones.lora_stack import Finder
+from workers.engine.backbones.loras.stack import Finder
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import DiskTier, MemoryTier, Tier
 from workers.engine.errors import Refused, WeightsMissing
@@ -91,15 +92,23 @@ def loras(store: Path) -> Finder:
             raise WeightsMissing(f"no LoRA named {model!r}; installed for {base}: {_installed_loras(store, base)}")
         if entry.kind != "lora":
             raise Refused(f"{model} is no LoRA but of kind {entry.kind}")
-        if entry.base not in (None, base):
+        if not entry.served:
+            raise Refused(f"{model} is no LoRA that a request can name: nothing of this release can use it")
+        if not _fits(entry, base):
             raise Refused(f"the LoRA {model} is for {entry.base}, the base model is {base}")
         return weights(store)(model)
 
     return find
 
 
+def _fits(entry: Entry, base: Base) -> bool:
+    """Return whether a LoRA is for an architecture: one of FLUX.1 is for all its models, of one size throughout."""
+    return entry.base in (None, base) or (entry.base == "flux" and base in FLUX)
+
+
 def _installed_loras(store: Path, base: Base) -> str:
-    fitting = [entry.id for entry in entries(store).values() if entry.kind == "lora" and entry.base in (None, base)]
+    loras = (entry for entry in entries(store).values() if entry.kind == "lora" and entry.served)
+    fitting = [entry.id for entry in loras if _fits(entry, base)]
     lock = read_lock(store)
     there = [model for model in fitting if presence(model, store, lock).state == "installed"]
     return ", ".join(there) or "none (`stylize models add FILE ID` installs one)"

@@ -19,7 +19,7 @@ from tests.support.tiny.store import install_tiny_models
 from tests.unit.engine.test_engine import STYLE, quiet, request
 from workers.contract.spec import Lora
 from workers.engine.backbones.load import load
-from workers.engine.backbones.lora_stack import apply_loras
+from workers.engine.backbones.loras.stack import apply_loras
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import StyleCache

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ class Backbone(ABC):
     Denoiser and text encoders have `dtype`. `fingerprint` names the weights in cache keys. Techniques share it: they
     keep their own modules beside it (`get_or_load`) and change it only through `patches`.
     """
+
+    loras_as_branches: ClassVar[bool] = False
+    """Whether LoRAs run beside the weights; else they are added to copies of them, which costs memory and no time."""
 
     def __init__(
         self, *, name: str, base: Base, fingerprint: str, dtype: torch.dtype, scheduler_config: Mapping[str, Any]

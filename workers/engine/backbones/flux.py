@@ -103,6 +103,8 @@ class CachedRotary(nn.Module):
 class Flux(PipelineBackbone):
     """FLUX.1 dev, schnell, Fill, Canny or Depth: they differ in the channels they read and whether guidance is one."""
 
+    loras_as_branches = True
+
     def __init__(self, pipe: Any, *, name: str, base: Base, fingerprint: str, dtype: torch.dtype) -> None:
         super().__init__(pipe, name=name, base=base, fingerprint=fingerprint, dtype=dtype)
         self._rotary = CachedRotary(pipe.transformer.pos_embed)

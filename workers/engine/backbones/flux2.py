@@ -80,6 +80,7 @@ def shift_of(tokens: int, steps: int) -> float:
 class Flux2(PipelineBackbone):
     """FLUX.2 [klein] 4B or 9B: `flux2-klein` distilled, `flux2-klein-base` with true classifier-free guidance."""
 
+    loras_as_branches = True
     caches_references = False
     """Whether the weights were trained for references that attend to references alone, so that their keys are kept."""
 

@@ -12,44 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from model_store.load.flux_names import BLOCKS, EXCHANGED, diffusers_layers, exchanged
 from workers.engine.backbones import patches
 from workers.engine.backbones.flux import Flux
 from workers.engine.errors import ModelUnusable
 
-OUTER = {
-    "img_in": "x_embedder",
-    "txt_in": "context_embedder",
-    "time_in.in_layer": "time_text_embed.timestep_embedder.linear_1",
-    "time_in.out_layer": "time_text_embed.timestep_embedder.linear_2",
-    "vector_in.in_layer": "time_text_embed.text_embedder.linear_1",
-    "vector_in.out_layer": "time_text_embed.text_embedder.linear_2",
-    "guidance_in.in_layer": "time_text_embed.guidance_embedder.linear_1",
-    "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
-    "final_layer.linear": "proj_out",
-    "final_layer.adaLN_modulation.1": "norm_out.linear",
-}
-DOUBLE: dict[str, tuple[str, ...]] = {
-    "img_mod.lin": ("norm1.linear",),
-    "txt_mod.lin": ("norm1_context.linear",),
-    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-    "img_attn.proj": ("attn.to_out.0",),
-    "txt_attn.proj": ("attn.to_add_out",),
-    "img_mlp.0": ("ff.net.0.proj",),
-    "img_mlp.2": ("ff.net.2",),
-    "txt_mlp.0": ("ff_context.net.0.proj",),
-    "txt_mlp.2": ("ff_context.net.2",),
-}
-SINGLE: dict[str, tuple[str, ...]] = {
-    "modulation.lin": ("norm.linear",),
-    "linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"),
-    "linear2": ("proj_out",),
-}
 NORMS = {
     "img_attn.norm.query_norm": "attn.norm_q",
     "img_attn.norm.key_norm": "attn.norm_k",
@@ -59,8 +30,6 @@ NORMS = {
     "norm.key_norm": "attn.norm_k",
 }
 BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
-EXCHANGED = "norm_out.linear"
-"""The authors' halves are shift and scale, diffusers' scale and shift."""
 
 
 @dataclass(eq=False)
@@ -115,7 +84,7 @@ def read_control_lora(path: Path, backbone: Flux) -> ControlLora:
 
 
 def _branches(key: str, tensors: Mapping[str, Tensor], model: Any) -> dict[str, Branch]:
-    names = _layers(key)
+    names = diffusers_layers(key)
     down = tensors[f"{key}.lora_A.weight"]
     sizes = [model.get_submodule(name).out_features for name in names]
     ups = tensors[f"{key}.lora_B.weight"].split(sizes)
@@ -123,30 +92,15 @@ def _branches(key: str, tensors: Mapping[str, Tensor], model: Any) -> dict[str, 
     found = {name: Branch(down, up, bias) for name, up, bias in zip(names, ups, biases, strict=True)}
     if EXCHANGED in found:
         branch = found[EXCHANGED]
-        found[EXCHANGED] = Branch(down, _exchanged(branch.up), _exchanged(branch.bias))
+        found[EXCHANGED] = Branch(down, exchanged(branch.up), exchanged(branch.bias))
     return found
-
-
-def _exchanged(rows: Tensor) -> Tensor:
-    first, second = rows.chunk(2)
-    return torch.cat([second, first])
-
-
-def _layers(key: str) -> tuple[str, ...]:
-    """Return diffusers' names of a layer of the authors', in the order of its outputs. Raises KeyError."""
-    if (block := BLOCK.fullmatch(key)) is None:
-        return (OUTER[key],)
-    kind, number, part = block.groups()
-    table, prefix = (DOUBLE, "transformer_blocks") if kind == "double" else (SINGLE, "single_transformer_blocks")
-    return tuple(f"{prefix}.{number}.{name}" for name in table[part])
 
 
 def _norm(key: str, scale: Tensor, model: Any) -> dict[str, Tensor]:
     if (block := BLOCK.fullmatch(key)) is None:
         raise KeyError(key)
     kind, number, part = block.groups()
-    prefix = "transformer_blocks" if kind == "double" else "single_transformer_blocks"
-    name = f"{prefix}.{number}.{NORMS[part]}.weight"
+    name = f"{BLOCKS[kind]}.{number}.{NORMS[part]}.weight"
     if model.get_parameter(name).shape != scale.shape:
         raise ValueError(f"{key}: {tuple(scale.shape)} does not fit {name}")
     return {name: scale}
@@ -159,7 +113,7 @@ def control_branches(backbone: Flux, lora: ControlLora, scale: float) -> Iterato
     layers = {backbone.denoiser.get_submodule(name): branch for name, branch in lora.branches.items()}
 
     def replacement(module: nn.Module) -> Callable[[Tensor], Tensor]:
-        branch, own = layers[module], module.forward  # the layer's own, or what casts its weights around it
+        branch, own = layers[module], module.forward  # the layer's own, or what casts, or a LoRA of the request
 
         def forward(x: Tensor) -> Tensor:
             kept = own(x[..., : module.in_features])

@@ -16,7 +16,6 @@ from workers.engine.backbones.pool import BackboneCache
 from workers.engine.cache.style_cache import StyleCache
 from workers.engine.cache.tiers import MemoryTier
 from workers.engine.engine import DiffusionEngine
-from workers.engine.errors import Refused
 from workers.engine.residency import weight_storage
 from workers.engine.residency.placement import WeightStorage
 from workers.engine.types import GenerationResult, Pictures
@@ -100,11 +99,6 @@ def test_float8_keeps_its_weights_small_after_a_job(kept: Callable[[WeightStorag
     stylized(backbone, tiny_root)
     assert all(same(tensor, before[name]) for name, tensor in backbone.denoiser.state_dict().items())
     assert backbone.fingerprint != kept("full").fingerprint
-
-
-def test_loras_are_refused_on_reduced_weights(kept: Callable[[WeightStorage], Backbone], tiny_root: Path) -> None:
-    with pytest.raises(Refused, match="LoRAs need the weights in full, those of flux are kept as float8"):
-        stylized(kept("float8"), tiny_root, loras=[{"id": "ink"}])
 
 
 def test_a_unet_stays_as_it_is(tiny_root: Path) -> None:

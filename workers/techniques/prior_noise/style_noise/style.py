@@ -16,8 +16,8 @@ from torch import Tensor
 from model_store.errors import ModelStoreError
 from model_store.load.lora import WEIGHTS as LORA
 from model_store.load.tensors import load_tensors
-from workers.engine.backbones import lora_file
 from workers.engine.backbones.base import Backbone
+from workers.engine.backbones.loras import file as lora_file
 from workers.engine.errors import ModelUnusable, Refused
 from workers.techniques.prior_noise import stats_file
 

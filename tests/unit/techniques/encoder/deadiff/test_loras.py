@@ -9,7 +9,7 @@ from model_store.add.add import add
 from tests.support.techniques import lora_files
 from workers.contract.spec import Lora
 from workers.engine.backbones.load import load
-from workers.engine.backbones.lora_stack import apply_loras
+from workers.engine.backbones.loras.stack import apply_loras
 from workers.techniques.encoder.deadiff import dims, own_weights
 from workers.techniques.encoder.deadiff.checkpoint import DeadiffCheckpoint
 from workers.techniques.encoder.deadiff.own_weights import OwnWeights, Tuned

@@ -45,7 +45,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def read(folder: Path, backbone: Backbone) -> LoraWeights:
-    """Return the LoRA in a folder of the store, with tensor names of kohya, diffusers (old and new) or peft.
+    """Return the LoRA in a folder of the store, with tensor names of any of the tools that `read_lora` knows.
 
     Raises ModelUnusable when the file cannot be read, Refused, naming the tensor, when it was made for another model.
     """

@@ -1,0 +1,1 @@
+"""LoRAs of a request: their files, and how a warm model runs with them."""
