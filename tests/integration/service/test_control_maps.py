@@ -111,7 +111,7 @@ def test_a_made_map_lies_with_the_pictures_and_goes_with_them(running: Service, 
     assert [stored.name for stored in blobs.list(job_prefix(record.id))] == []
 
 
-def test_a_depth_model_that_is_not_installed_is_named(running: Service) -> None:
+def test_a_depth_model_that_is_not_installed_is_refused_with_the_command_that_fetches_it(running: Service) -> None:
     failed = submitted(running, photograph(), control_source="depth")
     assert (failed["state"], failed["error"]["code"]) == ("failed", "weights-missing")
-    assert "depth-anything-v2-small" in failed["error"]["detail"]
+    assert "stylize models pull depth-anything-v2-small" in failed["error"]["detail"]
