@@ -24,7 +24,8 @@ class Trajectory:
     the denoiser's dtype, so that steps do not lose what half precision cannot hold. `negative` is None when there is no
     guidance. `scheduler` is this request's own, its timesteps set. `estimate` is what its last step expects in the end,
     if the scheduler says so, at unit scale. `finish` is done to each decoded picture. `control_map` is the map that was
-    made of the control picture, an RGB picture. `extra` belongs to the technique.
+    made of the control picture, an RGB picture. `beside` columns of latents on the left are of no picture of the
+    request, so no preview shows them. `extra` belongs to the technique.
     """
 
     latents: Tensor
@@ -38,6 +39,7 @@ class Trajectory:
     stopped: bool = False
     finish: Callable[[Image.Image], Image.Image] | None = None
     control_map: Image.Image | None = None
+    beside: int = 0
     extra: Any = None
 
     @property

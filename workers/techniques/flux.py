@@ -10,6 +10,7 @@ from torch import Tensor
 from workers.engine.backbones.flux import Flux, with_channels
 from workers.engine.cache.style_cache import key_of
 from workers.engine.denoise import Trajectory
+from workers.engine.errors import Refused
 from workers.engine.images import to_signed
 from workers.engine.noise import INITIAL
 from workers.engine.technique import GenerationInputs, PrepareContext, check_size
@@ -45,10 +46,14 @@ def flux_trajectory(
 
     `strength` is how much of the schedule is run; at 1 the picture has no influence on the start. The request's
     guidance is the number that the model takes; `true_cfg_scale` is classifier-free guidance by the negative prompt.
+    Raises Refused for a size or a length of text that the model was not made for.
     """
     backbone = context.backbone
     assert isinstance(backbone, Flux)
     check_size(inputs, backbone)
+    if text_tokens is not None and text_tokens > backbone.text_tokens:
+        most = backbone.text_tokens
+        raise Refused(f"params.max_sequence_length is at most {most} on {backbone.name}, not {text_tokens}")
     size = {"width": inputs.width, "height": inputs.height}
     scheduler = backbone.build_scheduler(
         "euler", inputs.steps, config=inputs.scheduler_config, strength=strength, **size

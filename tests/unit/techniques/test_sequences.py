@@ -123,7 +123,9 @@ def test_a_style_prepared_in_advance_is_not_prepared_again(
         prepare_style(registry.technique(name), inputs, PrepareContext(backbone, first, weights))
     assert (first.outcome, bool(first.keys)) == ("miss", True)
     content = None if spec.inputs.content_image == "none" else picture(1)
-    asked = replace(inputs, prompts=("a boat",), seeds=(7,), pictures=Pictures((picture(0),), content))
+    mask = None if spec.inputs.mask_image == "none" else picture(2).convert("L")
+    shown = Pictures((picture(0),), content, mask=mask)
+    asked = replace(inputs, prompts=("a boat",), seeds=(7,), pictures=shown)
     with torch.no_grad():
         registry.technique(name).prepare(asked, PrepareContext(backbone, second, weights))
     assert second.outcome == "hit"

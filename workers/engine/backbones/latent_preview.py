@@ -85,7 +85,7 @@ def frame(backbone: Backbone, trajectory: Trajectory, step: int) -> PreviewFrame
     if fitted is None:
         return None
     latents = trajectory.latents if trajectory.estimate is None else trajectory.estimate
-    return PreviewFrame(step, partial(_draw, backbone, fitted, latents))
+    return PreviewFrame(step, partial(_draw, backbone, fitted, latents[..., trajectory.beside :]))
 
 
 @torch.inference_mode()

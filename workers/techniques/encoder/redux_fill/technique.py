@@ -42,7 +42,8 @@ class ReduxFill:
         filled = _canvas(inputs, params)
         wide = replace(inputs, width=filled.picture.width)
         trajectory = flux_trajectory(wide, context, text_tokens=params.max_sequence_length)
-        of_style = inputs.pictures.content is None and inputs.pictures.mask is None
+        trajectory.beside = trajectory.latents.shape[-1] * (wide.width - inputs.width) // wide.width
+        of_style = inputs.pictures.content is None
         read_beside(trajectory, masked_channels(filled, context, self.encode, of_style=of_style))
         trajectory.extra = ReferenceTokens()
         if inputs.strength > 0:
@@ -51,8 +52,11 @@ class ReduxFill:
         return trajectory
 
     def prepare_style(self, inputs: GenerationInputs, context: PrepareContext) -> None:
-        """Put the style image's tokens into the cache."""
+        """Put the style image's tokens and its canvas, where nothing else is on it, into the cache."""
+        params = params_as(inputs, ReduxFillParams)
         style_tokens(inputs, context)
+        if params.layout == "diptych":
+            masked_channels(_canvas(inputs, params), context, self.encode, of_style=True)
 
     def patch(self, backbone: Backbone, trajectories: Sequence[Trajectory]) -> AbstractContextManager[Hooks]:
         """Weaken the attention to the style image's tokens."""

@@ -145,6 +145,7 @@ def test_the_control_lora_follows_the_map(on_flux: PrepareContext) -> None:
         ("flux-control", params(), "follows a map"),
         ("flux-schnell", params(control="canny"), "needs flux or flux-control"),
         ("flux", params(control="canny"), "control_image"),
+        ("flux-schnell", params(max_sequence_length=257), "at most 256 on flux-schnell"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(tiny_root: Path, base: Any, asked: ReduxParams, words: str) -> None:

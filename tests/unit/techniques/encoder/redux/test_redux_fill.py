@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 
 from tests.support.techniques.flux_requests import HEIGHT, SHORT, WIDTH, counted, inputs, picture
+from workers.engine.backbones.latent_preview import frame
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused
 from workers.engine.images import from_signed
 from workers.engine.technique import GenerationInputs, Pictures, PrepareContext
 from workers.techniques.encoder.redux_fill.spec import ReduxFillParams
 from workers.techniques.encoder.redux_fill.technique import TECHNIQUE
+from workers.techniques.encoder.redux_tokens import get_encoder
 
 LEFT_HALF = (0, 0, WIDTH // 2, HEIGHT)
 
@@ -70,6 +72,23 @@ def test_around_a_content_picture_with_tokens(on_fill: PrepareContext) -> None:
     request = asked(layout="tokens", left=16, top=16, overlap=0)
     made = drawn(inputs(request.params, Pictures((picture(1),), content), strength=0.7), on_fill)
     assert np.array_equal(np.asarray(made)[16:32, 16:48], np.asarray(content))
+
+
+def test_a_preview_shows_the_target_alone(on_fill: PrepareContext) -> None:
+    for layout in ("diptych", "tokens"):
+        trajectory = TECHNIQUE.prepare(asked(layout=layout, content=True, mask=True), on_fill)
+        shown = frame(on_fill.backbone, trajectory, 1)
+        assert shown is not None
+        drawn_small = shown.draw()
+        assert drawn_small is not None
+        assert drawn_small.size == (WIDTH // 8, HEIGHT // 8)
+
+
+def test_a_style_prepared_in_advance_needs_no_encoder(on_fill: PrepareContext) -> None:
+    TECHNIQUE.prepare_style(asked(), on_fill)
+    with counted(on_fill.backbone.vae.encoder, get_encoder(on_fill)._tower) as calls:
+        TECHNIQUE.prepare(asked(seeds=(9,)), on_fill)
+    assert calls == []
 
 
 def test_the_canvas_of_a_style_is_encoded_once(on_fill: PrepareContext) -> None:
