@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import ControlNetModel
 
 from model_store.catalogue.entry import Base
 from tests.parity.__main__ import CACHE, ROOT
@@ -29,6 +30,18 @@ def tiny_root() -> Path:
 @pytest.fixture(scope="session")
 def sd15(tiny_root: Path) -> StableDiffusion:
     return load(tiny_root / "sd15")
+
+
+@pytest.fixture(scope="session")
+def controlnet(sd15: StableDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ControlNet of the tiny SD1.5 model that counts: its last layers are not zeros."""
+    torch.manual_seed(0)
+    net = ControlNetModel.from_unet(sd15.denoiser, conditioning_embedding_out_channels=(8, 16, 32, 32))
+    for part in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
+        torch.nn.init.normal_(part.weight, std=0.2)
+    folder = tmp_path_factory.mktemp("controlnet")
+    net.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

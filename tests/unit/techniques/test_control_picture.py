@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
@@ -124,17 +123,6 @@ def test_redux_makes_the_map_of_the_content_picture_when_no_other_is_given(tiny_
     assert shown.tobytes() == also.tobytes()
     with pytest.raises(Refused, match="takes a control_image, or a content_image"):
         Redux().prepare(asked(params), context)
-
-
-@pytest.fixture(scope="module")
-def controlnet(sd15: StableDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    net = ControlNetModel.from_unet(sd15.denoiser, conditioning_embedding_out_channels=(8, 16, 32, 32))
-    for part in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
-        torch.nn.init.normal_(part.weight, std=0.2)
-    folder = tmp_path_factory.mktemp("controlnet")
-    net.save_pretrained(folder)
-    return folder
 
 
 @pytest.mark.parametrize("source", ["canny", "depth"])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import ControlNetModel
 from pydantic import ValidationError
 
 from tests.support.techniques.caching import BrokenOffError, break_off, require_no_trace, unchanged
@@ -229,17 +228,6 @@ def test_levels_that_pick_no_layer_anywhere_are_invalid(level: float) -> None:
 def test_what_cannot_be_done_is_refused(sd15: StableDiffusion, asked: GenerationInputs, text: str) -> None:
     with pytest.raises(Refused, match=text):
         run(asked, bench_of(sd15))
-
-
-@pytest.fixture(scope="module")
-def controlnet(sd15: StableDiffusion, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    net = ControlNetModel.from_unet(sd15.denoiser, conditioning_embedding_out_channels=(8, 16, 32, 32))
-    for part in (*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out):
-        torch.nn.init.normal_(part.weight, std=0.2)
-    folder = tmp_path_factory.mktemp("controlnet")
-    net.save_pretrained(folder)
-    return folder
 
 
 def controlled(**more: Any) -> GenerationInputs:
