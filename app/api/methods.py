@@ -24,7 +24,7 @@ from app.schemas.catalogue import (
     RecommendationView,
 )
 from app.services.model_status import ModelStatus, installed_models, served_models
-from model_store.catalogue.entry import PROMPT_TOKENS
+from model_store.catalogue.entry import PROMPT_TOKENS, SIZE_MULTIPLES
 from model_store.catalogue.evaluation import MethodFigures
 from model_store.errors import ModelStoreError
 from workers.contract.jobs.results import WorkerStatus
@@ -110,6 +110,7 @@ def models_view(capabilities: Capabilities, folder: Path, workers: Sequence[Work
                 warm=one.state == "warm",
                 notes=one.entry.notes,
                 knows=one.entry.knows,
+                size_multiple=SIZE_MULTIPLES[capabilities.bases[one.entry.id]],
                 prompt_tokens=one.entry.base and PROMPT_TOKENS.get(one.entry.base),
             )
             for one in served_models(capabilities.bases, folder, workers)

@@ -91,6 +91,7 @@ class ModelView(InstalledModelView):
     knows: tuple[str, ...] = Field(
         (), description="the things that a demonstration model can draw; empty where it draws what it is asked for"
     )
+    size_multiple: int = Field(description="what width and height must be multiples of, in pixels")
     prompt_tokens: int | None = Field(None, description="how many tokens of a text its text encoders read")
 
 

@@ -93,6 +93,34 @@ def test_the_map_that_a_job_made_is_shown_and_makes_the_same_picture(served: Ser
     assert served.client.get(f"/jobs/{second['id']}/control-map").status_code == httpx2.codes.NOT_FOUND
 
 
+def test_openais_clients_paint_what_is_transparent_in_their_mask(served: Service) -> None:
+    hole = Image.new("RGBA", SIDE, "white")
+    hole.paste((0, 0, 0, 0), (32, 0, *SIDE))
+    files = {"image": ("a.png", CONTENT), "mask": ("m.png", encoded(hole))}
+    fields = {"prompt": "a house", "model": "tiny-flux-fill", "size": "64x64", "steps": "2", "response_format": "url"}
+    drawn = served.client.post("/v1/images/edits", data=fields, files=files).raise_for_status().json()
+    job = served.job(drawn["data"][0]["url"].split("/jobs/")[1].split("/")[0])
+    assert (job["method"], bool(job["recipe"]["content_image"])) == ("fill", True)
+    stored = Image.open(BytesIO(served.client.get(f"/inputs/{job['recipe']['mask_image']}").content))
+    assert (stored.getpixel((0, 0)), stored.getpixel((63, 0))) == (0, 255)
+    files["mask"] = ("m.png", encoded(hole.resize((32, 32))))
+    refused = served.client.post("/v1/images/edits", data=fields, files=files)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "mask")
+
+
+def test_a_comparison_takes_a_mask(served: Service) -> None:
+    fields = quick(method="redux-fill", model="tiny-flux-fill", strength="0.5,1")
+    sent = [(name, (f"{name}.png", one)) for name, one in [*STYLES, *PAINTED]]
+    made = served.client.post("/comparisons", data=fields, files=sent).raise_for_status().json()
+    assert len({cell["job"]["recipe"]["mask_image"] for cell in made["cells"]} - {None}) == 1
+    for cell in made["cells"]:
+        assert served.finished(cell["job"]["id"])["state"] == "succeeded"
+    sent[-1] = ("mask_image", ("m.png", mask((64, 48))))
+    refused = served.client.post("/comparisons", data=fields, files=sent)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "#/mask_image"
+
+
 BAD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any], str, str]] = [
     ("redux", "flux", [], {}, "#/style_image", "redux takes 1 to 4 style images, got 0"),
     ("redux-fill", "flux-fill", STYLES * 2, {}, "#/style_image", "takes 1 style image, got 2"),

@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
+from model_store.catalogue.entry import SIZE_MULTIPLES
 from workers.contract.spec import Params
 from workers.engine.backbones.base import Backbone
 from workers.engine.cache.style_cache import RequestCache, StyleCache
@@ -177,3 +178,10 @@ def test_encode_and_decode_have_the_latent_shape(context: PrepareContext) -> Non
         latents = backbone.encode(torch.zeros(1, 3, 96, 64))
         assert tuple(latents.shape[1:]) == backbone.latent_shape(64, 96) == (4, 12, 8)
         assert backbone.decode(latents).shape == (1, 3, 96, 64)
+
+
+def test_the_catalogue_knows_what_sizes_a_base_model_draws(
+    sd15: Backbone, sdxl: Backbone, flux: Backbone, flux_fill: Backbone, flux2: Backbone
+) -> None:
+    for one in (sd15, sdxl, flux, flux_fill, flux2):
+        assert one.size_multiple == SIZE_MULTIPLES[one.base]

@@ -63,7 +63,10 @@ export class Settings {
   hint(method) {
     const preset = method?.defaults[this.base];
     for (const name of OF_A_METHOD) this.entries[name].placeholder = preset ? String(preset[name]) : "";
-    for (const name of ["width", "height"]) this.entries[name].placeholder = "the model’s";
+    for (const name of ["width", "height"]) {
+      this.entries[name].placeholder = "the model’s";
+      this.entries[name].title = this.chosen ? `in steps of ${this.chosen.size_multiple} pixels` : "";
+    }
   }
 
   /** Write what was entered into a form. */

@@ -172,7 +172,7 @@ def test_terms_are_no_part_of_the_request() -> None:
     carried = json.loads(REQUEST.model_dump_json()) | {"licences": [TERMS.model_dump()]}
     found = read(json.dumps(carried))
     assert found.licences == (TERMS,)
-    assert StylizeRequest.model_validate(found.model_dump(exclude={"licences"})) == REQUEST
+    assert StylizeRequest.model_validate(found.model_dump(include=set(StylizeRequest.model_fields))) == REQUEST
     assert read(REQUEST.model_dump_json()).licences == ()
 
 
