@@ -275,6 +275,7 @@ def test_the_terms_of_all_that_made_a_picture_are_told(tiny_root: Path, installe
 def test_every_technique_takes_them_within_bounds(name: str) -> None:
     params = registry.spec(name).params
     assert "loras" in registry.spec(name).params_schema()["properties"]  # type: ignore[operator]
+    assert params.model_validate_json('{"loras": [{"id": "ink"}]}').loras == (Lora(id="ink"),)
     for wrong in (
         '[{"id": "../x"}]',
         '[{"id": "a", "scale": 2.1}]',

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from model_store.add.add import add
+from model_store.configs import config_folder
 from model_store.errors import BadCheckpoint, WrongKeys
+from model_store.load.component import empty_component
+from model_store.load.flux_names import DOUBLE, OUTER, SINGLE, diffusers_layers
 from model_store.load.lora import WEIGHTS, read_lora
 from tests.support.techniques.flux_lora_files import WRITERS, FluxChange, draw, write
 
@@ -176,3 +180,21 @@ def test_double_blocks_alone_tell_the_base_by_their_width(store: Path, tmp_path:
     with pytest.raises(BadCheckpoint):
         add(tmp_path / "1536.safetensors", "narrow", store)
     assert add(tmp_path / "1536.safetensors", "narrow", store, base="flux").base == "flux"
+
+
+def test_every_linear_layer_of_the_real_model_is_found_by_the_authors_names(store: Path, tmp_path: Path) -> None:
+    model = empty_component(config_folder("flux") / "transformer", FluxTransformer2DModel)
+    weights = {f"{name}.weight": layer.weight for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    names = [*OUTER, *(f"double_blocks.{n}.{name}" for n in range(19) for name in DOUBLE)]
+    names += [f"single_blocks.{n}.{name}" for n in range(38) for name in SINGLE]
+    tensors: Tensors = {}
+    for name in names:
+        shapes = [weights[f"{layer}.weight"].shape for layer in diffusers_layers(name)]
+        tensors[f"lora_unet_{name.replace('.', '_')}.lora_down.weight"] = torch.zeros(1, shapes[0][1])
+        tensors[f"lora_unet_{name.replace('.', '_')}.lora_up.weight"] = torch.zeros(sum(rows for rows, _ in shapes), 1)
+    save_file(tensors, tmp_path / "whole.safetensors")
+    add(tmp_path / "whole.safetensors", "whole", store)
+    found = read_lora(store / "models" / "whole" / WEIGHTS, "flux", None)["transformer"]
+    assert {f"{layer}.weight": (len(halves.up), halves.down.shape[1]) for layer, halves in found.items()} == {
+        name: tuple(weight.shape) for name, weight in weights.items()
+    }
