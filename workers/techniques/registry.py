@@ -21,6 +21,7 @@ FOLDERS: dict[str, str] = {
     "style-noise": "prior_noise.style_noise",
     "style-id": "injection.style_id",
     "fill": "edit.fill",
+    "flux2-edit": "edit.flux2_edit",
     "redux-fill": "encoder.redux_fill",
 }
 

@@ -19,6 +19,7 @@ from workers.techniques.encoder.redux_attention import ReferenceTokens
 from workers.techniques.encoder.redux_tokens import Reduction, blended, see, tokens_of
 from workers.techniques.flux import Encode, encode_mean, flux_trajectory, resized
 from workers.techniques.flux_control import ControlBranches, branches_of, see_map
+from workers.techniques.joint_attention import strengths
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,6 @@ def reference_tokens(inputs: GenerationInputs, context: PrepareContext) -> list[
     if params.combine == "blend":
         return [blended(found, inputs.weights)]
     return found
-
-
-def strengths(inputs: GenerationInputs, count: int) -> tuple[float, ...]:
-    """Return the factor on the attention to each reference: strength squared, times its weight over the largest.
-
-    The square makes half of the strength about half of the effect.
-    """
-    s = inputs.strength**2
-    if count == 1:
-        return (s,)
-    return tuple(s * weight / max(inputs.weights) for weight in inputs.weights)
 
 
 TECHNIQUE = Redux()
