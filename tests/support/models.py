@@ -15,6 +15,7 @@ from tests.parity.lab import data_root
 from workers.engine.backbones.flux import Flux
 from workers.engine.backbones.flux2 import Flux2
 from workers.engine.backbones.load import load
+from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.backbones.stable_diffusion import StableDiffusion
 from workers.engine.cache.style_cache import RequestCache, StyleCache
 from workers.engine.cache.tiers import MemoryTier
@@ -59,17 +60,22 @@ def flux_fill(tiny_root: Path) -> Flux:
     return flux_of(tiny_root, "flux-fill")
 
 
-@cache
 def flux_of(tiny_root: Path, base: Base) -> Flux:
     """Return the tiny FLUX model of an architecture, one for each process."""
-    loaded = load(tiny_root / base)
+    loaded = tiny_of(tiny_root, base)
     assert isinstance(loaded, Flux)
     return loaded
 
 
+@cache
+def tiny_of(tiny_root: Path, base: Base) -> PipelineBackbone:
+    """Return the tiny model of an architecture, one for each process."""
+    return load(tiny_root / base)
+
+
 @pytest.fixture(scope="session")
 def flux2(tiny_root: Path) -> Flux2:
-    loaded = load(tiny_root / "flux2-klein")
+    loaded = tiny_of(tiny_root, "flux2-klein")
     assert isinstance(loaded, Flux2)
     return loaded
 

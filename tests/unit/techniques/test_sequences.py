@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from tests.support.models import flux_of
+from tests.support.models import tiny_of
 from tests.support.techniques.sequences import (
     SIDE,
     Fault,
@@ -106,7 +106,7 @@ def test_a_style_prepared_in_advance_is_not_prepared_again(
 ) -> None:
     """Of a request with the same settings, whatever its prompt and content picture."""
     spec, styles = registry.spec(name), StyleCache([MemoryTier("host", 1 << 28)])
-    backbone = quick if quick.base in spec.bases else flux_of(tiny_root, next(iter(spec.bases)))
+    backbone = quick if quick.base in spec.bases else tiny_of(tiny_root, next(iter(spec.bases)))
     inputs = GenerationInputs(
         prompts=("",),
         seeds=(0,),
