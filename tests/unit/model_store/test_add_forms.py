@@ -1,5 +1,6 @@
 """The forms in which people have models: the hub's cache, one variant of the weights, names of old merges, LoRAs."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -195,3 +196,31 @@ def test_a_folder_without_a_model_says_so(files: tuple[str, ...], words: str, st
 def test_the_content_says_what_a_file_is(name: str, store: Path, tmp_path: Path) -> None:
     save_file(halves(), tmp_path / name)
     assert add(tmp_path / name, "mine", store, base="sd15").kind == "lora"
+
+
+@pytest.mark.parametrize(
+    ("model", "stated", "base"),
+    [
+        ("flux2-klein", {}, "flux2-klein"),
+        ("flux2-klein", {"is_distilled": False}, "flux2-klein-base"),
+        ("flux2-klein", {"_class_name": "Flux2KleinKVPipeline"}, "flux2-klein"),
+        ("flux-schnell", {}, "flux-schnell"),
+    ],
+)
+def test_a_folder_of_a_transformer(
+    model: str, stated: dict[str, object], base: str, tiny: Tiny, store: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny(model), tmp_path / "source")
+    index = json.loads((folder / "model_index.json").read_bytes()) | stated
+    (folder / "model_index.json").write_text(json.dumps(index))
+    entry = add(folder, "mine", store)
+    assert (entry.kind, entry.base, entry.native_size) == ("base", base, 64)  # the tiny VAE says 64 pixels
+    load_base(folder_of("mine", store), entry.base)
+
+
+def test_a_folder_of_a_transformer_that_is_not_served(tiny: Tiny, store: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("flux2-klein"), tmp_path / "source")
+    index = json.loads((folder / "model_index.json").read_bytes()) | {"_class_name": "Flux2Pipeline"}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(BadCheckpoint, match=r"model_index\.json: a Flux2Pipeline is not served"):
+        add(folder, "mine", store)

@@ -1,4 +1,4 @@
-"""The real SD1.5 and SDXL, without their weights: names and shapes as published, all layers the techniques name."""
+"""The real SD1.5, SDXL and Qwen3, without weights: names and shapes as published, all layers the techniques name."""
 
 import json
 import re
@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, Qwen3Config, Qwen3ForCausalLM
 
 from model_store.add.ip_adapter import adapter_shapes
 from model_store.catalogue.entry import Base
 from model_store.configs import config_folder
 from model_store.load.base import PARTS
-from model_store.load.component import check_component, empty_component
+from model_store.load.component import _expected, _renaming, check_component, empty_component
+from model_store.load.qwen3 import Qwen3TextLayers
 from tests.support.layouts import ldm_unet_name
 
 Shapes = dict[str, tuple[int, ...]]
@@ -220,3 +222,31 @@ def test_published_autoencoders_pass_in_new_and_old_names(old_names: bool, tmp_p
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     header_only(shapes, tmp_path / "diffusion_pytorch_model.safetensors")
     check_component(tmp_path, AutoencoderKL)
+
+
+def qwen3_4b() -> Qwen3Config:
+    return Qwen3Config(
+        vocab_size=151936,
+        hidden_size=2560,
+        intermediate_size=9728,
+        num_hidden_layers=36,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        tie_word_embeddings=True,
+    )
+
+
+def test_of_qwen3_27_of_36_layers_are_built_and_the_others_weights_passed_over() -> None:
+    config = qwen3_4b()
+    with init_empty_weights():
+        whole, cut = Qwen3ForCausalLM(config), Qwen3TextLayers(config)
+    assert config.num_hidden_layers == 36
+    assert sum(p.numel() for p in whole.model.parameters()) / 1e9 == pytest.approx(4.02, abs=0.01)
+    assert sum(p.numel() for p in cut.parameters()) / 1e9 == pytest.approx(3.11, abs=0.01)
+    expected = _expected(cut)
+    rename = _renaming(cut, set(expected), ())
+    names = {name: rename(name) for name in whole.state_dict()}
+    assert {name for name in names.values() if name is not None} == set(expected)
+    assert names["model.layers.26.mlp.up_proj.weight"] == "layers.26.mlp.up_proj.weight"
+    assert names["model.layers.27.mlp.up_proj.weight"] is names["model.norm.weight"] is names["lm_head.weight"] is None
