@@ -47,6 +47,7 @@ KNOBS: dict[str, tuple[dict[str, Any], ...]] = {
         {**SHORT, "combine": "blend", "fit": "crop"},
     ),
     "fill": ({"max_sequence_length": 8}, {"max_sequence_length": 8, "keep": "none"}),
+    "flux2-edit": ({"max_sequence_length": 32}, {"max_sequence_length": 32, "reference_keys": "cached"}),
     "redux-fill": ({"max_sequence_length": 8}, {"max_sequence_length": 8, "layout": "tokens"}),
     "style-id": ({}, {"injection_layers": (3, 5), "schedule": "ldm"}, {"init_adain": False}),
 }

@@ -25,6 +25,7 @@ from tests.support.techniques.sequences import (
 )
 from workers.contract.spec import Spec
 from workers.engine.backbones.flux import Flux
+from workers.engine.backbones.flux2 import Flux2
 from workers.engine.backbones.load import load
 from workers.engine.backbones.pipeline import PipelineBackbone
 from workers.engine.backbones.stable_diffusion import StableDiffusion
@@ -59,14 +60,15 @@ def weights(quick: StableDiffusion, tiny_root: Path, tmp_path: Path) -> Callable
 
 
 def test_1000_sequences_leave_the_models_as_they_were(
-    quick: StableDiffusion, flux: Flux, flux_fill: Flux, weights: Callable[[str], Path]
+    quick: StableDiffusion, flux: Flux, flux_fill: Flux, flux2: Flux2, weights: Callable[[str], Path]
 ) -> None:
     """Each mixes a technique or two on the UNet with one on FLUX, all models resident."""
     draw = random.Random(2026)
-    on_unet, on_flux = choices(quick), [*choices(flux), *choices(flux_fill)]
-    modules = {backbone.name: called(backbone) for backbone in (quick, flux, flux_fill)}
-    before = [digest(backbone) for backbone in (quick, flux, flux_fill)]
-    states = [State(backbone) for backbone in (quick, flux, flux_fill)]
+    on_unet, on_flux = choices(quick), [*choices(flux), *choices(flux_fill), *choices(flux2)]
+    resident = (quick, flux, flux_fill, flux2)
+    modules = {backbone.name: called(backbone) for backbone in resident}
+    before = [digest(backbone) for backbone in resident]
+    states = [State(backbone) for backbone in resident]
     expected = [state.now() for state in states]
     styles = StyleCache([MemoryTier("host", 1 << 28)])
     broken = 0
@@ -89,7 +91,7 @@ def test_1000_sequences_leave_the_models_as_they_were(
                 broken += 1
         assert [state.now() for state in states] == expected, [spec.name for _, spec in chosen]
     assert broken > 0.7 * FAULTS * SEQUENCES
-    assert [digest(backbone) for backbone in (quick, flux, flux_fill)] == before
+    assert [digest(backbone) for backbone in resident] == before
 
 
 def choices(backbone: PipelineBackbone) -> list[tuple[PipelineBackbone, Spec]]:
