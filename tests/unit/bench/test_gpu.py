@@ -8,6 +8,7 @@ ROWS = {
     "tiny-sd15": {"diffusers", "plain", "signal-leak cold", "style-aligned warm", "style-id warm"},
     "tiny-flux": {"FluxPipeline", "plain", "redux f = 1", "redux f = 3", "control LoRA"},
     "tiny-flux-fill": {"fill"},
+    "tiny-flux2-klein": {"plain", "one reference", "content and style"},
 }
 
 
