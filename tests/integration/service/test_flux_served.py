@@ -18,6 +18,7 @@ pytestmark = pytest.mark.xdist_group("service")
 SIDE = (64, 64)
 STYLE, CONTENT = encoded(picture(size=SIDE)), encoded(picture(size=SIDE, seed=1))
 SMALL = encoded(picture(size=(32, 32), seed=2))
+LONG = encoded(picture(size=(640, 64), seed=3))
 
 
 def mask(size: tuple[int, int] = SIDE, white: int = 255) -> bytes:
@@ -53,6 +54,9 @@ GOOD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any]]] = [
     ("fill", "flux-fill", [("content_image", SMALL)], {"params": {"left": 16, "top": 16}}),
     ("redux-fill", "flux-fill", STYLES, {}),
     ("redux-fill", "flux-fill", [*STYLES, *PAINTED], {"params": {"layout": "tokens"}}),
+    ("flux2-edit", "flux2-klein", STYLES, {}),
+    ("flux2-edit", "flux2-klein", [*STYLES * 2, ("content_image", CONTENT)], {"params": {"template": "{prompt}!"}}),
+    ("flux2-edit", "flux2-klein", STYLES, {"strength": 0.5, "params": {"reference_keys": "cached"}}),
 ]
 
 
@@ -121,6 +125,20 @@ def test_a_comparison_takes_a_mask(served: Service) -> None:
     assert refused.json()["errors"][0]["pointer"] == "#/mask_image"
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([("style_image", SMALL)], "style_image must be at least 64 pixels wide and high, not 32x32"),
+        ([*STYLES, ("content_image", LONG)], "content_image must be at most 8 times as long as wide, not 640x64"),
+    ],
+)
+def test_a_picture_that_flux2_was_not_made_for_is_told_by_its_field(
+    served: Service, files: list[tuple[str, bytes]], words: str
+) -> None:
+    job = served.finished(post(served, "flux2-edit", "flux2-klein", files).raise_for_status().json()["id"])
+    assert words in job["error"]["detail"], job
+
+
 BAD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any], str, str]] = [
     ("redux", "flux", [], {}, "#/style_image", "redux takes 1 to 4 style images, got 0"),
     ("redux-fill", "flux-fill", STYLES * 2, {}, "#/style_image", "takes 1 style image, got 2"),
@@ -140,6 +158,9 @@ BAD: list[tuple[str, str, list[tuple[str, bytes]], dict[str, Any], str, str]] = 
     ("redux", "flux", STYLES, {"params": {"control": "canny"}}, "#/control_image", "is required when params.control"),
     ("redux", "flux-control", STYLES, {}, "#/params/control", "is required on a model of flux-control"),
     ("redux", "flux-schnell", PAINTED[:1] + STYLES, {"params": {"control": "canny"}}, "#/params/control", "needs a"),
+    ("flux2-edit", "flux2-klein", [], {}, "#/style_image", "flux2-edit takes 1 to 4 style images, got 0"),
+    ("flux2-edit", "flux2-klein", STYLES, {"width": 72}, "#/width", "must be a multiple of 16 on tiny-flux2-klein"),
+    ("flux2-edit", "flux2-klein", STYLES, {"params": {"template": "x"}}, "#/params/template", "must contain {prompt}"),
 ]
 
 

@@ -8,7 +8,7 @@ from model_store.store.files import sha256_of
 from model_store.store.lockfile import PinnedFile, PinnedModel, pin
 from tests.support.tiny.models import add_to, build
 
-BASES = ("flux", "flux-schnell", "flux-fill", "flux-control")
+BASES = ("flux", "flux-schnell", "flux-fill", "flux-control", "flux2-klein")
 ADAPTERS = {"flux1-redux": "flux-redux", "flux1-canny-lora": "flux-control-lora"}
 
 

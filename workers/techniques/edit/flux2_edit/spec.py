@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from workers.contract.spec import Cost, Defaults, Inputs, Paper, Params, Spec
 
@@ -15,7 +15,6 @@ class Flux2EditParams(Params):
     template: str | None = Field(
         None,
         max_length=2000,
-        pattern=r"\{prompt\}",
         description="what the model is told with style images: {prompt} stands for the prompt, {styles} for 'image 2' "
         "or 'images 2 and 3', counted with the content image as image 1; by default it is told to take the medium, "
         "palette, line and light of the style images and not their objects",
@@ -35,6 +34,13 @@ class Flux2EditParams(Params):
     max_sequence_length: int = Field(
         512, ge=32, le=512, description="tokens of the text, chat template and padding included"
     )
+
+    @field_validator("template")
+    @classmethod
+    def _has_the_prompt(cls, template: str | None) -> str | None:
+        if template is not None and "{prompt}" not in template:
+            raise ValueError("must contain {prompt}, which stands for the prompt")
+        return template
 
 
 SPEC = Spec(
