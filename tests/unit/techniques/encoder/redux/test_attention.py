@@ -11,7 +11,7 @@ from workers.engine.denoise import DenoiserCall, Trajectory, gather
 from workers.engine.technique import Pictures, PrepareContext
 from workers.techniques.encoder.redux.spec import ReduxParams
 from workers.techniques.encoder.redux.technique import TECHNIQUE
-from workers.techniques.encoder.redux_attention import NOTHING
+from workers.techniques.joint_attention import NOTHING
 
 IMAGE_TOKENS = 12
 
