@@ -6,6 +6,7 @@ Positions have four axes: which picture (0 the one that is made, then 10, 20, ..
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ BETWEEN_REFERENCES = 10
 """How far the positions of a reference picture are from those of the one before."""
 REFERENCES, REFERENCE_POSITIONS = "references", "reference_positions"
 MAPS = 24
+LAYOUTS = 16
+"""How many layouts of tokens the positions are kept of; nobody writes to them."""
 REFERENCE_TOKENS = 2 * 4096
 """Tokens of reference pictures that the estimate of memory reckons with: two of 1024 x 1024."""
 
@@ -36,10 +39,17 @@ def pack(latents: Tensor) -> Tensor:
 
 def positions(latents: Tensor, picture: int = 0) -> Tensor:
     """Return (h * w, 4) positions of the tokens of latents (n, 128, h, w): (picture, row, column, 0)."""
-    rows, columns = (torch.arange(side) for side in latents.shape[2:])
-    return torch.cartesian_prod(torch.tensor([picture]), rows, columns, torch.arange(1)).to(latents.device)
+    _, _, h, w = latents.shape
+    return _grid(picture, h, w, latents.device)
 
 
+@lru_cache(maxsize=LAYOUTS)
+def _grid(picture: int, h: int, w: int, device: torch.device) -> Tensor:
+    axes = torch.tensor([picture]), torch.arange(h), torch.arange(w), torch.arange(1)
+    return torch.cartesian_prod(*axes).to(device)
+
+
+@lru_cache(maxsize=LAYOUTS)
 def text_positions(tokens: int, device: torch.device) -> Tensor:
     """Return (tokens, 4) positions of text: (0, 0, 0, place)."""
     return torch.nn.functional.pad(torch.arange(tokens, device=device)[:, None], (3, 0))

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from workers.engine.backbones import patches
 from workers.engine.backbones.base import Backbone
-from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
+from workers.engine.denoise import DenoiserCall, Hooks, Rows, Trajectory
 from workers.techniques.joint_attention import bias_of, biased_attention, projected, separated
 
 
@@ -40,9 +40,14 @@ class ReduxHooks(Hooks):
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
+        self._rows: tuple[Rows, ...] = ()
 
     def before_predict(self, call: DenoiserCall) -> None:
-        """Write down, for each row, which text tokens are of which reference and how strong it is."""
+        """Write down, for each row, which text tokens are of which reference and how strong it is, once for all steps
+        with the same rows."""
+        if call.rows == self._rows:
+            return
+        self._rows = call.rows
         rows, tokens, _ = call.condition.text.shape
         most = max(len(part.trajectory.extra.spans) for part in call.rows)
         query, key = torch.ones(rows, tokens, most), torch.zeros(rows, tokens, most)

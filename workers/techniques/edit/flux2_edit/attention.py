@@ -17,7 +17,7 @@ from torch import Tensor
 
 from workers.engine.backbones import patches
 from workers.engine.backbones.flux2 import Flux2, reference_tokens, text_positions
-from workers.engine.denoise import DenoiserCall, Hooks, Trajectory
+from workers.engine.denoise import DenoiserCall, Hooks, Rows, Trajectory
 from workers.techniques.joint_attention import bias_of, biased_attention, projected, separated
 
 KEY, VALUE = "key", "value"
@@ -121,9 +121,13 @@ class ReferenceHooks(Hooks):
 
     def __init__(self, state: AttentionState) -> None:
         self._state = state
+        self._rows: tuple[Rows, ...] = ()
 
     def before_predict(self, call: DenoiserCall) -> None:
-        """Set the state for the call's rows; its trajectories have references of equal sizes."""
+        """Set the state for the call's rows, when they are others; their references have equal sizes."""
+        if call.rows == self._rows:
+            return
+        self._rows = call.rows
         parts = [(part.trajectory.extra, part.stop - part.start) for part in call.rows]
         seen: SeenReferences = parts[0][0]
         self._state.kept = [(extra.kept, count) for extra, count in parts if extra.kept is not None]
