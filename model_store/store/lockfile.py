@@ -1,6 +1,5 @@
 """The lock file of a store: digest and size of every file, pinned when it was first fetched, enforced after."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,16 +40,6 @@ class Lock(DeclaredEntry):
 def lock_path(store: Path) -> Path:
     """Return where a store keeps its lock file."""
     return store / "lock.json"
-
-
-def part_digests(pinned: PinnedModel | None) -> dict[str, str]:
-    """Return a digest of each part of a pinned base model by its folder's name: equal for parts with the same files."""
-    lines: dict[str, list[str]] = {}
-    for path, file in sorted(pinned.files.items() if pinned is not None else ()):
-        part, _, name = path.partition("/")
-        if name:
-            lines.setdefault(part, []).append(f"{name} {file.sha256}")
-    return {part: hashlib.sha256("\n".join(those).encode()).hexdigest() for part, those in lines.items()}
 
 
 def read_lock(store: Path) -> Lock:

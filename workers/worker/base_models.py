@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 from model_store.errors import ModelStoreError
-from model_store.store.lockfile import part_digests, read_lock
 from workers.contract.errors import Misconfigured
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.load import architecture, load
@@ -25,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class BaseModelLoader:
-    """Loads base models of a store by id; parts with equal files are loaded once."""
+    """Loads base models of a store by id; parts with the same files are loaded once."""
 
     def __init__(self, settings: WorkerSettings, store: Path) -> None:
         """Raise Misconfigured for a device or a package that is not there."""
@@ -53,7 +52,6 @@ class BaseModelLoader:
             weight_storage=placement.weight_storage,
             encoders_on_host=placement.encoders_on_host,
             shared=self._shared,
-            digests=self._digests(model),
         )
         kind = str(loaded.dtype).removeprefix("torch.")
         kept = "" if loaded.weight_storage == "full" else f", its transformer kept as {loaded.weight_storage},"
@@ -68,11 +66,8 @@ class BaseModelLoader:
         try:
             folder = locate(model, self._store)
             base = architecture(folder).base
-            given = self._shared.loaded(part_keys(base, self._digests(model), self._placement))
+            given = self._shared.loaded(part_keys(folder, base, self._placement))
             planned = plan(folder, base, self._placement, given)
         except (Misconfigured, ModelUnusable, ModelStoreError):
             return ""
         return lacking(planned, model, SPARE)
-
-    def _digests(self, model: str) -> dict[str, str]:
-        return part_digests(read_lock(self._store).models.get(model))

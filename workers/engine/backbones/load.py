@@ -107,21 +107,20 @@ def load(
     weight_storage: WeightStorage = "full",
     encoders_on_host: bool = False,
     shared: SharedParts | None = None,
-    digests: Mapping[str, str] = MappingProxyType({}),
 ) -> PipelineBackbone:
     """Return the base model in a diffusers folder (model_index.json; safetensors only, never from the network).
 
     `dtype` defaults to bfloat16 on CUDA and float32 elsewhere. `vae` replaces the folder's VAE. Of `shared` are taken
-    the parts, but for the denoiser, whose files have the same `digests`. Raises ModelUnusable
-    when the folder holds another architecture, or a file of it is missing or not exactly what its
-    configuration asks for; the text names file and key.
+    the parts, but for the denoiser, that were loaded of the same files. Raises ModelUnusable when the folder holds
+    another architecture, or a file of it is missing or not exactly what its configuration asks for; the text names
+    file and key.
     """
     index, known = _index(folder), architecture(folder)
     device = torch.device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     placement = PartPlacement(device, dtype, weight_storage, encoders_on_host)
     shared = shared or SharedParts()
-    keys = {} if vae is not None else part_keys(known.base, digests, placement)
+    keys = {} if vae is not None else part_keys(folder, known.base, placement)
     places = part_devices(known.base, placement)
     with shared.lock:
         try:

@@ -1,6 +1,7 @@
 """How many bytes a base model's weights take, and where, by its configurations alone."""
 
-from collections.abc import Collection, Mapping
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from workers.engine.residency.placement import TRANSFORMER, PartPlacement
 from workers.engine.residency.weight_storage import stored_bytes
 
 GB = 1e9
+DENOISERS = frozenset({TRANSFORMER, "unet"})
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,29 @@ def part_devices(base: Base, placement: PartPlacement) -> dict[str, torch.device
     return {part: placement.device_of(part, of_transformer=of_transformer) for part in PARTS[base]}
 
 
-def part_keys(base: Base, digests: Mapping[str, str], placement: PartPlacement) -> dict[str, str]:
-    """Return a key for each part whose digest is known: equal files in the same type on the same device are one part.
+def part_keys(folder: Path, base: Base, placement: PartPlacement) -> dict[str, str]:
+    """Return a key for each part: the same files in the same type on the same device are one part.
 
     The denoiser has none: techniques change it.
     """
-    places = part_devices(base, placement)
-    shareable = [part for part in digests if part in places and part not in (TRANSFORMER, "unet")]
-    return {part: f"{part} {digests[part]} {places[part]} {placement.dtype_of(part)}" for part in shareable}
+    shareable = {part: where for part, where in part_devices(base, placement).items() if part not in DENOISERS}
+    return {
+        part: f"{part} {_files_of(folder / part)} {where} {placement.dtype_of(part)}"
+        for part, where in shareable.items()
+    }
+
+
+def _files_of(folder: Path) -> str:
+    """Return a digest of what is in a part's folder: configurations by their content, weights by their place on disk.
+
+    What several models share is one file there, with several names: pulling links what is there already.
+    """
+    seen = hashlib.sha256()
+    for path in sorted(path for path in folder.glob("*") if path.is_file()):
+        facts = path.stat()
+        place = f"{facts.st_dev}:{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}".encode()
+        seen.update(path.name.encode() + (place if path.suffix == ".safetensors" else path.read_bytes()))
+    return seen.hexdigest()
 
 
 def plan(folder: Path, base: Base, placement: PartPlacement, given: Collection[str] = ()) -> tuple[PlannedPart, ...]:

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from model_store.add.add import add
-from model_store.store.lockfile import PinnedFile, PinnedModel, part_digests
+from model_store.catalogue import folder_of
 from workers.contract.errors import Misconfigured
 from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.load import load
 from workers.engine.backbones.pool import BackboneCache
 from workers.engine.errors import OutOfMemory
-from workers.engine.residency.placement import HOST
-from workers.engine.residency.plan import PlannedPart, lacking
+from workers.engine.residency.placement import HOST, PartPlacement
+from workers.engine.residency.plan import PlannedPart, lacking, part_keys
 from workers.engine.residency.shared_parts import SharedParts
 from workers.settings import WorkerSettings
 from workers.worker.base_models import BaseModelLoader
@@ -28,7 +28,16 @@ SIZE: dict[str, int] = {"width": 64, "height": 64}
 def store(tiny_root: Path, tmp_path: Path) -> Path:
     for model in ("flux", "flux-fill"):
         add(tiny_root / model, model, tmp_path)
+    link_parts(*(folder_of(model, tmp_path) for model in ("flux", "flux-fill")))
     return tmp_path
+
+
+def link_parts(one: Path, other: Path) -> None:
+    """Give the weights of the parts that two models share one file on the disk, as a pull does."""
+    for part in PARTS:
+        for weights in (one / part).glob("*.safetensors"):
+            (other / part / weights.name).unlink()
+            (other / part / weights.name).hardlink_to(weights)
 
 
 def test_parts_with_equal_files_are_loaded_once_and_planned_once(store: Path) -> None:
@@ -40,24 +49,27 @@ def test_parts_with_equal_files_are_loaded_once_and_planned_once(store: Path) ->
     assert loader.lacking("flux-fill") == ""
 
 
-def test_shared_parts_go_with_the_last_model_that_has_them(tiny_root: Path) -> None:
-    shared, digests = SharedParts(), dict.fromkeys(PARTS, "the same")
-    keys = [f"{part} the same cpu torch.float32" for part in PARTS]
-    dev = load(tiny_root / "flux", shared=shared, digests=digests)
-    fill = load(tiny_root / "flux-fill", shared=shared, digests=digests)
+def test_shared_parts_go_with_the_last_model_that_has_them(store: Path) -> None:
+    shared = SharedParts()
+    keys = part_keys(folder_of("flux", store), "flux", PartPlacement(HOST, torch.float32))
+    dev, fill = (load(folder_of(model, store), shared=shared) for model in ("flux", "flux-fill"))
     del dev
     gc.collect()
-    assert set(shared.loaded(dict.fromkeys(keys, keys[0]))) == set(keys)
+    assert set(shared.loaded(keys)) == set(PARTS)
     del fill
     gc.collect()
-    assert shared.loaded({key: key for key in keys}) == {}
+    assert shared.loaded(keys) == {}
 
 
-def test_other_files_are_other_parts(tiny_root: Path) -> None:
+def test_a_part_whose_file_was_changed_since_is_another_part(store: Path) -> None:
     shared = SharedParts()
-    first = load(tiny_root / "flux", shared=shared, digests=dict.fromkeys(PARTS, "one"))
-    second = load(tiny_root / "flux", shared=shared, digests=dict.fromkeys(PARTS, "another"))
-    assert all(first.components[part] is not second.components[part] for part in PARTS)
+    changed = folder_of("flux-fill", store) / "vae" / "diffusion_pytorch_model.safetensors"
+    data = changed.read_bytes()
+    changed.unlink()
+    changed.write_bytes(data)
+    dev, fill = (load(folder_of(model, store), shared=shared) for model in ("flux", "flux-fill"))
+    assert dev.components["vae"] is not fill.components["vae"]
+    assert dev.components["text_encoder"] is fill.components["text_encoder"]
 
 
 def test_text_encoded_on_the_host_is_the_same(tiny_root: Path) -> None:
@@ -65,18 +77,6 @@ def test_text_encoded_on_the_host_is_the_same(tiny_root: Path) -> None:
     assert there.encoder_device == HOST
     conditions = [model.condition(["a house"], None, guided=False, **SIZE)[0] for model in (here, there)]
     assert torch.equal(conditions[0].text, conditions[1].text)
-
-
-def test_digests_of_parts_are_those_of_their_files() -> None:
-    def pinned(**files: str) -> PinnedModel:
-        found = {name.replace("__", "/"): PinnedFile(size=1, sha256=value * 64) for name, value in files.items()}
-        return PinnedModel(revision="r", files={f"{name}.json": file for name, file in found.items()})
-
-    first = part_digests(pinned(vae__config="a", vae__model="b", index="c"))
-    assert set(first) == {"vae"}
-    assert first == part_digests(pinned(vae__config="a", vae__model="b", index="d"))
-    assert first != part_digests(pinned(vae__config="a", vae__model="c"))
-    assert part_digests(None) == {}
 
 
 def test_what_cannot_fit_is_said_before_memory_is_taken() -> None:
