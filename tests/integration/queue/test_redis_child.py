@@ -68,19 +68,19 @@ def test_it_may_read_its_data_for_long(tmp_path: Path, monkeypatch: pytest.Monke
     passed = 0.0
 
     class Server(Redis):
-        """Each answer that the data are being read comes after all the time that a silent server has."""
+        """Each answer that the data are being read comes after twice the time that a silent server has."""
 
         def ping(self, **more: object) -> object:
             nonlocal passed
             try:
                 return super().ping(**more)
             except BusyLoadingError:
-                passed += embedded_redis.START_SECONDS
+                passed += 2 * embedded_redis.START_SECONDS
                 raise
 
     monkeypatch.setattr(embedded_redis, "Redis", Server)
     monkeypatch.setattr(embedded_redis, "time", SimpleNamespace(monotonic=lambda: passed, sleep=time.sleep))
-    with RedisProcess(tmp_path / "redis", "--key-load-delay", "500") as child, connect(child.url) as redis:
+    with RedisProcess(tmp_path / "redis", "--key-load-delay", "1000") as child, connect(child.url) as redis:
         assert passed >= 2 * embedded_redis.START_SECONDS
         assert redis.get("key 5999") == "5999"
 
