@@ -128,14 +128,13 @@ def _translate_size(form: Form, capabilities: Capabilities) -> None:
 
 def _sort_images(form: Form, request: FormSchema) -> None:
     """Images are the style's references; the first is what to draw anew where a method, or a mask, needs that."""
-    images, masks = form.files.pop(IMAGE, []), form.files.pop(MASK, [])
-    if masks and form.files.get("mask_image"):
-        form.files[MASK] = masks  # freed with the form
+    if form.files.get(MASK) and form.count("mask_image"):
         raise Invalid.of([Fault("#/mask", "give mask or mask_image, not both")])
+    images, masks = form.files.pop(IMAGE, []), form.files.pop(MASK, [])
     if masks:
         _move(form, "mask_image", masks, request)
     needed = bool(masks) or _needs_content(form.texts.get("method", ""))
-    if images and needed and not form.files.get("content_image"):
+    if images and needed and not form.count("content_image"):
         _move(form, "content_image", [images.pop(0)], request)
     if images:
         most = request.files["style_image"]

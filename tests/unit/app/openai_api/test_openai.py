@@ -12,6 +12,13 @@ import httpx2
 import openai
 import pytest
 
+from app.capabilities import Capabilities
+from app.errors import Invalid
+from app.openai_api.translate import translate
+from app.uploads.buffers import Share, UploadMemory
+from app.uploads.form_schema import build_stylize_schema
+from app.uploads.multipart import Form
+from app.uploads.upload import Upload
 from deploy.embedded.redis import RedisProcess
 from tests.support.gateway import Gateway
 from tests.support.pictures import encoded, picture
@@ -123,6 +130,21 @@ def test_what_is_wrong_is_an_error_of_the_clients_own(client: openai.OpenAI) -> 
             client.images.generate(prompt="a", extra_body=wrong)
     with pytest.raises(openai.UnprocessableEntityError, match="mask"):
         client.images.edit(image=STYLE, mask=STYLE, prompt="a")
+
+
+def test_two_masks_are_refused_and_the_memory_of_all_files_is_given_back() -> None:
+    memory, offered = UploadMemory(requests=1, size=100), Capabilities({"tiny": "sd15"})
+    form = Form()
+    for name in ("image", "mask", "mask_image"):
+        upload = Upload(f"#/{name}", Share(memory, None))
+        upload.write(memoryview(bytes(30)))
+        form.files[name] = [upload]
+    with pytest.raises(Invalid) as refused:
+        translate(form, offered, build_stylize_schema(offered))
+    assert "not both" in refused.value.errors[0].detail
+    form.close()
+    memory.take(100, None)
+    memory.close()
 
 
 def test_models_are_listed_as_openais_clients_read_them(client: openai.OpenAI) -> None:
