@@ -1,5 +1,6 @@
 """The price of a request, known before it is accepted: UNet evaluations of one 512 x 512 picture."""
 
+import json
 from collections.abc import Sequence
 
 from app.errors import Fault, Invalid
@@ -14,7 +15,8 @@ def cost(request: GenerationRequest, spec: Spec) -> float:
     """Return what a request costs when nothing is cached: steps x passes x pixels."""
     passes = 0.0
     if isinstance(request, StylizeRequest):
-        passes += spec.cost.row_passes * request.num_images
+        params = spec.params.model_validate_json(json.dumps(request.params))
+        passes += spec.cost.row_passes * params.row_factor() * request.num_images
         passes += spec.cost.content_passes * (request.content_image is not None)
     passes += spec.cost.style_passes * len(request.style_images)
     return passes * request.steps * request.width * request.height / UNIT_PIXELS

@@ -51,6 +51,10 @@ class Params(BaseModel):
         """
         return guidance_scale > 1
 
+    def row_factor(self) -> float:
+        """Return how many times the `row_passes` of the method's cost these parameters ask for."""
+        return 1.0
+
     def denoised_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size of what is denoised for a picture: larger where something stands beside it."""
         return width, height

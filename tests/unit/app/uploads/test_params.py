@@ -7,6 +7,7 @@ import pytest
 
 from app.capabilities import Capabilities
 from app.errors import Invalid
+from app.uploads.cost import cost
 from app.uploads.form_schema import build_stylize_schema
 from app.uploads.multipart import Form
 from app.uploads.params import parse_params
@@ -112,3 +113,9 @@ def test_what_does_not_go_together_is_told(
         validated(method, model, *pictures, **params)
     faults = {fault.pointer: fault.detail for fault in refused.value.errors}
     assert words in faults[pointer]
+
+
+def test_true_guidance_of_redux_doubles_its_price() -> None:
+    spec = registry.spec("redux")
+    plain, guided = (validated("redux", "flux1-dev", true_cfg_scale=scale) for scale in (1.0, 2.0))
+    assert cost(guided, spec) == 2 * cost(plain, spec)

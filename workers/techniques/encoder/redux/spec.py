@@ -58,6 +58,10 @@ class ReduxParams(ControlParams):
         """Return whether there is true classifier-free guidance; `guidance_scale` is what the model takes."""
         return self.true_cfg_scale > 1
 
+    def row_factor(self) -> float:
+        """Return 2 with classifier-free guidance: the cost counts one row for a picture."""
+        return 2.0 if self.true_cfg_scale > 1 else 1.0
+
     def input_faults(self, given: Collection[str], *, base: Base) -> Mapping[str, str]:
         """Return faults of a control on a model that takes none, and of none on one that needs it."""
         if base == "flux-schnell" and self.control is not None:
