@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Header
@@ -10,6 +11,8 @@ from starlette.responses import Response
 
 from app.api.problems import problem_docs
 from app.errors import Invalid, NotFound, RangeNotSatisfiable
+from app.storage.send import BlobSender
+from workers.contract.jobs.models import PublishedPicture
 
 SANDBOX_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -63,6 +66,18 @@ async def conditional_response(
     """Return what `send` answers, or 304 when the request's `If-None-Match` names its tag."""
     shown = {"ETag": f'"{tag}"', **SANDBOX_HEADERS, **headers}
     return Response(status_code=304, headers=shown) if has(if_none_match, tag) else await send(shown)
+
+
+async def published_picture_response(
+    sender: BlobSender, kept: KeptCopy, picture: PublishedPicture, owner: str, file_name: str
+) -> Response:
+    """Return a picture that a job published, or the part of it that the caller wants, or 304; its tag is its sha256.
+
+    Raises BlobMissing, RangeNotSatisfiable, TooManyStreams, Unavailable.
+    """
+    headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{file_name}"'}
+    send = partial(sender.answer, picture.blob, owner, picture.content_type, wanted=kept.wanted(picture.sha256))
+    return await conditional_response(picture.sha256, kept.if_none_match, send, headers)
 
 
 def document_response(text: str, if_none_match: str | None) -> Response:

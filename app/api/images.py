@@ -8,7 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE, IfNoneMatch, KeptCopyDep, conditional_response, picture_docs
+from app.api.conditional import (
+    IMMUTABLE,
+    IfNoneMatch,
+    KeptCopyDep,
+    conditional_response,
+    picture_docs,
+    published_picture_response,
+)
 from app.api.jobs import Expires, JobId, Signature
 from app.auth.signed_urls import CONTROL_MAP, PREVIEW
 from app.dependencies import CallsDep, JobsDep, LinksDep, OwnerDep, PreviewsDep, SenderDep, StoreDep, ViewerDep
@@ -64,10 +71,8 @@ async def read_control_map(
     job = await jobs.get(job_id, viewer)
     if job.result is None or job.result.control_map is None:
         raise NotFound("the job made no map")
-    made = job.result.control_map
-    headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{job.id}-control-map.png"'}
-    send = partial(sender.answer, made.blob, job.owner, made.content_type, wanted=kept.wanted(made.sha256))
-    return await conditional_response(made.sha256, kept.if_none_match, send, headers)
+    name = f"{job.id}-control-map.png"
+    return await published_picture_response(sender, kept, job.result.control_map, job.owner, name)
 
 
 JPEG = "image/jpeg"

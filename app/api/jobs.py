@@ -4,13 +4,12 @@ import re
 import unicodedata
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
-from app.api.conditional import IMMUTABLE, KeptCopyDep, conditional_response, picture_docs
+from app.api.conditional import KeptCopyDep, picture_docs, published_picture_response
 from app.api.problems import problem_docs
 from app.api.responses import zip_docs, zip_response
 from app.dependencies import ArchivesDep, DeleterDep, JobsDep, LinksDep, OwnerDep, SenderDep, StylesDep, ViewerDep
@@ -210,6 +209,4 @@ async def read_image(
         raise NotFound("the job has no such picture")
     image = job.result.images[number]
     name = f"{job.id}-{number}.{SUFFIXES[image.content_type]}"
-    headers = IMMUTABLE | {"Content-Disposition": f'attachment; filename="{name}"'}
-    send = partial(sender.answer, image.blob, job.owner, image.content_type, wanted=kept.wanted(image.sha256))
-    return await conditional_response(image.sha256, kept.if_none_match, send, headers)
+    return await published_picture_response(sender, kept, image, job.owner, name)
