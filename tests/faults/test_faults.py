@@ -9,13 +9,12 @@ import httpx2
 import pytest
 
 from deploy.embedded.processes import ChildProcess
-from tests.support.service import FINAL, MODEL, PATIENCE, Service, finished, kill, quick, slow, until
+from tests.support.service import FINAL, LEASE, MODEL, PATIENCE, Service, finished, kill, quick, slow, until
 from workers.contract.jobs.models import Job, StylizeRequest
 from workers.contract.jobs.store import JobStore
 from workers.contract.runtime.redis import connect
 
 pytestmark = pytest.mark.xdist_group("service")
-LEASE = 6.0
 
 
 def worker_of(service: Service, job_id: str) -> ChildProcess:

@@ -22,8 +22,7 @@ MODEL = "tiny-sd15"
 FINAL = ("succeeded", "failed", "canceled")
 PATIENCE = 300.0
 """Seconds: generous, because a busy machine is no failure."""
-
-
+LEASE = 6.0
 PORTS = range(20_000, 32_000)
 """Below those that the kernel gives to whoever asks for any: what is free now is still free when it is needed."""
 
@@ -75,7 +74,7 @@ class Service:
             "STYLIZE_BLOB_URL": f"file:{folder / 'blobs'}",
             "STYLIZE_MODEL_DIR": str(models),
             "STYLIZE_MODELS": MODEL,
-            "STYLIZE_LEASE_SECONDS": "6",
+            "STYLIZE_LEASE_SECONDS": str(LEASE),
             "STYLIZE_SWEEPER_PERIOD_SECONDS": "0.5",
             "STYLIZE_GATEWAY_PORT": str(self.port),
             "OMP_NUM_THREADS": "1",

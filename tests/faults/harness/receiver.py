@@ -9,9 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from tests.support.service import PATIENCE
+
 REFUSED = 10
 """Every so manieth call is answered 500."""
-PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
