@@ -45,6 +45,11 @@ def cover(image: Image.Image, width: int, height: int) -> Image.Image:
     return scaled.crop((left, top, left + width, top + height))
 
 
+def resized(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Return the picture in RGB, squashed to a size (Lanczos)."""
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+
+
 def digest(image: Image.Image) -> str:
     """Return the sha256 of a picture's size and RGB pixels: the same for any file format that shows the same."""
     rgb = image.convert("RGB")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageChops, ImageFilter
 
 from workers.engine.errors import Refused
+from workers.engine.images import resized
 from workers.engine.technique import GenerationInputs
 
 GREY, KEPT, REPAINTED = (127, 127, 127), 0, 255
@@ -62,8 +63,8 @@ def of_mask(inputs: GenerationInputs) -> FillCanvas:
     content, mask = inputs.pictures.content, inputs.pictures.mask
     if content is None or mask is None:
         raise Refused("a content_image with a mask_image is needed, or left and top to paint around the content_image")
-    size, lanczos = (inputs.width, inputs.height), Image.Resampling.LANCZOS
-    return FillCanvas(content.convert("RGB").resize(size, lanczos), mask.convert("L").resize(size, lanczos))
+    size = inputs.width, inputs.height
+    return FillCanvas(resized(content, *size), mask.convert("L").resize(size, Image.Resampling.LANCZOS))
 
 
 def outpainting(inputs: GenerationInputs, left: int, top: int, overlap: int = 0) -> FillCanvas:
@@ -100,14 +101,14 @@ def diptych(inputs: GenerationInputs) -> FillCanvas:
     The right half is repainted, or a region of it: where a content picture stands there with a mask (nearest). Raises
     Refused for one of them without the other: of the content nothing would be seen.
     """
-    size, lanczos = (inputs.width, inputs.height), Image.Resampling.LANCZOS
+    size = inputs.width, inputs.height
     [style], content, mask = inputs.pictures.styles, inputs.pictures.content, inputs.pictures.mask
     if (content is None) != (mask is None):
         raise Refused("with params.layout diptych, content_image and mask_image go together")
     picture = Image.new("RGB", (2 * inputs.width, inputs.height), GREY)
-    picture.paste(style.convert("RGB").resize(size, lanczos), (0, 0))
+    picture.paste(resized(style, *size), (0, 0))
     if content is not None:
-        picture.paste(content.convert("RGB").resize(size, lanczos), (inputs.width, 0))
+        picture.paste(resized(content, *size), (inputs.width, 0))
     whole = Image.new("L", picture.size, KEPT)
     region = mask.convert("L").resize(size, Image.Resampling.NEAREST) if mask else Image.new("L", size, REPAINTED)
     whole.paste(region, (inputs.width, 0))

@@ -18,8 +18,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MA
 from model_store.errors import ModelStoreError
 from model_store.load.component import load_component
 from workers.engine.backbones.base import Backbone
-from workers.engine.backbones.load import fingerprint
 from workers.engine.errors import ModelUnusable
+from workers.engine.memory import require
+from workers.engine.residency.plan import weight_bytes
 from workers.techniques.control_params import DepthRange
 
 ROUNDING = 1e-5
@@ -33,12 +34,11 @@ def canny(image: Image.Image, low: int, high: int) -> Image.Image:
 
 
 class DepthEstimator:
-    """A depth model with its own preprocessing, by Pillow. `fingerprint` names its weights in cache keys."""
+    """A depth model with its own preprocessing, by Pillow."""
 
-    def __init__(self, model: Any, processor: Any, fingerprint: str) -> None:
+    def __init__(self, model: Any, processor: Any) -> None:
         self._model = model
         self._processor = processor
-        self.fingerprint = fingerprint
 
     def pixels(self, image: Image.Image) -> Tensor:
         """Return normalised pixel values (1, 3, h, w), float32 on the CPU."""
@@ -68,7 +68,10 @@ def depth_map(depth: Tensor, width: int, height: int, depth_range: DepthRange) -
 
 
 def get_depth_estimator(folder: Path, backbone: Backbone) -> DepthEstimator:
-    """Return the depth model in a folder, resident beside the base model. Raises ModelUnusable when it is broken."""
+    """Return the depth model in a folder, resident beside the base model.
+
+    Raises ModelUnusable when it is broken, or OutOfMemory.
+    """
     found: DepthEstimator = backbone.get_or_load(f"depth {folder}", lambda: _load(folder, backbone))
     return found
 
@@ -76,8 +79,10 @@ def get_depth_estimator(folder: Path, backbone: Backbone) -> DepthEstimator:
 def _load(folder: Path, backbone: Backbone) -> DepthEstimator:
     try:
         kind = MODEL_FOR_DEPTH_ESTIMATION_MAPPING[type(AutoConfig.from_pretrained(folder, local_files_only=True))]
+        size = weight_bytes(folder, torch.float32)
+        require(size, backbone.device, what="the depth model", remedy="it needs more memory, or fewer models")
         model: Any = load_component(folder, kind, device=backbone.device)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     except (ModelStoreError, OSError, ValueError, KeyError) as broken:
         raise ModelUnusable(f"{folder} holds no depth model: {broken}") from broken
-    return DepthEstimator(model, processor, fingerprint(folder))
+    return DepthEstimator(model, processor)

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from workers.engine.backbones.load import fingerprint
 from workers.engine.cache.style_cache import key_of
-from workers.engine.images import digest, from_signed
+from workers.engine.images import digest, from_signed, resized
 from workers.engine.technique import GenerationInputs, PrepareContext
 from workers.techniques.control_maps import canny, depth_map, get_depth_estimator
 from workers.techniques.control_params import MADE, ControlParams
@@ -44,7 +45,7 @@ def control_picture(inputs: GenerationInputs, params: ControlParams, context: Pr
     """
     given, content = inputs.pictures.control, inputs.pictures.content
     if given is not None and params.control_source == "given":
-        return ControlPicture(_resized(given, inputs), made=False)
+        return ControlPicture(resized(given, inputs.width, inputs.height), made=False)
     photograph = content if given is None else given
     if photograph is None or params.control not in MADE:
         return None
@@ -60,7 +61,7 @@ def _kept_map(
     key = key_of(what="control map", kind=params.control, picture=digest(photograph), size=size, **facts)
 
     def build() -> dict[str, Tensor]:
-        return {"map": _grey(make(_resized(photograph, inputs)))}
+        return {"map": _grey(make(resized(photograph, *size)))}
 
     grey = context.cache.get(key, build, of_style=False)["map"]
     return Image.fromarray(grey.cpu().numpy()).convert("RGB")
@@ -71,20 +72,16 @@ def _maker(params: ControlParams, context: PrepareContext) -> tuple[Callable[[Im
     if params.control == "canny":
         low, high = params.low_threshold, params.high_threshold
         return (lambda image: canny(image, low, high)), {"thresholds": [low, high]}
-    estimator = get_depth_estimator(context.weights(params.depth_model), context.backbone)
+    folder = context.weights(params.depth_model)
 
     def depth(image: Image.Image) -> Image.Image:
+        estimator = get_depth_estimator(folder, context.backbone)
         found = estimator.depth(estimator.pixels(image))
         return Image.fromarray(from_signed(depth_map(found, image.width, image.height, params.depth_range))[0])
 
-    return depth, {"weights": estimator.fingerprint, "range": params.depth_range}
+    return depth, {"weights": fingerprint(folder), "range": params.depth_range}
 
 
 def _grey(image: Image.Image) -> Tensor:
     """Return a map, whose channels are equal, as uint8 (h, w)."""
     return torch.from_numpy(np.array(image)[:, :, 0].copy())
-
-
-def _resized(image: Image.Image, inputs: GenerationInputs) -> Image.Image:
-    """Return a picture squashed to the request's size (Lanczos)."""
-    return image.convert("RGB").resize((inputs.width, inputs.height), Image.Resampling.LANCZOS)

@@ -27,11 +27,6 @@ def encode_mean(backbone: Flux, signed: Tensor, name: str) -> Tensor:
     return backbone.encode(signed)
 
 
-def resized(image: Image.Image, inputs: GenerationInputs) -> Image.Image:
-    """Return a picture squashed to the request's size (Lanczos)."""
-    return image.convert("RGB").resize((inputs.width, inputs.height), Image.Resampling.LANCZOS)
-
-
 def flux_trajectory(
     inputs: GenerationInputs,
     context: PrepareContext,
@@ -109,7 +104,7 @@ def masked_channels(
 ) -> Tensor:
     """Return what FLUX Fill reads (1, 16 + 64, h, w): the picture without what is repainted, and the mask.
 
-    The mask is grey, 255 where the picture is repainted. `of_style` says that only style images are on the canvas.
+    The mask is grey, 255 where the picture is repainted. `of_style` says that a style image is on the canvas.
     """
     hole = (_grey(filled.mask) >= 0.5).float()
     kept = kept_latents(filled.picture, "masked_image", context, encode, hole=hole, of_style=of_style)

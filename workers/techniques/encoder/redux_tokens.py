@@ -27,15 +27,16 @@ from workers.engine.residency.plan import weight_bytes
 from workers.engine.technique import PrepareContext
 from workers.techniques.encoder.redux_attention import ReferenceTokens
 
+WEIGHTS = "flux1-redux"
+
 
 class ReduxEncoder:
     """SigLIP and the projector, beside the base model's text encoders."""
 
-    def __init__(self, tower: Any, projector: Any, processor: Any, fingerprint: str) -> None:
+    def __init__(self, tower: Any, projector: Any, processor: Any) -> None:
         self._tower = tower
         self._projector = projector
         self._processor = processor
-        self.fingerprint = fingerprint
 
     def pixels(self, image: Image.Image, fit: str) -> Tensor:
         """Return normalised pixel values (1, 3, S, S), float32 on the CPU."""
@@ -62,7 +63,7 @@ def get_encoder(context: PrepareContext) -> ReduxEncoder:
 
     Raises WeightsMissing, ModelUnusable when it is broken, or OutOfMemory.
     """
-    folder, backbone = context.weights("flux1-redux"), context.backbone
+    folder, backbone = context.weights(WEIGHTS), context.backbone
 
     def build() -> ReduxEncoder:
         key = f"redux {folder} {backbone.encoder_device} {backbone.dtype}"
@@ -83,7 +84,7 @@ def _load(folder: Path, backbone: Backbone) -> ReduxEncoder:
         processor = SiglipImageProcessorPil.from_pretrained(folder / "feature_extractor", local_files_only=True)
     except (ModelStoreError, OSError) as broken:
         raise ModelUnusable(f"{folder} cannot be loaded as FLUX.1 Redux: {broken}") from broken
-    return ReduxEncoder(tower, projector, processor, fingerprint(folder))
+    return ReduxEncoder(tower, projector, processor)
 
 
 def coarser(tokens: Tensor, factor: int, mode: str) -> Tensor:
@@ -109,16 +110,16 @@ class Reduction:
 
 def tokens_of(image: Image.Image, reduction: Reduction, context: PrepareContext) -> Tensor:
     """Return the tokens (tokens, width) of a style image, kept by the picture. Raises as `get_encoder`."""
-    encoder = get_encoder(context)
     facts = {
         "what": "redux tokens",
-        "weights": encoder.fingerprint,
+        "weights": fingerprint(context.weights(WEIGHTS)),
         "dtype": str(context.backbone.dtype),
         "image": digest(image),
         "reduction": [reduction.factor, reduction.mode, reduction.fit],
     }
 
     def build() -> dict[str, Tensor]:
+        encoder = get_encoder(context)
         tokens = encoder.project(encoder.patches(encoder.pixels(image, reduction.fit)))
         return {"tokens": coarser(tokens, reduction.factor, reduction.mode)[0]}
 

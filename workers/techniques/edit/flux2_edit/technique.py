@@ -32,7 +32,7 @@ class Flux2Edit:
         params = params_as(inputs, Flux2EditParams)
         flux2 = flux2_of(backbone)
         references = reference_pictures(inputs, params.reference_size, flux2)
-        sizes = tuple(each.image.size for each in references)
+        sizes = tuple(each.size for each in references)
         weakened = any(each.factor != 1 for each in references)
         shape = (sizes, weakened, keeps_keys(params, flux2), params.max_sequence_length)
         return backbone.name, inputs.width, inputs.height, *shape

@@ -12,12 +12,13 @@ from workers.engine.backbones.base import Backbone
 from workers.engine.backbones.flux import Flux
 from workers.engine.denoise import Hooks, Trajectory
 from workers.engine.errors import Refused
+from workers.engine.images import resized
 from workers.engine.technique import GenerationInputs, PrepareContext, params_as
 from workers.techniques.encoder import redux_attention
 from workers.techniques.encoder.redux.spec import SPEC, ReduxParams
 from workers.techniques.encoder.redux_attention import ReferenceTokens
 from workers.techniques.encoder.redux_tokens import Reduction, blended, see, tokens_of
-from workers.techniques.flux import Encode, encode_mean, flux_trajectory, resized
+from workers.techniques.flux import Encode, encode_mean, flux_trajectory
 from workers.techniques.flux_control import ControlBranches, branches_of, see_map
 from workers.techniques.joint_attention import strengths
 
@@ -59,7 +60,7 @@ class Redux:
             context,
             true_cfg_scale=params.true_cfg_scale,
             text_tokens=params.max_sequence_length,
-            picture=resized(content, inputs) if content is not None else None,
+            picture=resized(content, inputs.width, inputs.height) if content is not None else None,
             strength=params.content_strength if content is not None else 1.0,
             encode=self.encode,
         )

@@ -43,7 +43,7 @@ class ReduxFill:
         wide = replace(inputs, width=filled.picture.width)
         trajectory = flux_trajectory(wide, context, text_tokens=params.max_sequence_length)
         trajectory.beside = trajectory.latents.shape[-1] * (wide.width - inputs.width) // wide.width
-        of_style = inputs.pictures.content is None
+        of_style = params.layout == "diptych"
         read_beside(trajectory, masked_channels(filled, context, self.encode, of_style=of_style))
         trajectory.extra = ReferenceTokens()
         if inputs.strength > 0:
@@ -72,7 +72,7 @@ def style_tokens(inputs: GenerationInputs, context: PrepareContext) -> Tensor:
 def _canvas(inputs: GenerationInputs, params: ReduxFillParams) -> canvas.FillCanvas:
     if params.layout == "tokens":
         return canvas.filled(inputs, params.left, params.top, params.overlap)
-    if params.left is not None or params.top is not None:
+    if params.outpaints:
         raise Refused("params.left and params.top take params.layout tokens")
     both = canvas.diptych(inputs)
     return both if inputs.strength > 0 else both.without_left(inputs.width)

@@ -5,8 +5,12 @@ import pytest
 from PIL import Image
 
 from workers.engine.errors import Refused
-from workers.techniques.edit.flux2_edit.pictures import fitted
+from workers.techniques.edit.flux2_edit.pictures import ReferencePicture, fitted_sizes
 from workers.techniques.edit.flux2_edit.prompts import told
+
+
+def fitted(image: Image.Image, field: str, most: int, multiple: int) -> Image.Image:
+    return ReferencePicture(image, *fitted_sizes(image.size, field, most, multiple)).image
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Redux with Fill: both layouts, the target alone is returned, what is kept is kept exactly."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from tests.support.techniques.flux_requests import HEIGHT, SHORT, WIDTH, counted, inputs, picture
 from workers.engine.backbones.latent_preview import frame
+from workers.engine.cache.style_cache import RequestCache, StyleCache
+from workers.engine.cache.tiers import MemoryTier
 from workers.engine.denoise import denoise
 from workers.engine.errors import Refused
 from workers.engine.images import from_signed
@@ -96,6 +99,16 @@ def test_the_canvas_of_a_style_is_encoded_once(on_fill: PrepareContext) -> None:
         for seed in (1, 2):
             TECHNIQUE.prepare(asked(seeds=(seed,)), on_fill)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("beside", [{}, {"content": True, "mask": True}])
+def test_a_canvas_goes_with_the_style_image_on_it(on_fill: PrepareContext, beside: dict[str, Any]) -> None:
+    cache = StyleCache([MemoryTier("host", 1 << 28)])
+    mine = replace(on_fill, cache=RequestCache(cache, ["a" * 64]))
+    TECHNIQUE.prepare(asked(**beside), mine)
+    held = cache.bytes()["host"]
+    cache.forget(["a" * 64])
+    assert held > cache.bytes()["host"] == 0
 
 
 @pytest.mark.parametrize(
