@@ -38,14 +38,14 @@ SINGLE: Layers = {
     "linear2": ("proj_out",),
 }
 BLOCKS = {"double": "transformer_blocks", "single": "single_transformer_blocks"}
-_BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 EXCHANGED = "norm_out.linear"
 """The authors' halves of its rows are shift and scale, diffusers' scale and shift."""
 
 
 def diffusers_layers(name: str) -> tuple[str, ...]:
     """Return diffusers' names of a layer of the authors', in the order of its output rows. Raises KeyError."""
-    if (block := _BLOCK.fullmatch(name)) is None:
+    if (block := BLOCK.fullmatch(name)) is None:
         return OUTER[name]
     kind, number, part = block.groups()
     return tuple(f"{BLOCKS[kind]}.{number}.{layer}" for layer in (DOUBLE if kind == "double" else SINGLE)[part])

@@ -134,7 +134,8 @@ class DiffusionEngine:
                 return
             except (torch.OutOfMemoryError, OutOfMemory) as full:
                 self._observer.ran_out_of_memory()
-                failure: Exception = full if isinstance(full, OutOfMemory) else OutOfMemory(str(full))
+                # another error, for this one's traceback holds the tensors of what failed
+                failure: Exception = OutOfMemory(str(full), lacking=getattr(full, "lacking", 0))
             except Exception as fault:  # noqa: BLE001 - whatever it is, it is the fault of one of these items
                 failure = device.verdict(fault)
             self._divide(backbone, technique, items, failure)

@@ -1,6 +1,7 @@
 """FLUX.2 [klein] as a backbone: what diffusers' own pipeline computes, from fewer layers of the text encoder."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 
 from workers.engine.backbones import latent_preview
-from workers.engine.backbones.flux2 import TEXT_LAYERS, Flux2, Flux2KV, shift_of
+from workers.engine.backbones.flux2 import TEXT_LAYERS, Flux2, Flux2KV
 from workers.engine.backbones.load import load
 from workers.engine.denoise import Trajectory, denoise
 
@@ -53,8 +54,12 @@ def test_the_text_encoder_has_only_the_layers_that_are_read(flux2: Flux2, refere
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(4096, 4), (4096, 50), (1024, 4), (4300, 4), (4301, 4), (9216, 28)])
-def test_the_shift_is_that_of_diffusers_of_size_and_steps(tokens: int, steps: int) -> None:
-    assert shift_of(tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), abs=1e-9)
+def test_the_shift_is_that_of_diffusers_of_size_and_steps(flux2: Flux2, tokens: int, steps: int) -> None:
+    side = {"width": 16 * tokens, "height": 16}
+    mu = math.exp(compute_empirical_mu(tokens, steps))
+    times = torch.linspace(1, 1 / steps, steps)
+    expected = 1000 * mu / (mu + 1 / times - 1)
+    torch.testing.assert_close(flux2.build_scheduler("euler", steps, **side).timesteps, expected, rtol=1e-5, atol=0)
 
 
 def test_latents_are_patches_at_the_unit_scale_of_the_norm(flux2: Flux2) -> None:

@@ -51,10 +51,3 @@ class FlowMatching:
         moved: Tensor = self._flow.step(prediction, timestep, sample, return_dict=False)[0]
         sigma = self._flow.sigmas[self._flow.step_index - 1]  # stays on the CPU: nothing is copied to a GPU
         return moved, sample - sigma * prediction
-
-
-def shift_of(config: Mapping[str, Any], tokens: int) -> float:
-    """Return mu for a number of image tokens: linear between the two that the configuration names, and beyond them."""
-    least, most = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    return float(low + (high - low) / (most - least) * (tokens - least))

@@ -6,17 +6,18 @@ so those that a technique appends (Redux) may stand in any order. Padding of the
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from transformers import PreTrainedTokenizerBase
 
 from model_store.catalogue.entry import Base
-from workers.engine.backbones.flow_matching import FlowMatching, shift_of
+from workers.engine.backbones.flow_matching import FlowMatching
 from workers.engine.backbones.pipeline import PipelineBackbone
-from workers.engine.cache.prompt_cache import PromptCache
 from workers.engine.conditioning import Condition
 from workers.engine.denoise import DenoiserCall
 from workers.engine.memory import Estimate
@@ -28,8 +29,8 @@ TEXT_TOKENS_UNGUIDED = 256
 DEFAULT_GUIDANCE = 3.5
 REFERENCE_TOKENS = 4 * 729
 """The most that a technique appends to the text: Redux' tokens of four references."""
-PROMPT_BYTES = 128 << 20
-"""What is kept of prompts: 4 MB each of 512 tokens in half precision."""
+SHIFT = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+"""What the schedule's configuration says of the shift by size, as `calculate_shift` takes it."""
 MAPS = 24
 LAYOUTS = 8
 """How many layouts of tokens the positions are kept of."""
@@ -38,16 +39,12 @@ TEXT, POOLED, GUIDANCE, CHANNELS = "text", "pooled", "guidance", "channels"
 
 def pack(latents: Tensor) -> Tensor:
     """Return latents (n, c, h, w) as tokens (n, h/2 * w/2, 4 c): per patch channel, row in it, column in it."""
-    n, c, h, w = latents.shape
-    patches = latents.view(n, c, h // PATCH, PATCH, w // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5)
-    return patches.reshape(n, h // PATCH * (w // PATCH), c * PATCH * PATCH)
+    return pixel_unshuffle(latents, PATCH).flatten(2).transpose(1, 2)
 
 
 def unpack(tokens: Tensor, h: int, w: int) -> Tensor:
     """Return tokens (n, h/2 * w/2, 4 c) as latents (n, c, h, w)."""
-    n, _, width = tokens.shape
-    patches = tokens.view(n, h // PATCH, w // PATCH, width // PATCH**2, PATCH, PATCH).permute(0, 3, 1, 4, 2, 5)
-    return patches.reshape(n, width // PATCH**2, h, w)
+    return pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (h // PATCH, w // PATCH)), PATCH)
 
 
 @lru_cache(maxsize=LAYOUTS)
@@ -153,11 +150,7 @@ class Flux(PipelineBackbone):
         return positive, self._encode([negative_prompt or ""] * len(prompts), embedded_guidance, length)
 
     def _encode(self, prompts: Sequence[str], guidance: float | None, length: int) -> Condition:
-        kept: PromptCache = self.get_or_load("prompts", lambda: PromptCache(PROMPT_BYTES, self.device))
-        rows = [
-            kept.get((self.fingerprint, str(self.dtype), length, prompt), partial(self._encode_prompt, prompt, length))
-            for prompt in prompts
-        ]
+        rows = self.encode_prompts(prompts, length, self._encode_prompt)
         added = {POOLED: torch.cat([row[POOLED] for row in rows])}
         if self.embeds_guidance:
             scale = DEFAULT_GUIDANCE if guidance is None else guidance
@@ -189,7 +182,8 @@ class Flux(PipelineBackbone):
         """Return the flow's schedule at a size; `strength` is how much of it is run. There is one sampler: Euler's."""
         tokens = (width // self.size_multiple) * (height // self.size_multiple)
         config = config or self.scheduler_config
-        return FlowMatching(config, steps, shift_of(config, tokens), strength)
+        shape = [config[name] for name in SHIFT]
+        return FlowMatching(config, steps, calculate_shift(tokens, *shape), strength)
 
     def predict(self, call: DenoiserCall) -> Tensor:
         """Return the velocity v (rows, channels, h, w)."""

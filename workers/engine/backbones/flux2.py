@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
@@ -24,7 +25,7 @@ TEXT_TOKENS = 512
 TEXT_LAYERS = (9, 18, 27)
 BETWEEN_REFERENCES = 10
 """How far the positions of a reference picture are from those of the one before."""
-REFERENCES, REFERENCE_POSITIONS = "references", "reference_positions"
+TEXT, REFERENCES, REFERENCE_POSITIONS = "text", "references", "reference_positions"
 MAPS = 24
 LAYOUTS = 16
 """How many layouts of tokens the positions are kept of; nobody writes to them."""
@@ -73,18 +74,6 @@ def with_references(condition: Condition, latents: Sequence[Tensor]) -> Conditio
         REFERENCE_POSITIONS: places.to(condition.text.device).expand(condition.rows, -1, -1),
     }
     return replace(condition, added={**condition.added, **read})
-
-
-def shift_of(tokens: int, steps: int) -> float:
-    """Return mu for a number of image tokens and of steps, as fitted by Black Forest Labs.
-
-    Beyond 4300 tokens it is m200, the line of 200 steps; else the steps go linearly from there to the line of 10.
-    """
-    m200 = 0.00016927 * tokens + 0.45666666
-    if tokens > 4300:
-        return m200
-    m10 = 8.73809524e-05 * tokens + 1.89833333
-    return m200 + (steps - 200) * (m200 - m10) / 190
 
 
 class Flux2(PipelineBackbone):
@@ -147,21 +136,24 @@ class Flux2(PipelineBackbone):
         positive = self._encode(prompts, text_tokens)
         return positive, self._encode([negative_prompt or ""] * len(prompts), text_tokens) if guided else None
 
-    @torch.no_grad()
     def _encode(self, prompts: Sequence[str], length: int) -> Condition:
-        distinct = list(dict.fromkeys(prompts))
-        order = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self.device)
+        rows = self.encode_prompts(prompts, length, self._encode_prompt)
+        return Condition(torch.cat([row[TEXT] for row in rows]))
+
+    @torch.no_grad()
+    def _encode_prompt(self, prompt: str, length: int) -> dict[str, Tensor]:
+        """Return Qwen3's states (1, length, width) of a prompt."""
         text, _ = self.pipe.encode_prompt(
-            distinct, device=self.encoder_device, max_sequence_length=length, text_encoder_out_layers=TEXT_LAYERS
+            prompt, device=self.encoder_device, max_sequence_length=length, text_encoder_out_layers=TEXT_LAYERS
         )
-        return Condition(text.to(self.device, self.dtype)[order])
+        return {TEXT: text.to(self.device, self.dtype)}
 
     def build_scheduler(
         self, sampler: str, steps: int, *, width: int, height: int, config: Mapping[str, Any] | None = None
     ) -> FlowMatching:
         """Return the flow's schedule at a size and number of steps. There is one sampler: Euler's."""
         tokens = (width // self.vae_factor) * (height // self.vae_factor)
-        return FlowMatching(config or self.scheduler_config, steps, shift_of(tokens, steps))
+        return FlowMatching(config or self.scheduler_config, steps, compute_empirical_mu(tokens, steps))
 
     def predict(self, call: DenoiserCall) -> Tensor:
         """Return the velocity v (rows, 128, h, w); the tokens of references stand behind the picture's."""

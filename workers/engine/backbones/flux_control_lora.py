@@ -5,7 +5,6 @@ the weights are untouched. The map's latents are read beside the noisy ones: W o
 them, so it reads its own part. Queries, keys, values and the MLP of a block share one A, which runs once.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from model_store.load.flux_names import BLOCKS, EXCHANGED, diffusers_layers, exchanged
+from model_store.load.flux_names import BLOCK, BLOCKS, EXCHANGED, diffusers_layers, exchanged
 from workers.engine.backbones import patches
 from workers.engine.backbones.flux import Flux
 from workers.engine.errors import ModelUnusable
@@ -29,7 +28,6 @@ NORMS = {
     "norm.query_norm": "attn.norm_q",
     "norm.key_norm": "attn.norm_k",
 }
-BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 
 
 @dataclass(eq=False)

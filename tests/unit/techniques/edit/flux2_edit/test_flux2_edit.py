@@ -128,4 +128,6 @@ def test_what_cannot_share_a_call_has_another_batch_key(flux2: Flux2) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_request_leaves_the_model_as_it_was(flux2: Flux2, keys: str, fails: bool) -> None:
     inputs = asked(1, strength=0.5, reference_keys=keys)
+    # at its first call transformers puts hooks of its own on Qwen3
+    flux2.condition(["another prompt"], None, guided=False, width=64, height=64)
     require_no_trace(TECHNIQUE, context(flux2), inputs, flux2.vae, flux2.pipe.text_encoder, fails=fails)
