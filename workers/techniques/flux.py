@@ -76,10 +76,11 @@ def kept_latents(
     *,
     hole: Tensor | None = None,
     of_style: bool = False,
+    shows_style: bool = False,
 ) -> Tensor:
     """Return the latents of a picture (1, c, h, w), kept by its pixels when they are the posterior's mean.
 
-    Where `hole` (1, 1, h, w) is 1 the picture is mid grey.
+    Where `hole` (1, 1, h, w) is 1 the picture is mid grey. `of_style` and `shows_style` are as in `RequestCache.get`.
     """
     backbone = context.backbone
     assert isinstance(backbone, Flux)
@@ -88,7 +89,9 @@ def kept_latents(
         return encode(backbone, signed, name)
     seen = hashlib.sha256(signed.numpy().tobytes()).hexdigest()
     key = key_of(what="flux latents", weights=backbone.fingerprint, size=picture.size, pixels=seen)
-    kept = context.cache.get(key, lambda: {"latents": encode(backbone, signed, name)}, of_style=of_style)
+    kept = context.cache.get(
+        key, lambda: {"latents": encode(backbone, signed, name)}, of_style=of_style, shows_style=shows_style
+    )
     return kept["latents"].to(backbone.device)
 
 
@@ -100,14 +103,22 @@ def read_beside(trajectory: Trajectory, latents: Tensor) -> None:
 
 
 def masked_channels(
-    filled: FillCanvas, context: PrepareContext, encode: Encode = encode_mean, *, of_style: bool = False
+    filled: FillCanvas,
+    context: PrepareContext,
+    encode: Encode = encode_mean,
+    *,
+    of_style: bool = False,
+    shows_style: bool = False,
 ) -> Tensor:
     """Return what FLUX Fill reads (1, 16 + 64, h, w): the picture without what is repainted, and the mask.
 
-    The mask is grey, 255 where the picture is repainted. `of_style` says that a style image is on the canvas.
+    The mask is grey, 255 where the picture is repainted. `of_style` says that only style images are on the canvas,
+    `shows_style` that one is.
     """
     hole = (_grey(filled.mask) >= 0.5).float()
-    kept = kept_latents(filled.picture, "masked_image", context, encode, hole=hole, of_style=of_style)
+    kept = kept_latents(
+        filled.picture, "masked_image", context, encode, hole=hole, of_style=of_style, shows_style=shows_style
+    )
     return torch.cat([kept, mask_cells(hole).to(kept)], dim=1)
 
 

@@ -152,9 +152,14 @@ class RequestCache:
         self.keys: set[str] = set()
         """The keys under which the cache has what is of the style."""
 
-    def get(self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True) -> Tensors:
-        """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here."""
-        whole = key + self._tag if of_style else key
+    def get(
+        self, key: str, build: Callable[[], Mapping[str, Tensor]], *, of_style: bool = True, shows_style: bool = False
+    ) -> Tensors:
+        """Return the value under `key`, built when it is not there; what is not `of_style` is not remembered here.
+
+        What `shows_style` among other pictures is forgotten with the style pictures, like what is of them alone.
+        """
+        whole = key + self._tag if of_style or shows_style else key
         with start_span("style" if of_style else "content"):
             value, hit = self._cache.get(whole, build)
         if not of_style:

@@ -43,8 +43,9 @@ class ReduxFill:
         wide = replace(inputs, width=filled.picture.width)
         trajectory = flux_trajectory(wide, context, text_tokens=params.max_sequence_length)
         trajectory.beside = trajectory.latents.shape[-1] * (wide.width - inputs.width) // wide.width
-        of_style = params.layout == "diptych"
-        read_beside(trajectory, masked_channels(filled, context, self.encode, of_style=of_style))
+        of_style, shown = inputs.pictures.content is None, params.layout == "diptych"
+        channels = masked_channels(filled, context, self.encode, of_style=of_style, shows_style=shown)
+        read_beside(trajectory, channels)
         trajectory.extra = ReferenceTokens()
         if inputs.strength > 0:
             trajectory.extra = see(trajectory, [style_tokens(inputs, context)], [inputs.strength**2])
